@@ -1,0 +1,192 @@
+"""The error codes of the host contract: their family, and whether a retry can help.
+
+Source: every code of host 1.0.0 to 3.2.7. Hosts add codes and pass through those of inner
+commands, so the type is open: one that is unknown is kept as it came.
+"""
+
+from enum import StrEnum
+
+__all__ = ["AnyErrorCode", "ErrorCode", "Family", "UnknownErrorCode", "parse_code"]
+
+
+class Family(StrEnum):
+    """What kind of trouble a code means; each family has an exception class."""
+
+    USAGE = "usage"
+    POLICY = "policy"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+    NOT_READY = "not_ready"
+    INTEGRATION = "integration"
+    ENVIRONMENT = "environment"
+    UNKNOWN = "unknown"
+
+
+class ErrorCode(StrEnum):
+    """A code of the contract."""
+
+    USAGE_ERROR = "USAGE_ERROR"
+    CONTRACT_VERSION_MISMATCH = "CONTRACT_VERSION_MISMATCH"
+    POLICY_METADATA_REQUIRED = "POLICY_METADATA_REQUIRED"
+    POLICY_VALIDATION_FAILED = "POLICY_VALIDATION_FAILED"
+    FEATURE_NOT_FOUND = "FEATURE_NOT_FOUND"
+    MISSION_NOT_FOUND = "MISSION_NOT_FOUND"
+    STATUS_READ_PATH_NOT_FOUND = "STATUS_READ_PATH_NOT_FOUND"
+    WP_NOT_FOUND = "WP_NOT_FOUND"
+    TRANSITION_REJECTED = "TRANSITION_REJECTED"
+    WP_ALREADY_CLAIMED = "WP_ALREADY_CLAIMED"
+    DEPENDENCIES_NOT_SATISFIED = "DEPENDENCIES_NOT_SATISFIED"
+    LANE_ALLOCATION_FAILED = "LANE_ALLOCATION_FAILED"
+    ANCESTRY_NOT_ESTABLISHED = "ANCESTRY_NOT_ESTABLISHED"
+    FEATURE_NOT_READY = "FEATURE_NOT_READY"
+    MISSION_NOT_READY = "MISSION_NOT_READY"
+    WORKFLOW_EVIDENCE_REQUIRED = "WORKFLOW_EVIDENCE_REQUIRED"
+    UNSUPPORTED_STRATEGY = "UNSUPPORTED_STRATEGY"
+    PREFLIGHT_FAILED = "PREFLIGHT_FAILED"
+    MERGE_FAILED = "MERGE_FAILED"
+    PUSH_FAILED = "PUSH_FAILED"
+    HISTORY_COMMIT_FAILED = "HISTORY_COMMIT_FAILED"
+    SAFE_COMMIT_BACKSTOP = "SAFE_COMMIT_BACKSTOP"
+    SAFE_COMMIT_DESTINATION_NOT_FOUND = "SAFE_COMMIT_DESTINATION_NOT_FOUND"
+    SAFE_COMMIT_DESTINATION_REF_SHAPE = "SAFE_COMMIT_DESTINATION_REF_SHAPE"
+    SAFE_COMMIT_EMPTY_CHANGESET = "SAFE_COMMIT_EMPTY_CHANGESET"
+    SAFE_COMMIT_GENERIC = "SAFE_COMMIT_GENERIC"
+    SAFE_COMMIT_HEAD_MISMATCH = "SAFE_COMMIT_HEAD_MISMATCH"
+    SAFE_COMMIT_NOT_A_WORKTREE = "SAFE_COMMIT_NOT_A_WORKTREE"
+    SAFE_COMMIT_PROTECTED_BRANCH = "SAFE_COMMIT_PROTECTED_BRANCH"
+    SAFE_COMMIT_PATH_POLICY = "SAFE_COMMIT_PATH_POLICY"
+    SAFE_COMMIT_RECOVERY_FAILED = "SAFE_COMMIT_RECOVERY_FAILED"
+    PLACEMENT_RESOLUTION_REQUIRED = "PLACEMENT_RESOLUTION_REQUIRED"
+    MISSION_CREATE_FAILED = "MISSION_CREATE_FAILED"
+    MISSION_ALREADY_EXISTS = "MISSION_ALREADY_EXISTS"
+    PLAN_SETUP_FAILED = "PLAN_SETUP_FAILED"
+    TASKS_FINALIZE_FAILED = "TASKS_FINALIZE_FAILED"
+    CHECK_PREREQUISITES_FAILED = "CHECK_PREREQUISITES_FAILED"
+    DIRTY_WORKTREE = "DIRTY_WORKTREE"
+    RECORD_ANALYSIS_EMPTY_BODY = "RECORD_ANALYSIS_EMPTY_BODY"
+    RECORD_ANALYSIS_INPUT_FILE_NOT_FOUND = "RECORD_ANALYSIS_INPUT_FILE_NOT_FOUND"
+    RECORD_ANALYSIS_MALFORMED_CARRIER = "RECORD_ANALYSIS_MALFORMED_CARRIER"
+    RECORD_ANALYSIS_WRITE_NOT_CONFIRMED = "RECORD_ANALYSIS_WRITE_NOT_CONFIRMED"
+    RECORD_ANALYSIS_VERDICT_UNRELIABLE = "RECORD_ANALYSIS_VERDICT_UNRELIABLE"
+    INVALID_ORIGIN_FLOW = "INVALID_ORIGIN_FLOW"
+    DECISION_MISSING_STEP_OR_SLOT = "DECISION_MISSING_STEP_OR_SLOT"
+    DECISION_ALREADY_CLOSED = "DECISION_ALREADY_CLOSED"
+    DECISION_NOT_FOUND = "DECISION_NOT_FOUND"
+    DECISION_TERMINAL_CONFLICT = "DECISION_TERMINAL_CONFLICT"
+    DECISION_EVENT_REPAIR_FAILED = "DECISION_EVENT_REPAIR_FAILED"
+    DECISION_OPERATION_FAILED = "DECISION_OPERATION_FAILED"
+    RESULT_REQUIRED = "RESULT_REQUIRED"
+    INVALID_RESULT = "INVALID_RESULT"
+    NO_PENDING_DECISION = "NO_PENDING_DECISION"
+    AMBIGUOUS_PENDING_DECISION = "AMBIGUOUS_PENDING_DECISION"
+    DECISION_NOT_PENDING = "DECISION_NOT_PENDING"
+    DESIGN_STATUS_EVENT_LOG_UNREADABLE = "DESIGN_STATUS_EVENT_LOG_UNREADABLE"
+
+    @property
+    def family(self) -> Family:
+        """The kind of trouble."""
+        return _FAMILY.get(self, Family.INTEGRATION)
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call can succeed later without anybody changing it."""
+        return self in _RETRYABLE
+
+
+class UnknownErrorCode(str):
+    """A code this SDK has no name for, kept as the host spelled it."""
+
+    __slots__ = ()
+
+    @property
+    def family(self) -> Family:
+        """Always `Family.UNKNOWN`."""
+        return Family.UNKNOWN
+
+    @property
+    def retryable(self) -> bool:
+        """Always false: nothing is known about it."""
+        return False
+
+
+AnyErrorCode = ErrorCode | UnknownErrorCode
+
+
+def parse_code(value: str) -> AnyErrorCode:
+    """Turn the host's word into a code."""
+    try:
+        return ErrorCode(value)
+    except ValueError:
+        return UnknownErrorCode(value)
+
+
+# Every code that is not listed here belongs to Family.INTEGRATION.
+_MEMBERS = {
+    Family.USAGE: {
+        ErrorCode.USAGE_ERROR,
+        ErrorCode.UNSUPPORTED_STRATEGY,
+        ErrorCode.RECORD_ANALYSIS_EMPTY_BODY,
+        ErrorCode.RECORD_ANALYSIS_INPUT_FILE_NOT_FOUND,
+        ErrorCode.RECORD_ANALYSIS_MALFORMED_CARRIER,
+        ErrorCode.INVALID_ORIGIN_FLOW,
+        ErrorCode.DECISION_MISSING_STEP_OR_SLOT,
+        ErrorCode.RESULT_REQUIRED,
+        ErrorCode.INVALID_RESULT,
+    },
+    Family.ENVIRONMENT: {
+        ErrorCode.CONTRACT_VERSION_MISMATCH,
+        ErrorCode.STATUS_READ_PATH_NOT_FOUND,
+        ErrorCode.PLACEMENT_RESOLUTION_REQUIRED,
+    },
+    Family.POLICY: {
+        ErrorCode.POLICY_METADATA_REQUIRED,
+        ErrorCode.POLICY_VALIDATION_FAILED,
+    },
+    Family.NOT_FOUND: {
+        ErrorCode.FEATURE_NOT_FOUND,
+        ErrorCode.MISSION_NOT_FOUND,
+        ErrorCode.WP_NOT_FOUND,
+        ErrorCode.DECISION_NOT_FOUND,
+    },
+    Family.REJECTED: {
+        ErrorCode.TRANSITION_REJECTED,
+        ErrorCode.MISSION_CREATE_FAILED,
+        ErrorCode.PLAN_SETUP_FAILED,
+        ErrorCode.TASKS_FINALIZE_FAILED,
+        ErrorCode.CHECK_PREREQUISITES_FAILED,
+        ErrorCode.RECORD_ANALYSIS_VERDICT_UNRELIABLE,
+    },
+    Family.CONFLICT: {
+        ErrorCode.WP_ALREADY_CLAIMED,
+        ErrorCode.MISSION_ALREADY_EXISTS,
+        ErrorCode.DECISION_ALREADY_CLOSED,
+        ErrorCode.DECISION_TERMINAL_CONFLICT,
+        ErrorCode.NO_PENDING_DECISION,
+        ErrorCode.AMBIGUOUS_PENDING_DECISION,
+        ErrorCode.DECISION_NOT_PENDING,
+    },
+    Family.NOT_READY: {
+        ErrorCode.DEPENDENCIES_NOT_SATISFIED,
+        ErrorCode.FEATURE_NOT_READY,
+        ErrorCode.MISSION_NOT_READY,
+        ErrorCode.WORKFLOW_EVIDENCE_REQUIRED,
+        ErrorCode.DIRTY_WORKTREE,
+    },
+}
+_FAMILY = {code: family for family, codes in _MEMBERS.items() for code in codes}
+_RETRYABLE = frozenset(
+    {
+        ErrorCode.DEPENDENCIES_NOT_SATISFIED,
+        ErrorCode.ANCESTRY_NOT_ESTABLISHED,
+        ErrorCode.FEATURE_NOT_READY,
+        ErrorCode.MISSION_NOT_READY,
+        ErrorCode.PUSH_FAILED,
+        ErrorCode.HISTORY_COMMIT_FAILED,
+        ErrorCode.SAFE_COMMIT_GENERIC,
+        ErrorCode.SAFE_COMMIT_RECOVERY_FAILED,
+        ErrorCode.DIRTY_WORKTREE,
+        ErrorCode.RECORD_ANALYSIS_WRITE_NOT_CONFIRMED,
+        ErrorCode.DECISION_EVENT_REPAIR_FAILED,
+    }
+)

@@ -1,0 +1,356 @@
+"""What can be asked of a host, one frozen class per verb.
+
+A command is a value: ``client.call(StartImplementation(mission="034-pay", wp="WP01"))``.
+Where ``actor`` or ``policy`` is left out, the client fills in its own.
+
+Source of every option: host contract 1.4.0 and 1.5.0 (host 3.2.6 and 3.2.7).
+"""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar
+
+from attrs import Attribute, asdict, field, frozen
+
+from spec_kitty_client import replies
+from spec_kitty_client.errors import InvalidCall
+from spec_kitty_client.lanes import POLICY_LANES, AnyLane, Lane
+from spec_kitty_client.policy import Policy
+
+__all__ = [
+    "AcceptMission",
+    "AppendHistory",
+    "Command",
+    "ContractVersion",
+    "Evidence",
+    "ListReady",
+    "MergeMission",
+    "MergeStrategy",
+    "MissionState",
+    "ResolveWorkspace",
+    "ReviewResult",
+    "ReviewVerdict",
+    "StartImplementation",
+    "StartReview",
+    "Transition",
+]
+
+R_co = TypeVar("R_co", bound=replies.Reply, covariant=True)
+
+_LONGEST_ARGUMENT = 128 * 1024 - 1  # bytes of one argument, Linux MAX_ARG_STRLEN
+_READ_LIMIT, _MERGE_LIMIT = 120.0, 900.0  # seconds; below 60 and 300 slow hosts time out
+
+
+class ReviewVerdict(StrEnum):
+    """How a review ended."""
+
+    APPROVED = "approved"
+    CHANGES_REQUESTED = "changes_requested"
+
+
+class MergeStrategy(StrEnum):
+    """How the work packages come into the target branch."""
+
+    MERGE = "merge"
+    SQUASH = "squash"
+    REBASE = "rebase"
+
+
+@frozen(kw_only=True)
+class ReviewResult:
+    """How a review ended, as every way out of ``in_review`` needs it (host 3.2.6+)."""
+
+    reviewer: str
+    verdict: ReviewVerdict
+    reference: str
+    """Where the review can be read; the same text as ``review_ref``."""
+    feedback_path: str | None = None
+
+    def to_json(self) -> str:
+        """Return the object for ``--review-result-json``."""
+        return _dumps({k: v for k, v in asdict(self).items() if v is not None})
+
+
+@frozen(kw_only=True)
+class Evidence:
+    """The proof that goes with ``approved`` and ``done``.
+
+    Given beside a `ReviewResult`, reviewer, verdict and reference must be equal (M4).
+    """
+
+    reviewer: str
+    verdict: ReviewVerdict
+    reference: str
+    repos: tuple[Mapping[str, Any], ...] = ()
+    verification: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, review: ReviewResult) -> "Evidence":
+        """Return the evidence that agrees with a review result."""
+        return cls(reviewer=review.reviewer, verdict=review.verdict, reference=review.reference)
+
+    def to_json(self) -> str:
+        """Return the object for ``--evidence-json``."""
+        review = {
+            "reviewer": self.reviewer,
+            "verdict": self.verdict,
+            "reference": self.reference,
+        }
+        lists = {"repos": list(self.repos), "verification": list(self.verification)}
+        return _dumps({"review": review, **lists})
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _name(_: object, attribute: "Attribute[str]", value: str) -> None:
+    """Refuse what hosts answer with a traceback: nothing, and paths (3.2.7)."""
+    if not value.strip() or "/" in value or "\\" in value or ".." in value:
+        msg = f"{attribute.name}={value!r} is not a name; give a slug or an id"
+        raise InvalidCall(msg)
+
+
+def _lane(_: object, attribute: "Attribute[AnyLane]", value: AnyLane) -> None:
+    if not isinstance(value, Lane):
+        lanes = ", ".join(Lane)
+        msg = f"{attribute.name}={value!r} is no lane of the contract; choose from {lanes}"
+        raise InvalidCall(msg)
+
+
+def _as_lane(value: AnyLane | str) -> AnyLane:
+    from spec_kitty_client.lanes import parse_lane
+
+    return parse_lane(value)
+
+
+def _strategy(value: str) -> MergeStrategy:
+    try:
+        return MergeStrategy(value)
+    except ValueError:
+        choice = ", ".join(MergeStrategy)
+        msg = f"strategy={value!r} is not a way to merge; choose from {choice}"
+        raise InvalidCall(msg) from None
+
+
+@frozen(kw_only=True)
+class Command(Generic[R_co]):
+    """A call, before it is spelled for a host.
+
+    Class attributes:
+        verb: Its name on the command line.
+        reply_type: What a success is parsed into.
+        mutates: Whether it may change anything.
+        since: The first contract version that has it.
+        time_limit: Seconds after which the host is ended, unless the client says otherwise.
+    """
+
+    verb: ClassVar[str]
+    reply_type: ClassVar[type[replies.Reply]]
+    mutates: ClassVar[bool] = False
+    since: ClassVar[str] = "1.0.0"
+    time_limit: ClassVar[float] = _READ_LIMIT
+
+    @property
+    def needs_policy(self) -> bool:
+        """Whether the host refuses this call without a policy."""
+        return False
+
+    def options(self) -> tuple[str, ...]:
+        """Spell the options, each as one ``--name=value`` so that a value stays a value.
+
+        Raises:
+            InvalidCall: If an option cannot be passed on a command line.
+        """
+        pairs = [(a.metadata["option"], getattr(self, a.name)) for a in type(self)._fields()]
+        return tuple(o for name, value in pairs for o in _spell(name, value))
+
+    @classmethod
+    def _fields(cls) -> "list[Attribute[Any]]":
+        return [a for a in cls.__attrs_attrs__ if "option" in a.metadata]
+
+
+def _spell(name: str, value: object) -> tuple[str, ...]:
+    if value is None or value is False:
+        return ()
+    if value is True:
+        return (name,)
+    text = value.to_json() if isinstance(value, Policy | Evidence | ReviewResult) else str(value)
+    try:
+        size = len(text.encode()) + len(name) + 1
+    except UnicodeEncodeError as e:
+        msg = f"{name}: {e.reason} in its text, which no command line can carry"
+        raise InvalidCall(msg) from None
+    if size > _LONGEST_ARGUMENT or "\0" in text:
+        what = "a NUL character" if "\0" in text else f"{size} bytes, {_LONGEST_ARGUMENT} at most"
+        msg = f"{name}: {what}: no command line can carry it; shorten the text"
+        raise InvalidCall(msg)
+    return (f"{name}={text}",)
+
+
+_MISSION: dict[str, Any] = {"metadata": {"option": "--mission"}, "validator": _name}
+_WP: dict[str, Any] = {"metadata": {"option": "--wp"}, "validator": _name}
+_ACTOR: dict[str, Any] = {"metadata": {"option": "--actor"}, "default": None}
+_POLICY: dict[str, Any] = {"metadata": {"option": "--policy"}, "default": None}
+_REVIEW_REF: dict[str, Any] = {"metadata": {"option": "--review-ref"}, "default": None}
+
+
+@frozen(kw_only=True)
+class ContractVersion(Command[replies.HostContract]):
+    """Ask which contract the host speaks."""
+
+    verb = "contract-version"
+    reply_type = replies.HostContract
+
+    provider_version: str | None = field(default=None, metadata={"option": "--provider-version"})
+    """If given, the host refuses providers older than it supports."""
+
+
+@frozen(kw_only=True)
+class MissionState(Command[replies.Mission]):
+    """Ask where every work package of a mission stands."""
+
+    verb = "mission-state"
+    reply_type = replies.Mission
+
+    mission: str = field(**_MISSION)
+
+
+@frozen(kw_only=True)
+class ListReady(Command[replies.ReadyList]):
+    """Ask which work packages may be started now."""
+
+    verb = "list-ready"
+    reply_type = replies.ReadyList
+
+    mission: str = field(**_MISSION)
+
+
+@frozen(kw_only=True)
+class ResolveWorkspace(Command[replies.Workspace]):
+    """Ask where a work package is worked on, without starting it."""
+
+    verb = "resolve-workspace"
+    reply_type = replies.Workspace
+    since = "1.2.0"
+
+    mission: str = field(**_MISSION)
+    wp: str = field(**_WP)
+
+
+@frozen(kw_only=True)
+class StartImplementation(Command[replies.ImplementationStarted]):
+    """Claim a work package and make its worktree. Can be repeated by the same actor."""
+
+    verb = "start-implementation"
+    reply_type = replies.ImplementationStarted
+    mutates = True
+
+    mission: str = field(**_MISSION)
+    wp: str = field(**_WP)
+    actor: str | None = field(**_ACTOR)
+    policy: Policy | None = field(**_POLICY)
+
+    @property
+    def needs_policy(self) -> bool:
+        """Always."""
+        return True
+
+
+@frozen(kw_only=True)
+class StartReview(Command[replies.ReviewStarted]):
+    """Move a work package from ``for_review`` to ``in_review``. Can be repeated."""
+
+    verb = "start-review"
+    reply_type = replies.ReviewStarted
+    mutates = True
+
+    mission: str = field(**_MISSION)
+    wp: str = field(**_WP)
+    actor: str | None = field(**_ACTOR)
+    policy: Policy | None = field(**_POLICY)
+    review_ref: str | None = field(**_REVIEW_REF)
+
+    @property
+    def needs_policy(self) -> bool:
+        """Always."""
+        return True
+
+
+@frozen(kw_only=True)
+class Transition(Command[replies.Transitioned]):
+    """Move a work package to another lane. Not to be repeated without a look at the state."""
+
+    verb = "transition"
+    reply_type = replies.Transitioned
+    mutates = True
+
+    mission: str = field(**_MISSION)
+    wp: str = field(**_WP)
+    to: AnyLane = field(metadata={"option": "--to"}, converter=_as_lane, validator=_lane)
+    actor: str | None = field(**_ACTOR)
+    policy: Policy | None = field(**_POLICY)
+    note: str | None = field(default=None, metadata={"option": "--note"})
+    review_ref: str | None = field(**_REVIEW_REF)
+    review_result: ReviewResult | None = field(
+        default=None, metadata={"option": "--review-result-json"}
+    )
+    """Needed for every way out of ``in_review``."""
+    evidence: Evidence | None = field(default=None, metadata={"option": "--evidence-json"})
+    """Needed for ``approved`` and ``done`` where no ``review_result`` is given."""
+    force: bool = field(default=False, metadata={"option": "--force"})
+    """Skip the rules of the board. Needs a note. The bundled orchestrator never sends it."""
+
+    @property
+    def needs_policy(self) -> bool:
+        """Depends on the target lane."""
+        return self.to in POLICY_LANES
+
+
+@frozen(kw_only=True)
+class AppendHistory(Command[replies.HistoryAppended]):
+    """Add a note to a work package. A repetition adds a second one."""
+
+    verb = "append-history"
+    reply_type = replies.HistoryAppended
+    mutates = True
+
+    mission: str = field(**_MISSION)
+    wp: str = field(**_WP)
+    note: str = field(metadata={"option": "--note"})
+    actor: str | None = field(**_ACTOR)
+
+
+@frozen(kw_only=True)
+class AcceptMission(Command[replies.MissionAccepted]):
+    """Accept a mission all of whose work packages are approved or done."""
+
+    verb = "accept-mission"
+    reply_type = replies.MissionAccepted
+    mutates = True
+
+    mission: str = field(**_MISSION)
+    actor: str | None = field(**_ACTOR)
+
+
+@frozen(kw_only=True)
+class MergeMission(Command[replies.MissionMerged]):
+    """Merge the lanes of a mission into its target branch, then remove them.
+
+    Hosts throw away what is uncommitted in the lane worktrees and in the mission's folder
+    of the target checkout (3.2.7): look first.
+    """
+
+    verb = "merge-mission"
+    reply_type = replies.MissionMerged
+    mutates = True
+    time_limit = _MERGE_LIMIT
+
+    mission: str = field(**_MISSION)
+    target: str | None = field(default=None, metadata={"option": "--target"})
+    """Branch; the host takes the mission's own when it is left out."""
+    strategy: MergeStrategy = field(
+        default=MergeStrategy.MERGE, metadata={"option": "--strategy"}, converter=_strategy
+    )
+    push: bool = field(default=False, metadata={"option": "--push"})

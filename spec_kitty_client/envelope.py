@@ -1,0 +1,197 @@
+"""From the bytes a host printed to a reply or an error. Nothing else here parses JSON.
+
+The envelope is not always alone: ``merge-mission`` prints git's own lines before it on
+every success (3.1.10 to 3.2.7). The last line that is an object with the seven keys counts.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from attrs import field, fields, frozen
+
+from spec_kitty_client.codes import parse_code
+from spec_kitty_client.commands import Command
+from spec_kitty_client.errors import Failure, HostTimeout, ProtocolError, rejection
+from spec_kitty_client.lanes import AnyLane, parse_lane
+from spec_kitty_client.replies import MissionNumber, Reply
+from spec_kitty_client.transports import Completed
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+__all__ = ["Envelope", "conclude", "find"]
+
+R = TypeVar("R", bound=Reply)
+
+_KEEP = 64 * 1024  # characters of stdout and stderr that an error carries
+_ENDED_BY_PROJECT_GATE = {
+    4: "The project's .kittify is older than this host: run `spec-kitty upgrade` in it",
+    5: "The project's .kittify is newer than this host: upgrade spec-kitty-cli",
+    6: "The project's .kittify metadata is damaged: restore .kittify/metadata.yaml from git",
+}
+
+
+@frozen(kw_only=True)
+class Envelope:
+    """The seven keys of every answer."""
+
+    contract_version: str
+    command: str
+    timestamp: str
+    correlation_id: str
+    success: bool
+    error_code: str | None
+    data: Mapping[str, Any] = field(repr=False)
+
+
+_KEYS = {a.name for a in fields(Envelope)}
+_TEXTS = _KEYS - {"success", "error_code", "data"}
+
+
+def find(stdout: str) -> tuple[Envelope | None, str]:
+    """Return the last envelope in a text, and the rest of the text."""
+    lines = stdout.splitlines()
+    for i in range(len(lines) - 1, -1, -1):
+        if envelope := _parse(lines[i].strip()):
+            return envelope, "\n".join(lines[:i] + lines[i + 1 :])
+    return None, stdout
+
+
+def _parse(line: str) -> Envelope | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        raw = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(raw, dict) or not raw.keys() >= _KEYS:
+        return None
+    sound = (
+        all(isinstance(raw[name], str) for name in _TEXTS)
+        and isinstance(raw["success"], bool)
+        and isinstance(raw["error_code"], str | None)
+        and isinstance(raw["data"], dict)
+    )
+    return Envelope(**{name: raw[name] for name in _KEYS}) if sound else None
+
+
+def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
+    """Return the reply of a call that has ended, and the envelope it came in.
+
+    Raises:
+        HostTimeout: If it had to be ended.
+        ProtocolError: If there is no answer, or none that can be understood.
+        HostRejected: If the answer is an error code.
+    """
+    envelope, noise = find(completed.stdout.decode("utf-8", "backslashreplace"))
+    if completed.exit_code is None:
+        msg = f"no answer within {completed.time_limit:g} s; the host was ended"
+        raise HostTimeout(_failure(command, completed, noise, msg))
+    if envelope is None:
+        msg = _why_no_answer(completed)
+        raise ProtocolError(_failure(command, completed, noise, msg))
+    if not envelope.success:
+        raise rejection(_failure(command, completed, noise, _message(envelope), envelope))
+    if completed.exit_code != 0:
+        msg = f"the answer says success, but the exit code is {completed.exit_code}"
+        raise ProtocolError(_failure(command, completed, noise, msg, envelope))
+    return _reply(command, completed, envelope, noise), envelope
+
+
+def _reply(command: Command[R], completed: Completed, envelope: Envelope, noise: str) -> R:
+    import cattrs
+
+    if envelope.command != f"orchestrator-api.{command.verb}":
+        msg = f"the answer is to {envelope.command!r}"
+        raise ProtocolError(_failure(command, completed, noise, msg, envelope))
+    try:
+        return cast(R, _converter().structure(envelope.data, command.reply_type))
+    except (cattrs.BaseValidationError, TypeError, ValueError, KeyError) as e:
+        wrong = "; ".join(cattrs.transform_error(e, path="data"))
+        msg = f"the answer is not what the contract promises: {wrong}"
+        raise ProtocolError(_failure(command, completed, noise, msg, envelope)) from e
+
+
+def _message(envelope: Envelope) -> str:
+    """Hosts before 3.2.6 leave the message out when there are details."""
+    message = envelope.data.get("message")
+    errors = envelope.data.get("errors")
+    parts = [message] if isinstance(message, str) else []
+    parts += [str(e).strip() for e in errors] if isinstance(errors, list) else []
+    return ": ".join(parts) or f"the host answered {envelope.error_code}"
+
+
+def _why_no_answer(completed: Completed) -> str:
+    if why := _ENDED_BY_PROJECT_GATE.get(completed.exit_code or 0):
+        return why
+    said = completed.stderr.decode("utf-8", "backslashreplace").strip().splitlines()
+    end = f"exit code {completed.exit_code}"
+    if said:
+        return f"no answer ({end}); the last it said was {said[-1].strip()[:300]!r}"
+    what = "something that is no answer" if completed.stdout.strip() else "nothing"
+    return f"the host printed {what} ({end})"
+
+
+def _failure(
+    command: Command[Any],
+    completed: Completed,
+    noise: str,
+    message: str,
+    envelope: Envelope | None = None,
+) -> Failure:
+    code = envelope.error_code if envelope else None
+    return Failure(
+        verb=command.verb,
+        mutates=command.mutates,
+        message=message,
+        argv=completed.argv,
+        exit_code=completed.exit_code,
+        stdout=noise[-_KEEP:],
+        stderr=completed.stderr[-_KEEP:].decode("utf-8", "backslashreplace"),
+        code=parse_code(code) if code else None,
+        data=envelope.data if envelope else {},
+        correlation_id=envelope.correlation_id if envelope else None,
+        contract_version=envelope.contract_version if envelope else None,
+    )
+
+
+@cache
+def _converter() -> "Converter":
+    """Make the converter: no coercion of wrong types, unknown fields go to `Reply.extra`."""
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn
+
+    converter = Converter()
+    for primitive in (str, int, bool):
+        converter.register_structure_hook(primitive, _exactly)
+    converter.register_structure_hook_func(lambda t: t == MissionNumber, lambda v, _: v)
+    converter.register_structure_hook_func(
+        lambda t: t == AnyLane, lambda v, _: parse_lane(_exactly(v, str))
+    )
+
+    def reply_hook(cls: type[Reply]) -> Any:
+        structure = make_dict_structure_fn(cls, converter)
+        known = {a.name for a in fields(cls)} - {"extra"}
+
+        def hook(raw: Any, _: object) -> Reply:
+            if not isinstance(raw, Mapping):
+                msg = f"expected an object, not {type(raw).__name__}"
+                raise TypeError(msg)
+            extra = {k: v for k, v in raw.items() if k not in known}
+            return structure({**{k: raw[k] for k in raw.keys() & known}, "extra": extra}, cls)
+
+        return hook
+
+    converter.register_structure_hook_factory(
+        lambda t: isinstance(t, type) and issubclass(t, Reply), reply_hook
+    )
+    return converter
+
+
+def _exactly(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        msg = f"expected {kind.__name__}, not {type(value).__name__}"
+        raise TypeError(msg)
+    return value

@@ -1,0 +1,294 @@
+"""Everything that can go wrong, as one tree of exceptions.
+
+    SpecKittyError
+      InvalidCall                 found before anything was sent
+        PolicyError
+      HostNotFound                there is no host to call
+      UnsupportedHost             the host speaks a contract this SDK does not
+      HostError                   a host was called, and it did not go well
+        HostTimeout
+        ProtocolError             no answer that can be understood
+        HostRejected              an answer with an error code
+          UsageRejected, PolicyRejected, NotFound, Conflict, TransitionRejected,
+          NotReady, IntegrationFailed, EnvironmentProblem
+
+Take decisions on `HostError.code`, `HostError.retryable` and `HostError.outcome`, never on
+the text. Every exception says in its text what to do next, and can be pickled.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family
+
+__all__ = [
+    "Conflict",
+    "EnvironmentProblem",
+    "Failure",
+    "HostError",
+    "HostNotFound",
+    "HostRejected",
+    "HostTimeout",
+    "IntegrationFailed",
+    "InvalidCall",
+    "NotFound",
+    "NotReady",
+    "PolicyError",
+    "PolicyProblem",
+    "PolicyRejected",
+    "ProtocolError",
+    "SpecKittyError",
+    "TransitionRejected",
+    "UnsupportedHost",
+    "UsageRejected",
+    "rejection",
+]
+
+Outcome = Literal["not_applied", "unknown"]
+
+
+class SpecKittyError(Exception):
+    """Whatever this SDK raises of its own is one of these."""
+
+
+class InvalidCall(SpecKittyError, ValueError):
+    """The call cannot be sent as it is; the host was not asked."""
+
+
+@frozen
+class PolicyProblem:
+    """One reason why hosts would refuse a policy."""
+
+    path: str
+    """Where in the policy, for example ``dangerous_flags[0]``."""
+    rule: str
+    """What is wrong, as the rest of a sentence that begins with the path."""
+    word: str | None = None
+    """The word that broke the rule, if it was a word."""
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.rule}"
+
+
+class PolicyError(InvalidCall):
+    """A policy that a host would refuse, with all the reasons in `problems`."""
+
+    def __init__(self, problems: tuple[PolicyProblem, ...]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "policy: " + "; ".join(map(str, self.problems))
+
+
+class HostNotFound(SpecKittyError):
+    """There is no host that could be called."""
+
+
+class UnsupportedHost(SpecKittyError):
+    """The host speaks a version of the contract that this SDK does not."""
+
+
+@frozen(kw_only=True)
+class Failure:
+    """All there is to know about a call that did not go well."""
+
+    verb: str
+    mutates: bool
+    message: str
+    argv: tuple[str, ...]
+    exit_code: int | None
+    """None when the host had to be ended; negative: the number of the signal."""
+    stdout: str = field(repr=False)
+    """What the host printed beside the envelope."""
+    stderr: str = field(repr=False)
+    code: AnyErrorCode | None = None
+    data: Mapping[str, Any] = field(factory=dict)
+    correlation_id: str | None = None
+    contract_version: str | None = None
+
+
+class HostError(SpecKittyError):
+    """A host was called, and it did not go well.
+
+    Attributes:
+        failure: Everything about the call.
+    """
+
+    advice = "Run the call by hand to see what the host says."
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+    @property
+    def code(self) -> AnyErrorCode | None:
+        """The code of the host's answer; None when there was no answer."""
+        return self.failure.code
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call can succeed later without anybody changing it."""
+        return self.code is not None and self.code.retryable
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the call may have had its effect all the same.
+
+        ``unknown``: read the state before doing anything else; never repeat blindly.
+        """
+        return "unknown" if self.failure.mutates else "not_applied"
+
+    def __str__(self) -> str:
+        name = f" [{self.code}]" if self.code else ""
+        return f"{self.failure.verb}: {self.failure.message}{name}. {self.next_step}"
+
+    @property
+    def next_step(self) -> str:
+        """What to do about it, as a sentence."""
+        return self.advice
+
+
+class HostTimeout(HostError):
+    """The host did not end within the time limit, and was ended with all its children."""
+
+    advice = "If the machine is only slow, raise the time limit."
+
+    @property
+    def retryable(self) -> bool:
+        """True for a read; after a mutating call the state has to be read first."""
+        return not self.failure.mutates
+
+
+class ProtocolError(HostError):
+    """The host ended without an answer that can be understood.
+
+    It crashed, printed usage text, or is not a spec-kitty host at all.
+    """
+
+    advice = (
+        "See `failure.stderr`; try `spec-kitty orchestrator-api contract-version` in the "
+        "same folder."
+    )
+
+    @property
+    def retryable(self) -> bool:
+        """True for a read; after a mutating call the state has to be read first."""
+        return not self.failure.mutates
+
+    @property
+    def outcome(self) -> Outcome:
+        """Exit code 2 is the option parser's: it runs before any effect."""
+        return "not_applied" if self.failure.exit_code == 2 else super().outcome
+
+
+class HostRejected(HostError):
+    """The host answered with an error code."""
+
+    advice = "Read mission-state and go on from what it says."
+
+    @property
+    def outcome(self) -> Outcome:
+        """The host says no before it does anything."""
+        return "not_applied"
+
+    @property
+    def next_step(self) -> str:
+        """What to do about this code, else about its family."""
+        return _ADVICE.get(self.code or "", self.advice)
+
+
+class UsageRejected(HostRejected):
+    """The host did not understand the call."""
+
+    advice = "Check the options against the contract version of this host."
+
+
+class PolicyRejected(HostRejected):
+    """The policy is missing, or breaks a rule of this host."""
+
+    advice = "Correct the policy: the message names the field."
+
+
+class NotFound(HostRejected):
+    """There is no such mission, work package or decision."""
+
+    advice = "Check the name, the repository and the branch that is checked out."
+
+
+class Conflict(HostRejected):
+    """Somebody else has it, or it is closed already."""
+
+    advice = "Leave it to its owner, or use the owner's --actor."
+
+
+class TransitionRejected(HostRejected):
+    """The rules of the board do not allow this now."""
+
+
+class NotReady(HostRejected):
+    """Something else has to be finished first."""
+
+    advice = "Finish what the message names, then call again."
+
+
+class IntegrationFailed(HostRejected):
+    """Git, or the host's own bookkeeping, failed half-way."""
+
+    advice = "Look at `git status` in the repository and its worktrees, then call again."
+
+    @property
+    def outcome(self) -> Outcome:
+        """Some of it may be done already."""
+        return "unknown" if self.failure.mutates else "not_applied"
+
+
+class EnvironmentProblem(HostRejected):
+    """Host, repository and SDK do not fit together."""
+
+    advice = "Check the version of the host and the branch that is checked out."
+
+
+_BY_FAMILY: dict[Family, type[HostRejected]] = {
+    Family.USAGE: UsageRejected,
+    Family.POLICY: PolicyRejected,
+    Family.NOT_FOUND: NotFound,
+    Family.CONFLICT: Conflict,
+    Family.REJECTED: TransitionRejected,
+    Family.NOT_READY: NotReady,
+    Family.INTEGRATION: IntegrationFailed,
+    Family.ENVIRONMENT: EnvironmentProblem,
+    Family.UNKNOWN: HostRejected,
+}
+
+_ADVICE: dict[str, str] = {
+    ErrorCode.MISSION_NOT_FOUND: (
+        "List the missions with `ls kitty-specs`, and check that the branch which holds this "
+        "one is checked out."
+    ),
+    ErrorCode.WP_NOT_FOUND: "Look at mission-state for the work packages of this mission.",
+    ErrorCode.WP_ALREADY_CLAIMED: (
+        "Leave it to the actor in `failure.data['claimed_by']`, or use that --actor."
+    ),
+    ErrorCode.DEPENDENCIES_NOT_SATISFIED: (
+        "Finish the work packages in `failure.data['unsatisfied_dependencies']` first."
+    ),
+    ErrorCode.LANE_ALLOCATION_FAILED: (
+        "Commit or remove what is uncommitted in the lane's worktree; if the message names a "
+        "conflict, merge the dependency there by hand."
+    ),
+    ErrorCode.MISSION_NOT_READY: "Finish the work packages in `failure.data['incomplete_wps']`.",
+    ErrorCode.PREFLIGHT_FAILED: (
+        "See `failure.data['errors']`; when every work package is done and the lane branches "
+        "are gone, the mission has been merged already."
+    ),
+    ErrorCode.CONTRACT_VERSION_MISMATCH: "Upgrade spec-kitty-client.",
+}
+
+
+def rejection(failure: Failure) -> HostRejected:
+    """Return the exception for an answer with an error code."""
+    family = failure.code.family if failure.code else Family.UNKNOWN
+    return _BY_FAMILY[family](failure)

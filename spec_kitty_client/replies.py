@@ -1,0 +1,176 @@
+"""What the host answers, one frozen class per success payload.
+
+Source of every field: host contract 1.4.0 and 1.5.0 (host 3.2.6 and 3.2.7). Fields that
+this SDK does not know are kept in `Reply.extra`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from spec_kitty_client.lanes import AnyLane
+
+__all__ = [
+    "HistoryAppended",
+    "HostContract",
+    "ImplementationStarted",
+    "Mission",
+    "MissionAccepted",
+    "MissionMerged",
+    "ReadyList",
+    "ReadyWorkPackage",
+    "Reply",
+    "ReviewStarted",
+    "Transitioned",
+    "WorkPackage",
+    "Workspace",
+]
+
+MissionNumber = int | str | None
+
+
+@frozen(kw_only=True)
+class Reply:
+    """What all payloads have in common."""
+
+    extra: Mapping[str, Any] = field(factory=dict, repr=False)
+    """Fields of the payload that this SDK does not know."""
+
+
+@frozen(kw_only=True)
+class HostContract(Reply):
+    """Answer to ``contract-version``."""
+
+    api_version: str
+    min_supported_provider_version: str
+
+
+@frozen(kw_only=True)
+class MissionReply(Reply):
+    """What all payloads about a mission have in common."""
+
+    mission_slug: str
+    mission_number: MissionNumber = None
+    mission_type: str = ""
+    """Empty under the ``coord`` topology."""
+
+
+@frozen(kw_only=True)
+class WorkPackage(Reply):
+    """One work package as ``mission-state`` reports it."""
+
+    wp_id: str
+    lane: AnyLane
+    dependencies: tuple[str, ...] = ()
+    last_actor: str | None = None
+
+
+@frozen(kw_only=True)
+class Mission(MissionReply):
+    """Answer to ``mission-state``: where every work package stands."""
+
+    summary: Mapping[str, int]
+    """Number of work packages by lane."""
+    work_packages: tuple[WorkPackage, ...]
+
+    def lanes(self) -> dict[str, AnyLane]:
+        """Return the lane of each work package by its id."""
+        return {wp.wp_id: wp.lane for wp in self.work_packages}
+
+
+@frozen(kw_only=True)
+class ReadyWorkPackage(Reply):
+    """One work package that may be started now."""
+
+    wp_id: str
+    lane: AnyLane
+    dependencies_satisfied: bool
+
+
+@frozen(kw_only=True)
+class ReadyList(MissionReply):
+    """Answer to ``list-ready``: planned, and every dependency approved or done."""
+
+    ready_work_packages: tuple[ReadyWorkPackage, ...]
+
+
+@frozen(kw_only=True)
+class Workspace(MissionReply):
+    """Answer to ``resolve-workspace``: where a work package is worked on."""
+
+    wp_id: str
+    workspace_path: str
+    """Absolute path of the worktree, which need not exist yet."""
+    prompt_path: str
+    """Absolute path of the work package's file."""
+    lane_id: str | None = None
+    lane_branch: str | None = None
+    lane_base_ref: str | None = None
+
+
+@frozen(kw_only=True)
+class ImplementationStarted(Workspace):
+    """Answer to ``start-implementation``: claimed, and its worktree is there."""
+
+    from_lane: AnyLane
+    to_lane: AnyLane
+    policy_metadata_recorded: bool
+    no_op: bool
+    """True when this actor had it already."""
+
+
+@frozen(kw_only=True)
+class ReviewStarted(MissionReply):
+    """Answer to ``start-review``."""
+
+    wp_id: str
+    from_lane: AnyLane
+    to_lane: AnyLane
+    prompt_path: str
+    policy_metadata_recorded: bool
+    no_op: bool = False
+    """True when it was in review already. On 3.2.6 and later also by somebody else."""
+
+
+@frozen(kw_only=True)
+class Transitioned(MissionReply):
+    """Answer to ``transition``."""
+
+    wp_id: str
+    from_lane: AnyLane
+    to_lane: AnyLane
+    policy_metadata_recorded: bool
+
+
+@frozen(kw_only=True)
+class HistoryAppended(MissionReply):
+    """Answer to ``append-history``."""
+
+    wp_id: str
+    history_entry_id: str
+
+
+@frozen(kw_only=True)
+class MissionAccepted(MissionReply):
+    """Answer to ``accept-mission``. The host writes ``meta.json`` and does not commit it."""
+
+    accepted: bool
+    mode: str
+    accepted_at: str
+    """ISO 8601."""
+    accepted_wps: tuple[str, ...] = ()
+    approved_wps: tuple[str, ...] = ()
+    done_wps: tuple[str, ...] = ()
+    merge_pending_wps: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class MissionMerged(MissionReply):
+    """Answer to ``merge-mission``."""
+
+    merged: bool
+    target_branch: str
+    strategy: str
+    worktree_removed: bool = False
+    """Always false, also when the host did remove worktrees."""
