@@ -15,7 +15,7 @@ from spec_kitty_client import commands, replies
 from spec_kitty_client.commands import Command, Evidence, MergeStrategy, ReviewResult
 from spec_kitty_client.contract import Contract, Dialect, recognise
 from spec_kitty_client.envelope import conclude
-from spec_kitty_client.errors import InvalidCall
+from spec_kitty_client.errors import HostError, InvalidCall
 from spec_kitty_client.lanes import Lane
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import AsyncTransport, Completed, Transport
@@ -57,18 +57,26 @@ class _Core:
         return attrs.evolve(command, **{name: own}) if needed else command
 
     def must_negotiate(self, command: Command[Any]) -> bool:
-        return self.contract is None and not isinstance(command, commands.ContractVersion)
+        """Reads need no negotiation: the envelope of the first answer names the contract."""
+        return self.contract is None and command.mutates
 
     def agreed(self, hello: replies.HostContract) -> Contract:
         """Return the contract; `conclude` has taken it from the envelope already."""
         return self.contract or recognise(hello.api_version)
 
     def conclude(self, command: Command[R], completed: Completed) -> R:
-        reply, envelope = conclude(command, completed)
-        # Every envelope names its contract: a host that was replaced is noticed for free.
-        if self.contract is None or str(self.contract.version) != envelope.contract_version:
-            self.contract = recognise(envelope.contract_version)
+        try:
+            reply, envelope = conclude(command, completed)
+        except HostError as e:
+            self._notice(e.failure.contract_version)
+            raise
+        self._notice(envelope.contract_version)
         return reply
+
+    def _notice(self, version: str | None) -> None:
+        """Every envelope names its contract: a host that was replaced is noticed for free."""
+        if version and (self.contract is None or str(self.contract.version) != version):
+            self.contract = recognise(version)
 
 
 class Client:

@@ -189,11 +189,11 @@ def _spell(name: str, value: object) -> tuple[str, ...]:
     return (f"{name}={text}",)
 
 
-_MISSION: dict[str, Any] = {"metadata": {"option": "--mission"}, "validator": _name}
-_WP: dict[str, Any] = {"metadata": {"option": "--wp"}, "validator": _name}
-_ACTOR: dict[str, Any] = {"metadata": {"option": "--actor"}, "default": None}
-_POLICY: dict[str, Any] = {"metadata": {"option": "--policy"}, "default": None}
-_REVIEW_REF: dict[str, Any] = {"metadata": {"option": "--review-ref"}, "default": None}
+_MISSION = {"option": "--mission"}
+_WP = {"option": "--wp"}
+_ACTOR = {"option": "--actor"}
+_POLICY = {"option": "--policy"}
+_REVIEW_REF = {"option": "--review-ref"}
 
 
 @frozen(kw_only=True)
@@ -214,7 +214,7 @@ class MissionState(Command[replies.Mission]):
     verb = "mission-state"
     reply_type = replies.Mission
 
-    mission: str = field(**_MISSION)
+    mission: str = field(metadata=_MISSION, validator=_name)
 
 
 @frozen(kw_only=True)
@@ -224,7 +224,7 @@ class ListReady(Command[replies.ReadyList]):
     verb = "list-ready"
     reply_type = replies.ReadyList
 
-    mission: str = field(**_MISSION)
+    mission: str = field(metadata=_MISSION, validator=_name)
 
 
 @frozen(kw_only=True)
@@ -235,8 +235,8 @@ class ResolveWorkspace(Command[replies.Workspace]):
     reply_type = replies.Workspace
     since = "1.2.0"
 
-    mission: str = field(**_MISSION)
-    wp: str = field(**_WP)
+    mission: str = field(metadata=_MISSION, validator=_name)
+    wp: str = field(metadata=_WP, validator=_name)
 
 
 @frozen(kw_only=True)
@@ -247,10 +247,10 @@ class StartImplementation(Command[replies.ImplementationStarted]):
     reply_type = replies.ImplementationStarted
     mutates = True
 
-    mission: str = field(**_MISSION)
-    wp: str = field(**_WP)
-    actor: str | None = field(**_ACTOR)
-    policy: Policy | None = field(**_POLICY)
+    mission: str = field(metadata=_MISSION, validator=_name)
+    wp: str = field(metadata=_WP, validator=_name)
+    actor: str | None = field(default=None, metadata=_ACTOR)
+    policy: Policy | None = field(default=None, metadata=_POLICY)
 
     @property
     def needs_policy(self) -> bool:
@@ -266,11 +266,11 @@ class StartReview(Command[replies.ReviewStarted]):
     reply_type = replies.ReviewStarted
     mutates = True
 
-    mission: str = field(**_MISSION)
-    wp: str = field(**_WP)
-    actor: str | None = field(**_ACTOR)
-    policy: Policy | None = field(**_POLICY)
-    review_ref: str | None = field(**_REVIEW_REF)
+    mission: str = field(metadata=_MISSION, validator=_name)
+    wp: str = field(metadata=_WP, validator=_name)
+    actor: str | None = field(default=None, metadata=_ACTOR)
+    policy: Policy | None = field(default=None, metadata=_POLICY)
+    review_ref: str | None = field(default=None, metadata=_REVIEW_REF)
 
     @property
     def needs_policy(self) -> bool:
@@ -286,13 +286,13 @@ class Transition(Command[replies.Transitioned]):
     reply_type = replies.Transitioned
     mutates = True
 
-    mission: str = field(**_MISSION)
-    wp: str = field(**_WP)
+    mission: str = field(metadata=_MISSION, validator=_name)
+    wp: str = field(metadata=_WP, validator=_name)
     to: AnyLane = field(metadata={"option": "--to"}, converter=_as_lane, validator=_lane)
-    actor: str | None = field(**_ACTOR)
-    policy: Policy | None = field(**_POLICY)
+    actor: str | None = field(default=None, metadata=_ACTOR)
+    policy: Policy | None = field(default=None, metadata=_POLICY)
     note: str | None = field(default=None, metadata={"option": "--note"})
-    review_ref: str | None = field(**_REVIEW_REF)
+    review_ref: str | None = field(default=None, metadata=_REVIEW_REF)
     review_result: ReviewResult | None = field(
         default=None, metadata={"option": "--review-result-json"}
     )
@@ -316,10 +316,10 @@ class AppendHistory(Command[replies.HistoryAppended]):
     reply_type = replies.HistoryAppended
     mutates = True
 
-    mission: str = field(**_MISSION)
-    wp: str = field(**_WP)
+    mission: str = field(metadata=_MISSION, validator=_name)
+    wp: str = field(metadata=_WP, validator=_name)
     note: str = field(metadata={"option": "--note"})
-    actor: str | None = field(**_ACTOR)
+    actor: str | None = field(default=None, metadata=_ACTOR)
 
 
 @frozen(kw_only=True)
@@ -330,8 +330,8 @@ class AcceptMission(Command[replies.MissionAccepted]):
     reply_type = replies.MissionAccepted
     mutates = True
 
-    mission: str = field(**_MISSION)
-    actor: str | None = field(**_ACTOR)
+    mission: str = field(metadata=_MISSION, validator=_name)
+    actor: str | None = field(default=None, metadata=_ACTOR)
 
 
 @frozen(kw_only=True)
@@ -347,7 +347,7 @@ class MergeMission(Command[replies.MissionMerged]):
     mutates = True
     time_limit = _MERGE_LIMIT
 
-    mission: str = field(**_MISSION)
+    mission: str = field(metadata=_MISSION, validator=_name)
     target: str | None = field(default=None, metadata={"option": "--target"})
     """Branch; the host takes the mission's own when it is left out."""
     strategy: MergeStrategy = field(

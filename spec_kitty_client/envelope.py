@@ -126,12 +126,19 @@ def _message(envelope: Envelope) -> str:
 def _why_no_answer(completed: Completed) -> str:
     if why := _ENDED_BY_PROJECT_GATE.get(completed.exit_code or 0):
         return why
-    said = completed.stderr.decode("utf-8", "backslashreplace").strip().splitlines()
     end = f"exit code {completed.exit_code}"
-    if said:
-        return f"no answer ({end}); the last it said was {said[-1].strip()[:300]!r}"
+    if said := _last_words(completed.stderr.decode("utf-8", "backslashreplace")):
+        return f"no answer ({end}); the last it said was: {said}"
     what = "something that is no answer" if completed.stdout.strip() else "nothing"
     return f"the host printed {what} ({end})"
+
+
+def _last_words(stderr: str) -> str:
+    """Return what matters of a traceback: what follows the box, else the last line."""
+    lines = [line.strip() for line in stderr.strip().splitlines()]
+    boxes = [i for i, line in enumerate(lines) if line.startswith("\u2570")]
+    after = lines[boxes[-1] + 1 :] if boxes else []
+    return " ".join(after or lines[-1:])[:500]
 
 
 def _failure(

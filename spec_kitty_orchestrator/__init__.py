@@ -1,0 +1,1 @@
+"""A small reference orchestrator: agents through implement, review, rework and done."""

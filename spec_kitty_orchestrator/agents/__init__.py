@@ -1,0 +1,51 @@
+"""The agents that are known: each is a value, in a file of its own."""
+
+import shlex
+import shutil
+
+from spec_kitty_orchestrator.agents import claude_code, codex, opencode, script
+from spec_kitty_orchestrator.agents.base import Agent
+from spec_kitty_orchestrator.errors import UsageProblem
+
+__all__ = ["KNOWN", "Agent", "find", "installed"]
+
+KNOWN: dict[str, Agent] = {
+    agent.name: agent for agent in (claude_code.AGENT, codex.AGENT, opencode.AGENT)
+}
+
+
+def find(name: str) -> Agent:
+    """Return an agent by its name, or ``script:COMMAND`` for a command of your own.
+
+    Raises:
+        UsageProblem: If there is no such agent, or it is not installed.
+    """
+    if name.startswith("script:"):
+        agent = script.agent(_split(name.removeprefix("script:")))
+    elif name in KNOWN:
+        agent = KNOWN[name]
+    else:
+        known = ", ".join([*KNOWN, "script:COMMAND"])
+        msg = f"There is no agent {name!r}. There are: {known}"
+        raise UsageProblem(msg)
+    if shutil.which(agent.program) is None:
+        msg = f"Agent {name!r} needs the program {agent.program!r}, which is not on PATH. "
+        raise UsageProblem(msg + agent.install)
+    return agent
+
+
+def installed() -> list[str]:
+    """Return the names of the known agents that are on PATH."""
+    return [name for name, agent in KNOWN.items() if shutil.which(agent.program)]
+
+
+def _split(command: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as e:
+        msg = f"script:{command}: {e}"
+        raise UsageProblem(msg) from e
+    if not words:
+        msg = "script: needs a command, for example --impl-agent 'script:./agent.sh --fast'"
+        raise UsageProblem(msg)
+    return words

@@ -1,0 +1,99 @@
+"""OpenCode (measured: 1.18.33)."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from spec_kitty_client import Policy
+from spec_kitty_orchestrator.agents.base import Agent, Said, events
+from spec_kitty_orchestrator.history import Role
+
+__all__ = ["AGENT"]
+
+_CONFIG = "OPENCODE_CONFIG_CONTENT"
+_READ = {"*": "allow", "*.env": "deny", "*.env.*": "deny", "*.env.example": "allow"}
+
+
+def _name(role: Role, policy: Policy) -> str:
+    look_only = role == "review" or policy.sandbox_mode == "read_only"
+    return "spec-kitty-review" if look_only else "spec-kitty-implement"
+
+
+def _argv(role: Role, policy: Policy, _worktree: Path) -> tuple[str, ...]:
+    return ("opencode", "run", "--format", "json", "--agent", _name(role, policy))
+
+
+def _env(role: Role, policy: Policy) -> dict[str, str]:
+    """Define an agent of our own: rules of the user's or the project's could widen a shared one.
+
+    ``ask`` would end a headless run at once with exit code 0, so everything is allowed or
+    denied. The last rule that matches wins.
+    """
+    name = _name(role, policy)
+    permission = {
+        "*": "deny",
+        "read": _READ,
+        **dict.fromkeys(("grep", "glob", "list", "todowrite", "invalid"), "allow"),
+        "edit": "allow" if name == "spec-kitty-implement" else "deny",
+        "bash": "allow" if _shell(role, policy) else "deny",
+        "external_directory": "allow" if _shell(role, policy) else "deny",
+    }
+    agent = {name: {"mode": "primary", "permission": permission}}
+    own = _object(os.environ.get(_CONFIG, "{}"))
+    agents = {**_object(own.get("agent")), **agent}
+    return {
+        _CONFIG: json.dumps({**own, "agent": agents}),
+        "OPENCODE_DISABLE_AUTOUPDATE": "1",
+        "OPENCODE_DISABLE_MODELS_FETCH": "1",
+        "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+    }
+
+
+def _shell(role: Role, policy: Policy) -> bool:
+    return role == "implement" and policy.sandbox_mode == "none"
+
+
+def _object(raw: object) -> dict[str, Any]:
+    """Return the object that a value or a text is; anything else is an empty one."""
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw)
+        except ValueError:
+            raw = None
+    return raw if isinstance(raw, dict) else {}
+
+
+def _said(output: str) -> Said:
+    """Take the last text part; an error is an event of its own."""
+    text, error = "", None
+    for event in events(output):
+        part = event.get("part")
+        if event.get("type") == "error":
+            error = _message(event.get("error"))
+        elif event.get("type") == "text" and isinstance(part, dict):
+            text = str(part.get("text") or "")
+    return Said(text=text, error=error)
+
+
+def _message(error: object) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    data = error.get("data")
+    message = data.get("message") if isinstance(data, dict) else None
+    return str(message or error.get("name") or error)
+
+
+AGENT = Agent(
+    name="opencode",
+    program="opencode",
+    family="opencode",
+    install="Install it: npm install -g opencode-ai",
+    argv=_argv,
+    env=_env,
+    said=_said,
+    enforces={
+        "sandbox_mode": frozenset({"read_only", "workspace_write", "none"}),
+        "network_mode": frozenset({"open"}),
+    },
+)

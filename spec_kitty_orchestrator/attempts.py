@@ -1,0 +1,139 @@
+"""One run of an agent after another, until one of them is of use."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+from attrs import frozen
+
+from spec_kitty_client import Policy
+from spec_kitty_orchestrator.agents import Agent
+from spec_kitty_orchestrator.agents.base import Said
+from spec_kitty_orchestrator.history import Attempt, Record, Role
+from spec_kitty_orchestrator.journal import Journal
+from spec_kitty_orchestrator.runners import keeper, local
+
+__all__ = ["Attempts", "Spoken"]
+
+
+@frozen(kw_only=True)
+class Spoken:
+    """How a run of an agent ended, as far as anyone can tell without looking at git."""
+
+    attempt: Attempt
+    text: str
+    """Its last words, whether it failed or not."""
+    failure: str | None
+    """Why the run is to be taken as failed."""
+
+
+@frozen(kw_only=True)
+class Attempts:
+    """Runs an agent for a work package, or picks up a run that is there already."""
+
+    mission: str
+    wp: str
+    agent: Agent
+    policy: Policy
+    record: Record
+    journal: Journal
+    logs: Path
+    """Folder of the work package's attempts."""
+    time_limit: float
+
+    async def run(self, role: Role, prompt: Callable[[], Awaitable[str]]) -> Spoken:
+        """Return how a run of the agent ended; a run that was interrupted is started anew."""
+        while True:
+            attempt = await self._there_already(role)
+            if attempt is None:
+                attempt = self._launch(role, await prompt())
+            ended = await self._wait(attempt)
+            if ended.reason not in ("stopped", "lost"):
+                said = self.agent.said(local.tail(Path(attempt.directory)))
+                failure = _failure(ended, said, attempt)
+                return Spoken(attempt=attempt, text=said.text or said.error or "", failure=failure)
+            self._close(attempt, ended.reason)
+
+    async def _there_already(self, role: Role) -> Attempt | None:
+        """Return the run that an earlier orchestrator left, if it is of this role."""
+        attempt = self.record.open
+        if attempt is None or attempt.role == role:
+            return attempt
+        ended = await local.stop(Path(attempt.directory))
+        self._close(attempt, ended.reason)
+        return None
+
+    def _launch(self, role: Role, prompt: str) -> Attempt:
+        number = 1 + max((a.number for a in self.record.attempts), default=0)
+        directory = self.logs / f"{number:02d}-{role}"
+        while directory.exists():  # started by a run that died before it could say so
+            number += 1
+            directory = self.logs / f"{number:02d}-{role}"
+        # The intent is on the disk before the effect: a resumed run looks there.
+        self.journal.write(
+            "attempt-started",
+            wp=self.wp,
+            role=role,
+            number=number,
+            agent=self.agent.name,
+            directory=str(directory),
+        )
+        local.launch(self._job(role, number, directory, prompt))
+        assert self.record.open is not None
+        return self.record.open
+
+    def _job(self, role: Role, number: int, directory: Path, prompt: str) -> local.Job:
+        worktree = Path(self.record.workspace or ".")
+        identity = {
+            "SPEC_KITTY_ROLE": role,
+            "SPEC_KITTY_MISSION": self.mission,
+            "SPEC_KITTY_WP": self.wp,
+            "SPEC_KITTY_ATTEMPT": str(number),
+        }
+        return local.Job(
+            directory=directory,
+            argv=self.agent.argv(role, self.policy, worktree),
+            cwd=worktree,
+            env={**self.agent.env(role, self.policy), **identity},
+            prompt=prompt,
+            time_limit=self.time_limit,
+        )
+
+    async def _wait(self, attempt: Attempt) -> local.Ended:
+        """Wait for the end of a run; a cancellation ends it, with everything it started."""
+        directory = Path(attempt.directory)
+        try:
+            return await local.wait(directory)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                ended = await local.stop(directory)
+                if ended.reason == "stopped":
+                    self._close(attempt, ended.reason)
+            raise
+
+    def _close(self, attempt: Attempt, reason: str) -> None:
+        self.journal.write(
+            "attempt-stopped", wp=self.wp, role=attempt.role, number=attempt.number, reason=reason
+        )
+
+
+def _failure(ended: local.Ended, said: Said, attempt: Attempt) -> str | None:
+    log = f"see {attempt.directory}"
+    match ended.reason:
+        case "not_started":
+            return f"{attempt.agent} could not be started: {ended.error}"
+        case "deadline":
+            seconds = ended.ended_at - ended.started_at
+            return f"{attempt.agent} did not end within {seconds:.0f} s; {log}"
+    if said.error is not None:
+        return f"{attempt.agent}: {_short(said.error)}; {log}"
+    if ended.exit_code != 0:
+        last = local.tail(Path(attempt.directory), keeper.ERRORS).strip().splitlines()[-1:]
+        words = f" ({_short(last[0])})" if last else ""
+        return f"{attempt.agent} ended with exit code {ended.exit_code}{words}; {log}"
+    return None
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else line[:300] + "..."

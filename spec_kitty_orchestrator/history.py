@@ -1,0 +1,141 @@
+"""What the journal tells about each work package, folded event by event."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from attrs import define, field, frozen
+
+from spec_kitty_orchestrator.journal import Event
+
+__all__ = ["Attempt", "History", "Record", "Role", "recall"]
+
+Role = Literal["implement", "review"]
+
+
+@frozen(kw_only=True)
+class Attempt:
+    """One run of an agent that was started."""
+
+    role: Role
+    number: int
+    """Counted per work package, from 1, over both roles."""
+    agent: str
+    directory: str
+    """Where prompt, output and exit record are."""
+    at: float
+    """Seconds since the epoch."""
+
+
+@define(kw_only=True)
+class Record:
+    """What is known of one work package beside the lane, which is the host's to tell."""
+
+    workspace: str | None = None
+    """The lane worktree."""
+    prompt: str | None = None
+    """The work package's file."""
+    base: str | None = None
+    """The lane branch's commit before the work package."""
+    submitted: str | None = None
+    """The commit that was last handed in for review."""
+    attempts: list[Attempt] = field(factory=list)
+    open: Attempt | None = None
+    """Started, and nothing was recorded about its end."""
+    closed_by: Event | None = None
+    """The event that ended the last attempt: implemented, verdict, failed or stopped."""
+    findings: Event | None = None
+    """The last verdict, if it asked for changes."""
+    rounds: int = 0
+    """How often a reviewer asked for changes."""
+    failures: list[str] = field(factory=list)
+    """Why the last attempts at this step failed; empty after one that did not."""
+    last_error: str | None = None
+    ended_at: float | None = None
+
+    @property
+    def started_at(self) -> float | None:
+        """When the first attempt was started."""
+        return self.attempts[0].at if self.attempts else None
+
+
+@define(kw_only=True)
+class History:
+    """Everything a journal tells about one mission."""
+
+    mission: str
+    settings: dict[str, Any] = field(factory=dict)
+    """Those of the last run, as `config.save` wrote them."""
+    records: dict[str, Record] = field(factory=dict)
+    lanes: dict[str, str] = field(factory=dict)
+    """The lanes as the host last reported them to a run."""
+    accepted: bool = False
+    merged: bool = False
+    ended: Event | None = None
+    """The end of the last run; None while it runs, or when it was killed."""
+
+    def record(self, wp: str) -> Record:
+        """Return what is known of a work package."""
+        return self.records.setdefault(wp, Record())
+
+    def apply(self, event: Event) -> None:
+        """Take in one more event of this mission."""
+        match event["kind"]:
+            case "run-started":
+                self.settings, self.ended = event["settings"], None
+            case "run-ended":
+                self.ended = event
+            case "lane":
+                self.lanes[event["wp"]] = event["lane"]
+                self.accepted = False
+            case "accepted":
+                self.accepted = True
+            case "merged":
+                self.merged = True
+            case _ if "wp" in event:
+                _apply(self.record(event["wp"]), event)
+
+
+def recall(events: Iterable[Event]) -> dict[str, History]:
+    """Fold a journal into one history per mission; the mission last run comes last."""
+    histories: dict[str, History] = {}
+    for event in events:
+        name = event["mission"]
+        if event["kind"] == "run-started" and name in histories:
+            histories[name] = histories.pop(name)
+        histories.setdefault(name, History(mission=name)).apply(event)
+    return histories
+
+
+def _apply(record: Record, event: Event) -> None:
+    match event["kind"]:
+        case "claimed":
+            record.workspace, record.prompt = event["workspace"], event["prompt"]
+            record.base = record.base or event["base"]
+        case "submitted":
+            record.submitted = event["head"]
+        case "blocked":
+            record.last_error = event["reason"]
+            record.failures.clear()  # whoever reopens it gives it a new chance
+            record.rounds = 0
+        case "attempt-started":
+            names = ("role", "number", "agent", "directory", "at")
+            record.open = Attempt(**{name: event[name] for name in names})
+            record.attempts.append(record.open)
+            record.ended_at = None
+        case "implemented" | "verdict" | "attempt-failed" | "attempt-stopped":
+            record.open, record.closed_by, record.ended_at = None, event, event["at"]
+            _close(record, event)
+        case "trouble":
+            record.last_error = event["reason"]
+
+
+def _close(record: Record, event: Event) -> None:
+    if event["kind"] == "attempt-failed":
+        record.failures.append(event["reason"])
+        record.last_error = event["reason"]
+    elif event["kind"] != "attempt-stopped":
+        record.failures.clear()
+    if event["kind"] == "verdict":
+        asked = event["verdict"] == "changes_requested"
+        record.findings = event if asked else None
+        record.rounds += asked

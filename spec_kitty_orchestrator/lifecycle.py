@@ -1,0 +1,350 @@
+"""One work package: what to do next, given the lane the host reports.
+
+A fresh work package, a resumed one and one that somebody left half-done take the same
+path: the lane names the step, each step ends with the lane that the host then reports,
+and the journal tells only whether an agent's run of that step is there already.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+from attrs import field, frozen
+
+from spec_kitty_client import (
+    AnyLane,
+    Evidence,
+    HostError,
+    Lane,
+    Policy,
+    ReviewResult,
+    ReviewVerdict,
+    SpecKittyError,
+    StartImplementation,
+    StartReview,
+    Transition,
+    WorkPackage,
+    Workspace,
+)
+from spec_kitty_orchestrator import prompts, review
+from spec_kitty_orchestrator.agents import Agent
+from spec_kitty_orchestrator.attempts import Attempts, Spoken
+from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.history import History, Role
+from spec_kitty_orchestrator.host import Host
+from spec_kitty_orchestrator.journal import Journal
+from spec_kitty_orchestrator.workspace import GitError, Worktree
+
+__all__ = ["Life", "Run", "Trouble"]
+
+_LONGEST_NOTE = 2000  # characters of a reason that go to the host
+
+
+class Trouble(Exception):
+    """A work package cannot go on; the others can.
+
+    Args:
+        reason: Why, and what to do next.
+        host: Whether it is the host that cannot be worked with.
+    """
+
+    def __init__(self, reason: str, *, host: bool = False) -> None:
+        super().__init__(reason, host)
+        self.reason = reason
+        self.host = host
+
+
+class _GivingUp(Exception):
+    """The agents had their chances at this step."""
+
+
+@frozen(kw_only=True)
+class Run:
+    """What all work packages of a run share."""
+
+    settings: Settings
+    policy: Policy
+    host: Host
+    journal: Journal
+    history: History
+    logs: Path
+    """Folder of this mission's attempts."""
+    agents: dict[Role, Agent]
+    turns: defaultdict[str, anyio.Lock] = field(factory=lambda: defaultdict(anyio.Lock))
+    """One lock per worktree, because work packages may share one."""
+
+
+class Life:
+    """The life of one work package in one run."""
+
+    def __init__(self, run: Run, wp: WorkPackage) -> None:
+        self._run = run
+        self._wp = wp.wp_id
+        self._lane = wp.lane
+        self._record = run.history.record(wp.wp_id)
+        self._steps: dict[AnyLane, Callable[[], Awaitable[AnyLane]]] = {
+            Lane.PLANNED: self._claim,
+            Lane.CLAIMED: self._claim,
+            Lane.IN_PROGRESS: self._implement,
+            Lane.FOR_REVIEW: self._begin_review,
+            Lane.IN_REVIEW: self._review,
+            Lane.APPROVED: self._finish,
+        }
+
+    async def live(self) -> AnyLane:
+        """Take the work package as far as it goes, and return the lane it ends in.
+
+        Raises:
+            Trouble: If it cannot go on.
+        """
+        try:
+            while step := self._steps.get(self._lane):
+                self._lane = await step()
+                self._run.journal.write("lane", wp=self._wp, lane=self._lane)
+        except SpecKittyError as e:
+            spoke = isinstance(e, HostError) and e.code is not None
+            raise Trouble(str(e), host=not spoke) from e
+        except (GitError, OSError) as e:
+            reason = f"{e}. Put the worktree in order, then `resume`."
+            raise Trouble(reason) from e
+        return self._lane
+
+    # Implement
+
+    async def _claim(self) -> AnyLane:
+        call = StartImplementation(mission=self._run.host.mission, wp=self._wp)
+        claimed = await self._run.host.claim(call)
+        await self._note(claimed)
+        return claimed.to_lane
+
+    async def _implement(self) -> AnyLane:
+        if not await self._has_worktree():
+            await self._claim()
+        async with self._run.turns[str(self._worktree.path)]:
+            try:
+                head = await self._implemented()
+            except _GivingUp as e:
+                return await self._block(str(e))
+        return await self._submit(head)
+
+    async def _implemented(self) -> str:
+        """Return the commit to hand in: the one that is there, or that of an agent's run."""
+        closed = self._record.closed_by
+        if closed and closed["kind"] == "implemented" and not self._record.open:
+            if closed["head"] == await self._worktree.head():
+                return str(closed["head"])
+        while True:
+            spoken = await self._attempt("implement", self._implement_prompt)
+            failure, head = spoken.failure, None
+            if failure is None:
+                failure, head = await self._commit(spoken)
+            if head is not None:
+                number = spoken.attempt.number
+                self._run.journal.write("implemented", wp=self._wp, number=number, head=head)
+                return head
+            self._failed("implement", failure or "")
+
+    async def _commit(self, spoken: Spoken) -> tuple[str | None, str | None]:
+        """Commit what an agent left; return why not, or the commit."""
+        attempt = spoken.attempt
+        message = f"{self._wp}: implemented by {attempt.agent} (attempt {attempt.number})"
+        try:
+            head = await self._worktree.commit(message)
+        except GitError as e:
+            return str(e), None
+        if head == (self._record.submitted or self._record.base):
+            return f"{attempt.agent} says it is done, but changed nothing", None
+        return None, head
+
+    async def _implement_prompt(self) -> str:
+        return prompts.implement(
+            wp=self._wp,
+            mission=self._run.host.mission,
+            task=self._task(),
+            verdict=self._record.findings,
+            failures=self._record.failures,
+        )
+
+    async def _submit(self, head: str) -> AnyLane:
+        """Hand it in; what the host finds missing goes to the implementer."""
+        call = Transition(mission=self._run.host.mission, wp=self._wp, to=Lane.FOR_REVIEW)
+        try:
+            lane = await self._run.host.move(self._lane, call)
+        except HostError as e:
+            if e.code is None or e.outcome == "unknown":
+                raise
+            self._failed("implement", f"the host did not take it: {e.failure.message}")
+            return self._lane
+        self._run.journal.write("submitted", wp=self._wp, head=head)
+        return lane
+
+    # Review
+
+    async def _begin_review(self) -> AnyLane:
+        call = StartReview(mission=self._run.host.mission, wp=self._wp)
+        return await self._run.host.move(self._lane, call)
+
+    async def _review(self) -> AnyLane:
+        if not await self._has_worktree():
+            await self._note(await self._run.host.workspace(self._wp))
+        closed = self._record.closed_by
+        if self._record.open or not closed or closed["kind"] != "verdict":
+            async with self._run.turns[str(self._worktree.path)]:
+                try:
+                    await self._judge()
+                except _GivingUp as e:
+                    return await self._block(str(e))
+        return await self._conclude()
+
+    async def _judge(self) -> None:
+        """Let reviewers run until one ends with a verdict that counts."""
+        while True:
+            head = await self._worktree.head()
+            spoken = await self._attempt("review", self._review_prompt)
+            verdict = review.parse(spoken.text)
+            changed = await self._changed_by_reviewer(head)
+            if isinstance(verdict, review.Verdict) and not changed:
+                # A run that failed cannot approve, but it may well find something.
+                if spoken.failure is None or verdict.verdict == "changes_requested":
+                    self._note_verdict(spoken, verdict)
+                    return
+            why = verdict if isinstance(verdict, str) else ""
+            self._failed("review", spoken.failure or changed or why)
+
+    def _note_verdict(self, spoken: Spoken, verdict: review.Verdict) -> None:
+        attempt = spoken.attempt
+        self._run.journal.write(
+            "verdict",
+            wp=self._wp,
+            number=attempt.number,
+            reviewer=attempt.agent,
+            reference=self._relative(attempt.directory),
+            **review.plain(verdict),
+        )
+
+    async def _changed_by_reviewer(self, head: str) -> str | None:
+        """Who changes what it reviews has reviewed something else. Nothing is lost."""
+        files = await self._worktree.set_aside(f"left by the reviewer of {self._wp}")
+        if files:
+            self._run.journal.write("set-aside", wp=self._wp, files=files, where="git stash")
+        if await self._worktree.head() != head:
+            return "the reviewer committed to the branch it was to review"
+        return None
+
+    async def _review_prompt(self) -> str:
+        base = self._record.base or "HEAD"
+        return prompts.review(
+            wp=self._wp,
+            mission=self._run.host.mission,
+            task=self._task(),
+            base=base,
+            changes=await self._worktree.changes(base, prompts.LONGEST_DIFF),
+            earlier=self._record.findings,
+            failures=self._record.failures,
+        )
+
+    async def _conclude(self) -> AnyLane:
+        """Tell the host the verdict: done, back to work, or back to work once too often."""
+        result = self._result()
+        if result.verdict == ReviewVerdict.APPROVED:
+            return await self._move(Lane.DONE, result)
+        rounds, most = self._record.rounds, self._run.settings.max_rounds
+        if rounds > most:
+            summary = (self._record.findings or {}).get("summary", "")
+            return await self._block(f"reviewers asked for changes {rounds} times: {summary}")
+        return await self._move(Lane.IN_PROGRESS, result)
+
+    async def _finish(self) -> AnyLane:
+        return await self._move(Lane.DONE, self._result())
+
+    # What the steps have in common
+
+    @property
+    def _worktree(self) -> Worktree:
+        return Worktree(Path(self._record.workspace or "."))
+
+    async def _has_worktree(self) -> bool:
+        path = self._record.workspace
+        return path is not None and await anyio.Path(path).is_dir()
+
+    async def _note(self, workspace: Workspace) -> None:
+        """Write down where the work package is worked on, and from which commit on."""
+        path = Path(workspace.workspace_path)
+        if path == self._run.settings.repo_root:
+            reason = (
+                f"the host wants it done in the primary checkout {path}, where other people's "
+                "changes would be committed with it; use a mission with lane worktrees"
+            )
+            raise Trouble(reason)
+        base = await Worktree(path).base(workspace.lane_base_ref, workspace.lane_branch)
+        self._run.journal.write(
+            "claimed", wp=self._wp, workspace=str(path), prompt=workspace.prompt_path, base=base
+        )
+
+    def _task(self) -> str:
+        return prompts.work_package_text(Path(self._record.prompt or ""))
+
+    async def _attempt(self, role: Role, prompt: Callable[[], Awaitable[str]]) -> Spoken:
+        """Run the agent once more, unless it had its chances.
+
+        Raises:
+            _GivingUp: With the reasons of the failures.
+        """
+        failures = self._record.failures
+        if len(failures) >= self._run.settings.max_attempts and not self._record.open:
+            raise _GivingUp("; ".join(failures))
+        attempts = Attempts(
+            mission=self._run.host.mission,
+            wp=self._wp,
+            agent=self._run.agents[role],
+            policy=self._run.policy,
+            record=self._record,
+            journal=self._run.journal,
+            logs=self._run.logs / self._wp,
+            time_limit=self._run.settings.agent_timeout,
+        )
+        return await attempts.run(role, prompt)
+
+    def _failed(self, role: Role, reason: str) -> None:
+        self._run.journal.write("attempt-failed", wp=self._wp, role=role, reason=reason)
+
+    def _result(self) -> ReviewResult:
+        """Return the last verdict as the host wants it; one given by hand is not in the journal."""
+        event = self._record.closed_by or {}
+        if event.get("kind") != "verdict":
+            event = {}
+        return ReviewResult(
+            reviewer=str(event.get("reviewer", self._run.settings.actor)),
+            verdict=ReviewVerdict(event.get("verdict", ReviewVerdict.APPROVED)),
+            reference=str(event.get("reference", f"lane {self._lane}")),
+        )
+
+    async def _move(self, to: Lane, result: ReviewResult, note: str | None = None) -> AnyLane:
+        """Move it with a review's outcome, which only the way out of a review asks for."""
+        in_review = self._lane == Lane.IN_REVIEW
+        approved = result.verdict == ReviewVerdict.APPROVED
+        call = Transition(
+            mission=self._run.host.mission,
+            wp=self._wp,
+            to=to,
+            note=note,
+            review_ref=result.reference,
+            review_result=result if in_review else None,
+            evidence=Evidence.of(result) if approved else None,
+        )
+        return await self._run.host.move(self._lane, call)
+
+    async def _block(self, reason: str) -> AnyLane:
+        """Give it to a human, with the reason. The work stays where it is."""
+        failed = ReviewResult(
+            reviewer=self._run.agents["review"].name,
+            verdict=ReviewVerdict.CHANGES_REQUESTED,
+            reference=self._relative(str(self._run.logs / self._wp)),
+        )
+        lane = await self._move(Lane.BLOCKED, failed, note=reason[:_LONGEST_NOTE])
+        self._run.journal.write("blocked", wp=self._wp, reason=reason)
+        return lane
+
+    def _relative(self, path: str) -> str:
+        return str(Path(path).relative_to(self._run.settings.repo_root))

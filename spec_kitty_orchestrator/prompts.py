@@ -1,0 +1,111 @@
+"""What is said to an implementer, a reviewer, and an implementer whose work came back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["implement", "review", "work_package_text"]
+
+_LONGEST_TASK = 256 * 1024  # characters of a work package's file
+LONGEST_DIFF = 128 * 1024
+"""Characters of a diff that go into a reviewer's prompt."""
+
+_VERDICT = """\
+End your answer with one JSON object and nothing after it:
+
+{"verdict": "approved" or "changes_requested",
+ "summary": "one or two sentences",
+ "findings": [{"id": "F1", "severity": "blocking" or "minor",
+               "where": "path:line", "what": "what is wrong and what would be right"}]}
+
+Ask for changes only for what has to change before this can be merged; each such finding is
+"blocking". Approve when there is none; findings may then be "minor" or none.
+"""
+
+
+def work_package_text(prompt_path: Path) -> str:
+    """Return the text of a work package's file, as the host named it."""
+    with prompt_path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(_LONGEST_TASK)
+
+
+def implement(
+    *,
+    wp: str,
+    mission: str,
+    task: str,
+    verdict: dict[str, Any] | None,
+    failures: Sequence[str],
+) -> str:
+    """Return the prompt of an implementer.
+
+    Args:
+        wp: The work package.
+        mission: Its mission.
+        task: The text of the work package's file.
+        verdict: The verdict that asked for changes, if this is a rework round.
+        failures: Why the earlier attempts at this round failed.
+    """
+    parts = [
+        f"Implement work package {wp} of mission {mission} in the current folder, which is a "
+        "git worktree made for it. Work that is already there is yours to continue.",
+        "Change files in this folder only, and leave the folder kitty-specs/ alone. You need "
+        "not commit: what you leave is committed for you. Do not push, and do not switch "
+        "branches.",
+        _section("The work package", task),
+    ]
+    if verdict:
+        parts.append(_section("A reviewer asked for changes", _findings(verdict)))
+    if failures:
+        parts.append(_section("Earlier attempts failed", "\n".join(f"- {f}" for f in failures)))
+    return "\n\n".join(parts) + "\n"
+
+
+def review(
+    *,
+    wp: str,
+    mission: str,
+    task: str,
+    base: str,
+    changes: tuple[str, str],
+    earlier: dict[str, Any] | None,
+    failures: Sequence[str],
+) -> str:
+    """Return the prompt of a reviewer.
+
+    Args:
+        wp: The work package.
+        mission: Its mission.
+        task: The text of the work package's file.
+        base: The commit before the work package.
+        changes: Statistics and text of the diff since then; the text may be cut.
+        earlier: The verdict of the round before, if it asked for changes.
+        failures: Why earlier answers at this round were no verdict.
+    """
+    stat, diff = changes
+    cut = len(diff) >= LONGEST_DIFF
+    parts = [
+        f"Review work package {wp} of mission {mission}. The current folder is its git worktree "
+        f"with everything committed; `git diff {base}..HEAD` is what it added. Do not change "
+        "anything.",
+        _section("The work package", task),
+        _section("What changed", stat),
+        _section("The diff" + (", cut off: look at the rest yourself" if cut else ""), diff),
+    ]
+    if earlier:
+        parts.append(_section("The round before asked for these changes", _findings(earlier)))
+    if failures:
+        parts.append(_section("Your last answer did not count", "\n".join(failures)))
+    return "\n\n".join([*parts, _section("Your answer", _VERDICT)])
+
+
+def _section(title: str, text: str) -> str:
+    return f"## {title}\n\n{text.strip()}"
+
+
+def _findings(verdict: dict[str, Any]) -> str:
+    lines = [verdict["summary"]]
+    lines += [
+        f"- {f['id']} ({f['severity']}) {f['where']}: {f['what']}" for f in verdict["findings"]
+    ]
+    return "\n".join(lines)

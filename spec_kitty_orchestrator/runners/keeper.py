@@ -1,0 +1,198 @@
+"""The keeper: one tiny process per agent run, which outlives the orchestrator.
+
+It owns the agent's session, feeds it the prompt from a file, writes its output straight to
+files, enforces the time limit, and leaves an exit record. When the agent ends, so does
+everything the agent started. Run as a script, with the standard library alone:
+
+    keeper.py DIRECTORY LOCK_FD
+
+``DIRECTORY/spec.json`` says what to run. The lock that comes as LOCK_FD is held as long as
+the keeper lives, which is how others know for sure that it does.
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+SPEC, BORN, EXIT = "spec.json", "keeper.json", "exit.json"
+PROMPT, OUTPUT, ERRORS, LOCK = "prompt.md", "output.log", "errors.log", "lock"
+
+_GRACE = 5.0  # seconds between asking to end and ending
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def write_record(path: Path, record: dict[str, object]) -> None:
+    """Write a JSON file so that a reader sees all of it or none."""
+    draft = path.with_suffix(".tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(record, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+class Keeper:
+    """Runs one agent and ends it with everything it started."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._spec = json.loads((directory / SPEC).read_text(encoding="utf-8"))
+        self._deadline = time.monotonic() + float(self._spec["time_limit"])
+        self._pid = 0
+        self._code: int | None = None
+        self._asked_to_stop = False
+        self._wakeup, alarm = os.pipe()
+        os.set_blocking(alarm, False)
+        os.set_blocking(self._wakeup, False)
+        signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def _stop(self, *_: object) -> None:
+        self._asked_to_stop = True
+
+    def run(self) -> dict[str, object]:
+        """Run the agent to its end and return the exit record."""
+        started = time.time()
+        _adopt_orphans()
+        try:
+            self._start()
+        except OSError as e:
+            return _record("not_started", None, started, f"{e.strerror}: {e.filename}")
+        while self._code is None and not self._asked_to_stop and self._left() > 0:
+            self._wait(self._left())
+        reason = "exited" if self._code is not None else "stopped"
+        if self._code is None and not self._asked_to_stop:
+            reason = "deadline"
+        self._end_all()
+        return _record(reason, self._code, started)
+
+    def _start(self) -> None:
+        folder = self._directory
+        with (
+            (folder / PROMPT).open("rb") as prompt,
+            (folder / OUTPUT).open("ab") as output,
+            (folder / ERRORS).open("ab") as errors,
+        ):
+            self._pid = subprocess.Popen(
+                self._spec["argv"],
+                cwd=self._spec["cwd"],
+                env={**os.environ, **self._spec["env"]},
+                stdin=prompt,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            ).pid
+
+    def _left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep until a signal or the time is over; then take in which children ended."""
+        select.select([self._wakeup], [], [], max(0.0, seconds))
+        with suppress(BlockingIOError):
+            os.read(self._wakeup, 4096)
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                if ended[0] == self._pid:
+                    self._code = os.waitstatus_to_exitcode(ended[1])
+
+    def _end_all(self) -> None:
+        """Ask everything that is left to end; after the grace, end it."""
+        until = time.monotonic() + _GRACE
+        self._signal(signal.SIGTERM)
+        while _descendants() and (left := until - time.monotonic()) > 0:
+            self._wait(left)
+        while _descendants():
+            self._signal(signal.SIGKILL)
+            self._wait(0.05)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in _descendants():
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        if self._code is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, number)
+
+
+def _record(
+    reason: str, code: int | None, started: float, error: str | None = None
+) -> dict[str, object]:
+    ended = time.time()
+    return {
+        "reason": reason,
+        "exit_code": code,
+        "error": error,
+        "started_at": started,
+        "ended_at": ended,
+    }
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of whatever the agent's processes leave behind (Linux)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _die_with_parent() -> None:
+    """End the agent when the keeper is killed (Linux)."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _descendants() -> list[int]:
+    """Return every process below this one; sessions and groups do not matter."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _processes():
+        children.setdefault(parent, []).append(pid)
+    found, todo = [], [os.getpid()]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _processes() -> list[tuple[int, int]]:
+    """Return the living processes as ``(pid, parent)``; zombies are none."""
+    if sys.platform != "linux":
+        ps = subprocess.Popen(
+            ["ps", "-axo", "pid=,ppid=,stat="], stdout=subprocess.PIPE, text=True
+        )
+        rows = [row.split() for row in ps.communicate()[0].splitlines()]
+        living = [(int(pid), int(parent)) for pid, parent, state in rows if state[0] != "Z"]
+        return [(pid, parent) for pid, parent in living if pid != ps.pid]
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError):
+                stat = Path("/proc", name, "stat").read_text(encoding="utf-8", errors="replace")
+                state, parent = stat[stat.rindex(")") + 2 :].split()[:2]
+                if state != "Z":
+                    found.append((int(name), int(parent)))
+    return found
+
+
+def main() -> None:
+    """Keep one agent."""
+    directory, lock = Path(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(lock, False)
+    write_record(directory / BORN, {"pid": os.getpid()})
+    write_record(directory / EXIT, Keeper(directory).run())
+
+
+if __name__ == "__main__":
+    main()

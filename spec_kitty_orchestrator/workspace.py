@@ -1,0 +1,145 @@
+"""Git: what an agent left in a worktree, and what a work package added."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import anyio.to_thread
+from attrs import frozen
+
+from spec_kitty_client.transports import program
+from spec_kitty_orchestrator.errors import UsageProblem
+
+__all__ = ["GitError", "Worktree", "git", "root_of"]
+
+_LIMIT = 600.0  # seconds; a commit runs the repository's own hooks
+_REDIRECTS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+_SET = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C.UTF-8"}
+
+
+class GitError(Exception):
+    """Git did not do what it was asked, with what it said."""
+
+
+def git(folder: Path, *args: str) -> str:
+    """Run git and return what it printed; bytes that are no UTF-8 come back escaped.
+
+    Raises:
+        GitError: If it fails, or takes longer than ten minutes.
+    """
+    env = {k: v for k, v in os.environ.items() if k not in _REDIRECTS} | _SET
+    try:
+        done = program.run(("git", *args), cwd=folder, env=env, time_limit=_LIMIT)
+    except OSError as e:
+        msg = f"git cannot be started in {folder}: {e.strerror or e}"
+        raise GitError(msg) from e
+    if done.exit_code != 0:
+        said = (done.stderr or done.stdout).decode("utf-8", "backslashreplace").strip()
+        end = "it did not end" if done.exit_code is None else f"exit code {done.exit_code}"
+        msg = f"git {args[0]} in {folder}: {said[-2000:] or end}"
+        raise GitError(msg)
+    return done.stdout.decode("utf-8", "backslashreplace")
+
+
+def root_of(folder: Path) -> Path:
+    """Return the primary checkout of the repository that a folder is in.
+
+    Raises:
+        UsageProblem: If it is in none.
+    """
+    try:
+        common = git(folder, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
+    except GitError as e:
+        msg = (
+            f"{folder} is not in a git repository. Go to your project, or name it with "
+            "--repo-root."
+        )
+        raise UsageProblem(msg) from e
+    return Path(common).parent
+
+
+@frozen
+class Worktree:
+    """A checkout that agents work in. Every method runs git in a thread."""
+
+    path: Path
+
+    async def head(self) -> str:
+        """Return the commit that is checked out."""
+        return (await self._git("rev-parse", "HEAD")).strip()
+
+    async def dirty(self) -> list[str]:
+        """Return the files that are not committed, as ``git status`` names them."""
+        listed = await self._git("status", "--porcelain", "-z", "--untracked-files=all")
+        return [entry[3:] for entry in listed.split("\0") if entry[2:3] == " "]
+
+    async def commit(self, message: str) -> str:
+        """Commit whatever is there, if there is anything, and return the head.
+
+        Raises:
+            GitError: If git or a hook of the repository refuses.
+        """
+        if await self.dirty():
+            await self._git("add", "--all")
+            await self._git("commit", "--quiet", f"--message={message}")
+        return await self.head()
+
+    async def base(self, ref: str | None, branch: str | None) -> str:
+        """Return the commit from which on the branch's work counts.
+
+        That is where it left `ref`, if it has commits that no other branch has; else the
+        head, because there is no work yet.
+        """
+        if ref and branch:
+            others = (f"--exclude=refs/heads/{branch}", "--branches")
+            if await self._git("rev-list", "--max-count=1", "HEAD", "--not", *others):
+                return await self.fork_point("HEAD", ref)
+        return await self.head()
+
+    async def changes(self, base: str, limit: int) -> tuple[str, str]:
+        """Return the diff since a commit as ``(statistics, text)``, the text cut at a limit."""
+        stat = await self._git("diff", "--stat=100", f"{base}..HEAD")
+        text = await self._git("diff", f"{base}..HEAD")
+        return stat, text if len(text) <= limit else text[:limit]
+
+    async def changed(self, base: str, head: str) -> set[str]:
+        """Return the files that differ between two commits."""
+        listed = await self._git("diff", "--name-only", "--no-renames", "-z", base, head)
+        return set(filter(None, listed.split("\0")))
+
+    async def commit_folder(self, folder: Path, message: str) -> bool:
+        """Commit what changed in one folder, and nothing else that is staged or changed."""
+        listed = await self._git("status", "--porcelain", "-z", "--", str(folder))
+        if listed:
+            await self._git("add", "--", str(folder))
+            await self._git("commit", "--quiet", f"--message={message}", "--", str(folder))
+        return bool(listed)
+
+    async def branches(self, prefix: str) -> dict[str, Path | None]:
+        """Return the branches below a prefix, each with its worktree if it has one."""
+        form = "--format=%(refname:short)%00%(worktreepath)"
+        listed = await self._git("for-each-ref", form, f"refs/heads/{prefix}*")
+        rows = [row.split("\0") for row in listed.splitlines()]
+        return {name: Path(path) if path else None for name, path in rows}
+
+    async def commit_of(self, ref: str) -> str:
+        """Return the commit that a name stands for."""
+        return (await self._git("rev-parse", "--verify", f"{ref}^{{commit}}")).strip()
+
+    async def fork_point(self, one: str, other: str) -> str:
+        """Return the newest commit that two commits have in common."""
+        return (await self._git("merge-base", one, other)).strip()
+
+    async def is_ancestor(self, old: str, new: str) -> bool:
+        """Return whether everything in one commit is in another one."""
+        return await self.fork_point(old, new) == old
+
+    async def set_aside(self, why: str) -> list[str]:
+        """Stash what is uncommitted, so that nothing is lost, and return the files."""
+        files = await self.dirty()
+        if files:
+            await self._git("stash", "push", "--include-untracked", f"--message={why}")
+        return files
+
+    async def _git(self, *args: str) -> str:
+        return await anyio.to_thread.run_sync(partial(git, self.path, *args))
