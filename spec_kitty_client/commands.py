@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
-from attrs import Attribute, asdict, field, frozen
+from attrs import Attribute, asdict, field, fields, frozen
 
 from spec_kitty_client import replies
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.lanes import POLICY_LANES, AnyLane, Lane
+from spec_kitty_client.lanes import POLICY_LANES, AnyLane, Lane, parse_lane
 from spec_kitty_client.policy import Policy
 
 __all__ = [
@@ -119,12 +119,6 @@ def _lane(_: object, attribute: "Attribute[AnyLane]", value: AnyLane) -> None:
         raise InvalidCall(msg)
 
 
-def _as_lane(value: AnyLane | str) -> AnyLane:
-    from spec_kitty_client.lanes import parse_lane
-
-    return parse_lane(value)
-
-
 def _strategy(value: str) -> MergeStrategy:
     try:
         return MergeStrategy(value)
@@ -163,12 +157,9 @@ class Command(Generic[R_co]):
         Raises:
             InvalidCall: If an option cannot be passed on a command line.
         """
-        pairs = [(a.metadata["option"], getattr(self, a.name)) for a in type(self)._fields()]
+        named = [a for a in fields(type(self)) if "option" in a.metadata]
+        pairs = [(a.metadata["option"], getattr(self, a.name)) for a in named]
         return tuple(o for name, value in pairs for o in _spell(name, value))
-
-    @classmethod
-    def _fields(cls) -> "list[Attribute[Any]]":
-        return [a for a in cls.__attrs_attrs__ if "option" in a.metadata]
 
 
 def _spell(name: str, value: object) -> tuple[str, ...]:
@@ -288,7 +279,7 @@ class Transition(Command[replies.Transitioned]):
 
     mission: str = field(metadata=_MISSION, validator=_name)
     wp: str = field(metadata=_WP, validator=_name)
-    to: AnyLane = field(metadata={"option": "--to"}, converter=_as_lane, validator=_lane)
+    to: AnyLane = field(metadata={"option": "--to"}, converter=parse_lane, validator=_lane)
     actor: str | None = field(default=None, metadata=_ACTOR)
     policy: Policy | None = field(default=None, metadata=_POLICY)
     note: str | None = field(default=None, metadata={"option": "--note"})

@@ -46,6 +46,8 @@ __all__ = [
     "rejection",
 ]
 
+_USAGE = 2  # exit code of the host's option parser
+
 Outcome = Literal["not_applied", "unknown"]
 
 
@@ -181,7 +183,7 @@ class ProtocolError(HostError):
     @property
     def outcome(self) -> Outcome:
         """Exit code 2 is the option parser's: it runs before any effect."""
-        return "not_applied" if self.failure.exit_code == 2 else super().outcome
+        return "not_applied" if self.failure.exit_code == _USAGE else super().outcome
 
 
 class HostRejected(HostError):

@@ -6,7 +6,7 @@ a policy that can be built here is accepted everywhere.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +41,14 @@ _TEXT_FIELDS = (
 )
 
 
+def _flags(value: Iterable[str]) -> tuple[str, ...]:
+    """Take any list of flags, but not one text for a list of letters."""
+    if isinstance(value, str):
+        problem = PolicyProblem("dangerous_flags", "must be a list of strings, not str")
+        raise PolicyError((problem,))
+    return tuple(value)
+
+
 @frozen(kw_only=True)
 class Policy:
     """What an agent may do, told to the host with every call that starts one.
@@ -60,7 +68,7 @@ class Policy:
     approval_mode: str
     sandbox_mode: str
     network_mode: str
-    dangerous_flags: tuple[str, ...] = ()
+    dangerous_flags: tuple[str, ...] = field(default=(), converter=_flags)
     tool_restrictions: str | None = None
     extra: Mapping[str, Any] = field(factory=dict)
     """Further fields, sent as they are. Hosts search them for secrets as well."""
@@ -113,8 +121,7 @@ class Policy:
     def to_dict(self) -> dict[str, Any]:
         """Return the object that goes to the host."""
         known: dict[str, Any] = {name: getattr(self, name) for name in _TEXT_FIELDS}
-        flags = self.dangerous_flags
-        known["dangerous_flags"] = list(flags) if isinstance(flags, tuple) else flags
+        known["dangerous_flags"] = list(self.dangerous_flags)
         if self.tool_restrictions is not None:
             known["tool_restrictions"] = self.tool_restrictions
         return {**self.extra, **known}

@@ -15,6 +15,8 @@ from spec_kitty_orchestrator.runners import keeper, local
 
 __all__ = ["Attempts", "Spoken"]
 
+_LONGEST_REASON = 300  # characters of an agent's own words
+
 
 @frozen(kw_only=True)
 class Spoken:
@@ -70,7 +72,7 @@ class Attempts:
             number += 1
             directory = self.logs / f"{number:02d}-{role}"
         # The intent is on the disk before the effect: a resumed run looks there.
-        self.journal.write(
+        event = self.journal.write(
             "attempt-started",
             wp=self.wp,
             role=role,
@@ -79,8 +81,7 @@ class Attempts:
             directory=str(directory),
         )
         local.launch(self._job(role, number, directory, prompt))
-        assert self.record.open is not None
-        return self.record.open
+        return Attempt.of(event)
 
     def _job(self, role: Role, number: int, directory: Path, prompt: str) -> local.Job:
         worktree = Path(self.record.workspace or ".")
@@ -119,12 +120,11 @@ class Attempts:
 
 def _failure(ended: local.Ended, said: Said, attempt: Attempt) -> str | None:
     log = f"see {attempt.directory}"
-    match ended.reason:
-        case "not_started":
-            return f"{attempt.agent} could not be started: {ended.error}"
-        case "deadline":
-            seconds = ended.ended_at - ended.started_at
-            return f"{attempt.agent} did not end within {seconds:.0f} s; {log}"
+    if ended.reason == "not_started":
+        return f"{attempt.agent} could not be started: {ended.error}"
+    if ended.reason == "deadline":
+        seconds = ended.ended_at - ended.started_at
+        return f"{attempt.agent} did not end within {seconds:.0f} s; {log}"
     if said.error is not None:
         return f"{attempt.agent}: {_short(said.error)}; {log}"
     if ended.exit_code != 0:
@@ -136,4 +136,4 @@ def _failure(ended: local.Ended, said: Said, attempt: Attempt) -> str | None:
 
 def _short(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= 300 else line[:300] + "..."
+    return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON] + "..."

@@ -1,4 +1,4 @@
-"""The settings of a run: flags, then environment, then .kittify/orchestrator.toml, then defaults."""
+"""The settings of a run: flags, environment, .kittify/orchestrator.toml, then defaults."""
 
 import tomllib
 import types
@@ -13,7 +13,7 @@ from attrs import field, frozen, validators
 from spec_kitty_client import MergeStrategy
 from spec_kitty_orchestrator.errors import UsageProblem
 
-__all__ = ["ENV_PREFIX", "Settings", "load", "restore", "save"]
+__all__ = ["ENV_PREFIX", "Settings", "load", "make", "restore", "save"]
 
 ENV_PREFIX = "SPEC_KITTY_ORCHESTRATOR_"
 _FILE = Path(".kittify", "orchestrator.toml")
@@ -59,15 +59,24 @@ _TYPES = typing.get_type_hints(Settings)
 
 
 def load(
-    flags: Mapping[str, object], repo_root: Path, environ: Mapping[str, str]
+    flags: Mapping[str, object],
+    repo_root: Path,
+    environ: Mapping[str, str],
+    *,
+    use_file: bool = True,
 ) -> dict[str, Any]:
-    """Return the settings that were given anywhere, the strongest source first.
+    """Return the settings that were given anywhere; the strongest source wins.
 
     Raises:
         UsageProblem: If a source holds a name or a value that is no setting.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
-    return {**_from_file(repo_root / _FILE), **_from_environment(environ), **given}
+    given = {
+        name: _typed(name, value, "--" + name.replace("_", "-"))
+        for name, value in flags.items()
+        if value is not None
+    }
+    file = _from_file(repo_root / _FILE) if use_file else {}
+    return {**file, **_from_environment(environ), **given}
 
 
 def make(given: Mapping[str, Any]) -> Settings:
@@ -141,19 +150,18 @@ def _typed(name: str, value: Any, source: str) -> Any:
     kind = next(t for t in typing.get_args(wanted) if t is not type(None)) if optional else wanted
     try:
         return _convert(kind, value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError):
         shown = "|".join(MergeStrategy) if kind is MergeStrategy else kind.__name__
         msg = f"{source}: {value!r} is not of the kind {shown}"
         raise UsageProblem(msg) from None
 
 
-def _convert(kind: type, value: Any) -> Any:
+def _convert(kind: Any, value: Any) -> Any:
     if kind is bool and isinstance(value, str):
-        if value.lower() not in _TRUE | _FALSE:
-            raise ValueError
-        return value.lower() in _TRUE
-    number = kind in (int, float) and isinstance(value, int | float) and type(value) is not bool
-    if isinstance(value, str) or type(value) is kind or (number and kind(value) == value):
+        return {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}[value.lower()]
+    if isinstance(value, str) or type(value) is kind or isinstance(value, Path):
+        return kind(value)
+    if kind in (int, float) and type(value) in (int, float) and kind(value) == value:
         return kind(value)
     raise TypeError
 

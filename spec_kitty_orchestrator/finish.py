@@ -95,7 +95,9 @@ async def _refuse_dirty(lanes: dict[str, Path | None]) -> None:
     dirty = {path: await Worktree(path).dirty() for path in lanes.values() if path}
     if any(dirty.values()):
         named = "; ".join(f"{path}: {', '.join(f)}" for path, f in dirty.items() if f)
-        reason = f"a merge would throw away what is not committed in {named}. Commit it or remove it."
+        reason = (
+            f"a merge would throw away what is not committed in {named}. Commit it or remove it."
+        )
         raise Trouble(reason)
 
 
@@ -107,9 +109,7 @@ async def _work_of(root: Worktree, lanes: dict[str, Path | None], target: str) -
     return changed
 
 
-async def _compare(
-    run: Run, root: Worktree, target: tuple[str, str], expected: set[str]
-) -> None:
+async def _compare(run: Run, root: Worktree, target: tuple[str, str], expected: set[str]) -> None:
     """Report a merge that took back commits, or changed files that no lane has touched."""
     before, after = target
     undo = f"It was at {before}; `git log {before}` shows what was there."

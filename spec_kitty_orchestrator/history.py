@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from attrs import define, field, frozen
+from attrs import define, field, fields, frozen
 
 from spec_kitty_orchestrator.journal import Event
 
@@ -25,6 +25,11 @@ class Attempt:
     at: float
     """Seconds since the epoch."""
 
+    @classmethod
+    def of(cls, event: Event) -> "Attempt":
+        """Return what an ``attempt-started`` event tells."""
+        return cls(**{a.name: event[a.name] for a in fields(cls)})
+
 
 @define(kw_only=True)
 class Record:
@@ -45,8 +50,10 @@ class Record:
     """The event that ended the last attempt: implemented, verdict, failed or stopped."""
     findings: Event | None = None
     """The last verdict, if it asked for changes."""
-    rounds: int = 0
+    reworks: int = 0
     """How often a reviewer asked for changes."""
+    rounds: int = 0
+    """The same since the work package was last given to a human."""
     failures: list[str] = field(factory=list)
     """Why the last attempts at this step failed; empty after one that did not."""
     last_error: str | None = None
@@ -91,8 +98,9 @@ class History:
                 self.accepted = True
             case "merged":
                 self.merged = True
-            case _ if "wp" in event:
-                _apply(self.record(event["wp"]), event)
+            case _:
+                if "wp" in event:
+                    _apply(self.record(event["wp"]), event)
 
 
 def recall(events: Iterable[Event]) -> dict[str, History]:
@@ -118,8 +126,7 @@ def _apply(record: Record, event: Event) -> None:
             record.failures.clear()  # whoever reopens it gives it a new chance
             record.rounds = 0
         case "attempt-started":
-            names = ("role", "number", "agent", "directory", "at")
-            record.open = Attempt(**{name: event[name] for name in names})
+            record.open = Attempt.of(event)
             record.attempts.append(record.open)
             record.ended_at = None
         case "implemented" | "verdict" | "attempt-failed" | "attempt-stopped":
@@ -127,6 +134,8 @@ def _apply(record: Record, event: Event) -> None:
             _close(record, event)
         case "trouble":
             record.last_error = event["reason"]
+        case _:
+            pass  # shown, but of no consequence
 
 
 def _close(record: Record, event: Event) -> None:
@@ -139,3 +148,4 @@ def _close(record: Record, event: Event) -> None:
         asked = event["verdict"] == "changes_requested"
         record.findings = event if asked else None
         record.rounds += asked
+        record.reworks += asked

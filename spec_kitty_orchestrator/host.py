@@ -1,5 +1,6 @@
 """The host as a run sees it: one mutation at a time, reads beside them, doubts resolved."""
 
+from collections.abc import Awaitable
 from typing import TypeVar
 
 import anyio
@@ -25,6 +26,14 @@ from spec_kitty_client import (
 __all__ = ["Host"]
 
 R = TypeVar("R", bound=Reply)
+
+
+async def _to_its_end(call: Awaitable[R]) -> R:
+    """Wait for a call that a cancellation must not cut short."""
+    replies: list[R] = []
+    with anyio.CancelScope(shield=True):
+        replies.append(await call)
+    return replies[0]
 
 
 def _passing(error: Exception) -> bool:
@@ -62,11 +71,8 @@ class Host:
         return (await self.state()).lanes()[wp]
 
     async def _read(self, command: Command[R]) -> R:
-        attempts = stamina.retry_context(on=_passing, attempts=3, wait_initial=0.5, timeout=None)
-        async for attempt in attempts:
-            with attempt:
-                reply = await self._client.call(command)
-        return reply
+        retrying = stamina.AsyncRetryingCaller(attempts=3, wait_initial=0.5, timeout=None)
+        return await retrying(_passing, self._client.call, command)
 
     async def claim(self, command: StartImplementation) -> ImplementationStarted:
         """Claim a work package; can be repeated, so a lost answer is asked for again.
@@ -112,6 +118,4 @@ class Host:
 
     async def _mutate(self, command: Command[R]) -> R:
         async with self._turn:
-            with anyio.CancelScope(shield=True):
-                reply = await self._client.call(command)
-            return reply
+            return await _to_its_end(self._client.call(command))

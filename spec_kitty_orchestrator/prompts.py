@@ -10,6 +10,17 @@ _LONGEST_TASK = 256 * 1024  # characters of a work package's file
 LONGEST_DIFF = 128 * 1024
 """Characters of a diff that go into a reviewer's prompt."""
 
+_IMPLEMENT = """\
+Implement work package {wp} of mission {mission} in the current folder, which is a git
+worktree made for it. Work that is already there is yours to continue.
+
+Change files in this folder only, and leave the folder kitty-specs/ alone. You need not
+commit: what you leave is committed for you. Do not push, and do not switch branches."""
+
+_REVIEW = """\
+Review work package {wp} of mission {mission}. The current folder is its git worktree, with
+everything committed; `git diff {base}..HEAD` is what it added. Do not change anything."""
+
 _VERDICT = """\
 End your answer with one JSON object and nothing after it:
 
@@ -47,11 +58,7 @@ def implement(
         failures: Why the earlier attempts at this round failed.
     """
     parts = [
-        f"Implement work package {wp} of mission {mission} in the current folder, which is a "
-        "git worktree made for it. Work that is already there is yours to continue.",
-        "Change files in this folder only, and leave the folder kitty-specs/ alone. You need "
-        "not commit: what you leave is committed for you. Do not push, and do not switch "
-        "branches.",
+        _IMPLEMENT.format(wp=wp, mission=mission),
         _section("The work package", task),
     ]
     if verdict:
@@ -85,9 +92,7 @@ def review(
     stat, diff = changes
     cut = len(diff) >= LONGEST_DIFF
     parts = [
-        f"Review work package {wp} of mission {mission}. The current folder is its git worktree "
-        f"with everything committed; `git diff {base}..HEAD` is what it added. Do not change "
-        "anything.",
+        _REVIEW.format(wp=wp, mission=mission, base=base),
         _section("The work package", task),
         _section("What changed", stat),
         _section("The diff" + (", cut off: look at the rest yourself" if cut else ""), diff),

@@ -58,8 +58,8 @@ class Board:
         return wp.lane in _UNDER_WAY or (wp.lane == Lane.PLANNED and wp.wp_id in self.ready)
 
     def unlocks(self, wp: str) -> bool:
-        """Return whether some planned work package waits for this one."""
-        return any(wp in p.dependencies for p in self._waiting())
+        """Return whether the host may have a new answer because this one has ended."""
+        return any(wp in p.dependencies and not self._missing(p) for p in self._waiting())
 
     def waits(self) -> bool:
         """Return whether some planned work package is not known to be ready."""
@@ -75,10 +75,13 @@ class Board:
         return {wp.wp_id: self.stuck.get(wp.wp_id) or self._why(wp) for wp in left}
 
     def _why(self, wp: WorkPackage) -> str:
-        missing = [d for d in wp.dependencies if self._is_open(d)]
+        missing = self._missing(wp)
         if wp.lane == Lane.PLANNED and missing:
             return f"waits for {', '.join(missing)}"
         return f"is {wp.lane}"
+
+    def _missing(self, wp: WorkPackage) -> list[str]:
+        return [name for name in wp.dependencies if self._is_open(name)]
 
     def _is_open(self, wp: str) -> bool:
         return wp not in self.packages or self.lane(wp) not in (Lane.DONE, Lane.APPROVED)

@@ -51,8 +51,7 @@ def root_of(folder: Path) -> Path:
         common = git(folder, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
     except GitError as e:
         msg = (
-            f"{folder} is not in a git repository. Go to your project, or name it with "
-            "--repo-root."
+            f"{folder} is not in a git repository. Go to your project, or name it with --repo-root."
         )
         raise UsageProblem(msg) from e
     return Path(common).parent

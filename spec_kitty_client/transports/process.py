@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class _Host:
     repo: Path = field(default=Path(), converter=Path)
     """The folder in which the host runs: a repository, or anything inside one."""
     executable: str = "spec-kitty"
-    """A name to be found on PATH, or a path."""
+    """A path, or a name to be found on PATH, else beside this interpreter."""
     env: Mapping[str, str] = field(factory=dict)
     """Set on top of this process's environment."""
     home: Path | None = None
@@ -77,7 +78,11 @@ class _Host:
         Raises:
             HostNotFound: If there is no such program.
         """
-        found = shutil.which(self.executable, path=self.env.get("PATH", os.environ.get("PATH")))
+        path = self.env.get("PATH", os.environ.get("PATH"))
+        beside = os.path.dirname(sys.executable)  # noqa: PTH120 - of a link, not its target
+        found = shutil.which(self.executable, path=path) or shutil.which(
+            self.executable, path=beside
+        )
         if found is None:
             where = "" if os.sep in self.executable else " on PATH"
             msg = (
@@ -85,10 +90,10 @@ class _Host:
                 "pip install spec-kitty-cli"
             )
             raise HostNotFound(msg)
-        return Path(os.path.abspath(found))  # not resolved: a link's folder is the host's bin
+        return Path(found).absolute()  # not resolved: a link's folder is the host's bin
 
     @contextmanager
-    def _ready(self) -> Iterator[tuple[str, dict[str, str]]]:
+    def _ready(self) -> Generator[tuple[str, dict[str, str]]]:
         host = self.locate()
         try:
             yield str(host), host_environment(host, {**os.environ, **self.env}, self.home)

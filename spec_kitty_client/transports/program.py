@@ -43,9 +43,7 @@ def start(
     )
 
 
-def run(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], time_limit: float
-) -> Completed:
+def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], time_limit: float) -> Completed:
     """Run a program and wait for its end; Ctrl-C ends it with all its children.
 
     Raises:

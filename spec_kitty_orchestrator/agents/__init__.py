@@ -2,12 +2,13 @@
 
 import shlex
 import shutil
+from typing import Any
 
 from spec_kitty_orchestrator.agents import claude_code, codex, opencode, script
 from spec_kitty_orchestrator.agents.base import Agent
 from spec_kitty_orchestrator.errors import UsageProblem
 
-__all__ = ["KNOWN", "Agent", "find", "installed"]
+__all__ = ["KNOWN", "Agent", "choose", "find", "installed"]
 
 KNOWN: dict[str, Agent] = {
     agent.name: agent for agent in (claude_code.AGENT, codex.AGENT, opencode.AGENT)
@@ -37,6 +38,23 @@ def find(name: str) -> Agent:
 def installed() -> list[str]:
     """Return the names of the known agents that are on PATH."""
     return [name for name, agent in KNOWN.items() if shutil.which(agent.program)]
+
+
+def choose(given: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with an agent for each role: what is installed, where none is named.
+
+    Raises:
+        UsageProblem: If none is named and none is installed.
+    """
+    found = installed()
+    first = given.get("impl_agent") or next(iter(found), None)
+    if first is None:
+        known = ", ".join(KNOWN)
+        msg = f"No agent is installed. Install one of {known}, or name one with --impl-agent."
+        raise UsageProblem(msg)
+    others = [name for name in found if name != first]
+    second = given.get("review_agent") or next(iter(others), first)
+    return {**given, "impl_agent": first, "review_agent": second}
 
 
 def _split(command: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,7 +29,7 @@ _GRACE = 5.0  # seconds between asking to end and ending
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-def write_record(path: Path, record: dict[str, object]) -> None:
+def write_record(path: Path, record: Mapping[str, object]) -> None:
     """Write a JSON file so that a reader sees all of it or none."""
     draft = path.with_suffix(".tmp")
     with draft.open("w", encoding="utf-8") as file:
@@ -169,9 +170,7 @@ def _descendants() -> list[int]:
 def _processes() -> list[tuple[int, int]]:
     """Return the living processes as ``(pid, parent)``; zombies are none."""
     if sys.platform != "linux":
-        ps = subprocess.Popen(
-            ["ps", "-axo", "pid=,ppid=,stat="], stdout=subprocess.PIPE, text=True
-        )
+        ps = subprocess.Popen(["ps", "-axo", "pid=,ppid=,stat="], stdout=subprocess.PIPE, text=True)
         rows = [row.split() for row in ps.communicate()[0].splitlines()]
         living = [(int(pid), int(parent)) for pid, parent, state in rows if state[0] != "Z"]
         return [(pid, parent) for pid, parent in living if pid != ps.pid]

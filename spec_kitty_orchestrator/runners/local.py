@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Literal
@@ -65,7 +65,7 @@ def launch(job: Job) -> None:
     spec = {"argv": job.argv, "cwd": str(job.cwd), "env": dict(job.env)}
     keeper.write_record(job.directory / keeper.SPEC, spec | {"time_limit": job.time_limit})
     with _locked(job.directory) as lock:
-        script = os.path.abspath(keeper.__file__)
+        script = str(Path(keeper.__file__).absolute())
         local[sys.executable].popen(
             ["-I", "-S", script, str(job.directory), str(lock)],
             cwd="/",
@@ -79,7 +79,7 @@ def launch(job: Job) -> None:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[int]:
+def _locked(directory: Path) -> Generator[int]:
     lock = os.open(directory / keeper.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -149,9 +149,11 @@ async def stop(directory: Path) -> Ended:
 
     The lock is proof that the process with the recorded number is the keeper.
     """
-    while is_alive(directory) and (pid := _pid(directory)) is None:
+    pid = _pid(directory)
+    while pid is None and is_alive(directory):
         await anyio.sleep(0.01)  # the keeper writes its number first thing
-    if is_alive(directory) and pid is not None:
+        pid = _pid(directory)
+    if pid is not None and is_alive(directory):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     return await wait(directory)

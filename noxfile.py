@@ -1,0 +1,72 @@
+"""Every check of this project. Plain ``nox`` runs what CI runs; the rest goes by name."""
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|venv"
+nox.options.sessions = ["lint", "types", "docs", "tests", "e2e"]
+nox.options.error_on_missing_interpreters = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+HOSTS = ["3.2.7"]
+
+
+def group(*names: str) -> list[str]:
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the style of the style."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Two type checkers over the packages and over the public API as a user writes it."""
+    session.install(".", *group("types"))
+    session.run("mypy", "spec_kitty_client", "spec_kitty_orchestrator", "tests/typing")
+    session.run("pyright")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, with every link looked after."""
+    session.install(*group("docs"))
+    session.run("mkdocs", "build", "--strict", "--site-dir", session.create_tmp())
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Unit and property tests."""
+    session.install(".", *group("tests"))
+    session.run("pytest", "--numprocesses=auto", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("host", HOSTS)
+def e2e(session: nox.Session, host: str) -> None:
+    """End to end on a real host, which has an environment of its own."""
+    session.install(".", *group("tests"))
+    spec_kitty = host_environment(session, host)
+    where = session.posargs or ["tests/e2e"]
+    session.run("pytest", *where, env={"E2E_HOST": str(spec_kitty)})
+
+
+def host_environment(session: nox.Session, version: str) -> Path:
+    """Install a host beside the sessions, once, and return its program."""
+    home = Path(session.cache_dir).resolve() / f"host-{version}"
+    spec_kitty = home / "bin" / "spec-kitty"
+    if not spec_kitty.exists():
+        python = home / "bin" / "python"
+        session.run("python", "-m", "venv", str(home), silent=True)
+        session.run(
+            str(python), "-m", "pip", "install", "--quiet", f"spec-kitty-cli=={version}",
+            external=True, env={"HOME": os.environ.get("HOME", "/")},
+        )  # fmt: skip
+    return spec_kitty

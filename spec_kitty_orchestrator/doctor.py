@@ -1,0 +1,107 @@
+"""Is everything there that a run needs? One line each, and what to do about it."""
+
+import os
+from pathlib import Path
+
+from attrs import frozen
+from rich.console import Console
+
+from spec_kitty_client import Client, SpecKittyError
+from spec_kitty_orchestrator.agents import KNOWN, installed
+from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
+from spec_kitty_orchestrator.session import protected_branch
+from spec_kitty_orchestrator.workspace import GitError, git, root_of
+
+__all__ = ["Check", "examine", "exit_code", "show"]
+
+
+@frozen(kw_only=True)
+class Check:
+    """One thing that a run needs."""
+
+    name: str
+    ok: bool
+    found: str
+    """What is there, or what is wrong and what to do about it."""
+
+
+def examine(folder: Path) -> list[Check]:
+    """Check everything, from any folder of a repository."""
+    checks = [_host(folder), _agents()]
+    try:
+        root = root_of(folder)
+    except UsageProblem as e:
+        return [*checks, Check(name="repository", ok=False, found=str(e))]
+    here = Check(name="repository", ok=True, found=str(root))
+    return [*checks, here, _identity(root), _branch(root), _workspace(root)]
+
+
+def exit_code(checks: list[Check]) -> ExitCode:
+    """Return 0 when all is well, 3 for the host, 2 for anything else."""
+    bad = {check.name for check in checks if not check.ok}
+    if "host" in bad:
+        return ExitCode.HOST
+    return ExitCode.USAGE if bad else ExitCode.DONE
+
+
+def show(checks: list[Check]) -> None:
+    """Print one line per check."""
+    console = Console(highlight=False, soft_wrap=True)
+    for check in checks:
+        mark = "[green]ok[/]     " if check.ok else "[red]problem[/]"
+        console.print(mark, f"{check.name:<11}", end=" ")
+        console.print(check.found, markup=False)
+
+
+def _host(folder: Path) -> Check:
+    try:
+        contract = Client(folder).negotiate()
+    except SpecKittyError as e:
+        return Check(name="host", ok=False, found=str(e))
+    return Check(name="host", ok=True, found=f"spec-kitty, contract {contract.version}")
+
+
+def _agents() -> Check:
+    found = installed()
+    if found:
+        return Check(name="agents", ok=True, found=", ".join(found))
+    advice = f"None of {', '.join(KNOWN)} is on PATH. Install one, or use script:COMMAND."
+    return Check(name="agents", ok=False, found=advice)
+
+
+def _identity(root: Path) -> Check:
+    try:
+        who = git(root, "var", "GIT_COMMITTER_IDENT").rpartition(">")[0] + ">"
+    except GitError:
+        advice = (
+            "Git does not know who you are: git config --global user.name 'Your Name' && "
+            "git config --global user.email you@example.com"
+        )
+        return Check(name="identity", ok=False, found=advice)
+    return Check(name="identity", ok=True, found=who)
+
+
+def _branch(root: Path) -> Check:
+    if branch := protected_branch(root):
+        advice = (
+            f"{branch!r} is checked out, on which hosts refuse to commit. Check out the mission's "
+            "own branch."
+        )
+        return Check(name="branch", ok=False, found=advice)
+    found = git(root, "branch", "--show-current").strip() or "no branch (detached)"
+    return Check(name="branch", ok=True, found=found)
+
+
+def _workspace(root: Path) -> Check:
+    kittify = root / ".kittify"
+    if not kittify.is_dir():
+        advice = f"{root} is no spec-kitty project: run `spec-kitty init` in it."
+        return Check(name="workspace", ok=False, found=advice)
+    if not os.access(kittify, os.W_OK):
+        return Check(name="workspace", ok=False, found=f"{kittify} cannot be written.")
+    try:
+        git(root, "check-ignore", "--quiet", ".worktrees/x")
+    except GitError:
+        advice = f"Git does not ignore .worktrees/: echo .worktrees/ >> {root / '.gitignore'}"
+        return Check(name="workspace", ok=False, found=advice)
+    return Check(name="workspace", ok=True, found=f"{kittify}, and .worktrees/ is ignored")

@@ -1,0 +1,58 @@
+"""What a run would do, without moving anything."""
+
+import shlex
+from functools import partial
+from typing import Any
+
+import anyio
+from rich.console import Console
+
+from spec_kitty_orchestrator import config
+from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.schedule import Board
+from spec_kitty_orchestrator.session import Plan, client_for, look
+
+__all__ = ["preview", "show"]
+
+
+def preview(plan: Plan) -> dict[str, Any]:
+    """Return what a run would do, as plain values. Two host calls, both reads."""
+    return anyio.run(partial(_preview, plan))
+
+
+async def _preview(plan: Plan) -> dict[str, Any]:
+    client = client_for(plan.settings, plan.policy)
+    mission, ready = await look(client, plan.settings.mission)
+    board = Board(ready=ready)
+    board.update(mission)
+    return {
+        "mission": mission.mission_slug,
+        "contract": str(client.contract.version) if client.contract else None,
+        "settings": config.save(plan.settings),
+        "policy": plan.policy.to_dict(),
+        "implement": _command(plan, "implement"),
+        "review": _command(plan, "review"),
+        "warnings": list(plan.warnings),
+        "lanes": {wp: str(lane) for wp, lane in mission.lanes().items()},
+        "first": [wp.wp_id for wp in board.startable(plan.settings.max_concurrent)],
+    }
+
+
+def _command(plan: Plan, role: Role) -> str:
+    agent = plan.implementer if role == "implement" else plan.reviewer
+    return shlex.join(agent.argv(role, plan.policy, plan.settings.repo_root))
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a preview."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Mission {found['mission']} on contract {found['contract']}")
+    console.print(f"  implement: {found['implement']}")
+    console.print(f"  review:    {found['review']}")
+    for wp, lane in found["lanes"].items():
+        console.print(f"  {wp:<8} {lane}" + ("  <- first" if wp in found["first"] else ""))
+    for warning in found["warnings"]:
+        console.print(f"  warning: {warning}")
+    ends = [word for word in ("accept", "merge") if found["settings"][word]]
+    console.print(f"  at the end: {' and '.join(ends) or 'nothing'}")
+    console.print("Nothing was moved.")

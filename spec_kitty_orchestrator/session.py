@@ -1,0 +1,301 @@
+"""One run from its lock to its exit code."""
+
+import contextlib
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import anyio
+import stamina.instrumentation
+from attrs import frozen
+from stamina.instrumentation import RetryDetails
+
+from spec_kitty_client import (
+    AsyncClient,
+    HostError,
+    Lane,
+    Mission,
+    NotFound,
+    Policy,
+    PolicyError,
+    SpecKittyError,
+)
+from spec_kitty_orchestrator import __version__, agents, config, finish
+from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.errors import (
+    ExitCode,
+    HostProblem,
+    OrchestratorError,
+    UsageProblem,
+)
+from spec_kitty_orchestrator.history import History, recall
+from spec_kitty_orchestrator.host import Host
+from spec_kitty_orchestrator.journal import Event, Journal, read
+from spec_kitty_orchestrator.lifecycle import Run, Trouble
+from spec_kitty_orchestrator.lock import only_run
+from spec_kitty_orchestrator.loop import Loop
+from spec_kitty_orchestrator.places import Places
+from spec_kitty_orchestrator.schedule import Board
+from spec_kitty_orchestrator.workspace import GitError, git
+
+__all__ = ["Plan", "client_for", "default_policy", "look", "plan", "protected_branch", "run"]
+
+Listener = Callable[[Event], None]
+
+_PROTECTED = ("main", "master")
+_ALLOWED = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
+
+
+@frozen(kw_only=True)
+class Plan:
+    """A run that could be started: everything about it has been checked."""
+
+    settings: Settings
+    policy: Policy
+    implementer: agents.Agent
+    reviewer: agents.Agent
+    warnings: tuple[str, ...]
+    """What the policy declares and an agent cannot be held to."""
+
+
+def plan(settings: Settings) -> Plan:
+    """Check the settings against this machine and this repository.
+
+    Raises:
+        UsageProblem: If something has to be corrected first.
+    """
+    implementer = agents.find(settings.impl_agent)
+    reviewer = agents.find(settings.review_agent)
+    policy = _policy(settings.policy) if settings.policy else default_policy(implementer)
+    _check_repository(settings.repo_root)
+    loose = {agent.name: agent.unenforced(policy) for agent in (implementer, reviewer)}
+    warnings = tuple(
+        f"the policy says {', '.join(modes)}, which {name} cannot be held to"
+        for name, modes in loose.items()
+        if modes
+    )
+    return Plan(
+        settings=settings,
+        policy=policy,
+        implementer=implementer,
+        reviewer=reviewer,
+        warnings=warnings,
+    )
+
+
+def default_policy(implementer: agents.Agent) -> Policy:
+    """Return the policy of a run that names none: what the agents are in fact given."""
+    sandbox = implementer.enforces["sandbox_mode"]
+    return Policy(
+        orchestrator_id="spec-kitty-orchestrator",
+        orchestrator_version=__version__,
+        agent_family=implementer.family,
+        approval_mode="full_auto",
+        sandbox_mode="workspace_write" if "workspace_write" in sandbox else "none",
+        network_mode="open",
+    )
+
+
+def _policy(path: Path) -> Policy:
+    try:
+        return Policy.from_file(path)
+    except PolicyError as e:
+        msg = f"{path}: {e}. Correct the file, or leave --policy out for the default."
+        raise UsageProblem(msg) from e
+    except OSError as e:
+        msg = f"The policy {path} cannot be read: {e.strerror}"
+        raise UsageProblem(msg) from e
+
+
+def _check_repository(root: Path) -> None:
+    try:
+        git(root, "var", "GIT_COMMITTER_IDENT")
+    except GitError as e:
+        msg = (
+            "Git does not know who you are, and nothing could be committed. Tell it: git config "
+            "--global user.name 'Your Name' && git config --global user.email you@example.com"
+        )
+        raise UsageProblem(msg) from e
+    if branch := protected_branch(root):
+        msg = (
+            f"The branch {branch!r} is checked out, on which hosts refuse to commit. Check out "
+            f"the mission's own branch, or set {_ALLOWED}=1."
+        )
+        raise UsageProblem(msg)
+
+
+def protected_branch(root: Path) -> str | None:
+    """Return the branch that is checked out, if hosts refuse to commit on it (3.2.0+)."""
+    if os.environ.get(_ALLOWED):
+        return None
+    settings = root / ".kittify" / "config.yaml"
+    with contextlib.suppress(OSError):
+        if "protected_branches" in settings.read_text(encoding="utf-8", errors="replace"):
+            return None  # the host reads the list from there
+    branch = git(root, "branch", "--show-current").strip()
+    return branch if branch in _PROTECTED else None
+
+
+def client_for(settings: Settings, policy: Policy) -> AsyncClient:
+    """Return the client of a run."""
+    return AsyncClient(
+        settings.repo_root,
+        actor=settings.actor,
+        policy=policy,
+        time_limit=settings.host_timeout,
+    )
+
+
+def run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
+    """Run a mission and return how it ended. Every event goes to the listeners.
+
+    Raises:
+        OrchestratorError: If it could not be started, or the host failed on the way.
+    """
+    with only_run(Places(plan.settings.repo_root)):
+        return anyio.run(_run, plan, listeners)
+
+
+async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
+    client = client_for(plan.settings, plan.policy)
+    mission, ready = await look(client, plan.settings.mission)
+    session = _open(plan, client, mission, listeners)
+    board = Board(ready=ready)
+    board.update(mission)
+    problem: OrchestratorError | None = None
+    code = ExitCode.INTERRUPTED
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_until_signal, scope)
+            try:
+                code = await _work(session, board)
+            except OrchestratorError as e:
+                problem, code = e, e.exit_code
+            tasks.cancel_scope.cancel()
+    reasons = board.unfinished()
+    session.journal.write(
+        "run-ended",
+        outcome=code.name.lower(),
+        exit_code=int(code),
+        unfinished=reasons,
+        problem=str(problem) if problem else None,
+        next=_next_step(session, code),
+    )
+    session.journal.close()
+    return code
+
+
+async def look(client: AsyncClient, name: str) -> tuple[Mission, set[str]]:
+    """Return the mission and what of it may be started, by two reads at the same time.
+
+    Raises:
+        UsageProblem: If there is no such mission.
+        HostProblem: If the host cannot be worked with.
+    """
+    found: list[Mission] = []
+    ready: set[str] = set()
+    trouble: list[SpecKittyError] = []
+
+    async def state() -> None:
+        try:
+            found.append(await Host(client, name).state())
+        except SpecKittyError as e:
+            trouble.append(e)
+
+    async def list_ready() -> None:
+        with contextlib.suppress(HostError):  # state() has the same trouble, and tells
+            ready.update(await Host(client, name).ready())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(state)
+        tasks.start_soon(list_ready)
+    for error in trouble:
+        if isinstance(error, NotFound | ValueError):
+            raise UsageProblem(str(error)) from error
+        raise HostProblem(str(error)) from error
+    if not found[0].work_packages:
+        msg = (
+            f"Mission {found[0].mission_slug} has no work packages here. Is its branch checked "
+            "out, and are its tasks finalised?"
+        )
+        raise UsageProblem(msg)
+    return found[0], ready
+
+
+def _open(plan: Plan, client: AsyncClient, mission: Mission, listeners: Sequence[Listener]) -> Run:
+    places = Places(plan.settings.repo_root)
+    slug = mission.mission_slug
+    history = recall(read(places.journal)).get(slug) or History(mission=slug)
+    common = {"mission": slug, "run": uuid.uuid4().hex[:8]}
+    journal = Journal(places.journal, common, [history.apply, *listeners])
+    journal.write("run-started", settings=config.save(plan.settings), version=__version__)
+    for warning in plan.warnings:
+        journal.write("warning", message=warning)
+    for wp in mission.work_packages:
+        if history.lanes.get(wp.wp_id) != wp.lane:
+            journal.write("lane", wp=wp.wp_id, lane=wp.lane)
+    _tell_retries(journal)
+    return Run(
+        settings=plan.settings,
+        policy=plan.policy,
+        host=Host(client, slug),
+        journal=journal,
+        history=history,
+        logs=places.logs / slug,
+        agents={"implement": plan.implementer, "review": plan.reviewer},
+    )
+
+
+def _tell_retries(journal: Journal) -> None:
+    def hook(details: RetryDetails) -> None:
+        journal.write("host-retry", attempt=details.retry_num, because=str(details.caused_by))
+
+    stamina.instrumentation.set_on_retry_hooks([hook])
+
+
+async def _work(session: Run, board: Board) -> ExitCode:
+    await Loop(session, board).work()
+    if board.unfinished() and not _all_approved(board):
+        return ExitCode.INCOMPLETE
+    try:
+        if session.settings.accept:
+            await finish.accept(session)
+        if session.settings.merge:
+            await finish.merge(session)
+    except (Trouble, GitError) as e:
+        session.journal.write("finish-failed", reason=str(e))
+        raise OrchestratorError(str(e)) from e
+    except HostError as e:
+        kind = OrchestratorError if e.code else HostProblem
+        raise kind(str(e)) from e
+    except SpecKittyError as e:
+        raise HostProblem(str(e)) from e
+    return ExitCode.DONE
+
+
+def _all_approved(board: Board) -> bool:
+    over = (Lane.APPROVED, Lane.DONE, Lane.CANCELED)
+    return all(wp.lane in over for wp in board.packages.values())
+
+
+def _next_step(session: Run, code: ExitCode) -> str | None:
+    if code == ExitCode.DONE and not session.history.merged:
+        return finish.merge_command(session)
+    if code == ExitCode.DONE:
+        return None
+    return "spec-kitty-orchestrator resume"
+
+
+async def _until_signal(scope: anyio.CancelScope) -> None:
+    """End the run on Ctrl-C, SIGTERM or a closed terminal; a second one ends it at once."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with anyio.open_signal_receiver(*numbers) as signals:
+        async for _ in signals:
+            print("Ending the agents...", file=sys.stderr, flush=True)
+            scope.cancel()
+            break
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)

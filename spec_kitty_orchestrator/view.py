@@ -1,0 +1,151 @@
+"""What is shown while a run is under way: a live table, plain lines, or JSON."""
+
+import json
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from spec_kitty_orchestrator.history import History, Record
+from spec_kitty_orchestrator.journal import Event
+
+__all__ = ["Watcher", "line", "rows", "table", "watch"]
+
+_COLUMNS = ("WP", "lane", "agent", "attempts", "rework", "elapsed", "last error", "log")
+_STYLES = {"done": "green", "approved": "green", "blocked": "red", "canceled": "dim"}
+
+
+class Watcher:
+    """Shows events as they come."""
+
+    def __init__(self, console: Console, *, as_json: bool) -> None:
+        self.console = console
+        self.as_json = as_json
+        self.live: Live | None = None
+        self.history: History | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take in one event."""
+        if self.as_json:
+            print(json.dumps(event, sort_keys=True), flush=True)
+            return
+        if self.history is None:
+            self.history = History(mission=event["mission"])
+        self.history.apply(event)
+        if text := line(event):
+            self.console.print(Text(text), soft_wrap=True)
+
+    def __rich__(self) -> Table:
+        """Return the table as it is now; the live display asks for it."""
+        return table(rows(self.history) if self.history else [])
+
+
+@contextmanager
+def watch(console: Console, *, as_json: bool) -> Generator[Watcher]:
+    """Show a run: a live table on a terminal, lines when piped, or JSON."""
+    watcher = Watcher(console, as_json=as_json)
+    if as_json or not console.is_terminal:
+        yield watcher
+        return
+    with Live(watcher, console=console, refresh_per_second=2):
+        yield watcher
+
+
+def rows(history: History, lanes: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """Return what is known of each work package, one plain object each.
+
+    Args:
+        history: What the journal tells.
+        lanes: The lanes as the host reports them now; None: as it last told a run.
+    """
+    lanes = history.lanes if lanes is None else lanes
+    names = sorted({*lanes, *history.records})
+    return [_row(name, lanes.get(name), history.records.get(name) or Record()) for name in names]
+
+
+def _row(wp: str, lane: str | None, record: Record) -> dict[str, Any]:
+    last = record.attempts[-1] if record.attempts else None
+    started, ended = record.started_at, record.ended_at
+    return {
+        "wp": wp,
+        "lane": lane,
+        "agent": last.agent if last else None,
+        "role": last.role if last else None,
+        "running": record.open is not None,
+        "attempts": len(record.attempts),
+        "rework_rounds": record.reworks,
+        "elapsed_s": round((ended or time.time()) - started, 1) if started else None,
+        "last_error": record.last_error,
+        "log": last.directory if last else None,
+    }
+
+
+def table(shown: list[dict[str, Any]]) -> Table:
+    """Return the rows as a table."""
+    made = Table(*_COLUMNS, box=None, pad_edge=False, header_style="bold")
+    made.columns[6].overflow = "ellipsis"
+    made.columns[7].overflow = "fold"
+    for row in shown:
+        lane = row["lane"] or "?"
+        doing = f" ({row['role']})" if row["running"] else ""
+        made.add_row(
+            row["wp"],
+            Text(lane, style=_STYLES.get(lane, "")),
+            f"{row['agent'] or '-'}{doing}",
+            str(row["attempts"]),
+            str(row["rework_rounds"]),
+            _clock(row["elapsed_s"]),
+            Text(row["last_error"] or ""),
+            Text(row["log"] or ""),
+        )
+    return made
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def line(event: Event) -> str | None:
+    """Return an event as one line; None for those that only the journal needs."""
+    at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
+    text = _SENTENCES.get(event["kind"])
+    return f"{at} {text(event)}" if text else None
+
+
+def _ended(event: Event) -> str:
+    said = f"the run ended: {event['outcome'].replace('_', ' ')}"
+    if event["problem"]:
+        said += f". {event['problem']}"
+    for wp, why in event["unfinished"].items():
+        said += f"\n         {wp} {why}"
+    return said
+
+
+_SENTENCES = {
+    "run-started": lambda e: f"mission {e['mission']}: run {e['run']}",
+    "warning": lambda e: f"warning: {e['message']}",
+    "host-retry": lambda e: f"the host is asked again: {e['because']}",
+    "lane": lambda e: f"{e['wp']} is {e['lane']}",
+    "attempt-started": lambda e: f"{e['wp']} {e['role']}: {e['agent']} started, {e['directory']}",
+    "attempt-failed": lambda e: f"{e['wp']} {e['role']} failed: {e['reason']}",
+    "attempt-stopped": lambda e: f"{e['wp']} {e['role']} was interrupted",
+    "implemented": lambda e: f"{e['wp']} implemented: {e['head'][:12]}",
+    "verdict": lambda e: f"{e['wp']} {e['verdict'].replace('_', ' ')}: {e['summary']}",
+    "set-aside": lambda e: f"{e['wp']} stashed what the reviewer changed: {', '.join(e['files'])}",
+    "blocked": lambda e: f"{e['wp']} is given to you: {e['reason']}",
+    "trouble": lambda e: f"{e['wp']} cannot go on: {e['reason']}",
+    "accepted": lambda e: f"mission {e['mission']} is accepted",
+    "status-committed": lambda e: f"committed what the host left changed in {e['folder']}",
+    "merged": lambda e: f"merged into {e['target']} ({e['strategy']})",
+    "finish-failed": lambda e: f"not finished: {e['reason']}",
+    "run-ended": _ended,
+}
