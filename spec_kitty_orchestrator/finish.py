@@ -9,7 +9,13 @@ target branch before and after.
 import shlex
 from pathlib import Path
 
-from spec_kitty_client import AcceptMission, IntegrationFailed, MergeMission, MergeStrategy
+from spec_kitty_client import (
+    AcceptMission,
+    IntegrationFailed,
+    MergeMission,
+    MergeStrategy,
+    Workspace,
+)
 from spec_kitty_orchestrator.lifecycle import Run, Trouble
 from spec_kitty_orchestrator.workspace import Worktree
 
@@ -77,18 +83,18 @@ async def _mission_folder(run: Run) -> Path:
     """Return the folder that holds ``tasks/WPnn-*.md``, whose path the host has told."""
     prompt = next((r.prompt for r in run.history.records.values() if r.prompt), None)
     if prompt is None:
-        prompt = (await run.host.workspace(await _any_package(run))).prompt_path
+        prompt = (await _any_workspace(run)).prompt_path
     return Path(prompt).parent.parent
 
 
 async def _target(run: Run) -> str:
-    workspace = await run.host.workspace(await _any_package(run))
-    return workspace.lane_base_ref or "HEAD"
+    known = next((r.target for r in run.history.records.values() if r.target), None)
+    return known or (await _any_workspace(run)).lane_base_ref or "HEAD"
 
 
-async def _any_package(run: Run) -> str:
-    known = next(iter(run.history.records), None)
-    return known or (await run.host.state()).work_packages[0].wp_id
+async def _any_workspace(run: Run) -> Workspace:
+    """Ask about a work package that this journal knows nothing of; any will do."""
+    return await run.host.workspace(next(iter(run.history.lanes)))
 
 
 async def _refuse_dirty(lanes: dict[str, Path | None]) -> None:

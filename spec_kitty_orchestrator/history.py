@@ -41,6 +41,8 @@ class Record:
     """The work package's file."""
     base: str | None = None
     """The lane branch's commit before the work package."""
+    target: str | None = None
+    """The branch that the mission goes into."""
     submitted: str | None = None
     """The commit that was last handed in for review."""
     attempts: list[Attempt] = field(factory=list)
@@ -119,6 +121,7 @@ def _apply(record: Record, event: Event) -> None:
         case "claimed":
             record.workspace, record.prompt = event["workspace"], event["prompt"]
             record.base = record.base or event["base"]
+            record.target = event["target"]
         case "submitted":
             record.submitted = event["head"]
         case "blocked":

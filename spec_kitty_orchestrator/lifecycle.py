@@ -279,7 +279,12 @@ class Life:
             raise Trouble(reason)
         base = await Worktree(path).base(workspace.lane_base_ref, workspace.lane_branch)
         self._run.journal.write(
-            "claimed", wp=self._wp, workspace=str(path), prompt=workspace.prompt_path, base=base
+            "claimed",
+            wp=self._wp,
+            workspace=str(path),
+            prompt=workspace.prompt_path,
+            base=base,
+            target=workspace.lane_base_ref,
         )
 
     def _task(self) -> str:

@@ -1,0 +1,153 @@
+"""A real host, real repositories, and agents that do what the test says."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from spec_kitty_client import Client, Policy
+from spec_kitty_orchestrator.demo import Project
+
+AGENTS = Path(__file__).with_name("agents.py")
+POLICY = Policy(
+    orchestrator_id="e2e",
+    orchestrator_version="1",
+    agent_family="claude",
+    approval_mode="full_auto",
+    sandbox_mode="workspace_write",
+    network_mode="open",
+)
+
+
+class Scene:
+    """A mission on the real host, with scripted agents, and the command under test."""
+
+    def __init__(self, base: Path, project: Project) -> None:
+        self.base = base
+        self.root = project.root
+        self.mission = project.mission
+        self.files = project.files
+        self.trace = base / "trace.jsonl"
+        self.calls = base / "calls.txt"
+        self.trace.touch()
+        self.configure()
+        for name in ("claude", "codex"):
+            self._program(name, f"{sys.executable} {AGENTS} {base / 'agents.json'} {name}")
+        host = os.environ["E2E_HOST"]
+        self._program("spec-kitty", host, f'echo "$2" >> {shlex.quote(str(self.calls))}')
+
+    def _program(self, name: str, command: str, before: str = ":") -> None:
+        path = self.base / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\n{before}\nexec {command} "$@"\n', encoding="utf-8")
+        path.chmod(0o755)
+
+    def configure(self, **options: object) -> None:
+        config = {"trace": str(self.trace), **options}
+        (self.base / "agents.json").write_text(json.dumps(config), encoding="utf-8")
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "PATH": f"{self.base / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        argv = [sys.executable, "-m", "spec_kitty_orchestrator", *words]
+        return subprocess.Popen(
+            argv,
+            cwd=self.root,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        proc = self.start(*words)
+        out, err = proc.communicate(timeout=600)
+        return subprocess.CompletedProcess(proc.args, proc.returncode, out, err)
+
+    def orchestrate(self, *words: str) -> tuple[str, ...]:
+        agents = ("--impl-agent", "claude-code", "--review-agent", "codex")
+        return ("orchestrate", "--mission", self.mission, *agents, *words)
+
+    def traced(self, what: str, **about: str) -> list[dict]:
+        lines = self.trace.read_text(encoding="utf-8").splitlines()
+        events = [json.loads(line) for line in lines]
+        return [e for e in events if e["what"] == what and about.items() <= e.items()]
+
+    def runs(self, what: str, role: str) -> Counter[str]:
+        return Counter(e["wp"] for e in self.traced(what, role=role))
+
+    def host_calls(self) -> Counter[str]:
+        return Counter(self.calls.read_text(encoding="utf-8").split())
+
+    def lanes(self) -> dict[str, str]:
+        state = Client(self.root).mission_state(self.mission)
+        return {wp: str(lane) for wp, lane in state.lanes().items()}
+
+    def git(self, *args: str) -> str:
+        return subprocess.run(
+            ["git", *args], cwd=self.root, check=True, capture_output=True, text=True
+        ).stdout
+
+    def most_at_once(self) -> int:
+        marks = [(e["at"], 1) for e in self.traced("start")]
+        marks += [(e["at"], -1) for e in self.traced("end")]
+        now = most = 0
+        for _, step in sorted(marks):
+            now += step
+            most = max(most, now)
+        return most
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A HOME and an identity for everything these tests start; the host comes first on PATH."""
+    host = os.environ.get("E2E_HOST")
+    if not host or not Path(host).exists():
+        pytest.exit("E2E_HOST must name a spec-kitty program; `nox -s e2e` sets it", returncode=3)
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.setenv("PATH", f"{Path(host).parent}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
+        for who in ("AUTHOR", "COMMITTER"):
+            patch.setenv(f"GIT_{who}_NAME", "Test")
+            patch.setenv(f"GIT_{who}_EMAIL", "test@example.invalid")
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Project]:
+    """Missions of independent work packages, each size made once by the host."""
+    projects: dict[int, Project] = {}
+
+    def make(size: int) -> Project:
+        if size not in projects:
+            dag: dict[str, list[str]] = {f"WP{i:02d}": [] for i in range(1, size + 1)}
+            root = tmp_path_factory.mktemp("made") / "project"
+            projects[size] = Project.make(root, dag)
+        return projects[size]
+
+    return make
+
+
+@pytest.fixture
+def scene(tmp_path: Path, made: Callable[[int], Project]) -> Callable[[int], Scene]:
+    """A mission of so many independent work packages, for this test alone."""
+
+    def make(size: int) -> Scene:
+        project = made(size)
+        copy = Project(tmp_path / "project", project.dag)
+        shutil.copytree(project.root, copy.root, symlinks=True)
+        copy.mission = project.mission
+        return Scene(tmp_path, copy)
+
+    return make
