@@ -7,6 +7,7 @@ from attrs import frozen
 from rich.console import Console
 
 from spec_kitty_client import Client, SpecKittyError
+from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_orchestrator.agents import KNOWN, installed
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
 from spec_kitty_orchestrator.session import protected_branch
@@ -54,11 +55,13 @@ def show(checks: list[Check]) -> None:
 
 
 def _host(folder: Path) -> Check:
+    transport = ProcessTransport(repo=folder)
     try:
-        contract = Client(folder).negotiate()
+        program = transport.locate()
+        contract = Client(transport=transport).negotiate()
     except SpecKittyError as e:
         return Check(name="host", ok=False, found=str(e))
-    return Check(name="host", ok=True, found=f"spec-kitty, contract {contract.version}")
+    return Check(name="host", ok=True, found=f"{program}, contract {contract.version}")
 
 
 def _agents() -> Check:

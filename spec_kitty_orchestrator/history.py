@@ -61,6 +61,11 @@ class Record:
     last_error: str | None = None
     ended_at: float | None = None
 
+    def forgive(self) -> None:
+        """Forget what led to a block: whoever reopens it gives it a new chance."""
+        self.failures.clear()
+        self.rounds = 0
+
     @property
     def started_at(self) -> float | None:
         """When the first attempt was started."""
@@ -96,6 +101,8 @@ class History:
             case "lane":
                 self.lanes[event["wp"]] = event["lane"]
                 self.accepted = False
+                if event["lane"] == "blocked":
+                    self.record(event["wp"]).forgive()
             case "accepted":
                 self.accepted = True
             case "merged":
@@ -126,8 +133,6 @@ def _apply(record: Record, event: Event) -> None:
             record.submitted = event["head"]
         case "blocked":
             record.last_error = event["reason"]
-            record.failures.clear()  # whoever reopens it gives it a new chance
-            record.rounds = 0
         case "attempt-started":
             record.open = Attempt.of(event)
             record.attempts.append(record.open)

@@ -13,6 +13,7 @@ from spec_kitty_orchestrator.places import Places
 
 __all__ = ["end_live_run", "is_alive", "only_run"]
 
+_LOOK = 0.5  # seconds; `is_alive` of another process holds the lock for a moment
 _BIRTH = 2.0  # seconds in which a run that has the lock writes down who it is
 
 
@@ -26,7 +27,7 @@ def only_run(places: Places) -> Generator[None]:
     places.make()
     lock = FileLock(places.lock)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_LOOK)
     except Timeout:
         msg = (
             "Another run is alive in this repository. See `spec-kitty-orchestrator status`, or "

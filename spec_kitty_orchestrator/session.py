@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import uuid
@@ -15,6 +16,7 @@ from stamina.instrumentation import RetryDetails
 
 from spec_kitty_client import (
     AsyncClient,
+    Dialect,
     HostError,
     Lane,
     Mission,
@@ -22,6 +24,7 @@ from spec_kitty_client import (
     Policy,
     PolicyError,
     SpecKittyError,
+    Transition,
 )
 from spec_kitty_orchestrator import __version__, agents, config, finish
 from spec_kitty_orchestrator.config import Settings
@@ -156,7 +159,19 @@ def run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
         OrchestratorError: If it could not be started, or the host failed on the way.
     """
     with only_run(Places(plan.settings.repo_root)):
-        return anyio.run(_run, plan, listeners)
+        try:
+            return anyio.run(_run, plan, listeners)
+        except BaseExceptionGroup as group:
+            trouble, rest = group.split(OSError)
+            if trouble is None or rest is not None:
+                raise
+            msg = f"The run cannot go on: {_first(trouble)}. Then `resume`."
+            raise OrchestratorError(msg) from group
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
@@ -258,7 +273,7 @@ def _tell_retries(journal: Journal) -> None:
 
 async def _work(session: Run, board: Board) -> ExitCode:
     await Loop(session, board).work()
-    if board.unfinished() and not _all_approved(board):
+    if board.unfinished():
         return ExitCode.INCOMPLETE
     try:
         if session.settings.accept:
@@ -276,17 +291,23 @@ async def _work(session: Run, board: Board) -> ExitCode:
     return ExitCode.DONE
 
 
-def _all_approved(board: Board) -> bool:
-    over = (Lane.APPROVED, Lane.DONE, Lane.CANCELED)
-    return all(wp.lane in over for wp in board.packages.values())
-
-
-def _next_step(session: Run, code: ExitCode) -> str | None:
-    if code == ExitCode.DONE and not session.history.merged:
-        return finish.merge_command(session)
+def _next_step(session: Run, code: ExitCode) -> list[str]:
+    """Return the commands that a user would want next."""
     if code == ExitCode.DONE:
-        return None
-    return "spec-kitty-orchestrator resume"
+        return [] if session.history.merged else [finish.merge_command(session)]
+    blocked = [wp for wp, lane in session.history.lanes.items() if lane == Lane.BLOCKED]
+    return [*(_reopen_command(session, wp) for wp in blocked), "spec-kitty-orchestrator resume"]
+
+
+def _reopen_command(session: Run, wp: str) -> str:
+    call = Transition(
+        mission=session.host.mission,
+        wp=wp,
+        to=Lane.IN_PROGRESS,
+        actor=session.settings.actor,
+        policy=session.policy,
+    )
+    return shlex.join(["spec-kitty", *Dialect.M4.spell(call)])
 
 
 async def _until_signal(scope: anyio.CancelScope) -> None:

@@ -127,6 +127,8 @@ def _ended(event: Event) -> str:
         said += f". {event['problem']}"
     for wp, why in event["unfinished"].items():
         said += f"\n         {wp} {why}"
+    for command in event["next"]:
+        said += f"\n  next: {command}"
     return said
 
 

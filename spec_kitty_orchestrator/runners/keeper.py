@@ -86,7 +86,7 @@ class Keeper:
             self._pid = subprocess.Popen(
                 self._spec["argv"],
                 cwd=self._spec["cwd"],
-                env={**os.environ, **self._spec["env"]},
+                env={**_environment(), **self._spec["env"]},
                 stdin=prompt,
                 stdout=output,
                 stderr=errors,
@@ -124,6 +124,12 @@ class Keeper:
         if self._code is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, number)
+
+
+def _environment() -> dict[str, str]:
+    """Return this environment without what would redirect the agent's git."""
+    redirects = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+    return {name: value for name, value in os.environ.items() if name not in redirects}
 
 
 def _record(

@@ -117,7 +117,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder))
         patch.setenv("PATH", f"{Path(host).parent}{os.pathsep}{os.environ['PATH']}")
-        patch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
         for who in ("AUTHOR", "COMMITTER"):
             patch.setenv(f"GIT_{who}_NAME", "Test")
             patch.setenv(f"GIT_{who}_EMAIL", "test@example.invalid")
