@@ -152,7 +152,8 @@ class Project:
         git(root, "init", "--quiet", "--initial-branch=main")
         git(root, "commit", "--quiet", "--allow-empty", "--message=root")
         project._host_says("init", "--ai", "claude", "--non-interactive")
-        (root / ".gitignore").open("a").write("\n.worktrees/\n__pycache__/\n")
+        with (root / ".gitignore").open("a", encoding="utf-8") as ignored:
+            ignored.write("\n.worktrees/\n__pycache__/\n")
         project._commit("init")
         git(root, "checkout", "--quiet", "-b", _BRANCH)
         tell("Making a mission: specify")

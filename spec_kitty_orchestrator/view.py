@@ -101,9 +101,14 @@ def table(shown: list[dict[str, Any]]) -> Table:
             str(row["rework_rounds"]),
             _clock(row["elapsed_s"]),
             Text(row["last_error"] or ""),
-            Text(row["log"] or ""),
+            Text(_short(row["log"] or "")),
         )
     return made
+
+
+def _short(path: str) -> str:
+    """Return a log's path from the repository on."""
+    return path[max(0, path.rfind(".kittify/")) :]
 
 
 def _clock(seconds: float | None) -> str:

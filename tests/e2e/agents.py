@@ -3,8 +3,9 @@
     agents.py CONFIG NAME ARGV...
 
 CONFIG is JSON: ``trace`` (a file that gets a line at each start and end), ``seconds`` by role,
-``reject_first`` (work packages whose first review asks for changes), ``huge_mb`` (printed
-before the last words), ``child`` (start a process that ignores SIGTERM in a session of its own).
+``gather`` by role (wait until so many have been started), ``reject_first`` (work packages
+whose first review asks for changes), ``huge_mb`` (printed before the last words), ``child``
+(start a process that ignores SIGTERM in a session of its own).
 """
 
 import json
@@ -23,14 +24,24 @@ def note(config: dict, what: str, **more: object) -> None:
         file.write(json.dumps(entry) + "\n")
 
 
-def rounds_before(config: dict, wp: str, role: str) -> int:
+def rounds_of(config: dict, what: str, **about: str) -> int:
+    """Count the runs that the trace tells of."""
     lines = Path(config["trace"]).read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
-    return sum((e["what"], e.get("wp"), e.get("role")) == ("end", wp, role) for e in entries)
+    return sum(e["what"] == what and about.items() <= e.items() for e in entries)
+
+
+def gather(config: dict, role: str) -> None:
+    """Wait until so many agents of this role have been started at least once."""
+    end = time.monotonic() + 300
+    while rounds_of(config, "start", role=role) < config.get("gather", {}).get(role, 0):
+        if time.monotonic() > end:
+            sys.exit("the others did not come")
+        time.sleep(0.1)
 
 
 def verdict(config: dict, wp: str, role: str) -> str:
-    if wp in config.get("reject_first", []) and rounds_before(config, wp, role) == 0:
+    if wp in config.get("reject_first", []) and rounds_of(config, "end", wp=wp, role=role) == 0:
         finding = {"id": "F1", "severity": "blocking", "where": "x:1", "what": "say it better"}
         said = {"verdict": "changes_requested", "summary": "not yet", "findings": [finding]}
     else:
@@ -59,12 +70,13 @@ def main() -> None:
         child = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=True)
         note(config, "child", child=child.pid)
     time.sleep(config.get("seconds", {}).get(role, 0))
+    gather(config, role)
     for _ in range(config.get("huge_mb", 0)):
         sys.stdout.write(("x" * 1023 + "\n") * 1024)
     if role == "implement":
         path = Path("demo", wp.lower(), f"{wp.lower()}.py")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"ROUND = {rounds_before(config, wp, role)}\n", encoding="utf-8")
+        path.write_text(f"ROUND = {rounds_of(config, 'end', wp=wp, role=role)}\n", encoding="utf-8")
     text = verdict(config, wp, role) if role == "review" else f"Wrote {wp}."
     note(config, "end", **about)
     say(name, text)

@@ -25,7 +25,7 @@ def test_four_at_once_one_reworked_squashed_into_a_target_that_moved_on(
 ) -> None:
     """Each work package runs once and the reworked one twice; the target loses nothing."""
     here = scene(4)
-    here.configure(seconds={"implement": 18, "review": 1}, reject_first=["WP02"])
+    here.configure(gather={"implement": 4}, reject_first=["WP02"])
     (here.root / "kept.txt").write_text("newer than the lanes\n", encoding="utf-8")
     here.git("add", "kept.txt")
     here.git("commit", "--quiet", "--message=newer")
