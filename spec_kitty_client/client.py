@@ -122,6 +122,7 @@ class Client:
     def call(self, command: Command[R]) -> R:
         """Send a command and return its reply. All other methods are made of this one."""
         if self._core.must_negotiate(command):
+            self._core.prepare(command)  # what is wrong with the call is told at once
             self.negotiate()
         return self._send(command)
 
@@ -263,6 +264,7 @@ class AsyncClient:
     async def call(self, command: Command[R]) -> R:
         """Send a command and return its reply. All other methods are made of this one."""
         if self._core.must_negotiate(command):
+            self._core.prepare(command)  # what is wrong with the call is told at once
             await self.negotiate()
         return await self._send(command)
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from attrs import frozen
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from spec_kitty_client.commands import Command
 from spec_kitty_client.errors import UnsupportedHost
@@ -22,6 +22,7 @@ OLDEST = Version("1.4.0")
 NEWEST_TESTED = Version("1.5.0")
 """The newest contract version this SDK has been tested with: host 3.2.7."""
 
+_LONGEST = 40  # characters of a version that is none, in a message
 _QUIET = "SPEC_KITTY_CLIENT_NO_VERSION_WARNING"
 
 
@@ -62,8 +63,12 @@ def recognise(api_version: str) -> Contract:
     """
     try:
         version = Version(api_version)
-    except InvalidVersion:
-        msg = f"The host names {api_version!r} as its contract version, which is not a version."
+    except ValueError:  # InvalidVersion is one, and so is a number of 5,000 digits
+        shown = api_version if len(api_version) < _LONGEST else api_version[:_LONGEST] + "..."
+        msg = (
+            f"The host names {shown!r} as its contract version, which is not a version. Is it "
+            "the spec-kitty of spec-kitty-cli?"
+        )
         raise UnsupportedHost(msg) from None
     if version < OLDEST:
         msg = (

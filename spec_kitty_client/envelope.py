@@ -7,7 +7,7 @@ every success (3.1.10 to 3.2.7). The last line that is an object with the seven 
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
 from attrs import field, fields, frozen
 
@@ -25,6 +25,7 @@ __all__ = ["Envelope", "conclude", "find"]
 
 R = TypeVar("R", bound=Reply)
 
+_LONGEST_WORDS = 500  # characters of what a host said that go into a message
 _KEEP = 64 * 1024  # characters of stdout and stderr that an error carries
 _ENDED_BY_PROJECT_GATE = {
     4: "The project's .kittify is older than this host: run `spec-kitty upgrade` in it",
@@ -88,7 +89,7 @@ def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
     envelope, noise = find(completed.stdout.decode("utf-8", "backslashreplace"))
     if completed.exit_code is None:
         msg = f"no answer within {completed.time_limit:g} s; the host was ended"
-        raise HostTimeout(_failure(command, completed, noise, msg))
+        raise HostTimeout(_failure(command, completed, noise, msg, envelope))
     if envelope is None:
         msg = _why_no_answer(completed)
         raise ProtocolError(_failure(command, completed, noise, msg))
@@ -134,11 +135,15 @@ def _why_no_answer(completed: Completed) -> str:
 
 
 def _last_words(stderr: str) -> str:
-    """Return what matters of a traceback: what follows the box, else the last line."""
+    """Return what matters: what follows the last box, else what is in it, else the last line."""
     lines = [line.strip() for line in stderr.strip().splitlines()]
-    boxes = [i for i, line in enumerate(lines) if line.startswith("\u2570")]
-    after = lines[boxes[-1] + 1 :] if boxes else []
-    return " ".join(after or lines[-1:])[:500]
+    ends = [i for i, line in enumerate(lines) if line.startswith("\u2570")]
+    if not ends:
+        return " ".join(lines[-1:])[:_LONGEST_WORDS]
+    starts = [i for i, line in enumerate(lines[: ends[-1]]) if line.startswith("\u256d")]
+    inside = lines[starts[-1] + 1 : ends[-1]] if starts else []
+    words = lines[ends[-1] + 1 :] or [line.strip("\u2502 ") for line in inside]
+    return " ".join(words)[:_LONGEST_WORDS]
 
 
 def _failure(
@@ -178,6 +183,16 @@ def _converter() -> "Converter":
         lambda t: t == AnyLane, lambda v, _: parse_lane(_exactly(v, str))
     )
 
+    def list_hook(kind: Any) -> Any:
+        (inner, _) = get_args(kind)
+
+        def hook(raw: Any, _: object) -> tuple[Any, ...]:
+            return tuple(converter.structure(_exactly(raw, list), list[inner]))  # type: ignore[valid-type]
+
+        return hook
+
+    converter.register_structure_hook_factory(_is_tuple, list_hook)
+
     def reply_hook(cls: type[Reply]) -> Any:
         structure = make_dict_structure_fn(cls, converter)
         known = {a.name for a in fields(cls)} - {"extra"}
@@ -195,6 +210,10 @@ def _converter() -> "Converter":
         lambda t: isinstance(t, type) and issubclass(t, Reply), reply_hook
     )
     return converter
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
 
 
 def _exactly(value: Any, kind: type) -> Any:

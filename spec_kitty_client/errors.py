@@ -149,7 +149,9 @@ class HostError(SpecKittyError):
 
     @property
     def next_step(self) -> str:
-        """What to do about it, as a sentence."""
+        """What to do about it, as a sentence or two."""
+        if self.outcome == "unknown":
+            return f"It may have taken effect: read mission-state first. {self.advice}"
         return self.advice
 
 
@@ -193,13 +195,14 @@ class HostRejected(HostError):
 
     @property
     def outcome(self) -> Outcome:
-        """The host says no before it does anything."""
-        return "not_applied"
+        """The host says no before it does anything; of a code without a name nothing is known."""
+        known = self.code is not None and self.code.family != Family.UNKNOWN
+        return "not_applied" if known else super().outcome
 
     @property
     def next_step(self) -> str:
         """What to do about this code, else about its family."""
-        return _ADVICE.get(self.code or "", self.advice)
+        return _ADVICE.get(self.code or "", super().next_step)
 
 
 class UsageRejected(HostRejected):

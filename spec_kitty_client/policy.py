@@ -6,7 +6,7 @@ a policy that can be built here is accepted everywhere.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,12 +41,13 @@ _TEXT_FIELDS = (
 )
 
 
-def _flags(value: Iterable[str]) -> tuple[str, ...]:
-    """Take any list of flags, but not one text for a list of letters."""
-    if isinstance(value, str):
-        problem = PolicyProblem("dangerous_flags", "must be a list of strings, not str")
-        raise PolicyError((problem,))
-    return tuple(value)
+def _as_tuple(flags: Any) -> Any:
+    """Freeze a list; whatever else it is, the rules will say so."""
+    return tuple(flags) if isinstance(flags, list) else flags
+
+
+def _as_list(flags: Any) -> Any:
+    return list(flags) if isinstance(flags, tuple) else flags
 
 
 @frozen(kw_only=True)
@@ -68,7 +69,7 @@ class Policy:
     approval_mode: str
     sandbox_mode: str
     network_mode: str
-    dangerous_flags: tuple[str, ...] = field(default=(), converter=_flags)
+    dangerous_flags: tuple[str, ...] = field(default=(), converter=_as_tuple)
     tool_restrictions: str | None = None
     extra: Mapping[str, Any] = field(factory=dict)
     """Further fields, sent as they are. Hosts search them for secrets as well."""
@@ -121,7 +122,7 @@ class Policy:
     def to_dict(self) -> dict[str, Any]:
         """Return the object that goes to the host."""
         known: dict[str, Any] = {name: getattr(self, name) for name in _TEXT_FIELDS}
-        known["dangerous_flags"] = list(self.dangerous_flags)
+        known["dangerous_flags"] = _as_list(self.dangerous_flags)
         if self.tool_restrictions is not None:
             known["tool_restrictions"] = self.tool_restrictions
         return {**self.extra, **known}
@@ -143,7 +144,7 @@ def _problems(raw: Mapping[str, Any]) -> Iterator[PolicyProblem]:
         )
     if "dangerous_flags" in raw:
         yield from _flag_problems(raw["dangerous_flags"])
-    yield from _secret_problems(raw)
+    yield from _value_problems(raw)
 
 
 def _flag_problems(flags: object) -> Iterator[PolicyProblem]:
@@ -158,8 +159,11 @@ def _flag_problems(flags: object) -> Iterator[PolicyProblem]:
             yield PolicyProblem(path, f"is {flag}, a flag that hosts refuse", flag)
 
 
-def _secret_problems(raw: Mapping[str, Any]) -> Iterator[PolicyProblem]:
-    """Search every string value, at every depth; names of fields are not looked at."""
+def _value_problems(raw: Mapping[str, Any]) -> Iterator[PolicyProblem]:
+    """Search every value, at every depth, for secrets and for what cannot be sent.
+
+    Hosts do not look at the names of fields.
+    """
     todo: list[tuple[str, object]] = [("", raw)]  # a stack: nesting may be hostile
     while todo:
         path, value = todo.pop()
@@ -169,8 +173,12 @@ def _secret_problems(raw: Mapping[str, Any]) -> Iterator[PolicyProblem]:
                 yield PolicyProblem(path, rule, found[0])
         elif isinstance(value, Mapping):
             todo += [(f"{path}.{k}" if path else str(k), v) for k, v in value.items()]
+            if not all(isinstance(k, str) for k in value):
+                yield PolicyProblem(path, "has a name that is no string")
         elif isinstance(value, list | tuple):
             todo += [(f"{path}[{i}]", v) for i, v in enumerate(value)]
+        elif not isinstance(value, int | float | None):
+            yield PolicyProblem(path, f"is {_kind(value)}, which JSON cannot hold")
 
 
 def _kind(value: object) -> str:

@@ -79,6 +79,7 @@ def demo(*, keep: bool, as_json: bool) -> ExitCode:
             console.print(f"It is all in {base}", highlight=False, soft_wrap=True)
         else:
             shutil.rmtree(base, ignore_errors=True)
+            console.print(f"It was in {base}; --keep leaves it there.", highlight=False)
     return code
 
 
@@ -97,6 +98,8 @@ def _demo(base: Path, console: Console, *, as_json: bool) -> ExitCode:
     )
     with watch(console if not as_json else Console(), as_json=as_json) as watcher:
         code = session.run(plan, [watcher])
+    if not as_json and not console.is_terminal:
+        console.print(watcher, width=160)  # a terminal has the live one
     missing = sorted(set(project.files.values()) - project.merged_files())
     console.print(f"On branch {_BRANCH!r}: {len(project.files) - len(missing)} of 6 files.")
     for name in missing:

@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import evolve
 
-from spec_kitty_client import SpecKittyError, WorkPackage
+from spec_kitty_client import Lane, SpecKittyError, WorkPackage
 from spec_kitty_orchestrator.errors import HostProblem
 from spec_kitty_orchestrator.lifecycle import Life, Run, Trouble
 from spec_kitty_orchestrator.schedule import Board
@@ -64,6 +64,9 @@ class Loop:
         try:
             lane = await Life(self._run, wp).live()
             self._board.packages[wp.wp_id] = evolve(wp, lane=lane)
+            if lane == Lane.BLOCKED:
+                reason = self._run.history.record(wp.wp_id).last_error
+                self._board.stuck[wp.wp_id] = f"is blocked: {reason}"
         except Trouble as trouble:
             self._board.stuck[wp.wp_id] = trouble.reason
             self._run.journal.write("trouble", wp=wp.wp_id, reason=trouble.reason)

@@ -1,6 +1,7 @@
 """Git: what an agent left in a worktree, and what a work package added."""
 
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -28,11 +29,14 @@ def git(folder: Path, *args: str) -> str:
         GitError: If it fails, or takes longer than ten minutes.
     """
     env = {k: v for k, v in os.environ.items() if k not in _REDIRECTS} | _SET
+    where = shutil.which("git")
+    if where is None:
+        msg = "there is no git on PATH"
+        raise GitError(msg)
     try:
-        done = program.run(("git", *args), cwd=folder, env=env, time_limit=_LIMIT)
-    except OSError as e:
-        msg = f"git cannot be started in {folder}: {e.strerror or e}"
-        raise GitError(msg) from e
+        done = program.run((where, *args), cwd=folder, env=env, time_limit=_LIMIT)
+    except program.CannotStart as e:
+        raise GitError(str(e)) from e
     if done.exit_code != 0:
         said = (done.stderr or done.stdout).decode("utf-8", "backslashreplace").strip()
         end = "it did not end" if done.exit_code is None else f"exit code {done.exit_code}"

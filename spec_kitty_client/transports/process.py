@@ -53,10 +53,17 @@ def host_environment(
     env.setdefault("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
     env["PATH"] = os.pathsep.join([str(executable.parent), env.get("PATH", os.defpath)])
     if home is not None:
-        settings = Path(env.get("HOME", "/")) / ".gitconfig"
-        env.setdefault("GIT_CONFIG_GLOBAL", str(settings))
+        env.setdefault("GIT_CONFIG_GLOBAL", str(_git_settings(env)))
         env |= {"HOME": str(home), "SPEC_KITTY_HOME": str(home / ".spec-kitty")}
     return env
+
+
+def _git_settings(env: Mapping[str, str]) -> Path:
+    """Return the user's own settings of git, at the first of the two places that has any."""
+    home = Path(env.get("HOME", "/"))
+    beside = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "git" / "config"
+    usual = home / ".gitconfig"
+    return usual if usual.exists() or not beside.exists() else beside
 
 
 @frozen(kw_only=True)
@@ -97,9 +104,10 @@ class _Host:
         host = self.locate()
         try:
             yield str(host), host_environment(host, {**os.environ, **self.env}, self.home)
-        except OSError as e:
-            msg = f"The host {host} cannot be started in {self.repo}: {e.strerror or e}"
-            raise HostNotFound(msg) from e
+        except program.CannotStart as e:
+            msg = f"No host: {e}."
+            advice = "Check `repo`." if not self.repo.is_dir() else "Install it anew."
+            raise HostNotFound(f"{msg} {advice}") from e
 
 
 @frozen(kw_only=True)

@@ -9,22 +9,55 @@ own, which is ended as a whole.
 
 import contextlib
 import os
+import select
 import signal
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from subprocess import DEVNULL
-from typing import IO, Any
+from subprocess import DEVNULL, TimeoutExpired
+from typing import IO, Any, ClassVar
 
-from plumbum import local
+from plumbum import LocalPath
+from plumbum.machines.local import LocalCommand, LocalEnv, LocalMachine
 
 from spec_kitty_client.transports import Completed
 
-__all__ = ["run", "run_async", "start"]
+__all__ = ["CannotStart", "run", "run_async", "start"]
 
 _GRACE = 5.0  # seconds between asking a program to end and ending it
 _LARGEST = 64 * 1024 * 1024  # bytes of output read back; what matters is at the end
+
+
+class CannotStart(OSError):
+    """The operating system would not start a program; nothing has happened."""
+
+
+class _Nothing(LocalEnv):
+    """An empty environment: plumbum adds what a call is given to what its machine has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in list(self.keys()):
+            del self[name]
+
+
+class _Bare(LocalMachine):
+    """This machine, with nothing in its environment but what a call is given."""
+
+    __slots__ = ()
+    env = _Nothing()
+
+
+class _Program(LocalCommand):
+    """A program that is started on the bare machine."""
+
+    __slots__ = ()
+    _bare: ClassVar[_Bare] = _Bare()
+
+    @property
+    def machine(self) -> LocalMachine:
+        """Where it is started."""
+        return self._bare
 
 
 def start(
@@ -33,47 +66,72 @@ def start(
     """Start a program in a session of its own, with no input and exactly this environment.
 
     Raises:
-        OSError: If it cannot be started.
+        CannotStart: If the operating system refuses.
     """
-    # plumbum can only add to the environment it saw when it was imported
-    surplus = [f"--unset={name}" for name in local.env.keys() if name not in env]  # noqa: SIM118
-    program, *rest = ["env", *surplus, *argv] if surplus else argv
-    return local[program].popen(
-        rest, cwd=str(cwd), env=dict(env), stdin=DEVNULL, stdout=out, stderr=err, new_session=True
-    )
+    try:
+        return _Program(LocalPath(argv[0])).popen(
+            argv[1:],
+            cwd=str(cwd),
+            env=dict(env),
+            stdin=DEVNULL,
+            stdout=out,
+            stderr=err,
+            new_session=True,
+        )
+    except OSError as e:
+        if not cwd.is_dir():
+            msg = f"there is no folder {cwd} to run in: {e.strerror}"
+            raise CannotStart(msg) from e
+        msg = f"{argv[0]} cannot be started: {e.strerror or e}"
+        raise CannotStart(msg) from e
 
 
 def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], time_limit: float) -> Completed:
-    """Run a program and wait for its end; Ctrl-C ends it with all its children.
+    """Run a program and wait for its end; an exception such as Ctrl-C ends it with its children.
+
+    Args:
+        argv: The path of the program, and its arguments.
+        cwd: Where it runs.
+        env: All of its environment.
+        time_limit: Seconds after which it is ended, with all its children.
 
     Raises:
-        OSError: If it cannot be started.
+        CannotStart: If the operating system refuses.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         proc = start(argv, cwd=cwd, env=env, out=out, err=err)
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            _end(proc.pid, signal.SIGTERM)
-            kill.start()
-
-        kill = threading.Timer(_GRACE, _end, (proc.pid, signal.SIGKILL))
-        alarm = threading.Timer(time_limit, stop)
-        alarm.daemon = kill.daemon = True
-        alarm.start()
+        code: int | None = None
         try:
-            code = proc.wait()
-        except BaseException:
-            stop()
-            proc.wait()
-            raise
+            code = _wait_at_most(proc, time_limit)
         finally:
-            alarm.cancel()
-            kill.cancel()
-            if late.is_set():
-                _end(proc.pid, signal.SIGKILL)  # what it left behind
-        return _completed(argv, None if late.is_set() else code, out, err, time_limit)
+            if code is None:
+                _stop_now(proc)
+        return _completed(argv, code, out, err, time_limit)
+
+
+def _wait_at_most(proc: Any, seconds: float) -> int | None:
+    """Wait for the end of a process without polling, where the system allows it (Linux)."""
+    if hasattr(os, "pidfd_open"):
+        watched = os.pidfd_open(proc.pid)
+        try:
+            select.select([watched], [], [], seconds)
+        finally:
+            os.close(watched)
+        code: int | None = proc.poll()
+        return code
+    with contextlib.suppress(TimeoutExpired):
+        return int(proc.wait(timeout=seconds))
+    return None
+
+
+def _stop_now(proc: Any) -> None:
+    """End a process and what it started; a second interruption only shortens the grace."""
+    try:
+        _end(proc.pid, signal.SIGTERM)
+        _wait_at_most(proc, _GRACE)
+    finally:
+        _end(proc.pid, signal.SIGKILL)
+        proc.wait()
 
 
 async def run_async(
@@ -82,7 +140,7 @@ async def run_async(
     """Do the same under any anyio event loop; cancellation ends it with all its children.
 
     Raises:
-        OSError: If it cannot be started.
+        CannotStart: If the operating system refuses.
     """
     import anyio
 

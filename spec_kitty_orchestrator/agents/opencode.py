@@ -42,7 +42,10 @@ def _env(role: Role, policy: Policy) -> dict[str, str]:
     agent = {name: {"mode": "primary", "permission": permission}}
     own = _object(os.environ.get(_CONFIG, "{}"))
     agents = {**_object(own.get("agent")), **agent}
+    # What an implementer left in the worktree must not run in its reviewer's session.
+    project = {"OPENCODE_DISABLE_PROJECT_CONFIG": "1"} if role == "review" else {}
     return {
+        **project,
         _CONFIG: json.dumps({**own, "agent": agents}),
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_DISABLE_MODELS_FETCH": "1",
