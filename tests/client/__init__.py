@@ -1,0 +1,1 @@
+"""Tests of `spec_kitty_client`, one module for each of its modules."""

@@ -1,0 +1,567 @@
+"""Tests of `spec_kitty_client.client`."""
+
+import contextlib
+import inspect
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from packaging.version import Version
+
+from spec_kitty_client import commands, replies
+from spec_kitty_client.client import AsyncClient, Client
+from spec_kitty_client.contract import Contract, Dialect, UntestedHostWarning
+from spec_kitty_client.errors import (
+    Conflict,
+    EnvironmentProblem,
+    HostRejected,
+    HostTimeout,
+    InvalidCall,
+    UnsupportedHost,
+)
+from spec_kitty_client.lanes import Lane
+from spec_kitty_client.policy import Policy
+from spec_kitty_client.transports import Completed
+from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessTransport
+
+from .answers import POLICY, AsyncScripted, Scripted, completed, line, refusal, success
+
+HELLO = success("contract-version")
+SPEAKS = Contract(Version("1.5.0"), Dialect.M4)
+OTHER = Policy.from_dict({**POLICY.to_dict(), "agent_family": "other"})
+BOTH = [f"--policy={POLICY.to_json()}", "--mission=m", "--wp=WP01", "--actor=ada"]
+VERBS: list[tuple[str, dict[str, Any], type[replies.Reply], list[str]]] = [
+    ("contract_version", {}, replies.HostContract, []),
+    (
+        "contract_version",
+        {"provider_version": "0.1.0"},
+        replies.HostContract,
+        ["--provider-version=0.1.0"],
+    ),
+    ("mission_state", {"mission": "m"}, replies.Mission, ["--mission=m"]),
+    ("list_ready", {"mission": "m"}, replies.ReadyList, ["--mission=m"]),
+    (
+        "resolve_workspace",
+        {"mission": "m", "wp": "WP01"},
+        replies.Workspace,
+        ["--mission=m", "--wp=WP01"],
+    ),
+    (
+        "start_implementation",
+        {"mission": "m", "wp": "WP01"},
+        replies.ImplementationStarted,
+        BOTH,
+    ),
+    (
+        "start_review",
+        {"mission": "m", "wp": "WP01", "review_ref": "r1"},
+        replies.ReviewStarted,
+        [*BOTH, "--review-ref=r1"],
+    ),
+    (
+        "transition",
+        {"mission": "m", "wp": "WP01", "to": "for_review", "note": "n", "force": True},
+        replies.Transitioned,
+        [*BOTH, "--to=for_review", "--note=n", "--force"],
+    ),
+    (
+        "append_history",
+        {"mission": "m", "wp": "WP01", "note": "n"},
+        replies.HistoryAppended,
+        ["--mission=m", "--wp=WP01", "--note=n", "--actor=ada"],
+    ),
+    (
+        "accept_mission",
+        {"mission": "m"},
+        replies.MissionAccepted,
+        ["--mission=m", "--actor=ada"],
+    ),
+    (
+        "merge_mission",
+        {"mission": "m", "target": "work", "strategy": "rebase", "push": True},
+        replies.MissionMerged,
+        ["--mission=m", "--target=work", "--strategy=rebase", "--push"],
+    ),
+]
+every_verb = pytest.mark.parametrize(("name", "given", "reply", "options"), VERBS)
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run what is async on both event loops."""
+    return str(request.param)
+
+
+def public(client: type) -> dict[str, inspect.Signature]:
+    """Return the signatures of what a client offers."""
+    named = {n: m for n, m in vars(client).items() if not n.startswith("_") or n == "__init__"}
+    return {n: inspect.signature(getattr(m, "fget", m)) for n, m in named.items()}
+
+
+def plain(signature: inspect.Signature) -> str:
+    """Return a signature in which it does not matter which transport waits."""
+    return str(signature).replace("AsyncTransport", "Transport")
+
+
+def test_both_clients_have_the_same_signatures() -> None:
+    """Who knows one client knows the other: same names, same arguments, same replies."""
+    one, other = public(Client), public(AsyncClient)
+
+    assert list(one) == list(other)
+    assert {n: plain(s) for n, s in one.items()} == {n: plain(s) for n, s in other.items()}
+
+
+@pytest.mark.parametrize("name", [n for n in public(Client) if n not in ("__init__", "contract")])
+def test_both_clients_differ_in_how_they_wait(name: str) -> None:
+    """Every method of the one is plain and of the other is a coroutine, with a docstring."""
+    one, other = getattr(Client, name), getattr(AsyncClient, name)
+
+    assert not inspect.iscoroutinefunction(one)
+    assert inspect.iscoroutinefunction(other)
+    assert one.__doc__
+    assert one.__doc__ == other.__doc__
+
+
+def test_every_verb_has_its_method() -> None:
+    """The ten verbs are methods with the options of their commands as arguments."""
+    by_name = {v[0].replace("_", "-"): getattr(Client, v[0]) for v in VERBS}
+    classes = [c for c in vars(commands).values() if hasattr(c, "verb")]
+
+    assert {c.verb for c in classes} == set(by_name)
+    for command in classes:
+        given = set(inspect.signature(by_name[command.verb]).parameters) - {"self"}
+        assert given == set(inspect.signature(command).parameters)
+
+
+@every_verb
+def test_every_verb_is_sent_and_parsed(
+    name: str, given: dict[str, Any], reply: type, options: list[str]
+) -> None:
+    """A method sends its verb with exactly these options and returns its reply."""
+    verb = name.replace("_", "-")
+    host = Scripted(HELLO, success(verb))
+    client = Client(actor="ada", policy=POLICY, transport=host)
+    client.negotiate()
+
+    assert type(getattr(client, name)(**given)) is reply
+    group, sent, *rest = host.calls[1][0]
+    assert (group, sent, set(rest)) == ("orchestrator-api", verb, set(options))
+    assert len(rest) == len(options)
+
+
+@pytest.mark.anyio
+@every_verb
+async def test_every_verb_is_sent_and_parsed_async(
+    name: str, given: dict[str, Any], reply: type, options: list[str]
+) -> None:
+    """The async client sends the same and returns the same."""
+    verb = name.replace("_", "-")
+    host = AsyncScripted(HELLO, success(verb))
+    client = AsyncClient(actor="ada", policy=POLICY, transport=host)
+    await client.negotiate()
+
+    assert type(await getattr(client, name)(**given)) is reply
+    group, sent, *rest = host.calls[1][0]
+    assert (group, sent, set(rest)) == ("orchestrator-api", verb, set(options))
+    assert len(rest) == len(options)
+
+
+def test_the_contract_is_asked_for_once() -> None:
+    """The first call that changes something negotiates, and no later one does again."""
+    host = Scripted(HELLO, success("accept-mission"), success("merge-mission"))
+    client = Client(actor="ada", transport=host)
+    assert client.contract is None
+
+    client.accept_mission("m")
+    client.merge_mission("m")
+
+    assert host.verbs == ["contract-version", "accept-mission", "merge-mission"]
+    assert client.contract == client.negotiate() == SPEAKS
+
+
+@pytest.mark.anyio
+async def test_the_contract_is_asked_for_once_async() -> None:
+    """The first call that changes something negotiates, and no later one does again."""
+    host = AsyncScripted(HELLO, success("accept-mission"), success("merge-mission"))
+    client = AsyncClient(actor="ada", transport=host)
+    assert client.contract is None
+
+    await client.accept_mission("m")
+    await client.merge_mission("m")
+
+    assert host.verbs == ["contract-version", "accept-mission", "merge-mission"]
+    assert client.contract == await client.negotiate() == SPEAKS
+
+
+@pytest.mark.parametrize("answer", [success("mission-state"), refusal("mission-state", "X")])
+def test_a_read_needs_no_negotiation(answer: Completed) -> None:
+    """Any answer names its contract, so whoever only looks starts one host and not two."""
+    host = Scripted(answer, success("merge-mission"))
+    client = Client(transport=host)
+    with contextlib.suppress(HostRejected):
+        client.mission_state("m")
+
+    assert client.contract == SPEAKS
+    client.merge_mission("m")
+    assert host.verbs == ["mission-state", "merge-mission"]
+
+
+@pytest.mark.anyio
+async def test_a_read_needs_no_negotiation_async() -> None:
+    """Any answer names its contract, so whoever only looks starts one host and not two."""
+    host = AsyncScripted(success("mission-state"))
+    client = AsyncClient(transport=host)
+    await client.mission_state("m")
+
+    assert client.contract == await client.negotiate() == SPEAKS
+    assert host.verbs == ["mission-state"]
+
+
+def test_asking_for_the_contract_needs_no_negotiation() -> None:
+    """The question is its own answer: it is sent once, and the client knows then."""
+    host = Scripted(HELLO)
+    client = Client(transport=host)
+
+    assert client.contract_version().api_version == "1.5.0"
+    assert client.contract == client.negotiate() == SPEAKS
+    assert host.verbs == ["contract-version"]
+
+
+class Slow:
+    """A host that takes a moment for every answer, and counts."""
+
+    def __init__(self) -> None:
+        """Begin with nothing asked."""
+        self.verbs: list[str] = []
+        self.ready = threading.Barrier(4)
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """Answer after a while, from any number of threads."""
+        assert time_limit > 0
+        self.verbs.append(args[1])
+        threading.Event().wait(0.05)
+        return success(args[1])
+
+
+def test_threads_negotiate_once() -> None:
+    """Four threads that share a new client ask for the contract once."""
+    host = Slow()
+    client = Client(transport=host)
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            host.ready.wait(10)
+            client.merge_mission("m")
+        except BaseException as e:  # noqa: BLE001
+            failures.append(e)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert not failures
+    assert sorted(host.verbs) == ["contract-version", *["merge-mission"] * 4]
+
+
+class Patient:
+    """A host that lets other tasks run before it answers."""
+
+    def __init__(self) -> None:
+        """Begin with nothing asked."""
+        self.verbs: list[str] = []
+
+    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """Answer after a few turns of the event loop."""
+        assert time_limit > 0
+        self.verbs.append(args[1])
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        return success(args[1])
+
+
+@pytest.mark.anyio
+async def test_tasks_negotiate_once() -> None:
+    """Four tasks that share a new client ask for the contract once."""
+    host = Patient()
+    client = AsyncClient(transport=host)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(client.merge_mission, "m")
+
+    assert host.verbs == ["contract-version", *["merge-mission"] * 4]
+
+
+def test_an_async_client_can_be_made_outside_of_an_event_loop() -> None:
+    """It may be a global of a program that starts its loop later."""
+    client = AsyncClient(transport=AsyncScripted(HELLO, success("merge-mission")))
+
+    assert anyio.run(client.merge_mission, "m").merged
+
+
+def test_actor_and_policy_are_filled_in() -> None:
+    """They belong to the client and are said once."""
+    host = Scripted(HELLO, success("start-implementation"))
+    Client(actor="ada", policy=POLICY, transport=host).start_implementation("m", "WP01")
+
+    assert {"--actor=ada", f"--policy={POLICY.to_json()}"} < set(host.calls[1][0])
+
+
+def test_actor_and_policy_of_the_call_go_first() -> None:
+    """What is said in a call is for this call."""
+    host = Scripted(HELLO, success("start-review"))
+    client = Client(actor="ada", policy=POLICY, transport=host)
+    client.start_review("m", "WP01", actor="rev", policy=OTHER)
+
+    assert {"--actor=rev", f"--policy={OTHER.to_json()}"} < set(host.calls[1][0])
+    assert (client._core.actor, client._core.policy) == ("ada", POLICY)
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_a_policy_is_sent_only_where_it_is_needed(lane: Lane) -> None:
+    """Hosts look at a policy wherever it is given, so none is volunteered."""
+    host = Scripted(HELLO, success("transition"))
+    client = Client(actor="ada", policy=POLICY, transport=host)
+    client.transition("m", "WP01", lane)
+
+    sent = any(arg.startswith("--policy=") for arg in host.calls[1][0])
+    assert sent is commands.Transition(mission="m", wp="WP01", to=lane).needs_policy
+
+
+def test_a_policy_that_is_given_is_sent() -> None:
+    """Who says it in the call gets it sent, needed or not."""
+    host = Scripted(HELLO, success("transition"))
+    Client(actor="ada", transport=host).transition("m", "WP01", "blocked", policy=POLICY)
+
+    assert f"--policy={POLICY.to_json()}" in host.calls[1][0]
+
+
+WITHOUT = [
+    ("start_implementation", {"wp": "WP01"}, {"policy": POLICY}, "actor"),
+    ("start_implementation", {"wp": "WP01"}, {"actor": "ada"}, "policy"),
+    ("start_review", {"wp": "WP01"}, {"policy": POLICY}, "actor"),
+    ("start_review", {"wp": "WP01"}, {"actor": "ada"}, "policy"),
+    ("transition", {"wp": "WP01", "to": "done"}, {"policy": POLICY}, "actor"),
+    ("transition", {"wp": "WP01", "to": "approved"}, {"actor": "ada"}, "policy"),
+    ("append_history", {"wp": "WP01", "note": "n"}, {}, "actor"),
+    ("accept_mission", {}, {}, "actor"),
+]
+incomplete = pytest.mark.parametrize(("name", "given", "own", "missing"), WITHOUT)
+
+
+@incomplete
+def test_what_is_missing_is_told_before_anything_is_sent(
+    name: str, given: dict[str, Any], own: dict[str, Any], missing: str
+) -> None:
+    """The text says what to give, and to whom; the host does not see the call."""
+    host = Scripted(HELLO)
+    client = Client(transport=host, **own)
+    client.negotiate()
+
+    with pytest.raises(InvalidCall, match=f"{missing}=, in the call or in the client"):
+        getattr(client, name)("m", **given)
+    assert host.verbs == ["contract-version"]
+
+
+@incomplete
+def test_an_invalid_first_call_does_not_start_a_host(
+    name: str, given: dict[str, Any], own: dict[str, Any], missing: str
+) -> None:
+    """An error in the call is found at once, without seconds of negotiation."""
+    host = Scripted(HELLO)
+
+    with pytest.raises(InvalidCall, match=missing):
+        getattr(Client(transport=host, **own), name)("m", **given)
+    assert host.verbs == []
+
+
+@pytest.mark.anyio
+@incomplete
+async def test_what_is_missing_is_told_before_anything_is_sent_async(
+    name: str, given: dict[str, Any], own: dict[str, Any], missing: str
+) -> None:
+    """The async client knows the same."""
+    host = AsyncScripted(HELLO)
+    client = AsyncClient(transport=host, **own)
+    await client.negotiate()
+
+    with pytest.raises(InvalidCall, match=f"{missing}=, in the call or in the client"):
+        await getattr(client, name)("m", **given)
+    assert host.verbs == ["contract-version"]
+
+
+def test_reads_need_neither_actor_nor_policy() -> None:
+    """Somebody who only looks has to say nothing, and merge-mission takes neither."""
+    host = Scripted(success("mission-state"), success("merge-mission"))
+    client = Client(transport=host)
+
+    assert client.mission_state("m").work_packages
+    assert client.merge_mission("m").merged
+
+
+def test_every_verb_has_its_own_time_limit() -> None:
+    """A merge may take longer than a read."""
+    host = Scripted(success("mission-state"), success("merge-mission"))
+    client = Client(transport=host)
+    client.mission_state("m")
+    client.merge_mission("m")
+
+    assert [limit for _, limit in host.calls] == [120.0, 900.0]
+
+
+def test_the_time_limit_of_the_client_is_for_all_calls() -> None:
+    """Whoever knows the machine better can say so."""
+    host = Scripted(HELLO, success("merge-mission"))
+    Client(transport=host, time_limit=7.5).merge_mission("m")
+
+    assert [limit for _, limit in host.calls] == [7.5, 7.5]
+
+
+def test_an_upgraded_host_is_noticed() -> None:
+    """Every envelope names its contract, so no question is asked again."""
+    host = Scripted(
+        success("contract-version", version="1.4.0"), success("mission-state", version="1.5.0")
+    )
+    client = Client(transport=host)
+    client.negotiate()
+    before = client.contract
+    client.mission_state("m")
+
+    assert before == Contract(Version("1.4.0"), Dialect.M4)
+    assert client.contract == SPEAKS
+    assert host.verbs == ["contract-version", "mission-state"]
+
+
+@pytest.mark.anyio
+async def test_an_upgraded_host_is_noticed_async() -> None:
+    """The async client reads the envelopes as well."""
+    host = AsyncScripted(
+        success("contract-version", version="1.4.0"), success("mission-state", version="1.5.0")
+    )
+    client = AsyncClient(transport=host)
+    await client.negotiate()
+    await client.mission_state("m")
+
+    assert client.contract == SPEAKS
+    assert host.verbs == ["contract-version", "mission-state"]
+
+
+def test_a_host_that_is_too_old_is_refused() -> None:
+    """A call that changes something is never sent to it."""
+    old = {"api_version": "1.2.0", "min_supported_provider_version": "0.1.0"}
+    host = Scripted(success("contract-version", old, version="1.2.0"))
+    client = Client(transport=host)
+
+    with pytest.raises(UnsupportedHost, match=r"contract 1\.2\.0"):
+        client.merge_mission("m")
+    assert host.verbs == ["contract-version"]
+    assert client.contract is None
+
+
+@pytest.mark.parametrize("code", [None, "MISSION_NOT_FOUND"])
+def test_a_host_that_is_too_old_is_refused_after_a_read(code: str | None) -> None:
+    """The reason is told first, whatever the old host answered."""
+    answer = completed(line("mission-state", code=code, version="1.2.0"), exit_code=bool(code))
+
+    with pytest.raises(UnsupportedHost, match=r"contract 1\.2\.0"):
+        Client(transport=Scripted(answer)).mission_state("m")
+
+
+def test_a_host_that_was_replaced_by_an_old_one_is_refused() -> None:
+    """A downgrade between two calls does not go unseen."""
+    client = Client(transport=Scripted(HELLO, success("mission-state", version="1.2.0")))
+    client.negotiate()
+
+    with pytest.raises(UnsupportedHost):
+        client.mission_state("m")
+
+
+def test_a_new_host_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untested contract is used with one warning, not with one for every call."""
+    monkeypatch.delenv("SPEC_KITTY_CLIENT_NO_VERSION_WARNING", raising=False)
+    state = success("mission-state", version="1.9.0")
+    client = Client(transport=Scripted(state, state))
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        client.mission_state("m")
+        client.mission_state("m")
+
+    assert [w.category for w in seen] == [UntestedHostWarning]
+    assert client.contract == Contract(Version("1.9.0"), Dialect.M4)
+
+
+def test_a_refused_negotiation_can_be_tried_again() -> None:
+    """A host that could not answer once is asked again by the next call."""
+    host = Scripted(completed(exit_code=None), HELLO, success("merge-mission"))
+    client = Client(transport=host)
+
+    with pytest.raises(HostTimeout, match="contract-version"):
+        client.merge_mission("m")
+    assert client.merge_mission("m").merged
+
+
+def test_a_host_that_wants_a_newer_provider_says_so() -> None:
+    """The question with a version can be refused like any call."""
+    host = Scripted(refusal("contract-version", "CONTRACT_VERSION_MISMATCH"))
+
+    with pytest.raises(EnvironmentProblem, match=r"Upgrade spec-kitty-client\."):
+        Client(transport=host).contract_version(provider_version="0.0.1")
+
+
+def test_a_refusal_is_raised() -> None:
+    """The error of the call reaches the caller, and the client can go on."""
+    host = Scripted(
+        HELLO, refusal("start-implementation", "WP_ALREADY_CLAIMED"), success("mission-state")
+    )
+    client = Client(actor="ada", policy=POLICY, transport=host)
+
+    with pytest.raises(Conflict):
+        client.start_implementation("m", "WP01")
+    assert client.mission_state("m").mission_slug == "pay-01AB"
+
+
+@pytest.mark.anyio
+async def test_a_refusal_is_raised_async() -> None:
+    """The error of the call reaches the caller."""
+    host = AsyncScripted(refusal("mission-state", "WP_ON_FIRE"))
+
+    with pytest.raises(HostRejected):
+        await AsyncClient(transport=host).mission_state("m")
+
+
+def test_a_call_and_its_method_are_the_same() -> None:
+    """The convenience sends what the command sends."""
+    host = Scripted(HELLO, success("append-history"), success("append-history"))
+    client = Client(actor="ada", transport=host)
+
+    by_method = client.append_history("m", "WP01", "n")
+    by_value = client.call(commands.AppendHistory(mission="m", wp="WP01", note="n"))
+
+    assert by_method == by_value
+    assert host.calls[1] == host.calls[2]
+
+
+def test_a_command_is_not_changed_by_a_call() -> None:
+    """What a client fills in is for the call alone, so a command can be given to two clients."""
+    command = commands.AcceptMission(mission="m")
+    host = Scripted(HELLO, success("accept-mission"))
+    Client(actor="ada", transport=host).call(command)
+
+    assert command == commands.AcceptMission(mission="m")
+
+
+def test_the_usual_host_is_a_process(tmp_path: Path) -> None:
+    """Without a transport the program on PATH is called, in the folder that was given."""
+    one, other = Client(tmp_path)._transport, AsyncClient(str(tmp_path))._transport
+
+    assert one == ProcessTransport(repo=tmp_path)
+    assert other == AsyncProcessTransport(repo=tmp_path)

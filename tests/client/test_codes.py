@@ -1,0 +1,91 @@
+"""Tests of `spec_kitty_client.codes`."""
+
+import pickle
+
+import pytest
+
+from spec_kitty_client.codes import ErrorCode, Family, UnknownErrorCode, parse_code
+
+FAMILIES = {
+    Family.USAGE: """
+        USAGE_ERROR UNSUPPORTED_STRATEGY RECORD_ANALYSIS_EMPTY_BODY
+        RECORD_ANALYSIS_INPUT_FILE_NOT_FOUND RECORD_ANALYSIS_MALFORMED_CARRIER
+        INVALID_ORIGIN_FLOW DECISION_MISSING_STEP_OR_SLOT RESULT_REQUIRED INVALID_RESULT
+    """,
+    Family.POLICY: "POLICY_METADATA_REQUIRED POLICY_VALIDATION_FAILED",
+    Family.NOT_FOUND: "FEATURE_NOT_FOUND MISSION_NOT_FOUND WP_NOT_FOUND DECISION_NOT_FOUND",
+    Family.CONFLICT: """
+        WP_ALREADY_CLAIMED MISSION_ALREADY_EXISTS DECISION_ALREADY_CLOSED
+        DECISION_TERMINAL_CONFLICT NO_PENDING_DECISION AMBIGUOUS_PENDING_DECISION
+        DECISION_NOT_PENDING
+    """,
+    Family.REJECTED: """
+        TRANSITION_REJECTED MISSION_CREATE_FAILED PLAN_SETUP_FAILED TASKS_FINALIZE_FAILED
+        CHECK_PREREQUISITES_FAILED RECORD_ANALYSIS_VERDICT_UNRELIABLE
+    """,
+    Family.NOT_READY: """
+        DEPENDENCIES_NOT_SATISFIED FEATURE_NOT_READY MISSION_NOT_READY
+        WORKFLOW_EVIDENCE_REQUIRED DIRTY_WORKTREE
+    """,
+    Family.ENVIRONMENT: """
+        CONTRACT_VERSION_MISMATCH STATUS_READ_PATH_NOT_FOUND PLACEMENT_RESOLUTION_REQUIRED
+    """,
+    Family.INTEGRATION: """
+        LANE_ALLOCATION_FAILED ANCESTRY_NOT_ESTABLISHED PREFLIGHT_FAILED MERGE_FAILED
+        PUSH_FAILED HISTORY_COMMIT_FAILED SAFE_COMMIT_BACKSTOP
+        SAFE_COMMIT_DESTINATION_NOT_FOUND SAFE_COMMIT_DESTINATION_REF_SHAPE
+        SAFE_COMMIT_EMPTY_CHANGESET SAFE_COMMIT_GENERIC SAFE_COMMIT_HEAD_MISMATCH
+        SAFE_COMMIT_NOT_A_WORKTREE SAFE_COMMIT_PROTECTED_BRANCH SAFE_COMMIT_PATH_POLICY
+        SAFE_COMMIT_RECOVERY_FAILED RECORD_ANALYSIS_WRITE_NOT_CONFIRMED
+        DECISION_EVENT_REPAIR_FAILED DECISION_OPERATION_FAILED
+        DESIGN_STATUS_EVENT_LOG_UNREADABLE
+    """,
+}
+RETRYABLE = """
+    DEPENDENCIES_NOT_SATISFIED ANCESTRY_NOT_ESTABLISHED FEATURE_NOT_READY MISSION_NOT_READY
+    PUSH_FAILED HISTORY_COMMIT_FAILED SAFE_COMMIT_GENERIC SAFE_COMMIT_RECOVERY_FAILED
+    DIRTY_WORKTREE RECORD_ANALYSIS_WRITE_NOT_CONFIRMED DECISION_EVENT_REPAIR_FAILED
+"""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_has_the_codes_of_the_contract(family: Family) -> None:
+    """A code moves to another exception class only when this table is changed as well."""
+    assert {c for c in ErrorCode if c.family is family} == set(FAMILIES[family].split())
+
+
+def test_every_known_code_is_in_a_family() -> None:
+    """The open family is for codes without a name, and no name is forgotten."""
+    assert not [c for c in ErrorCode if c.family is Family.UNKNOWN]
+    assert sum(len(words.split()) for words in FAMILIES.values()) == len(ErrorCode) == 56
+
+
+def test_the_codes_that_a_retry_can_help() -> None:
+    """Only these may be repeated by a program; one too many would repeat a refusal forever."""
+    assert {c for c in ErrorCode if c.retryable} == set(RETRYABLE.split())
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_a_known_code_is_parsed_to_its_member(code: ErrorCode) -> None:
+    """The host's word and the member are the same thing."""
+    assert parse_code(code.value) is code
+
+
+@pytest.mark.parametrize("word", ["WP_ON_FIRE", "", "usage_error", "Fehler"])
+def test_an_unknown_code_is_kept_and_promises_nothing(word: str) -> None:
+    """A host that adds a code does not break a reader, and nobody retries on a guess."""
+    code = parse_code(word)
+
+    assert type(code) is UnknownErrorCode
+    assert code == word
+    assert code.family is Family.UNKNOWN
+    assert code.retryable is False
+
+
+@pytest.mark.parametrize("code", [ErrorCode.PUSH_FAILED, UnknownErrorCode("WP_ON_FIRE")])
+def test_a_code_keeps_its_type_when_pickled(code: ErrorCode | UnknownErrorCode) -> None:
+    """A code can be sent to another process and still be asked for its family."""
+    copy = pickle.loads(pickle.dumps(code))  # noqa: S301
+
+    assert copy == code
+    assert copy.family is code.family

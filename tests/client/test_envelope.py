@@ -1,0 +1,312 @@
+"""Tests of `spec_kitty_client.envelope`."""
+
+import json
+from typing import Any
+
+import pytest
+
+from spec_kitty_client.codes import UnknownErrorCode
+from spec_kitty_client.commands import (
+    MergeMission,
+    MissionState,
+    StartImplementation,
+    Transition,
+)
+from spec_kitty_client.envelope import conclude, find
+from spec_kitty_client.errors import (
+    Conflict,
+    HostRejected,
+    HostTimeout,
+    IntegrationFailed,
+    ProtocolError,
+    UsageRejected,
+)
+
+from .answers import completed, envelope, line, refusal, success
+
+STATE = MissionState(mission="pay")
+MERGE = MergeMission(mission="pay")
+START = StartImplementation(mission="pay", wp="WP01", actor="ada", policy=None)
+MOVE = Transition(mission="pay", wp="WP01", to="done", actor="ada")
+SEVEN = list(envelope("mission-state"))
+
+
+def test_a_success_gives_the_reply_and_its_envelope() -> None:
+    """Both what was asked for and what came with it are returned."""
+    reply, found = conclude(STATE, success("mission-state"))
+
+    assert reply.mission_slug == "pay-01AB"
+    assert found.contract_version == "1.5.0"
+    assert found.correlation_id == "corr-1"
+    assert found.success is True
+
+
+def test_the_lines_of_git_are_not_in_the_way() -> None:
+    """Every successful merge prints what git says before the envelope."""
+    stdout = b"Deleted branch kitty/a (was 1a3).\nDeleted branch kitty/b (was 50f).\n"
+    reply, _ = conclude(MERGE, completed(stdout + line("merge-mission")))
+
+    assert reply.merged is True
+
+
+def test_what_comes_after_the_envelope_is_not_in_the_way() -> None:
+    """The last line that is an envelope counts, not the last line."""
+    found, rest = find("before\n" + line("mission-state").decode() + "after\n{}\n[1]\n")
+
+    assert found is not None
+    assert found.command == "orchestrator-api.mission-state"
+    assert rest == "before\nafter\n{}\n[1]"
+
+
+def test_the_last_envelope_counts() -> None:
+    """An envelope that was copied into the output earlier is noise."""
+    first = line("mission-state", correlation_id="old")
+    found, rest = find((first + line("mission-state", correlation_id="new")).decode())
+
+    assert found is not None
+    assert found.correlation_id == "new"
+    assert "old" in rest
+
+
+@pytest.mark.parametrize("key", SEVEN)
+def test_an_object_without_one_of_the_keys_is_no_envelope(key: str) -> None:
+    """All seven are needed, so other JSON in the output is not mistaken for the answer."""
+    raw = envelope("mission-state")
+    del raw[key]
+
+    assert find(json.dumps(raw))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("contract_version", 1.5),
+        ("command", None),
+        ("timestamp", 0),
+        ("correlation_id", ["corr"]),
+        ("success", 1),
+        ("success", None),
+        ("error_code", 7),
+        ("data", None),
+        ("data", []),
+    ],
+)
+def test_a_key_of_the_wrong_type_makes_no_envelope(key: str, value: object) -> None:
+    """What is passed on has the types that the contract promises."""
+    assert find(json.dumps({**envelope("mission-state"), key: value}))[0] is None
+
+
+def test_further_keys_do_no_harm() -> None:
+    """A host may add to the envelope."""
+    found, _ = find(json.dumps({**envelope("mission-state"), "trace": "x"}))
+
+    assert found is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "{",
+        "{}",
+        "[]",
+        "null",
+        "{" * 50_000,
+        '{"a":' * 50_000,
+        '{"a":' + "1" * 5000 + "}",
+    ],
+    ids=range(9),
+)
+def test_a_text_without_an_envelope_comes_back_whole(text: str) -> None:
+    """Nothing is lost and nothing hostile gets through the parser."""
+    assert find(text) == (None, text)
+
+
+def test_no_answer_in_time_is_a_timeout() -> None:
+    """The limit is in the text, in seconds."""
+    with pytest.raises(HostTimeout, match=r"within 2\.5 s") as e:
+        conclude(STATE, completed(b"half an ans", exit_code=None, time_limit=2.5))
+
+    assert e.value.failure.stdout == "half an ans"
+    assert e.value.failure.exit_code is None
+
+
+def test_an_answer_of_a_host_that_would_not_end_is_a_timeout() -> None:
+    """A mutation that said yes and then hung is in doubt, not done."""
+    with pytest.raises(HostTimeout) as e:
+        conclude(MOVE, completed(line("transition"), exit_code=None))
+
+    assert e.value.outcome == "unknown"
+
+
+def test_a_timeout_keeps_the_answer_that_was_printed() -> None:
+    """Who looks into the error sees all that the host said."""
+    with pytest.raises(HostTimeout) as e:
+        conclude(MOVE, completed(line("transition"), exit_code=None))
+
+    kept = e.value.failure
+    assert kept.correlation_id == "corr-1" or "corr-1" in kept.stdout
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "exit_code", "text"),
+    [
+        (b"", b"", 1, "printed nothing (exit code 1)"),
+        (b"hello\n", b"", 0, "something that is no answer (exit code 0)"),
+        (b"", b"Traceback\n  x\nStoreError: bad line\n\n", 1, "StoreError: bad line"),
+        (b"", b"\xff\xfe broken\n", 1, "broken"),
+        (b"", b"", -9, "exit code -9"),
+    ],
+)
+def test_no_answer_is_told_with_what_was_seen(
+    stdout: bytes, stderr: bytes, exit_code: int, text: str
+) -> None:
+    """The last line of a traceback is worth more than its exit code."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, completed(stdout, exit_code=exit_code, stderr=stderr))
+
+    assert text in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "text"),
+    [(4, "run `spec-kitty upgrade`"), (5, "upgrade spec-kitty-cli"), (6, "restore .kittify")],
+)
+def test_the_gate_of_a_project_says_what_to_do(exit_code: int, text: str) -> None:
+    """Exit codes 4 to 6 come without an envelope and have one meaning each."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(MOVE, completed(exit_code=exit_code, stderr=b"This project ...\n"))
+
+    assert text in str(e.value)
+
+
+def test_an_error_code_raises_its_class_with_all_the_facts() -> None:
+    """What a program decides on is in the error, from the envelope and from the call."""
+    data = {"message": "WP01 is claimed", "claimed_by": "bob", "requesting_actor": "ada"}
+    with pytest.raises(Conflict) as e:
+        conclude(START, refusal("start-implementation", "WP_ALREADY_CLAIMED", data))
+
+    known = e.value.failure
+    assert known.data["claimed_by"] == "bob"
+    assert known.verb == "start-implementation"
+    assert known.mutates is True
+    assert known.exit_code == 1
+    assert known.argv == ("spec-kitty", "orchestrator-api")
+    assert (known.correlation_id, known.contract_version) == ("corr-1", "1.5.0")
+    assert known.message == "WP01 is claimed"
+
+
+def test_the_details_of_a_failed_merge_are_in_the_text() -> None:
+    """A list of errors is read out after the message."""
+    data = {"message": "Merge failed", "errors": ["CONFLICT in a.txt\n", "CONFLICT in b.txt"]}
+    with pytest.raises(IntegrationFailed, match=r"Merge failed: CONFLICT in a\.txt: CONFLICT in b"):
+        conclude(MERGE, refusal("merge-mission", "PREFLIGHT_FAILED", data))
+
+
+@pytest.mark.parametrize("data", [{}, {"message": None}, {"message": 3, "errors": "x"}])
+def test_a_refusal_without_a_message_names_its_code(data: dict[str, Any]) -> None:
+    """The message is promised since 3.2.6 only, and a wrong type is no message."""
+    with pytest.raises(IntegrationFailed, match="the host answered MERGE_FAILED"):
+        conclude(MERGE, refusal("merge-mission", "MERGE_FAILED", data))
+
+
+def test_an_unknown_code_is_a_refusal() -> None:
+    """A host that adds a code is still understood to say no."""
+    with pytest.raises(HostRejected) as e:
+        conclude(STATE, refusal("mission-state", "WP_ON_FIRE"))
+
+    assert e.value.code == UnknownErrorCode("WP_ON_FIRE")
+
+
+def test_a_refusal_by_the_option_parser_need_not_name_the_verb() -> None:
+    """The parser answers for a command it calls unknown, with exit code 2."""
+    stdout = line("unknown", {"message": "No such option"}, code="USAGE_ERROR")
+    with pytest.raises(UsageRejected, match="No such option"):
+        conclude(STATE, completed(stdout, exit_code=2))
+
+
+def test_success_with_a_bad_exit_code_is_no_success() -> None:
+    """When two signs disagree the call is in doubt."""
+    with pytest.raises(ProtocolError, match="exit code is 1") as e:
+        conclude(MOVE, completed(line("transition"), exit_code=1))
+
+    assert e.value.outcome == "unknown"
+    assert e.value.failure.data["to_lane"] == "approved"
+
+
+def test_the_answer_to_another_call_is_no_answer() -> None:
+    """A mixed-up transport is noticed."""
+    with pytest.raises(ProtocolError, match=r"'orchestrator-api\.list-ready'"):
+        conclude(STATE, success("list-ready"))
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        ({"work_packages": None}, "data.work_packages"),
+        ({"work_packages": 3}, "data.work_packages"),
+        ({"work_packages": ["WP01"]}, "data.work_packages[0]"),
+        ({"work_packages": [{"lane": "done"}]}, "data.work_packages[0].wp_id"),
+        ({"work_packages": [{"wp_id": 1, "lane": "done"}]}, "data.work_packages[0].wp_id"),
+        ({"work_packages": [{"wp_id": "WP01", "lane": None}]}, "data.work_packages[0].lane"),
+        ({"summary": {"planned": "1"}}, "data.summary"),
+        ({"summary": {"planned": True}}, "data.summary"),
+        ({"summary": []}, "data.summary"),
+        ({"mission_slug": 7}, "data.mission_slug"),
+    ],
+)
+def test_a_payload_against_the_contract_is_named_by_its_place(
+    data: dict[str, Any], place: str
+) -> None:
+    """No wrong type is turned into a right one, and the error says where it stands."""
+    answer = success("mission-state", {**envelope("mission-state")["data"], **data})
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, answer)
+
+    assert place in str(e.value)
+    assert e.value.failure.contract_version == "1.5.0"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"work_packages": {}},
+        {"work_packages": ""},
+        {"work_packages": [{"wp_id": "WP02", "lane": "planned", "dependencies": "WP01"}]},
+        {"work_packages": [{"wp_id": "WP02", "lane": "planned", "dependencies": {"WP01": 1}}]},
+    ],
+)
+def test_what_is_no_list_is_not_taken_for_one(data: dict[str, Any]) -> None:
+    """A text of dependencies must not become a dependency on each of its letters."""
+    answer = success("mission-state", {**envelope("mission-state")["data"], **data})
+    with pytest.raises(ProtocolError):
+        conclude(STATE, answer)
+
+
+def test_bytes_that_are_no_text_are_kept_readable() -> None:
+    """Nothing vanishes on the way into an error."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, completed(b"caf\xe9\n", exit_code=1, stderr=b"\xff\n"))
+
+    assert e.value.failure.stdout == "caf\\xe9\n"
+    assert e.value.failure.stderr == "\\xff\n"
+
+
+def test_an_error_keeps_the_end_of_a_long_output() -> None:
+    """Output without end does not make an error without end."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, completed(b"x" * 10**6 + b"end", exit_code=1, stderr=b"y" * 10**6 + b"E"))
+
+    assert e.value.failure.stdout.endswith("end")
+    assert e.value.failure.stderr.endswith("E")
+    assert len(e.value.failure.stdout) == len(e.value.failure.stderr) == 64 * 1024
+
+
+def test_the_envelope_is_not_repeated_in_the_output_of_an_error() -> None:
+    """What the envelope says is in the fields; the output is what was beside it."""
+    stdout = b"noise\n" + line("mission-state", code="MISSION_NOT_FOUND")
+    with pytest.raises(HostRejected) as e:
+        conclude(STATE, completed(stdout, exit_code=1))
+
+    assert e.value.failure.stdout == "noise"

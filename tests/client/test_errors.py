@@ -1,0 +1,224 @@
+"""Tests of `spec_kitty_client.errors`."""
+
+import pickle
+import re
+from itertools import product
+
+import pytest
+
+from spec_kitty_client import errors
+from spec_kitty_client.codes import ErrorCode, Family, UnknownErrorCode
+from spec_kitty_client.errors import (
+    Conflict,
+    EnvironmentProblem,
+    HostError,
+    HostNotFound,
+    HostRejected,
+    HostTimeout,
+    IntegrationFailed,
+    InvalidCall,
+    NotFound,
+    NotReady,
+    PolicyError,
+    PolicyProblem,
+    PolicyRejected,
+    ProtocolError,
+    SpecKittyError,
+    TransitionRejected,
+    UnsupportedHost,
+    UsageRejected,
+    rejection,
+)
+
+from .answers import failure
+
+CLASSES = {
+    Family.USAGE: UsageRejected,
+    Family.POLICY: PolicyRejected,
+    Family.NOT_FOUND: NotFound,
+    Family.CONFLICT: Conflict,
+    Family.REJECTED: TransitionRejected,
+    Family.NOT_READY: NotReady,
+    Family.INTEGRATION: IntegrationFailed,
+    Family.ENVIRONMENT: EnvironmentProblem,
+    Family.UNKNOWN: HostRejected,
+}
+CODES = [*ErrorCode, UnknownErrorCode("WP_ON_FIRE")]
+ANSWERED = [rejection(failure(c, mutates=m)) for c, m in product(CODES, (False, True))]
+UNANSWERED = [
+    kind(failure(mutates=m, exit_code=exit_code))
+    for kind, m, exit_code in product((HostTimeout, ProtocolError), (False, True), (None, 1, 2, -9))
+]
+EVERY: list[SpecKittyError] = [
+    SpecKittyError("text"),
+    InvalidCall("text"),
+    PolicyError((PolicyProblem("agent_family", "is missing"),)),
+    HostNotFound("text"),
+    UnsupportedHost("text"),
+    *ANSWERED,
+    *UNANSWERED,
+]
+
+
+def test_every_family_has_its_class() -> None:
+    """No family is without an exception to catch."""
+    assert set(CLASSES) == set(Family)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_code_raises_the_class_of_its_family(code: ErrorCode | UnknownErrorCode) -> None:
+    """Who catches a class catches all codes of its kind, and keeps the code itself."""
+    error = rejection(failure(code))
+
+    assert type(error) is CLASSES[code.family]
+    assert error.code == code
+    assert type(error.code) is type(code)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_an_answer_is_retryable_when_its_code_is(code: ErrorCode | UnknownErrorCode) -> None:
+    """The error adds no opinion of its own, neither for a read nor for a mutation."""
+    retryable = {rejection(failure(code, mutates=m)).retryable for m in (False, True)}
+
+    assert retryable == {code.retryable}
+
+
+def test_a_refusal_without_a_code_is_still_a_refusal() -> None:
+    """A host that says no without saying why is not repeated by a program."""
+    error = rejection(failure(None))
+
+    assert type(error) is HostRejected
+    assert error.code is None
+    assert error.retryable is False
+
+
+@pytest.mark.parametrize("family", [f for f in Family if f is not Family.UNKNOWN])
+def test_only_a_failed_integration_may_have_had_an_effect(family: Family) -> None:
+    """Hosts refuse before they act, but what they began with git may be half done."""
+    for code in (c for c in ErrorCode if c.family is family):
+        outcome = rejection(failure(code, mutates=True)).outcome
+        assert outcome == ("unknown" if family is Family.INTEGRATION else "not_applied")
+
+
+@pytest.mark.parametrize("code", ["WP_ON_FIRE", None])
+def test_nothing_is_known_about_the_effect_of_an_unknown_code(code: str | None) -> None:
+    """A code without a name may be one of a half-done call, so the state has to be read."""
+    assert rejection(failure(code, mutates=True)).outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    "error", [e for e in ANSWERED if not e.failure.mutates], ids=lambda e: e.code
+)
+def test_a_refused_read_has_no_effect(error: HostRejected) -> None:
+    """A read is never in doubt."""
+    assert error.outcome == "not_applied"
+
+
+@pytest.mark.parametrize("kind", [HostTimeout, ProtocolError])
+@pytest.mark.parametrize("exit_code", [None, 1, -9])
+def test_a_mutation_without_an_answer_is_in_doubt(
+    kind: type[HostError], exit_code: int | None
+) -> None:
+    """It may have happened, so it must not be repeated blindly."""
+    error = kind(failure(mutates=True, exit_code=exit_code))
+
+    assert error.outcome == "unknown"
+    assert error.retryable is False
+
+
+@pytest.mark.parametrize("kind", [HostTimeout, ProtocolError])
+def test_a_read_without_an_answer_can_be_repeated(kind: type[HostError]) -> None:
+    """Nothing can have changed, and the next try may be luckier."""
+    error = kind(failure(mutates=False))
+
+    assert error.outcome == "not_applied"
+    assert error.retryable is True
+
+
+def test_the_option_parser_runs_before_any_effect() -> None:
+    """Exit code 2 without an envelope is usage text: nothing was done."""
+    assert ProtocolError(failure(mutates=True, exit_code=2)).outcome == "not_applied"
+
+
+@pytest.mark.parametrize("error", EVERY, ids=lambda e: type(e).__name__)
+def test_every_error_survives_pickling(error: SpecKittyError) -> None:
+    """An error can come back from another process with its text and all that it carries."""
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301
+
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize("error", [*ANSWERED, *UNANSWERED], ids=lambda e: type(e).__name__)
+def test_the_text_says_what_happened_and_what_to_do(error: HostError) -> None:
+    """Verb, message, code and next step are all in the text."""
+    text = str(error)
+
+    assert text.startswith("mission-state: it did not work")
+    assert text.endswith(error.next_step)
+    assert re.fullmatch(r"[A-Z].+ .+\.", error.next_step)
+    assert error.code is None or f"[{error.code}]" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        (ErrorCode.MISSION_NOT_FOUND, "branch"),
+        (ErrorCode.WP_NOT_FOUND, "mission-state"),
+        (ErrorCode.WP_ALREADY_CLAIMED, "claimed_by"),
+        (ErrorCode.DEPENDENCIES_NOT_SATISFIED, "unsatisfied_dependencies"),
+        (ErrorCode.LANE_ALLOCATION_FAILED, "worktree"),
+        (ErrorCode.MISSION_NOT_READY, "incomplete_wps"),
+        (ErrorCode.PREFLIGHT_FAILED, "merged already"),
+        (ErrorCode.CONTRACT_VERSION_MISMATCH, "spec-kitty-client"),
+        (ErrorCode.POLICY_VALIDATION_FAILED, "Correct the policy"),
+        (ErrorCode.USAGE_ERROR, "contract version"),
+        (ErrorCode.DIRTY_WORKTREE, "call again"),
+        (ErrorCode.PUSH_FAILED, "git status"),
+        (ErrorCode.TRANSITION_REJECTED, "mission-state"),
+        (UnknownErrorCode("WP_ON_FIRE"), "mission-state"),
+    ],
+)
+def test_the_next_step_fits_the_code(code: ErrorCode | UnknownErrorCode, word: str) -> None:
+    """Advice is given for the code if there is one, else for its family."""
+    assert word in rejection(failure(code)).next_step
+
+
+def test_a_slow_mutation_says_how_to_go_on() -> None:
+    """Who raises the time limit reads it in the error."""
+    assert "time limit" in str(HostTimeout(failure(mutates=True, exit_code=None)))
+
+
+@pytest.mark.parametrize("kind", [HostTimeout, ProtocolError])
+def test_a_mutation_in_doubt_says_to_read_the_state(kind: type[HostError]) -> None:
+    """The rule never to repeat blindly stands where it is needed."""
+    assert "mission-state" in kind(failure(mutates=True)).next_step
+
+
+def test_a_call_and_its_output_are_not_in_the_text() -> None:
+    """Prompts and policies on the command line do not flood a log."""
+    error = ProtocolError(failure(argv=("spec-kitty", "--note=SENTINEL"), stdout="SENTINEL"))
+
+    assert "SENTINEL" not in str(error)
+    assert error.failure.argv[1] == "--note=SENTINEL"
+
+
+def test_a_bad_policy_lists_its_problems() -> None:
+    """Each field and rule is in the text."""
+    problems = (PolicyProblem("a", "is missing"), PolicyProblem("b[0]", "is --yolo", "--yolo"))
+
+    assert str(PolicyError(problems)) == "policy: a is missing; b[0] is --yolo"
+    assert PolicyError(problems).problems == problems
+
+
+def test_everything_is_one_tree() -> None:
+    """One class catches all that this SDK raises, and three tell the stages apart."""
+    classes = [getattr(errors, name) for name in errors.__all__]
+    exceptions = [c for c in classes if isinstance(c, type) and issubclass(c, Exception)]
+
+    assert len(exceptions) == 17
+    assert all(issubclass(c, SpecKittyError) for c in exceptions)
+    assert issubclass(PolicyError, InvalidCall)
+    assert issubclass(InvalidCall, ValueError)
+    assert not issubclass(HostNotFound, HostError)
