@@ -4,6 +4,7 @@
 know is in `_Core`; they differ only in how they wait.
 """
 
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -15,7 +16,7 @@ from spec_kitty_client import commands, replies
 from spec_kitty_client.commands import Command, Evidence, MergeStrategy, ReviewResult
 from spec_kitty_client.contract import Contract, Dialect, recognise
 from spec_kitty_client.envelope import conclude
-from spec_kitty_client.errors import HostError, InvalidCall
+from spec_kitty_client.errors import HostError, InvalidCall, ProtocolError, UsageRejected
 from spec_kitty_client.lanes import Lane
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import AsyncTransport, Completed, Transport
@@ -124,7 +125,13 @@ class Client:
         if self._core.must_negotiate(command):
             self._core.prepare(command)  # what is wrong with the call is told at once
             self.negotiate()
-        return self._send(command)
+        try:
+            return self._send(command)
+        except (ProtocolError, UsageRejected):
+            if self._core.contract is None:  # perhaps a host that is too old for this verb
+                with suppress(HostError):
+                    self.negotiate()
+            raise
 
     def _send(self, command: Command[R]) -> R:
         args, limit = self._core.prepare(command)
@@ -266,7 +273,13 @@ class AsyncClient:
         if self._core.must_negotiate(command):
             self._core.prepare(command)  # what is wrong with the call is told at once
             await self.negotiate()
-        return await self._send(command)
+        try:
+            return await self._send(command)
+        except (ProtocolError, UsageRejected):
+            if self._core.contract is None:  # perhaps a host that is too old for this verb
+                with suppress(HostError):
+                    await self.negotiate()
+            raise
 
     async def _send(self, command: Command[R]) -> R:
         args, limit = self._core.prepare(command)

@@ -64,7 +64,7 @@ def recognise(api_version: str) -> Contract:
     try:
         version = Version(api_version)
     except ValueError:  # InvalidVersion is one, and so is a number of 5,000 digits
-        shown = api_version if len(api_version) < _LONGEST else api_version[:_LONGEST] + "..."
+        shown = api_version if len(api_version) <= _LONGEST else api_version[:_LONGEST] + "..."
         msg = (
             f"The host names {shown!r} as its contract version, which is not a version. Is it "
             "the spec-kitty of spec-kitty-cli?"

@@ -46,7 +46,7 @@ __all__ = [
     "rejection",
 ]
 
-_USAGE = 2  # exit code of the host's option parser
+_BEFORE = {2, 4, 5, 6}  # exit codes: option parser; project too old, too new, damaged
 
 Outcome = Literal["not_applied", "unknown"]
 
@@ -150,9 +150,10 @@ class HostError(SpecKittyError):
     @property
     def next_step(self) -> str:
         """What to do about it, as a sentence or two."""
+        advice = _ADVICE.get(self.code or "", self.advice)
         if self.outcome == "unknown":
-            return f"It may have taken effect: read mission-state first. {self.advice}"
-        return self.advice
+            return f"It may have taken effect: read mission-state first. {advice}"
+        return advice
 
 
 class HostTimeout(HostError):
@@ -184,8 +185,8 @@ class ProtocolError(HostError):
 
     @property
     def outcome(self) -> Outcome:
-        """Exit code 2 is the option parser's: it runs before any effect."""
-        return "not_applied" if self.failure.exit_code == _USAGE else super().outcome
+        """The option parser and the project gates (M2 and later) end a call before any effect."""
+        return "not_applied" if self.failure.exit_code in _BEFORE else super().outcome
 
 
 class HostRejected(HostError):
@@ -198,11 +199,6 @@ class HostRejected(HostError):
         """The host says no before it does anything; of a code without a name nothing is known."""
         known = self.code is not None and self.code.family != Family.UNKNOWN
         return "not_applied" if known else super().outcome
-
-    @property
-    def next_step(self) -> str:
-        """What to do about this code, else about its family."""
-        return _ADVICE.get(self.code or "", super().next_step)
 
 
 class UsageRejected(HostRejected):

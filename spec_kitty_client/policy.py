@@ -75,6 +75,12 @@ class Policy:
     """Further fields, sent as they are. Hosts search them for secrets as well."""
 
     def __attrs_post_init__(self) -> None:
+        try:
+            json.dumps(self.extra)
+        except (ValueError, RecursionError) as e:  # a circle, or nested beyond all measure
+            raise PolicyError((PolicyProblem("extra", f"cannot be sent: {e}"),)) from e
+        except TypeError:
+            pass  # the rules below name the place
         problems = tuple(_problems(self.to_dict()))
         if problems:
             raise PolicyError(problems)

@@ -311,8 +311,12 @@ def _reopen_command(session: Run, wp: str) -> str:
 
 
 async def _until_signal(scope: anyio.CancelScope) -> None:
-    """End the run on Ctrl-C, SIGTERM or a closed terminal; a second one ends it at once."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    """End the run on Ctrl-C, SIGTERM or a closed terminal; a second one ends it at once.
+
+    What is ignored from the start stays so: under nohup a closed terminal ends nothing.
+    """
+    every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [n for n in every if signal.getsignal(n) != signal.SIG_IGN]
     with anyio.open_signal_receiver(*numbers) as signals:
         async for _ in signals:
             print("Ending the agents...", file=sys.stderr, flush=True)

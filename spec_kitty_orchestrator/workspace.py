@@ -9,12 +9,12 @@ import anyio.to_thread
 from attrs import frozen
 
 from spec_kitty_client.transports import program
+from spec_kitty_client.transports.process import GIT_REDIRECTS
 from spec_kitty_orchestrator.errors import UsageProblem
 
 __all__ = ["GitError", "Worktree", "git", "root_of"]
 
 _LIMIT = 600.0  # seconds; a commit runs the repository's own hooks
-_REDIRECTS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 _SET = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C.UTF-8"}
 
 
@@ -28,7 +28,7 @@ def git(folder: Path, *args: str) -> str:
     Raises:
         GitError: If it fails, or takes longer than ten minutes.
     """
-    env = {k: v for k, v in os.environ.items() if k not in _REDIRECTS} | _SET
+    env = {k: v for k, v in os.environ.items() if k not in GIT_REDIRECTS} | _SET
     where = shutil.which("git")
     if where is None:
         msg = "there is no git on PATH"

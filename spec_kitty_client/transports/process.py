@@ -12,7 +12,19 @@ from attrs import field, frozen
 from spec_kitty_client.errors import HostNotFound
 from spec_kitty_client.transports import Completed, program
 
-__all__ = ["AsyncProcessTransport", "ProcessTransport", "host_environment"]
+__all__ = ["GIT_REDIRECTS", "AsyncProcessTransport", "ProcessTransport", "host_environment"]
+
+GIT_REDIRECTS = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+)
+"""Variables that point git at another repository, for example inside a hook."""
 
 _SET = {
     "SPEC_KITTY_ENABLE_SAAS_SYNC": "0",
@@ -31,9 +43,7 @@ _UNSET = (
     "SPEC_KITTY_TEST_MODE",
     "SPEC_KITTY_CLI_VERSION",
     "SPEC_KITTY_FORCE_INTERACTIVE",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
+    *GIT_REDIRECTS,
 )
 
 

@@ -4,7 +4,7 @@ plumbum starts it; the rest is here, because of what plumbum 2.0.2 does not do: 
 that reaches grandchildren, a cancellation that ends the child, bytes instead of text, and
 an environment with less in it. The child writes to unnamed files, so no pipe can fill up
 or be held open, and the wait is for the end of the process itself. It has a session of its
-own, which is ended as a whole.
+own, whose process group is ended as a whole.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from spec_kitty_client.transports import Completed
 __all__ = ["CannotStart", "run", "run_async", "start"]
 
 _GRACE = 5.0  # seconds between asking a program to end and ending it
+_LONGEST_WAIT = 7 * 24 * 3600.0  # seconds; the system call counts milliseconds in 32 bits
 _LARGEST = 64 * 1024 * 1024  # bytes of output read back; what matters is at the end
 
 
@@ -114,7 +115,9 @@ def _wait_at_most(proc: Any, seconds: float) -> int | None:
     if hasattr(os, "pidfd_open"):
         watched = os.pidfd_open(proc.pid)
         try:
-            select.select([watched], [], [], seconds)
+            ended = select.poll()
+            ended.register(watched, select.POLLIN)
+            ended.poll(min(seconds, _LONGEST_WAIT) * 1000)
         finally:
             os.close(watched)
         code: int | None = proc.poll()

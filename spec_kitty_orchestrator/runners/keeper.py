@@ -86,13 +86,18 @@ class Keeper:
             self._pid = subprocess.Popen(
                 self._spec["argv"],
                 cwd=self._spec["cwd"],
-                env={**_environment(), **self._spec["env"]},
+                env=self._environment(),
                 stdin=prompt,
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             ).pid
+
+    def _environment(self) -> dict[str, str]:
+        """Return this environment, less what is to be unset, with what is to be set."""
+        kept = {k: v for k, v in os.environ.items() if k not in self._spec["unset"]}
+        return {**kept, **self._spec["env"]}
 
     def _left(self) -> float:
         return self._deadline - time.monotonic()
@@ -124,12 +129,6 @@ class Keeper:
         if self._code is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, number)
-
-
-def _environment() -> dict[str, str]:
-    """Return this environment without what would redirect the agent's git."""
-    redirects = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-    return {name: value for name, value in os.environ.items() if name not in redirects}
 
 
 def _record(

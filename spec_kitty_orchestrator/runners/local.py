@@ -21,6 +21,7 @@ import anyio.to_thread
 from attrs import frozen
 from plumbum import local
 
+from spec_kitty_client.transports.process import GIT_REDIRECTS
 from spec_kitty_orchestrator.runners import keeper
 
 __all__ = ["Ended", "Job", "is_alive", "launch", "result", "stop", "tail", "wait"]
@@ -62,8 +63,14 @@ def launch(job: Job) -> None:
     """Start a run; it goes on when this process ends."""
     job.directory.mkdir(parents=True)
     (job.directory / keeper.PROMPT).write_bytes(job.prompt.encode("utf-8", "backslashreplace"))
-    spec = {"argv": job.argv, "cwd": str(job.cwd), "env": dict(job.env)}
-    keeper.write_record(job.directory / keeper.SPEC, spec | {"time_limit": job.time_limit})
+    spec = {
+        "argv": job.argv,
+        "cwd": str(job.cwd),
+        "env": dict(job.env),
+        "unset": GIT_REDIRECTS,
+        "time_limit": job.time_limit,
+    }
+    keeper.write_record(job.directory / keeper.SPEC, spec)
     with _locked(job.directory) as lock:
         script = str(Path(keeper.__file__).absolute())
         local[sys.executable].popen(

@@ -565,3 +565,23 @@ def test_the_usual_host_is_a_process(tmp_path: Path) -> None:
 
     assert one == ProcessTransport(repo=tmp_path)
     assert other == AsyncProcessTransport(repo=tmp_path)
+
+
+OLD = completed(b"", exit_code=2, stderr=b"Error: No such command 'mission-state'.\n")
+OLD_HELLO = success("contract-version", contract_version="1.0.0")
+
+
+def test_a_read_that_an_old_host_does_not_know_ends_in_the_way_to_upgrade() -> None:
+    """Who has an old host is told to upgrade it, not that its answer is no answer."""
+    host = Scripted(OLD, OLD_HELLO)
+
+    with pytest.raises(UnsupportedHost, match="Upgrade the host"):
+        Client(transport=host).mission_state("m")
+    assert host.verbs == ["mission-state", "contract-version"]
+
+
+@pytest.mark.anyio
+async def test_a_read_that_an_old_host_does_not_know_async() -> None:
+    """The async client asks the same way."""
+    with pytest.raises(UnsupportedHost, match="Upgrade the host"):
+        await AsyncClient(transport=AsyncScripted(OLD, OLD_HELLO)).mission_state("m")

@@ -265,3 +265,22 @@ def test_what_cannot_be_sent_is_refused(value: object) -> None:
     """A policy that can be built can be sent, so what is no JSON is a problem of the policy."""
     with pytest.raises(PolicyError, match=r"extra|team"):
         Policy(**GOOD, extra={"team": value})
+
+
+def test_what_is_nested_too_deep_to_be_sent_is_refused() -> None:
+    """A policy that can be built can be sent."""
+    deep: list[Any] = []
+    for _ in range(3_000):
+        deep = [deep]
+
+    with pytest.raises(PolicyError):
+        Policy(**GOOD, extra={"deep": deep}).to_json()
+
+
+def test_a_circle_is_refused() -> None:
+    """A policy that contains itself ends in an error, not in a search without end."""
+    circle: dict[str, Any] = {}
+    circle["again"] = circle
+
+    with pytest.raises(PolicyError, match="extra cannot be sent"):
+        Policy(**GOOD, extra=circle)

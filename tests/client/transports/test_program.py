@@ -1,6 +1,8 @@
 """Tests of `spec_kitty_client.transports.program`, with real processes."""
 
+import contextlib
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,6 +119,21 @@ def test_the_end_of_an_output_without_end_is_kept(
     monkeypatch.setattr(program, "_LARGEST", 10)
 
     assert run("echo 0123456789; echo the end").stdout == b"9\nthe end\n"
+
+
+def test_a_caller_with_many_open_files_can_wait(tmp_path: Path) -> None:
+    """An orchestrator that holds a thousand files and sockets can still call its host."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("this system does not allow so many open files")
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+        for _ in range(1100):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        argv = [str(script(tmp_path / "program", "exit 3"))]
+
+        assert program.run(argv, cwd=tmp_path, env=ENV, time_limit=PATIENCE).exit_code == 3
 
 
 def test_there_is_no_input(run: Run) -> None:
