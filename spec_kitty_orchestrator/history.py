@@ -1,6 +1,7 @@
 """What the journal tells about each work package, folded event by event."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Literal
 
 from attrs import define, field, fields, frozen
@@ -113,13 +114,18 @@ class History:
 
 
 def recall(events: Iterable[Event]) -> dict[str, History]:
-    """Fold a journal into one history per mission; the mission last run comes last."""
+    """Fold a journal into one history per mission; the mission last run comes last.
+
+    What another version of this program wrote, and this one cannot read, is passed over: the
+    host and the operating system are asked anyway.
+    """
     histories: dict[str, History] = {}
     for event in events:
-        name = event["mission"]
-        if event["kind"] == "run-started" and name in histories:
-            histories[name] = histories.pop(name)
-        histories.setdefault(name, History(mission=name)).apply(event)
+        with suppress(KeyError, TypeError):
+            name, kind = event["mission"], event["kind"]
+            if kind == "run-started" and name in histories:
+                histories[name] = histories.pop(name)
+            histories.setdefault(name, History(mission=name)).apply(event)
     return histories
 
 
@@ -128,7 +134,7 @@ def _apply(record: Record, event: Event) -> None:
         case "claimed":
             record.workspace, record.prompt = event["workspace"], event["prompt"]
             record.base = record.base or event["base"]
-            record.target = event["target"]
+            record.target = event.get("target")
         case "submitted":
             record.submitted = event["head"]
         case "blocked":

@@ -60,6 +60,7 @@ def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> di
         "merged": history.merged,
         "lanes_from": "journal" if lanes is None else "host",
         "host_problem": problem,
+        "logs": str(Places(root).logs / history.mission),
         "work_packages": rows(history, lanes),
     }
 
@@ -85,3 +86,4 @@ def show(found: dict[str, Any]) -> None:
     if found["host_problem"]:
         console.print(f"The lanes are those of the last run: {found['host_problem']}", markup=False)
     console.print(table(found["work_packages"]))
+    console.print(f"Logs are in {found['logs']}", markup=False, highlight=False, soft_wrap=True)

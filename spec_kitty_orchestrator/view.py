@@ -107,8 +107,8 @@ def table(shown: list[dict[str, Any]]) -> Table:
 
 
 def _short(path: str) -> str:
-    """Return a log's path from the repository on."""
-    return path[max(0, path.rfind(".kittify/")) :]
+    """Return what tells a log from the others of its mission: work package and run."""
+    return "/".join(path.split("/")[-2:])
 
 
 def _clock(seconds: float | None) -> str:
