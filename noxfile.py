@@ -7,11 +7,11 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|venv"
-nox.options.sessions = ["lint", "types", "docs", "tests", "e2e"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "e2e(host='3.2.7')"]
 nox.options.error_on_missing_interpreters = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-HOSTS = ["3.2.7"]
+HOSTS = ["3.2.6.2", "3.2.7"]
 
 
 def group(*names: str) -> list[str]:

@@ -44,13 +44,16 @@ class Attempts:
     time_limit: float
 
     async def run(self, role: Role, prompt: Callable[[], Awaitable[str]]) -> Spoken:
-        """Return how a run of the agent ended; a run that was interrupted is started anew."""
+        """Return how a run of the agent ended.
+
+        One that was interrupted, or that was found and is lost, is started anew. One that is
+        lost under our eyes has failed: whatever killed its keeper may do so again.
+        """
         while True:
-            attempt = await self._there_already(role)
-            if attempt is None:
-                attempt = self._launch(role, await prompt())
+            found = await self._there_already(role)
+            attempt = found or self._launch(role, await prompt())
             ended = await self._wait(attempt)
-            if ended.reason not in ("stopped", "lost"):
+            if ended.reason != "stopped" and not (found and ended.reason == "lost"):
                 said = self.agent.said(local.tail(Path(attempt.directory)))
                 failure = _failure(ended, said, attempt)
                 return Spoken(attempt=attempt, text=said.text or said.error or "", failure=failure)
@@ -122,6 +125,8 @@ def _failure(ended: local.Ended, said: Said, attempt: Attempt) -> str | None:
     log = f"see {attempt.directory}"
     if ended.reason == "not_started":
         return f"{attempt.agent} could not be started: {ended.error}"
+    if ended.reason == "lost":
+        return f"{attempt.agent} was lost: its keeper died without a record; {log}"
     if ended.reason == "deadline":
         seconds = ended.ended_at - ended.started_at
         return f"{attempt.agent} did not end within {seconds:.0f} s; {log}"

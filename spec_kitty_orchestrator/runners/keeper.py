@@ -23,7 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 
 SPEC, BORN, EXIT = "spec.json", "keeper.json", "exit.json"
-PROMPT, OUTPUT, ERRORS, LOCK = "prompt.md", "output.log", "errors.log", "lock"
+PROMPT, OUTPUT, ERRORS = "prompt.md", "output.log", "errors.log"
+LOCK, TROUBLE = "lock", "keeper.log"
 
 _GRACE = 5.0  # seconds between asking to end and ending
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -96,7 +97,7 @@ class Keeper:
 
     def _environment(self) -> dict[str, str]:
         """Return this environment, less what is to be unset, with what is to be set."""
-        kept = {k: v for k, v in os.environ.items() if k not in self._spec["unset"]}
+        kept = {k: v for k, v in os.environ.items() if k not in self._spec.get("unset", ())}
         return {**kept, **self._spec["env"]}
 
     def _left(self) -> float:

@@ -71,7 +71,8 @@ def launch(job: Job) -> None:
         "time_limit": job.time_limit,
     }
     keeper.write_record(job.directory / keeper.SPEC, spec)
-    with _locked(job.directory) as lock:
+    trouble = job.directory / keeper.TROUBLE
+    with _locked(job.directory) as lock, trouble.open("wb") as errors:
         script = str(Path(keeper.__file__).absolute())
         local[sys.executable].popen(
             ["-I", "-S", script, str(job.directory), str(lock)],
@@ -79,7 +80,7 @@ def launch(job: Job) -> None:
             env=dict(os.environ),
             stdin=DEVNULL,
             stdout=DEVNULL,
-            stderr=DEVNULL,
+            stderr=errors,
             new_session=True,
             pass_fds=(lock,),
         )
