@@ -46,14 +46,14 @@ class Attempts:
     async def run(self, role: Role, prompt: Callable[[], Awaitable[str]]) -> Spoken:
         """Return how a run of the agent ended.
 
-        One that was interrupted, or that was found and is lost, is started anew. One that is
-        lost under our eyes has failed: whatever killed its keeper may do so again.
+        One that was found, and was interrupted or lost, is started anew. One that ends so
+        under our eyes has failed: whatever did it may do it again.
         """
         while True:
             found = await self._there_already(role)
             attempt = found or self._launch(role, await prompt())
             ended = await self._wait(attempt)
-            if ended.reason != "stopped" and not (found and ended.reason == "lost"):
+            if not (found and ended.reason in ("stopped", "lost")):
                 said = self.agent.said(local.tail(Path(attempt.directory)))
                 failure = _failure(ended, said, attempt)
                 return Spoken(attempt=attempt, text=said.text or said.error or "", failure=failure)
@@ -123,13 +123,15 @@ class Attempts:
 
 def _failure(ended: local.Ended, said: Said, attempt: Attempt) -> str | None:
     log = f"see {attempt.directory}"
-    if ended.reason == "not_started":
-        return f"{attempt.agent} could not be started: {ended.error}"
-    if ended.reason == "lost":
-        return f"{attempt.agent} was lost: its keeper died without a record; {log}"
-    if ended.reason == "deadline":
-        seconds = ended.ended_at - ended.started_at
-        return f"{attempt.agent} did not end within {seconds:.0f} s; {log}"
+    seconds = ended.ended_at - ended.started_at
+    endings = {
+        "not_started": f"could not be started: {ended.error}",
+        "deadline": f"did not end within {seconds:.0f} s; {log}",
+        "stopped": f"was ended by someone else; {log}",
+        "lost": f"was lost: its keeper died without a record; {log}",
+    }
+    if ended.reason in endings:
+        return f"{attempt.agent} {endings[ended.reason]}"
     if said.error is not None:
         return f"{attempt.agent}: {_short(said.error)}; {log}"
     if ended.exit_code != 0:

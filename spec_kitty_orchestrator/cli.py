@@ -213,7 +213,7 @@ def doctor(*, repo_root: _Root = None, as_json: _Json = False) -> int:
     from spec_kitty_orchestrator.doctor import examine, exit_code, show
 
     with _spinner(as_json)("Asking the host"):
-        checks = examine(repo_root or Path.cwd())
+        checks = examine(_folder(repo_root))
     _print_json([asdict(check) for check in checks]) if as_json else show(checks)
     return exit_code(checks)
 
@@ -255,7 +255,13 @@ def _run(given: dict[str, Any], *, dry_run: bool, as_json: bool) -> int:
 def _root(given: Path | None) -> Path:
     from spec_kitty_orchestrator.workspace import root_of
 
-    return root_of(given or Path.cwd())
+    return root_of(_folder(given))
+
+
+def _folder(given: Path | None) -> Path:
+    from spec_kitty_orchestrator.config import ENV_PREFIX
+
+    return given or Path(os.environ.get(ENV_PREFIX + "REPO_ROOT") or Path.cwd())
 
 
 def _history(root: Path, mission: str | None) -> Any:

@@ -39,7 +39,7 @@ async def merge(run: Run) -> None:
     if run.history.merged:
         return
     root = Worktree(run.settings.repo_root)
-    lanes = await root.branches(f"kitty/mission-{run.host.mission}")
+    lanes = await root.lanes(run.host.mission)
     await _refuse_dirty(lanes)
     await _commit_status(run)
     target = run.settings.target or await _target(run)
@@ -62,7 +62,7 @@ async def merge(run: Run) -> None:
 def merge_command(run: Run) -> str:
     """Return the command that merges an accepted mission."""
     settings = run.settings
-    words = ["spec-kitty-orchestrator", "orchestrate", "--mission", run.host.mission, "--merge"]
+    words = ["spec-kitty-orchestrator", "resume", "--mission", run.host.mission, "--merge"]
     words += ["--target", settings.target] if settings.target else []
     words += [] if settings.strategy == MergeStrategy.MERGE else ["--strategy", settings.strategy]
     words += ["--push"] if settings.push else []

@@ -62,10 +62,12 @@ class Record:
     last_error: str | None = None
     ended_at: float | None = None
 
-    def forgive(self) -> None:
-        """Forget what led to a block: whoever reopens it gives it a new chance."""
-        self.failures.clear()
-        self.rounds = 0
+    def moved_to(self, lane: str) -> None:
+        """Begin to count anew: for the reviewer, or for whoever reopens what is blocked."""
+        if lane in ("for_review", "blocked"):
+            self.failures.clear()
+        if lane == "blocked":
+            self.rounds = 0
 
     @property
     def started_at(self) -> float | None:
@@ -102,8 +104,8 @@ class History:
             case "lane":
                 self.lanes[event["wp"]] = event["lane"]
                 self.accepted = False
-                if event["lane"] == "blocked":
-                    self.record(event["wp"]).forgive()
+                if record := self.records.get(event["wp"]):
+                    record.moved_to(event["lane"])
             case "accepted":
                 self.accepted = True
             case "merged":
@@ -156,9 +158,8 @@ def _close(record: Record, event: Event) -> None:
     if event["kind"] == "attempt-failed":
         record.failures.append(event["reason"])
         record.last_error = event["reason"]
-    elif event["kind"] != "attempt-stopped":
-        record.failures.clear()
     if event["kind"] == "verdict":
+        record.failures.clear()
         asked = event["verdict"] == "changes_requested"
         record.findings = event if asked else None
         record.rounds += asked

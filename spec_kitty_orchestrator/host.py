@@ -17,6 +17,7 @@ from spec_kitty_client import (
     MissionState,
     Reply,
     ResolveWorkspace,
+    SpecKittyError,
     StartImplementation,
     StartReview,
     Transition,
@@ -68,7 +69,11 @@ class Host:
 
     async def lane(self, wp: str) -> AnyLane:
         """Return the lane of one work package."""
-        return (await self.state()).lanes()[wp]
+        lane = (await self.state()).lanes().get(wp)
+        if lane is None:
+            msg = f"{wp} is no longer in mission {self.mission}. Look at mission-state."
+            raise SpecKittyError(msg)
+        return lane
 
     async def _read(self, command: Command[R]) -> R:
         retrying = stamina.AsyncRetryingCaller(attempts=3, wait_initial=0.5, timeout=None)

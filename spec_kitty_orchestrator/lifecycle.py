@@ -115,7 +115,7 @@ class Life:
     async def _claim(self) -> AnyLane:
         call = StartImplementation(mission=self._run.host.mission, wp=self._wp)
         claimed = await self._run.host.claim(call)
-        await self._note(claimed)
+        await self._note(claimed, fresh=claimed.from_lane == Lane.PLANNED)
         return claimed.to_lane
 
     async def _implement(self) -> AnyLane:
@@ -188,14 +188,20 @@ class Life:
     async def _review(self) -> AnyLane:
         if not await self._has_worktree():
             await self._note(await self._run.host.workspace(self._wp))
-        closed = self._record.closed_by
-        if self._record.open or not closed or closed["kind"] != "verdict":
+        if self._record.open or not await self._has_verdict():
             async with self._run.turns[str(self._worktree.path)]:
                 try:
                     await self._judge()
                 except _GivingUp as e:
                     return await self._block(str(e))
         return await self._conclude()
+
+    async def _has_verdict(self) -> bool:
+        """Return whether the last verdict is about the commit that is there now."""
+        closed = self._record.closed_by or {}
+        if closed.get("kind") != "verdict":
+            return False
+        return bool(closed.get("head") == await self._worktree.head())
 
     async def _judge(self) -> None:
         """Let reviewers run until one ends with a verdict that counts."""
@@ -207,17 +213,18 @@ class Life:
             if isinstance(verdict, review.Verdict) and not changed:
                 # A run that failed cannot approve, but it may well find something.
                 if spoken.failure is None or verdict.verdict == "changes_requested":
-                    self._note_verdict(spoken, verdict)
+                    self._note_verdict(spoken, verdict, head)
                     return
             why = verdict if isinstance(verdict, str) else ""
             self._failed("review", spoken.failure or changed or why)
 
-    def _note_verdict(self, spoken: Spoken, verdict: review.Verdict) -> None:
+    def _note_verdict(self, spoken: Spoken, verdict: review.Verdict, head: str) -> None:
         attempt = spoken.attempt
         self._run.journal.write(
             "verdict",
             wp=self._wp,
             number=attempt.number,
+            head=head,
             reviewer=attempt.agent,
             reference=self._relative(attempt.directory),
             **review.plain(verdict),
@@ -268,7 +275,7 @@ class Life:
         path = self._record.workspace
         return path is not None and await anyio.Path(path).is_dir()
 
-    async def _note(self, workspace: Workspace) -> None:
+    async def _note(self, workspace: Workspace, *, fresh: bool = False) -> None:
         """Write down where the work package is worked on, and from which commit on."""
         path = Path(workspace.workspace_path)
         if path == self._run.settings.repo_root:
@@ -277,7 +284,11 @@ class Life:
                 "changes would be committed with it; use a mission with lane worktrees"
             )
             raise Trouble(reason)
-        base = await Worktree(path).base(workspace.lane_base_ref, workspace.lane_branch)
+        tree = Worktree(path)
+        # What is in a lane before the claim is another work package's.
+        base = await (
+            tree.head() if fresh else tree.base(workspace.lane_base_ref, workspace.lane_branch)
+        )
         self._run.journal.write(
             "claimed",
             wp=self._wp,
@@ -317,7 +328,8 @@ class Life:
     def _result(self) -> ReviewResult:
         """Return the last verdict as the host wants it; one given by hand is not in the journal."""
         event = self._record.closed_by or {}
-        if event.get("kind") != "verdict":
+        overruled = self._lane == Lane.APPROVED and event.get("verdict") != "approved"
+        if event.get("kind") != "verdict" or overruled:
             event = {}
         return ReviewResult(
             reviewer=str(event.get("reviewer", self._run.settings.actor)),
@@ -347,9 +359,14 @@ class Life:
             verdict=ReviewVerdict.CHANGES_REQUESTED,
             reference=self._relative(str(self._run.logs / self._wp)),
         )
-        lane = await self._move(Lane.BLOCKED, failed, note=reason[:_LONGEST_NOTE])
+        lane = await self._move(Lane.BLOCKED, failed, note=_sendable(reason)[:_LONGEST_NOTE])
         self._run.journal.write("blocked", wp=self._wp, reason=reason)
         return lane
 
     def _relative(self, path: str) -> str:
         return str(Path(path).relative_to(self._run.settings.repo_root))
+
+
+def _sendable(text: str) -> str:
+    """Return a text that a command line can carry, whatever an agent has said."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

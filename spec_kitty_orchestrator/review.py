@@ -1,6 +1,7 @@
 """Verdicts: what a reviewer's last words mean. An exit code approves nothing."""
 
 import json
+from functools import cache
 from typing import Any, Literal
 
 import attrs
@@ -9,6 +10,7 @@ from attrs import frozen
 
 __all__ = ["Finding", "Verdict", "parse", "plain"]
 
+_MOST_TRIES = 500  # opening braces that are tried, from the end
 _LONGEST = 64 * 1024  # characters of an answer in which its verdict is looked for
 
 
@@ -43,13 +45,36 @@ def parse(text: str) -> Verdict | str:
     if raw is None:
         return "its answer does not end with a verdict"
     try:
-        verdict = cattrs.structure(raw, Verdict)
+        verdict = _converter().structure(raw, Verdict)
     except (cattrs.BaseValidationError, ValueError, TypeError, AttributeError) as e:
         return "its verdict is malformed: " + "; ".join(cattrs.transform_error(e, path="verdict"))
     blocking = [f.id for f in verdict.findings if f.severity == "blocking"]
     if verdict.verdict == "approved" and blocking:
         return f"it approves with blocking findings: {', '.join(blocking)}"
     return verdict
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    """Make a converter that takes nothing for what it is not."""
+    converter = cattrs.Converter()
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook_func(lambda kind: kind == tuple[Finding, ...], _findings)
+    return converter
+
+
+def _text(value: Any, _: object) -> str:
+    if not isinstance(value, str):
+        msg = f"expected a text, not {type(value).__name__}"
+        raise TypeError(msg)
+    return value
+
+
+def _findings(value: Any, _: object) -> tuple[Finding, ...]:
+    if not isinstance(value, list):
+        msg = f"expected a list, not {type(value).__name__}"
+        raise TypeError(msg)
+    return tuple(_converter().structure(value, list[Finding]))
 
 
 def _last_object(text: str) -> dict[str, Any] | None:
@@ -59,7 +84,10 @@ def _last_object(text: str) -> dict[str, Any] | None:
         return None
     decoder = json.JSONDecoder()
     start = text.rfind('"verdict"')
-    while (start := text.rfind("{", 0, start)) >= 0:
+    for _ in range(_MOST_TRIES):
+        start = text.rfind("{", 0, max(0, start))
+        if start < 0:
+            break
         try:
             raw, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):

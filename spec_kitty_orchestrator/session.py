@@ -221,8 +221,10 @@ async def look(client: AsyncClient, name: str) -> tuple[Mission, set[str]]:
             trouble.append(e)
 
     async def list_ready() -> None:
-        with contextlib.suppress(HostError):  # state() has the same trouble, and tells
+        try:
             ready.update(await Host(client, name).ready())
+        except SpecKittyError as e:
+            trouble.append(e)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(state)

@@ -73,7 +73,9 @@ class Worktree:
 
     async def dirty(self) -> list[str]:
         """Return the files that are not committed, as ``git status`` names them."""
-        listed = await self._git("status", "--porcelain", "-z", "--untracked-files=all")
+        listed = await self._git(
+            "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames"
+        )
         return [entry[3:] for entry in listed.split("\0") if entry[2:3] == " "]
 
     async def commit(self, message: str) -> str:
@@ -94,7 +96,7 @@ class Worktree:
         head, because there is no work yet.
         """
         if ref and branch:
-            others = (f"--exclude=refs/heads/{branch}", "--branches")
+            others = (f"--exclude={branch}", "--branches")
             if await self._git("rev-list", "--max-count=1", "HEAD", "--not", *others):
                 return await self.fork_point("HEAD", ref)
         return await self.head()
@@ -118,16 +120,21 @@ class Worktree:
             await self._git("commit", "--quiet", f"--message={message}", "--", str(folder))
         return bool(listed)
 
-    async def branches(self, prefix: str) -> dict[str, Path | None]:
-        """Return the branches below a prefix, each with its worktree if it has one."""
+    async def lanes(self, mission: str) -> dict[str, Path | None]:
+        """Return the branches that hosts give a mission, each with its worktree if it has one."""
         form = "--format=%(refname:short)%00%(worktreepath)"
-        listed = await self._git("for-each-ref", form, f"refs/heads/{prefix}*")
+        names = (f"kitty/mission-{mission}", f"kitty/mission-{mission}-lane-*")
+        listed = await self._git("for-each-ref", form, *(f"refs/heads/{n}" for n in names))
         rows = [row.split("\0") for row in listed.splitlines()]
         return {name: Path(path) if path else None for name, path in rows}
 
     async def commit_of(self, ref: str) -> str:
         """Return the commit that a name stands for."""
-        return (await self._git("rev-parse", "--verify", f"{ref}^{{commit}}")).strip()
+        try:
+            return (await self._git("rev-parse", "--verify", f"{ref}^{{commit}}")).strip()
+        except GitError as e:
+            msg = f"there is no branch or commit {ref!r} in {self.path}"
+            raise GitError(msg) from e
 
     async def fork_point(self, one: str, other: str) -> str:
         """Return the newest commit that two commits have in common."""

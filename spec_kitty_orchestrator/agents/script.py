@@ -5,6 +5,9 @@ It runs in the worktree and is told what it is for by SPEC_KITTY_ROLE (``impleme
 ends with the verdict. An exit code other than 0 means that the run failed.
 """
 
+import os
+from pathlib import Path
+
 from spec_kitty_orchestrator.agents.base import Agent, Said
 
 __all__ = ["agent"]
@@ -12,6 +15,8 @@ __all__ = ["agent"]
 
 def agent(command: tuple[str, ...]) -> Agent:
     """Return the agent that is a command."""
+    if os.sep in command[0]:  # found from here, run in a worktree
+        command = (str(Path(command[0]).absolute()), *command[1:])
     return Agent(
         name="script",
         program=command[0],

@@ -27,6 +27,7 @@ PROMPT, OUTPUT, ERRORS = "prompt.md", "output.log", "errors.log"
 LOCK, TROUBLE = "lock", "keeper.log"
 
 _GRACE = 5.0  # seconds between asking to end and ending
+_LONGEST_WAIT = 3600.0  # seconds; select() cannot take any number
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -84,7 +85,8 @@ class Keeper:
             (folder / OUTPUT).open("ab") as output,
             (folder / ERRORS).open("ab") as errors,
         ):
-            self._pid = subprocess.Popen(
+            # Kept: Popen.__del__ would take the exit code of an agent that has ended already.
+            self._process = subprocess.Popen(
                 self._spec["argv"],
                 cwd=self._spec["cwd"],
                 env=self._environment(),
@@ -93,7 +95,8 @@ class Keeper:
                 stderr=errors,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
-            ).pid
+            )
+            self._pid = self._process.pid
 
     def _environment(self) -> dict[str, str]:
         """Return this environment, less what is to be unset, with what is to be set."""
@@ -105,7 +108,7 @@ class Keeper:
 
     def _wait(self, seconds: float) -> None:
         """Sleep until a signal or the time is over; then take in which children ended."""
-        select.select([self._wakeup], [], [], max(0.0, seconds))
+        select.select([self._wakeup], [], [], min(max(0.0, seconds), _LONGEST_WAIT))
         with suppress(BlockingIOError):
             os.read(self._wakeup, 4096)
         with suppress(ChildProcessError):
@@ -195,8 +198,9 @@ def main() -> None:
     """Keep one agent."""
     directory, lock = Path(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(lock, False)
-    write_record(directory / BORN, {"pid": os.getpid()})
-    write_record(directory / EXIT, Keeper(directory).run())
+    keeper = Keeper(directory)
+    write_record(directory / BORN, {"pid": os.getpid()})  # from now on it can be stopped
+    write_record(directory / EXIT, keeper.run())
 
 
 if __name__ == "__main__":

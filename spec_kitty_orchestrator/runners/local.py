@@ -14,7 +14,7 @@ import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from subprocess import DEVNULL
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
@@ -27,6 +27,9 @@ from spec_kitty_orchestrator.runners import keeper
 __all__ = ["Ended", "Job", "is_alive", "launch", "result", "stop", "tail", "wait"]
 
 _TAIL = 512 * 1024  # bytes of output that are looked at; the rest stays in the file
+
+_keepers: dict[Path, Any] = {}
+"""Those that were started here, until they have ended."""
 
 Reason = Literal["exited", "deadline", "stopped", "not_started", "lost"]
 
@@ -74,7 +77,7 @@ def launch(job: Job) -> None:
     trouble = job.directory / keeper.TROUBLE
     with _locked(job.directory) as lock, trouble.open("wb") as errors:
         script = str(Path(keeper.__file__).absolute())
-        local[sys.executable].popen(
+        _keepers[job.directory] = local[sys.executable].popen(
             ["-I", "-S", script, str(job.directory), str(lock)],
             cwd="/",
             env=dict(os.environ),
@@ -140,10 +143,8 @@ def _until_free(directory: Path) -> None:
 
 def _reap(directory: Path) -> None:
     """Take the exit code of a keeper that was started here, so that no zombie stays."""
-    pid = _pid(directory)
-    if pid is not None:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+    if started := _keepers.pop(directory, None):
+        started.wait()
 
 
 def _pid(directory: Path) -> int | None:

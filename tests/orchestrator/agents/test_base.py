@@ -1,0 +1,40 @@
+"""Tests of `spec_kitty_orchestrator.agents.base`."""
+
+import pytest
+
+from spec_kitty_orchestrator.agents import KNOWN, script
+from spec_kitty_orchestrator.agents.base import events
+
+from .policies import policy
+
+MINE = script.agent(("mine",))
+
+
+def test_events_are_the_objects_among_the_lines() -> None:
+    """Each line that is a JSON object is an event; anything else is noise."""
+    output = 'noise\n{"a": 1}\n  {"b": 2}\n{"c": \n["d"]\n{}\n'
+    assert list(events(output)) == [{"a": 1}, {"b": 2}, {}]
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("sandbox", ["read_only", "workspace_write", "none"])
+def test_sandbox_modes_are_enforced(name: str, sandbox: str) -> None:
+    """Every known agent can be held to every sandbox mode."""
+    assert KNOWN[name].unenforced(policy(sandbox)) == []
+
+
+def test_what_cannot_be_enforced_is_told() -> None:
+    """A policy that says more than an agent can be held to is named, field by field."""
+    assert KNOWN["claude-code"].unenforced(policy(network="none")) == ["network_mode=none"]
+    assert KNOWN["codex"].unenforced(policy(network="none")) == []
+    assert MINE.unenforced(policy("read_only", "none")) == [
+        "sandbox_mode=read_only",
+        "network_mode=none",
+    ]
+    assert MINE.unenforced(policy("none")) == []
+
+
+def test_a_script_says_what_it_prints() -> None:
+    """The last words of a command are its whole output."""
+    assert MINE.said("one\ntwo\n").text == "one\ntwo\n"
+    assert MINE.said("").error is None

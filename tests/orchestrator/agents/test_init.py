@@ -1,0 +1,103 @@
+"""Tests of `spec_kitty_orchestrator.agents`: which there are, and which is taken."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spec_kitty_orchestrator import agents
+from spec_kitty_orchestrator.errors import UsageProblem
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Have nothing on PATH but programs of the names that are given."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def programs(*names: str) -> None:
+        for name in names:
+            (folder / name).write_text("#!/bin/sh\n")
+            (folder / name).chmod(0o755)
+
+    return programs
+
+
+def test_a_known_agent_is_found(install: Install) -> None:
+    """An installed agent is found by its name, which need not be its program's."""
+    install("claude")
+    assert agents.find("claude-code") is agents.KNOWN["claude-code"]
+
+
+def test_an_unknown_agent_is_named() -> None:
+    """A name that is none is told, with those that there are."""
+    with pytest.raises(UsageProblem) as caught:
+        agents.find("claud")
+    assert "'claud'" in str(caught.value)
+    assert "claude-code, codex, opencode, script:COMMAND" in str(caught.value)
+
+
+def test_an_agent_that_is_not_installed_is_named(install: Install) -> None:
+    """A program that is not there is told before the run, with how to get it."""
+    install()
+    with pytest.raises(UsageProblem, match=r"'codex', which is not on PATH. Install it: npm"):
+        agents.find("codex")
+
+
+def test_a_command_is_an_agent(install: Install) -> None:
+    """A command of the user's own keeps its words and quotes."""
+    install("mine")
+    agent = agents.find("script:mine --fast 'two words'")
+    assert agent.name == "script"
+    policy = agents.claude_code.AGENT  # the command line does not depend on it
+    argv = agent.argv("implement", policy, Path("/w"))  # type: ignore[arg-type]
+    assert argv[1:] == ("--fast", "two words")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("script:", "needs a command"),
+        ("script:   ", "needs a command"),
+        ("script:'open", "No closing quotation"),
+        ("script:/no/such/program", "not on PATH"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_named(name: str, words: str) -> None:
+    """A command that is empty, broken or not there is told before the run."""
+    with pytest.raises(UsageProblem, match=words):
+        agents.find(name)
+
+
+def test_the_reviewer_is_another_one_if_there_is_one(install: Install) -> None:
+    """Where nobody chose, work is reviewed by another agent than made it."""
+    install("codex", "claude")
+    chosen = agents.choose({"mission": "m"})
+    assert chosen == {"mission": "m", "impl_agent": "claude-code", "review_agent": "codex"}
+
+
+def test_the_reviewer_is_the_same_if_there_is_no_other(install: Install) -> None:
+    """One installed agent is enough."""
+    install("opencode")
+    chosen = agents.choose({"impl_agent": None})
+    assert (chosen["impl_agent"], chosen["review_agent"]) == ("opencode", "opencode")
+
+
+def test_a_choice_is_kept(install: Install) -> None:
+    """Agents that were named are taken, whatever is installed."""
+    install("claude", "codex")
+    named = {"impl_agent": "script:x", "review_agent": "codex"}
+    assert agents.choose(named) == named
+    assert agents.choose({"impl_agent": "codex"})["review_agent"] == "claude-code"
+
+
+def test_no_agent_at_all_is_told(install: Install) -> None:
+    """Without any agent the message names those that could be installed."""
+    install()
+    with pytest.raises(UsageProblem, match="No agent is installed") as caught:
+        agents.choose({})
+    assert "--impl-agent" in str(caught.value)
+    assert agents.installed() == []

@@ -1,0 +1,258 @@
+"""A host in memory: the rules of the board, real worktrees, and faults on demand."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio.lowlevel
+
+from spec_kitty_client import Completed
+from spec_kitty_orchestrator.workspace import git
+
+SLUG = "pay-01AB"
+ACTOR = "spec-kitty-orchestrator"
+FINISHED = ("approved", "done")
+WAYS = {
+    ("in_progress", "for_review"),
+    ("in_review", "approved"),
+    ("in_review", "done"),
+    ("in_review", "in_progress"),
+    ("approved", "done"),
+    *((lane, "blocked") for lane in ("planned", "in_progress", "for_review", "in_review")),
+}
+"""The moves of ``transition`` that the rules of the board allow."""
+
+Fault = Literal["before", "after", "refused"]
+
+
+class Refused(Exception):
+    """An answer with an error code."""
+
+    def __init__(self, code: str, message: str = "no") -> None:
+        super().__init__(code, message)
+        self.code, self.message = code, message
+
+
+class FakeHost:
+    """An `AsyncTransport` that keeps one mission.
+
+    Args:
+        root: The primary checkout; each work package gets a real worktree of it.
+        packages: The work packages, each with what it depends on.
+        shared: All work packages have one lane worktree.
+    """
+
+    def __init__(
+        self, root: Path, packages: dict[str, list[str]] | None = None, *, shared: bool = False
+    ) -> None:
+        self.root = root
+        self.packages = packages or {"WP01": []}
+        self.lanes = dict.fromkeys(self.packages, "planned")
+        self.owners: dict[str, str] = {}
+        self.shared = shared
+        self.calls: list[tuple[str, dict[str, str]]] = []
+        self.faults: dict[str, list[Fault]] = defaultdict(list)
+        """Faults by verb, used up one per call: the answer is lost before or after the effect."""
+        self.on_call: Callable[[str, dict[str, str]], Fault | None] = lambda _verb, _options: None
+        """Told of every call before it has an effect; may answer with a fault."""
+        tasks = root / "kitty-specs" / SLUG / "tasks"
+        tasks.mkdir(parents=True)
+        for wp in self.packages:
+            self.prompt(wp).write_text(f"# {wp}\n\nDo what {wp} says.\n")
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message=tasks")
+
+    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """Answer a call as a host process would, with a wait in it as there is in life."""
+        verb = args[1]
+        pairs = [word.removeprefix("--").partition("=") for word in args[2:]]
+        options = {name: value for name, _, value in pairs}
+        self.calls.append((verb, options))
+        await anyio.lowlevel.checkpoint()
+        fault = self.on_call(verb, options)
+        if self.faults[verb]:
+            fault = self.faults[verb].pop(0)
+        if fault == "before":
+            return _completed(args, None, b"")
+        try:
+            answer = _envelope(verb, self._effect(verb, options, refused=fault == "refused"))
+        except Refused as e:
+            return _completed(args, 1, _envelope(verb, {"message": e.message}, e.code))
+        return _completed(args, None, b"") if fault == "after" else _completed(args, 0, answer)
+
+    def _effect(self, verb: str, options: dict[str, str], *, refused: bool) -> dict[str, Any]:
+        if refused:
+            raise Refused("TRANSITION_REJECTED", "the guard says no")
+        effect: Callable[..., dict[str, Any]] = getattr(self, "_" + verb.replace("-", "_"))
+        return effect(**_plain(options))
+
+    def verbs(self, wp: str | None = None) -> list[str]:
+        """Return the verbs of the mutations that were sent, for one work package or all."""
+        sent = [(v, o) for v, o in self.calls if v in _MUTATIONS]
+        return [verb for verb, options in sent if wp is None or options.get("wp") == wp]
+
+    def moves(self, wp: str) -> list[str]:
+        """Return the targets of the transitions that were sent."""
+        return [o["to"] for v, o in self.calls if v == "transition" and o["wp"] == wp]
+
+    def sent(self, verb: str) -> list[dict[str, str]]:
+        """Return the options of each call of a verb."""
+        return [options for name, options in self.calls if name == verb]
+
+    def prompt(self, wp: str) -> Path:
+        """Return the file of a work package."""
+        return self.root / "kitty-specs" / SLUG / "tasks" / f"{wp}-part.md"
+
+    def worktree(self, wp: str) -> Path:
+        """Return where a work package is worked on."""
+        return self.root / ".worktrees" / f"{SLUG}-{self._lane_id(wp)}"
+
+    def branch(self, wp: str) -> str:
+        """Return the branch that a work package is worked on."""
+        return f"kitty/mission-{SLUG}-{self._lane_id(wp)}"
+
+    def make_worktree(self, wp: str) -> Path:
+        """Make the worktree of a work package, unless it is there."""
+        path = self.worktree(wp)
+        if not path.exists():
+            new = self.branch(wp) not in git(self.root, "branch", "--format=%(refname:short)")
+            branch = ("-b", self.branch(wp), str(path), "work") if new else (str(path),)
+            git(
+                self.root,
+                "worktree",
+                "add",
+                "--quiet",
+                *branch,
+                *(() if new else (self.branch(wp),)),
+            )
+        return path
+
+    def _lane_id(self, wp: str) -> str:
+        return "lane-a" if self.shared else f"lane-{wp.lower()}"
+
+    def _contract_version(self) -> dict[str, Any]:
+        return {"api_version": "1.5.0", "min_supported_provider_version": "0.1.0"}
+
+    def _mission_state(self) -> dict[str, Any]:
+        packages = [
+            {"wp_id": wp, "lane": lane, "dependencies": self.packages[wp], "last_actor": None}
+            for wp, lane in self.lanes.items()
+        ]
+        lanes = list(self.lanes.values())
+        return {"summary": {lane: lanes.count(lane) for lane in lanes}, "work_packages": packages}
+
+    def _list_ready(self) -> dict[str, Any]:
+        ready = [w for w, lane in self.lanes.items() if lane == "planned" and not self._missing(w)]
+        return {
+            "ready_work_packages": [
+                {"wp_id": wp, "lane": "planned", "dependencies_satisfied": True} for wp in ready
+            ]
+        }
+
+    def _resolve_workspace(self, wp: str) -> dict[str, Any]:
+        return {
+            "wp_id": wp,
+            "workspace_path": str(self.worktree(wp)),
+            "prompt_path": str(self.prompt(wp)),
+            "lane_id": self._lane_id(wp),
+            "lane_branch": self.branch(wp),
+            "lane_base_ref": "work",
+        }
+
+    def _start_implementation(self, wp: str, actor: str, policy: str) -> dict[str, Any]:
+        before, owner = self.lanes[wp], self.owners.get(wp, actor)
+        if owner != actor:
+            raise Refused("WP_ALREADY_CLAIMED", f"{owner} has it")
+        if self._missing(wp):
+            raise Refused("DEPENDENCIES_NOT_SATISFIED")
+        if before not in ("planned", "claimed", "in_progress"):
+            raise Refused("TRANSITION_REJECTED", f"it is {before}")
+        self.make_worktree(wp)
+        self.owners[wp], self.lanes[wp] = actor, "in_progress"
+        return {
+            **self._resolve_workspace(wp),
+            "from_lane": before,
+            "to_lane": "in_progress",
+            "policy_metadata_recorded": bool(policy),
+            "no_op": before == "in_progress",
+        }
+
+    def _start_review(self, wp: str, actor: str, policy: str) -> dict[str, Any]:
+        before = self.lanes[wp]
+        if before not in ("for_review", "in_review"):
+            raise Refused("TRANSITION_REJECTED", f"it is {before}")
+        self.lanes[wp] = "in_review"
+        return {
+            "wp_id": wp,
+            "from_lane": before,
+            "to_lane": "in_review",
+            "prompt_path": str(self.prompt(wp)),
+            "policy_metadata_recorded": bool(policy),
+            "no_op": before == "in_review",
+        }
+
+    def _transition(self, wp: str, to: str, **options: str) -> dict[str, Any]:
+        before = self.lanes[wp]
+        if (before, to) not in WAYS:
+            raise Refused("TRANSITION_REJECTED", f"{before} -> {to} is no way")
+        if before == "in_review" and "review_result_json" not in options:
+            raise Refused("TRANSITION_REJECTED", "a review result is needed")
+        if to in FINISHED and "evidence_json" not in options:
+            raise Refused("TRANSITION_REJECTED", "evidence is needed")
+        self.lanes[wp] = to
+        return {
+            "wp_id": wp,
+            "from_lane": before,
+            "to_lane": to,
+            "policy_metadata_recorded": "policy" in options,
+        }
+
+    def _accept_mission(self, actor: str) -> dict[str, Any]:
+        if any(lane not in (*FINISHED, "canceled") for lane in self.lanes.values()):
+            raise Refused("MISSION_NOT_READY")
+        (self.root / "kitty-specs" / SLUG / "meta.json").write_text('{"accepted": true}\n')
+        return {"accepted": True, "mode": "auto", "accepted_at": "2026-11-21T00:00:00+00:00"}
+
+    def _merge_mission(self, strategy: str, **options: str) -> dict[str, Any]:
+        for wp in self.packages:
+            git(self.root, "merge", "--quiet", "--no-edit", self.branch(wp))
+        return {"merged": True, "target_branch": "work", "strategy": strategy}
+
+    def _missing(self, wp: str) -> list[str]:
+        return [name for name in self.packages[wp] if self.lanes[name] not in FINISHED]
+
+
+_MUTATIONS = (
+    "start-implementation",
+    "start-review",
+    "transition",
+    "append-history",
+    "accept-mission",
+    "merge-mission",
+)
+
+
+def _plain(options: dict[str, str]) -> dict[str, str]:
+    return {k.replace("-", "_"): v for k, v in options.items() if k != "mission"}
+
+
+def _envelope(verb: str, data: dict[str, Any], code: str | None = None) -> bytes:
+    identity = {"mission_slug": SLUG, "mission_number": None, "mission_type": "software-dev"}
+    answer = {
+        "contract_version": "1.5.0",
+        "command": f"orchestrator-api.{verb}",
+        "timestamp": "2026-11-21T00:00:00+00:00",
+        "correlation_id": "corr-1",
+        "success": code is None,
+        "error_code": code,
+        "data": {**identity, **data} if code is None else data,
+    }
+    return json.dumps(answer).encode() + b"\n"
+
+
+def _completed(args: Sequence[str], exit_code: int | None, stdout: bytes) -> Completed:
+    return Completed(
+        argv=("spec-kitty", *args), exit_code=exit_code, stdout=stdout, stderr=b"", time_limit=1.0
+    )

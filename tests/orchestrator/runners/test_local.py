@@ -1,0 +1,356 @@
+"""Tests of `spec_kitty_orchestrator.runners.local` and its keeper, with real processes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+from attrs import asdict
+
+import spec_kitty_orchestrator
+from spec_kitty_orchestrator.runners import keeper, local
+from spec_kitty_orchestrator.runners.local import Ended, Job
+from tests.orchestrator.processes import eventually, gone, number_in
+
+Launch = Callable[..., Path]
+
+STUBBORN = """\
+import os, subprocess, sys, time
+child = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n"
+child += "with open('child.pid', 'w') as file: file.write(f'{os.getpid()}\\\\n')\\n"
+child += "time.sleep(100)"
+subprocess.Popen([sys.executable, "-I", "-S", "-c", child], start_new_session=True)
+while not os.path.exists("child.pid") or not os.path.getsize("child.pid"):
+    time.sleep(0.01)
+"""
+"""An agent with a child in a session of its own that ignores SIGTERM."""
+
+OWN_PID = "import os, time\nwith open('own.pid', 'w') as file: file.write(f'{os.getpid()}\\n')\n"
+
+
+SLOW_START = """\
+import subprocess
+class _Slow(subprocess.Popen):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        time.sleep(0.5)
+subprocess.Popen = _Slow
+"""
+
+
+@pytest.fixture
+def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Use a keeper with one line of it replaced."""
+
+    def change(old: str, new: str) -> None:
+        source = Path(keeper.__file__).read_text()
+        assert source.count(f"{old}\n") == 1
+        copy = tmp_path / "keeper.py"
+        copy.write_text(source.replace(f"{old}\n", f"{new}\n"))
+        monkeypatch.setattr(keeper, "__file__", str(copy))
+
+    return change
+
+
+@pytest.fixture
+def hasty(changed: Callable[[str, str], None]) -> None:
+    """Use a keeper that does not wait long between asking to end and ending."""
+    line = "_GRACE = 5.0  # seconds between asking to end and ending"
+    changed(line, "_GRACE = 0.3")
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Launch Python code as an agent, and end it at last, whatever a test finds out."""
+    folder = tmp_path / "run"
+
+    def start(code: str, *, argv: tuple[str, ...] | None = None, **changes: object) -> Path:
+        usual: dict[str, object] = {
+            "directory": folder,
+            "argv": argv or (sys.executable, "-I", "-S", "-c", code),
+            "cwd": tmp_path,
+            "env": {},
+            "prompt": "",
+            "time_limit": 60.0,
+        }
+        local.launch(Job(**{**usual, **changes}))  # type: ignore[arg-type]
+        return folder
+
+    yield start
+    if local.is_alive(folder):
+        anyio.run(local.stop, folder)
+
+
+def wait(directory: Path) -> Ended:
+    """Wait for the end of a run."""
+    return anyio.run(local.wait, directory)
+
+
+def test_output_goes_to_files(launch: Launch) -> None:
+    """What an agent prints is in two files while nobody reads it."""
+    folder = launch("import sys; print('words'); print('trouble', file=sys.stderr)")
+    ended = wait(folder)
+    assert (ended.reason, ended.exit_code, ended.error) == ("exited", 0, None)
+    assert (folder / "output.log").read_text() == "words\n"
+    assert (folder / "errors.log").read_text() == "trouble\n"
+    assert 0 < ended.started_at <= ended.ended_at
+
+
+def test_the_prompt_comes_on_stdin_which_then_ends(launch: Launch) -> None:
+    """An agent that reads to the end of its input gets the whole prompt and goes on."""
+    prompt = "do it\n" + "ä" * 200_000 + "\ud800\0"
+    folder = launch("import os, sys; os.write(1, sys.stdin.buffer.read())", prompt=prompt)
+    assert wait(folder).exit_code == 0
+    assert (folder / "output.log").read_bytes() == prompt.encode("utf-8", "backslashreplace")
+
+
+def test_it_runs_where_and_with_what_it_is_told(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent has its folder, its own variables and this environment, but no redirected git."""
+    monkeypatch.setenv("OUTER", "outer")
+    monkeypatch.setenv("GIT_DIR", "/elsewhere")
+    code = "import os; e = os.environ.get; print(os.getcwd(), e('OUTER'), e('MINE'), e('GIT_DIR'))"
+    folder = launch(code, env={"MINE": "mine"})
+    wait(folder)
+    assert local.tail(folder).split() == [str(tmp_path), "outer", "mine", "None"]
+
+
+@pytest.mark.parametrize("code", [0, 1, 77])
+def test_exit_codes_are_kept(launch: Launch, code: int) -> None:
+    """The exit code is the agent's own."""
+    assert wait(launch(f"raise SystemExit({code})")).exit_code == code
+
+
+def test_death_by_a_signal_is_kept(launch: Launch) -> None:
+    """An agent that was killed by a signal has its negative number."""
+    ended = wait(launch("import os; os.kill(os.getpid(), 9)"))
+    assert (ended.reason, ended.exit_code) == ("exited", -9)
+
+
+def test_a_program_that_is_not_there_is_not_started(launch: Launch) -> None:
+    """A missing program is told by name."""
+    ended = wait(launch("", argv=("/no/such/agent",)))
+    assert (ended.reason, ended.exit_code) == ("not_started", None)
+    assert ended.error == "No such file or directory: /no/such/agent"
+
+
+def test_a_folder_that_is_not_there_is_told(launch: Launch, tmp_path: Path) -> None:
+    """A worktree that has vanished is told by name."""
+    ended = wait(launch("", cwd=tmp_path / "vanished"))
+    assert ended.reason == "not_started"
+    assert str(tmp_path / "vanished") in (ended.error or "")
+
+
+def test_a_run_has_a_folder_of_its_own(launch: Launch, tmp_path: Path) -> None:
+    """Two runs never write into the same files."""
+    (tmp_path / "run").mkdir()
+    with pytest.raises(FileExistsError):
+        launch("")
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_the_deadline_ends_a_run(launch: Launch) -> None:
+    """An agent that takes too long is ended, and that is the reason."""
+    ended = wait(launch("import time; time.sleep(100)", time_limit=0.3))
+    assert ended.reason == "deadline"
+    assert 0.3 <= ended.ended_at - ended.started_at < 30
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e10])
+def test_a_run_may_have_all_the_time_there_is(launch: Launch, seconds: float) -> None:
+    """A time limit that is never reached is a time limit."""
+    assert wait(launch("", time_limit=seconds)).reason == "exited"
+
+
+def test_an_agent_that_ends_at_once_has_ended(
+    launch: Launch, changed: Callable[[str, str], None]
+) -> None:
+    """An agent that is over before its keeper looks is not waited for until the deadline."""
+    changed("import subprocess", SLOW_START)
+    ended = wait(launch("raise SystemExit(3)", time_limit=5.0))
+    assert (ended.reason, ended.exit_code) == ("exited", 3)
+
+
+def test_a_run_can_be_stopped(launch: Launch, tmp_path: Path) -> None:
+    """Stopping ends the agent and tells so."""
+    folder = launch(OWN_PID + "time.sleep(100)")
+    pid = number_in(tmp_path / "own.pid")
+    assert local.is_alive(folder)
+    assert anyio.run(local.stop, folder).reason == "stopped"
+    assert gone(pid)
+    assert not local.is_alive(folder)
+
+
+def test_stopping_what_has_ended_tells_how(launch: Launch) -> None:
+    """A run that ended by itself keeps its own result."""
+    folder = launch("raise SystemExit(3)")
+    wait(folder)
+    ended = anyio.run(local.stop, folder)
+    assert (ended.reason, ended.exit_code) == ("exited", 3)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_an_agent_leaves_behind_ends_with_it(launch: Launch, tmp_path: Path) -> None:
+    """A child in its own session that ignores SIGTERM does not outlive the agent's run."""
+    folder = launch(STUBBORN)
+    assert wait(folder).exit_code == 0
+    assert gone(number_in(tmp_path / "child.pid"))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_an_agent_started_is_stopped_with_it(launch: Launch, tmp_path: Path) -> None:
+    """The same child does not outlive a run that is stopped."""
+    folder = launch(STUBBORN + "time.sleep(100)")
+    child = number_in(tmp_path / "child.pid")
+    assert anyio.run(local.stop, folder).reason == "stopped"
+    assert gone(child)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_agent_that_ignores_sigterm_is_killed(launch: Launch, tmp_path: Path) -> None:
+    """Asking to end is followed by ending."""
+    ignores = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    folder = launch(ignores + OWN_PID + "time.sleep(100)")
+    pid = number_in(tmp_path / "own.pid")
+    assert anyio.run(local.stop, folder).reason == "stopped"
+    assert gone(pid)
+
+
+def test_a_keeper_survives_its_orchestrator(tmp_path: Path) -> None:
+    """After SIGKILL of the process that launched it, another process gets the result."""
+    folder, go = tmp_path / "run", tmp_path / "go"
+    code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nprint('end')"
+    job = Job(
+        directory=folder,
+        argv=(sys.executable, "-I", "-S", "-c", code),
+        cwd=tmp_path,
+        env={},
+        prompt="",
+        time_limit=60.0,
+    )
+    launcher = f"""\
+import sys, time
+from pathlib import Path, PosixPath
+from spec_kitty_orchestrator.runners import local
+local.launch(local.Job(**{asdict(job)!r}))
+print("launched", flush=True)
+time.sleep(100)
+"""
+    source = str(Path(spec_kitty_orchestrator.__file__).parents[1])
+    with subprocess.Popen(
+        [sys.executable, "-c", launcher],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": source},
+    ) as orchestrator:
+        assert orchestrator.stdout
+        assert orchestrator.stdout.readline() == b"launched\n"
+        orchestrator.kill()
+    assert local.is_alive(folder)
+    go.touch()
+    assert wait(folder).reason == "exited"
+    assert local.tail(folder) == "end\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
+def test_an_agent_dies_with_its_keeper(launch: Launch, tmp_path: Path) -> None:
+    """A keeper that is killed takes the agent along, and the run is lost."""
+    folder = launch(OWN_PID + "time.sleep(100)")
+    agent = number_in(tmp_path / "own.pid")
+    pid = local._pid(folder)
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    assert wait(folder) == Ended(reason="lost")
+    assert eventually(partial(gone, agent))
+    assert not local.is_alive(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"reason": "exited", "colour": 1}'])
+def test_a_record_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    """Half an exit record, or one that is something else, says nothing."""
+    (tmp_path / keeper.EXIT).write_text(text)
+    assert local.result(tmp_path) == Ended(reason="lost")
+
+
+def test_a_folder_without_a_run_is_not_alive(tmp_path: Path) -> None:
+    """What never was, or ended before there was a keeper, is lost and can be stopped."""
+    assert not local.is_alive(tmp_path / "nothing")
+    assert wait(tmp_path / "nothing") == Ended(reason="lost")
+    assert anyio.run(local.stop, tmp_path / "nothing") == Ended(reason="lost")
+    assert local.tail(tmp_path / "nothing") == ""
+
+
+def test_several_may_wait(launch: Launch) -> None:
+    """Waiting takes nothing away from others that wait."""
+    folder = launch("import time; time.sleep(0.3)")
+    found: list[Ended] = []
+
+    async def one() -> None:
+        found.append(await local.wait(folder))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(one)
+
+    anyio.run(main)
+    assert [ended.exit_code for ended in found] == [0, 0, 0]
+
+
+def test_waiting_can_be_given_up(launch: Launch, tmp_path: Path) -> None:
+    """A wait that is cancelled ends at once and leaves the agent running."""
+    folder = launch(OWN_PID + "time.sleep(100)")
+    pid = number_in(tmp_path / "own.pid")
+
+    async def briefly() -> bool:
+        with anyio.move_on_after(0.1) as scope:
+            await local.wait(folder)
+        alive = local.is_alive(folder)
+        await local.stop(folder)  # for the thread that still waits
+        return alive and scope.cancelled_caught
+
+    assert anyio.run(briefly)
+    assert gone(pid)
+
+
+def test_no_zombie_stays(launch: Launch) -> None:
+    """The exit code of a keeper is taken, so that a long run collects no zombies."""
+    folder = launch("")
+    wait(folder)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(local._pid(folder) or 0, os.WNOHANG)
+
+
+def test_only_the_end_of_a_large_output_is_looked_at(tmp_path: Path) -> None:
+    """An output of any size costs a bounded amount of memory; no line is cut in half."""
+    line = "x" * 999 + "\n"
+    with (tmp_path / keeper.OUTPUT).open("w") as file:
+        file.writelines([line] * 3000)
+        file.write("last\n")
+    text = local.tail(tmp_path)
+    assert len(text) <= 512 * 1024
+    assert text.startswith(line)
+    assert text.endswith("x\nlast\n")
+
+
+def test_bytes_that_are_no_text_are_shown(launch: Launch) -> None:
+    """Output that is not UTF-8 is kept, escaped."""
+    folder = launch(r"import os; os.write(1, b'a\xff\xfeb\n')")
+    wait(folder)
+    assert local.tail(folder) == "a\\xff\\xfeb\n"
+
+
+def test_the_keeper_needs_nothing_installed(tmp_path: Path) -> None:
+    """The keeper is a script of the standard library alone, quick to start."""
+    copy = shutil.copy(keeper.__file__, tmp_path / "alone.py")
+    told = subprocess.run(
+        [sys.executable, "-I", "-S", copy], capture_output=True, text=True, check=False
+    )
+    assert "IndexError" in told.stderr
+    assert "ModuleNotFoundError" not in told.stderr

@@ -1,0 +1,105 @@
+"""Tests of `spec_kitty_orchestrator.doctor`."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from spec_kitty_orchestrator.cli import _main
+from spec_kitty_orchestrator.doctor import Check, examine, exit_code
+from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.workspace import git
+
+from .programs import Program
+
+
+@pytest.fixture
+def healthy(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Have everything that a run needs."""
+    program = Program(tmp_path / "bin")
+    program.folder.mkdir()
+    program.install()
+    (program.folder / "codex").write_text("#!/bin/sh\n")
+    (program.folder / "codex").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(repo)
+    (repo / ".kittify").mkdir()
+    return program
+
+
+def bad(folder: Path) -> dict[str, str]:
+    """Return what is wrong."""
+    return {check.name: check.found for check in examine(folder) if not check.ok}
+
+
+def test_all_is_well(healthy: Program, repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every check has one line with what was found, and the exit code is 0."""
+    assert _main(["doctor"]) == ExitCode.DONE
+    lines = capsys.readouterr().out.splitlines()
+    names = ["host", "agents", "repository", "identity", "branch", "workspace"]
+    assert [line.split()[:2] for line in lines] == [["ok", name] for name in names]
+    assert lines[0].endswith("contract 1.5.0")
+    assert "Ada <ada@example.invalid>" in lines[3]
+    assert lines[4].endswith(" work")
+
+
+def test_scripts_get_json(healthy: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    """With ``--json`` each check is an object."""
+    assert _main(["doctor", "--json"]) == ExitCode.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert all(check.keys() == {"name", "ok", "found"} for check in found)
+
+
+def test_a_bad_host_is_told(healthy: Program, repo: Path) -> None:
+    """A host that is too old, or says nothing, is the first problem and has its exit code."""
+    healthy.prints("")
+    assert "the host printed nothing" in bad(repo)["host"]
+    healthy.version = "1.2.0"
+    healthy.install()
+    assert "contract 1.2.0" in bad(repo)["host"]
+    assert _main(["doctor", "--json"]) == ExitCode.HOST
+
+
+def test_a_folder_outside_is_told(healthy: Program, tmp_path: Path) -> None:
+    """Outside of a repository, what can be checked is checked."""
+    assert "is not in a git repository" in bad(tmp_path)["repository"]
+    assert [check.name for check in examine(tmp_path)] == ["host", "agents", "repository"]
+
+
+def test_a_missing_identity_is_told(
+    healthy: Program, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where git does not know who commits, the commands that tell it are shown."""
+    for name in ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.delenv(name)
+    git(repo, "config", "user.useConfigOnly", "true")
+    assert "git config --global user.name" in bad(repo)["identity"]
+
+
+def test_a_protected_branch_is_told(healthy: Program, repo: Path) -> None:
+    """The branch that hosts refuse to commit on is a problem before the run."""
+    git(repo, "checkout", "--quiet", "-b", "main")
+    assert "'main' is checked out" in bad(repo)["branch"]
+
+
+def test_a_detached_head_is_no_problem(healthy: Program, repo: Path) -> None:
+    """Without a branch there is none that is protected."""
+    git(repo, "checkout", "--quiet", "--detach")
+    assert bad(repo) == {}
+
+
+def test_a_project_that_is_none_is_told(healthy: Program, repo: Path) -> None:
+    """A repository without a host's project, or that would commit worktrees, is told."""
+    (repo / ".gitignore").write_text("")
+    assert "echo .worktrees/" in bad(repo)["workspace"]
+    (repo / ".kittify").rmdir()
+    assert "spec-kitty init" in bad(repo)["workspace"]
+
+
+def test_exit_codes() -> None:
+    """The host's exit code wins over that for usage."""
+    host, git_ = (Check(name=name, ok=False, found="") for name in ("host", "identity"))
+    assert exit_code([]) == ExitCode.DONE
+    assert exit_code([git_]) == ExitCode.USAGE
+    assert exit_code([git_, host]) == ExitCode.HOST

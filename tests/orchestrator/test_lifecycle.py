@@ -1,0 +1,493 @@
+"""Tests of `spec_kitty_orchestrator.lifecycle`: one work package, from lane to lane."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spec_kitty_orchestrator.errors import HostProblem
+from spec_kitty_orchestrator.workspace import git
+
+from .hosts import Fault
+from .worlds import APPROVES, IDLE, REFUSES, REFUSES_ONCE, WRITES, World, script, world
+
+FOUR_CALLS = ["start-implementation", "transition", "start-review", "transition"]
+
+
+def roles(w: World) -> list[str]:
+    """Return which agents have run for WP01, in order."""
+    return [attempt.role for attempt in w.record().attempts]
+
+
+def claimed(w: World, lane: str) -> Path:
+    """Put WP01 in a lane, with work in its worktree that is committed."""
+    path = w.host.make_worktree("WP01")
+    (path / "done.py").write_text("work = 1\n")
+    git(path, "add", "--all")
+    git(path, "commit", "--quiet", "--message=work")
+    w.host.lanes["WP01"] = lane
+    w.host.owners["WP01"] = "spec-kitty-orchestrator"
+    return path
+
+
+def claim_event(w: World) -> tuple[str, dict[str, str]]:
+    """Return what an earlier run wrote when it claimed WP01."""
+    prompt, base = str(w.host.prompt("WP01")), git(w.root, "rev-parse", "work").strip()
+    workspace = str(w.host.worktree("WP01"))
+    told = {"workspace": workspace, "prompt": prompt, "base": base, "target": "work"}
+    return "claimed", {"wp": "WP01", **told}
+
+
+# A work package that goes well
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_four_calls_take_a_work_package_to_done(repo: Path, backend: str) -> None:
+    """A work package that nobody objects to takes exactly four mutations, under any loop."""
+    w = world(repo)
+    w.work(backend=backend)
+    assert w.host.lanes == {"WP01": "done"}
+    assert w.host.verbs() == FOUR_CALLS
+    assert w.host.moves("WP01") == ["for_review", "done"]
+
+
+def test_nothing_is_forced_and_no_history_is_written(repo: Path) -> None:
+    """No gate of the board is bypassed, whatever happens on the way."""
+    w = world(repo, review=REFUSES_ONCE)
+    w.work()
+    assert "append-history" not in w.host.verbs()
+    assert all("force" not in options for _, options in w.host.calls)
+
+
+def test_done_carries_the_verdict(repo: Path) -> None:
+    """The host is told who approved, and where the review can be read, in both options alike."""
+    w = world(repo)
+    w.work()
+    sent = w.host.sent("transition")[-1]
+    result, evidence = json.loads(sent["review-result-json"]), json.loads(sent["evidence-json"])
+    expected = {"reviewer": "script", "verdict": "approved", "reference": sent["review-ref"]}
+    assert result == expected
+    assert evidence["review"] == expected
+    assert (w.root / sent["review-ref"] / "output.log").is_file()
+
+
+def test_what_an_agent_leaves_is_committed_for_it(repo: Path) -> None:
+    """An implementer need not commit: its files are on the lane branch when it is handed in."""
+    w = world(repo)
+    w.work()
+    assert git(repo, "show", f"{w.host.branch('WP01')}:WP01.py") == "# attempt 1\n"
+    assert w.record().submitted == git(repo, "rev-parse", w.host.branch("WP01")).strip()
+
+
+def test_an_agent_may_commit_by_itself(repo: Path) -> None:
+    """A commit of the agent's own counts as its work."""
+    commits = WRITES + "git('add', '--all')\ngit('commit', '-q', '-m', 'mine')\n"
+    w = world(repo, implement=commits)
+    w.work()
+    assert git(repo, "log", "-1", "--format=%s", w.host.branch("WP01")) == "mine\n"
+    assert w.host.lanes["WP01"] == "done"
+
+
+def test_prompts_say_what_to_do_and_what_was_done(repo: Path) -> None:
+    """The implementer gets the task; the reviewer gets the task, the diff and the verdict form."""
+    w = world(repo)
+    w.work()
+    assert "Do what WP01 says." in w.prompt(1, "implement")
+    told = w.prompt(2, "review")
+    assert "Do what WP01 says." in told
+    assert "+# attempt 1" in told
+    assert '"changes_requested"' in told
+
+
+# Rework
+
+
+def test_findings_reach_the_implementer(repo: Path) -> None:
+    """After a verdict that asks for changes, the next prompt holds the findings."""
+    w = world(repo, review=REFUSES_ONCE)
+    w.work()
+    assert roles(w) == ["implement", "review", "implement", "review"]
+    assert w.host.moves("WP01") == ["for_review", "in_progress", "for_review", "done"]
+    assert "F1 (blocking) a.py:1: the docstring is missing" in w.prompt(3, "implement")
+    assert "the docstring is missing" in w.prompt(4, "review")
+
+
+def test_going_back_carries_the_verdict(repo: Path) -> None:
+    """The host is told that changes were asked for, and no evidence of an approval."""
+    w = world(repo, review=REFUSES_ONCE)
+    w.work()
+    back = next(o for o in w.host.sent("transition") if o["to"] == "in_progress")
+    assert json.loads(back["review-result-json"])["verdict"] == "changes_requested"
+    assert "evidence-json" not in back
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_too_many_rounds_end_with_a_human(repo: Path, most: int) -> None:
+    """A work package that reviewers keep sending back is blocked, and the note says why."""
+    w = world(repo, review=REFUSES)
+    board = w.work(max_rounds=most)
+    assert w.host.lanes["WP01"] == "blocked"
+    assert roles(w) == ["implement", "review"] * (most + 1)
+    note = f"reviewers asked for changes {most + 1} times: not yet"
+    assert w.host.sent("transition")[-1]["note"] == note
+    assert board.unfinished()["WP01"].startswith("is blocked")
+
+
+def test_an_unprintable_summary_reaches_the_host_all_the_same(repo: Path) -> None:
+    """Characters that no command line can carry do not keep a work package from a human."""
+    w = world(repo, review=REFUSES.replace("not yet", "not\\x00 \\ud800 yet"))
+    w.work(max_rounds=0)
+    assert w.host.lanes["WP01"] == "blocked"
+
+
+# Agents that fail
+
+
+def test_an_agent_that_changes_nothing_is_tried_again_and_then_blocked(repo: Path) -> None:
+    """Words without changes are no implementation; the second try is told so."""
+    w = world(repo, implement=IDLE)
+    w.work()
+    assert w.host.lanes["WP01"] == "blocked"
+    assert roles(w) == ["implement", "implement"]
+    assert "changed nothing" in w.prompt(2, "implement")
+    assert w.host.sent("transition")[-1]["note"].count("changed nothing") == 2
+
+
+def test_a_failing_agent_is_tried_again(repo: Path) -> None:
+    """One exit code other than 0 costs an attempt and nothing else."""
+    w = world(repo, implement="if number == 1:\n    sys.exit('no luck')\n" + WRITES)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    assert "script ended with exit code 1 (no luck)" in w.prompt(2, "implement")
+
+
+def test_a_verdict_that_is_none_is_asked_for_again_and_then_blocked(repo: Path) -> None:
+    """A reviewer that exits with 0 and says nothing definite has approved nothing."""
+    w = world(repo, review="print('looks good to me')\n")
+    w.work()
+    assert w.host.lanes["WP01"] == "blocked"
+    assert roles(w) == ["implement", "review", "review"]
+    assert "does not end with a verdict" in w.prompt(3, "review")
+
+
+def test_a_late_verdict_is_enough(repo: Path) -> None:
+    """A reviewer that forgot its verdict once may still approve."""
+    w = world(repo, review="if number == 2:\n    sys.exit(0)\n" + APPROVES)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    assert w.record().failures == []
+
+
+def test_a_failed_run_approves_nothing(repo: Path) -> None:
+    """A verdict of a reviewer that then failed is no approval."""
+    w = world(repo, review=APPROVES + "sys.exit(1)\n")
+    w.work()
+    assert w.host.lanes["WP01"] == "blocked"
+    assert not w.events("verdict")
+
+
+def test_a_failed_run_may_ask_for_changes(repo: Path) -> None:
+    """What a reviewer found is not thrown away because its exit code is 1."""
+    once = REFUSES_ONCE + "sys.exit(number == 2)\n"
+    w = world(repo, review=once)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    assert w.record().reworks == 1
+
+
+def test_a_deadline_ends_an_agent(repo: Path) -> None:
+    """An agent that does not end in time has failed, and the reason names the time."""
+    w = world(repo, implement="time.sleep(60)\n")
+    w.work(agent_timeout=0.5, max_attempts=1)
+    assert w.host.lanes["WP01"] == "blocked"
+    assert "did not end within" in (w.record().last_error or "")
+
+
+def test_a_hook_of_the_repository_is_heard(repo: Path) -> None:
+    """What a pre-commit hook objects to goes to the implementer in its own words."""
+    hook = repo / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nif [ ! -e good ]; then echo 'good is missing'; exit 1; fi\n")
+    w = world(repo, implement=WRITES + "if number == 2:\n    Path('good').touch()\n")
+    hook.chmod(0o755)
+    w.work()
+    assert "good is missing" in w.prompt(2, "implement")
+    assert w.host.lanes["WP01"] == "done"
+
+
+def test_an_agent_whose_keeper_is_killed_each_time_is_given_up(repo: Path) -> None:
+    """Runs that are lost while the orchestrator watches count as failures; there is an end."""
+    kills = "if number < 6:\n    os.kill(os.getppid(), 9)\n    time.sleep(60)\n"
+    w = world(repo, implement=kills + WRITES)
+    w.work()
+    assert w.host.lanes["WP01"] == "blocked"
+    assert len(roles(w)) == 2
+
+
+# Reviewers that do more than look
+
+
+def test_what_a_reviewer_changes_is_stashed(repo: Path) -> None:
+    """Edits of a reviewer are not lost, and not in what is approved."""
+    edits = "Path('README.md').write_text('mine')\nPath('new.txt').write_text('new')\n"
+    w = world(repo, review=edits + APPROVES)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    assert w.events("set-aside")[0]["files"] == ["README.md", "new.txt"]
+    assert git(repo, "show", "stash@{0}:README.md") == "mine"
+    assert git(repo, "show", "stash@{0}^3:new.txt") == "new"
+    assert git(w.host.worktree("WP01"), "status", "--porcelain") == ""
+
+
+def test_a_reviewer_that_commits_has_reviewed_something_else(repo: Path) -> None:
+    """A verdict about a branch that the reviewer itself has changed does not count."""
+    commits = "Path(f'{number}.txt').touch()\ngit('add', '.')\ngit('commit', '-q', '-m', 'x')\n"
+    w = world(repo, review=commits + APPROVES)
+    w.work()
+    assert w.host.lanes["WP01"] == "blocked"
+    assert not w.events("verdict")
+    assert "committed to the branch" in w.prompt(3, "review")
+
+
+# Answers that are lost, and answers that are a no
+
+
+def test_a_move_whose_answer_is_lost_is_not_repeated(repo: Path) -> None:
+    """When the state says that it has moved, that is the answer."""
+    w = world(repo)
+    w.host.faults["transition"] = ["after", "after"]
+    w.host.faults["start-review"] = ["after"]
+    w.work()
+    assert w.host.verbs() == FOUR_CALLS
+    assert w.host.lanes["WP01"] == "done"
+
+
+def test_a_move_that_was_lost_is_sent_once_more(repo: Path) -> None:
+    """When the state says that nothing has moved, the same call is sent again, once."""
+    w = world(repo)
+    w.host.faults["transition"] = ["before"]
+    w.work()
+    assert w.host.moves("WP01") == ["for_review", "for_review", "done"]
+    assert roles(w) == ["implement", "review"]
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+def test_a_claim_can_be_repeated(repo: Path, fault: Fault) -> None:
+    """A claim whose answer is lost is asked for again, because it says where to work."""
+    w = world(repo)
+    w.host.faults["start-implementation"] = [fault]
+    w.work()
+    assert w.host.verbs() == ["start-implementation", *FOUR_CALLS]
+    assert w.host.lanes["WP01"] == "done"
+
+
+def test_a_host_that_is_gone_stops_the_run(repo: Path) -> None:
+    """A move that is lost twice is a problem of the host; the work is still there."""
+    w = world(repo)
+    w.host.faults["transition"] = ["before", "before"]
+    with pytest.raises(HostProblem, match="no answer within"):
+        w.work()
+    assert w.host.lanes["WP01"] == "in_progress"
+    assert (w.record().closed_by or {})["kind"] == "implemented"
+
+
+def test_what_the_host_finds_missing_goes_to_the_implementer(repo: Path) -> None:
+    """A submit that is rejected is a failure of the attempt, in the host's words."""
+    w = world(repo)
+    w.host.faults["transition"] = ["refused"]
+    w.work()
+    assert roles(w) == ["implement", "implement", "review"]
+    assert "the host did not take it: the guard says no" in w.prompt(2, "implement")
+    assert w.host.lanes["WP01"] == "done"
+
+
+def test_a_host_that_takes_nothing_ends_with_a_human(repo: Path) -> None:
+    """Submits that are rejected again and again use up the attempts."""
+    w = world(repo)
+
+    def never(_verb: str, options: dict[str, str]) -> Fault | None:
+        enough = len(w.host.sent("transition")) > 6
+        return "refused" if options.get("to") == "for_review" and not enough else None
+
+    w.host.on_call = never
+    w.work()
+    assert w.host.lanes["WP01"] == "blocked"
+    assert roles(w) == ["implement", "implement"]
+
+
+def test_somebody_elses_work_package_is_left_alone(repo: Path) -> None:
+    """A work package that has another owner is not worked on; the reason is kept."""
+    w = world(repo, {"WP01": [], "WP02": []})
+    w.host.owners["WP01"] = "bob"
+    board = w.work()
+    assert w.host.lanes == {"WP01": "planned", "WP02": "done"}
+    assert "bob has it" in board.stuck["WP01"]
+    assert not w.record("WP01").attempts
+
+
+def test_a_move_by_somebody_else_is_accepted(repo: Path) -> None:
+    """When the host says no because a human has moved it, the human's lane counts."""
+    w = world(repo)
+
+    def blocks(verb: str, _options: dict[str, str]) -> None:
+        if verb == "transition":
+            w.host.lanes["WP01"] = "blocked"
+
+    w.host.on_call = blocks
+    board = w.work()
+    assert board.lane("WP01") == "blocked"
+    assert roles(w) == ["implement"]
+
+
+def test_the_primary_checkout_is_not_worked_in(repo: Path) -> None:
+    """Where the host has no worktree for it, other people's changes are not committed with it."""
+    w = world(repo)
+    w.host.worktree = lambda wp: repo  # type: ignore[method-assign]
+    board = w.work()
+    assert "primary checkout" in board.stuck["WP01"]
+    assert not w.events("attempt-started")
+
+
+# Resuming
+
+
+@pytest.mark.parametrize(
+    ("lane", "agents_run"),
+    [
+        ("claimed", ["implement", "review"]),
+        ("in_progress", ["implement", "review"]),
+        ("for_review", ["review"]),
+        ("in_review", ["review"]),
+        ("approved", []),
+    ],
+)
+def test_any_lane_is_taken_to_the_end(repo: Path, lane: str, agents_run: list[str]) -> None:
+    """Without any journal, the lane alone says what is left to do."""
+    w = world(repo)
+    claimed(w, lane)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    assert [a.role for a in w.record().attempts] == agents_run
+
+
+@pytest.mark.parametrize("lane", ["done", "blocked", "canceled", "hovering"])
+def test_other_lanes_are_left_alone(repo: Path, lane: str) -> None:
+    """What is ended, given to a human or unknown is not touched."""
+    w = world(repo)
+    w.host.lanes["WP01"] = lane
+    w.work()
+    assert w.host.lanes["WP01"] == lane
+    assert w.host.verbs() == []
+
+
+def test_a_reviewer_sees_work_from_before_the_run(repo: Path) -> None:
+    """Without a journal, the diff begins where the lane left its base."""
+    w = world(repo)
+    claimed(w, "in_review")
+    w.work()
+    assert "+work = 1" in w.prompt(1, "review")
+
+
+def test_implemented_work_is_handed_in_without_an_agent(repo: Path) -> None:
+    """A run that died between the commit and the submit does not pay for the work twice."""
+    w = world(repo)
+    path = claimed(w, "in_progress")
+    head = git(path, "rev-parse", "HEAD").strip()
+    w.write(claim_event(w), ("implemented", {"wp": "WP01", "number": 1, "head": head}))
+    w.work()
+    assert roles(w) == ["review"]
+    assert w.host.lanes["WP01"] == "done"
+
+
+def test_implemented_work_that_moved_on_is_implemented_again(repo: Path) -> None:
+    """When the head is another one than the journal says, an agent looks at it again."""
+    w = world(repo)
+    claimed(w, "in_progress")
+    w.write(claim_event(w), ("implemented", {"wp": "WP01", "number": 1, "head": "0" * 40}))
+    w.work()
+    assert roles(w) == ["implement", "review"]
+
+
+def test_a_verdict_that_was_given_is_told_without_an_agent(repo: Path) -> None:
+    """A run that died between the verdict and the move does not pay for the review twice."""
+    w = world(repo)
+    reviewer = w.reviewer
+    w.host.on_call = _gone_when("transition", "done")
+    with pytest.raises(HostProblem):
+        w.work()
+    assert w.host.lanes["WP01"] == "in_review"
+    w.host.on_call = lambda _verb, _options: None
+    w.reviewer = script(repo.parent / "never.py", "sys.exit('called twice')\n")
+    w.work()
+    assert reviewer != w.reviewer
+    assert w.host.lanes["WP01"] == "done"
+    assert roles(w) == ["implement", "review"]
+
+
+def test_work_of_a_human_is_reviewed_anew(repo: Path) -> None:
+    """A verdict is about one commit: what a human handed in since then needs another one."""
+    w = world(repo, review=REFUSES)
+    w.work(max_rounds=0)
+    path = w.host.worktree("WP01")
+    (path / "WP01.py").write_text("# by hand\n")
+    git(path, "commit", "--quiet", "--all", "--message=by hand")
+    w.host.lanes["WP01"] = "for_review"
+    w.reviewer = script(repo.parent / "mild.py", APPROVES)
+    w.work()
+    assert roles(w) == ["implement", "review", "review"]
+    assert w.host.lanes["WP01"] == "done"
+
+
+def test_an_approval_by_hand_overrules_the_reviewer(repo: Path) -> None:
+    """A work package that a human approved is finished, whatever the last verdict was."""
+    w = world(repo, review=REFUSES)
+    w.work(max_rounds=0)
+    w.host.lanes["WP01"] = "approved"
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+
+
+def test_a_reopened_work_package_has_new_chances(repo: Path) -> None:
+    """Whoever takes a work package out of blocked gives it all its attempts and rounds back."""
+    w = world(repo, implement=IDLE)
+    w.work()
+    w.host.lanes["WP01"] = "in_progress"
+    w.implementer = script(repo.parent / "better.py", WRITES)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    assert roles(w) == ["implement"] * 3 + ["review"]
+
+
+# Work packages that share a worktree
+
+
+def test_a_shared_worktree_is_used_in_turn(repo: Path) -> None:
+    """Agents never work at the same time in one worktree."""
+    log = repo.parent / "log"
+    body = f"""\
+with open({str(log)!r}, "a") as file:
+    file.write("in\\n")
+    file.flush()
+    time.sleep(0.1)
+    file.write("out\\n")
+"""
+    w = world(repo, {"WP01": [], "WP02": []}, implement=WRITES + body, shared=True)
+    w.work()
+    assert log.read_text().split() == ["in", "out"] * 2
+    assert set(w.host.lanes.values()) == {"done"}
+
+
+def test_work_of_another_package_in_the_same_worktree_is_not_ones_own(repo: Path) -> None:
+    """In a lane that holds finished work, an agent that changes nothing has done nothing."""
+    idle_at_2 = "if wp == 'WP02':\n    sys.exit(0)\n" + WRITES
+    w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement=idle_at_2, shared=True)
+    w.work()
+    assert w.host.lanes == {"WP01": "done", "WP02": "blocked"}
+
+
+def _gone_when(verb: str, to: str) -> Callable[[str, dict[str, str]], Fault | None]:
+    def call(asked: str, options: dict[str, str]) -> Fault | None:
+        return "before" if asked == verb and options["to"] == to else None
+
+    return call

@@ -1,0 +1,85 @@
+"""Tests of `spec_kitty_orchestrator.prompts`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spec_kitty_orchestrator import prompts
+
+ASKED: dict[str, Any] = {
+    "summary": "one case is missing",
+    "findings": [{"id": "F1", "severity": "blocking", "where": "a.py:1", "what": "{x} raises"}],
+}
+SAID = "one case is missing\n- F1 (blocking) a.py:1: {x} raises"
+
+
+def implement(**changes: Any) -> str:
+    """Return an implementer's prompt."""
+    usual: dict[str, Any] = {
+        "wp": "WP01",
+        "mission": "m",
+        "task": "do {it}",
+        "verdict": None,
+        "failures": [],
+    }
+    return prompts.implement(**{**usual, **changes})
+
+
+def review(**changes: Any) -> str:
+    """Return a reviewer's prompt."""
+    usual = {"wp": "WP01", "mission": "m", "task": "do {it}", "base": "abc", "failures": []}
+    more = {"changes": ("1 file", "+line"), "earlier": None}
+    return prompts.review(**{**usual, **more, **changes})
+
+
+def test_a_first_prompt_is_the_task() -> None:
+    """An implementer gets the task as it stands, and no word about rounds before."""
+    text = implement()
+    assert "## The work package\n\ndo {it}" in text
+    assert "WP01 of mission m" in text
+    assert "asked for changes" not in text
+    assert "failed" not in text
+
+
+def test_rework_has_the_findings() -> None:
+    """An implementer whose work came back gets every finding."""
+    assert f"## A reviewer asked for changes\n\n{SAID}" in implement(verdict=ASKED)
+
+
+def test_failures_are_told() -> None:
+    """Each reason why an attempt failed is a line of the next prompt."""
+    assert "- one\n- two" in implement(failures=["one", "two"])
+    assert "## Your last answer did not count\n\none" in review(failures=["one"])
+
+
+def test_a_reviewer_sees_what_changed() -> None:
+    """A reviewer gets the statistics, the diff, and the command that shows the rest."""
+    text = review(earlier=ASKED)
+    assert "## What changed\n\n1 file" in text
+    assert "## The diff\n\n+line" in text
+    assert "git diff abc..HEAD" in text
+    assert SAID in text
+
+
+def test_a_reviewer_is_told_how_to_end() -> None:
+    """The form of the verdict is the last thing in the prompt."""
+    end = review().rpartition("## Your answer")[2]
+    assert '{"verdict": "approved" or "changes_requested"' in end
+
+
+def test_a_diff_that_was_cut_says_so() -> None:
+    """A reviewer knows when it does not see everything."""
+    assert "cut off" in review(changes=("s", "x" * prompts.LONGEST_DIFF))
+    assert "cut off" not in review()
+
+
+def test_the_file_of_a_work_package_is_read(tmp_path: Path) -> None:
+    """The host's file is read as text, whatever is in it, up to a limit."""
+    path = tmp_path / "WP01.md"
+    path.write_bytes(b"caf\xe9 " + b"x" * 10**6)
+    text = prompts.work_package_text(path)
+    assert text.startswith("caf\ufffd x")
+    assert len(text) == 256 * 1024
+    with pytest.raises(OSError, match=r"no\.md"):
+        prompts.work_package_text(tmp_path / "no.md")

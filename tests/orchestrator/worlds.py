@@ -1,0 +1,148 @@
+"""A run on a host in memory, with agents that are small scripts."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+from attrs import define
+
+from spec_kitty_client import AsyncClient
+from spec_kitty_orchestrator import agents
+from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.history import History, Record, recall
+from spec_kitty_orchestrator.host import Host
+from spec_kitty_orchestrator.journal import Event, Journal, read
+from spec_kitty_orchestrator.lifecycle import Run
+from spec_kitty_orchestrator.loop import Loop
+from spec_kitty_orchestrator.places import Places
+from spec_kitty_orchestrator.schedule import Board
+from spec_kitty_orchestrator.session import default_policy
+
+from .hosts import SLUG, FakeHost
+
+_HEAD = """\
+import json, os, subprocess, sys, time
+from pathlib import Path
+prompt = sys.stdin.read()
+wp, role = os.environ["SPEC_KITTY_WP"], os.environ["SPEC_KITTY_ROLE"]
+number = int(os.environ["SPEC_KITTY_ATTEMPT"])
+def git(*args):
+    return subprocess.run(["git", *args], check=True, capture_output=True, text=True).stdout
+def verdict(word, **more):
+    print(json.dumps({"verdict": word, "summary": "seen", "findings": [], **more}))
+"""
+WRITES = "Path(f'{wp}.py').write_text(f'# attempt {number}\\n')\nprint('done')\n"
+"""An implementer that always changes something."""
+IDLE = "print('there is nothing to do')\n"
+APPROVES = "verdict('approved')\n"
+REFUSES = (
+    "verdict('changes_requested', summary='not yet', findings=[{'id': 'F1', "
+    "'severity': 'blocking', 'where': 'a.py:1', 'what': 'the docstring is missing'}])\n"
+)
+REFUSES_ONCE = "if number > 2:\n    verdict('approved')\nelse:\n    " + REFUSES
+"""A reviewer that asks for changes at the first attempt that it sees."""
+
+
+def script(path: Path, body: str) -> str:
+    """Write an agent and return the name to find it by."""
+    path.write_text(_HEAD + body)
+    return "script:" + shlex.join([sys.executable, "-I", "-S", str(path)])
+
+
+@define
+class World:
+    """One repository with a host, and runs of the orchestrator on it."""
+
+    root: Path
+    host: FakeHost
+    implementer: str
+    reviewer: str
+
+    @property
+    def places(self) -> Places:
+        return Places(self.root)
+
+    def start(self, **settings: Any) -> tuple[Run, Board]:
+        """Return a run with what the journal tells, as a new process would make it."""
+        self.places.make()
+        made = Settings(
+            mission=SLUG,
+            repo_root=self.root,
+            impl_agent=self.implementer,
+            review_agent=self.reviewer,
+            **settings,
+        )
+        implementer, reviewer = agents.find(made.impl_agent), agents.find(made.review_agent)
+        policy = default_policy(implementer)
+        client = AsyncClient(self.root, actor=made.actor, policy=policy, transport=self.host)
+        history = recall(read(self.places.journal)).get(SLUG) or History(mission=SLUG)
+        run = Run(
+            settings=made,
+            policy=policy,
+            host=Host(client, SLUG),
+            journal=Journal(self.places.journal, {"mission": SLUG, "run": "test"}, [history.apply]),
+            history=history,
+            logs=self.places.logs / SLUG,
+            agents={"implement": implementer, "review": reviewer},
+        )
+        return run, Board()
+
+    def work(self, *, backend: str = "asyncio", **settings: Any) -> Board:
+        """Run the loop to its end."""
+        run, board = self.start(**settings)
+
+        async def main() -> None:
+            board.update(await run.host.state())
+            board.ready = await run.host.ready()
+            with anyio.fail_after(60):
+                await Loop(run, board).work()
+
+        try:
+            anyio.run(main, backend=backend)
+        finally:
+            run.journal.close()
+        return board
+
+    def events(self, kind: str, wp: str | None = None) -> list[Event]:
+        """Return the events of a kind, for one work package or all."""
+        found = [e for e in read(self.places.journal) if e["kind"] == kind]
+        return [e for e in found if wp is None or e.get("wp") == wp]
+
+    def record(self, wp: str = "WP01") -> Record:
+        """Return what the journal tells about a work package."""
+        return recall(read(self.places.journal))[SLUG].record(wp)
+
+    def write(self, *events: tuple[str, dict[str, Any]]) -> None:
+        """Write what an earlier run is to have done."""
+        self.places.make()
+        journal = Journal(self.places.journal, {"mission": SLUG, "run": "earlier"})
+        for kind, fields in events:
+            journal.write(kind, **fields)
+        journal.close()
+
+    def log(self, number: int, role: str, wp: str = "WP01") -> Path:
+        """Return the folder of an attempt."""
+        return self.places.logs / SLUG / wp / f"{number:02d}-{role}"
+
+    def prompt(self, number: int, role: str, wp: str = "WP01") -> str:
+        """Return what an attempt was told."""
+        return (self.log(number, role, wp) / "prompt.md").read_text()
+
+
+def world(
+    root: Path,
+    packages: dict[str, list[str]] | None = None,
+    *,
+    implement: str = WRITES,
+    review: str = APPROVES,
+    shared: bool = False,
+) -> World:
+    """Make a world whose agents do as they are told."""
+    return World(
+        root=root,
+        host=FakeHost(root, packages, shared=shared),
+        implementer=script(root.parent / "implement.py", implement),
+        reviewer=script(root.parent / "review.py", review),
+    )
