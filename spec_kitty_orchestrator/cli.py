@@ -238,9 +238,10 @@ def _run(given: dict[str, Any], *, dry_run: bool, as_json: bool) -> int:
 
     from spec_kitty_orchestrator import config, session
     from spec_kitty_orchestrator.agents import choose
+    from spec_kitty_orchestrator.plan import make_plan
     from spec_kitty_orchestrator.view import watch
 
-    plan = session.plan(config.make(choose(given)))
+    plan = make_plan(config.make(choose(given)))
     if dry_run:
         from spec_kitty_orchestrator.dryrun import preview, show
 

@@ -20,6 +20,7 @@ from spec_kitty_client.transports.process import ProcessTransport, host_environm
 from spec_kitty_orchestrator import __version__, demo_agent, session
 from spec_kitty_orchestrator.config import Settings
 from spec_kitty_orchestrator.errors import ExitCode, HostProblem, UsageProblem
+from spec_kitty_orchestrator.plan import make_plan
 from spec_kitty_orchestrator.view import watch
 from spec_kitty_orchestrator.workspace import git
 
@@ -87,7 +88,7 @@ def _demo(base: Path, console: Console, *, as_json: bool) -> ExitCode:
     with console.status("Making a project on the real host: 6 calls of some seconds each") as at:
         project = Project.make(base / "project", DIAMOND, at.update)
     agent = "script:" + shlex.join([sys.executable, "-I", demo_agent.__file__])
-    plan = session.plan(
+    plan = make_plan(
         Settings(
             mission=project.mission,
             repo_root=project.root,

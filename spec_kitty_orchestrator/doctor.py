@@ -10,7 +10,7 @@ from spec_kitty_client import Client, SpecKittyError
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_orchestrator.agents import KNOWN, installed
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
-from spec_kitty_orchestrator.session import protected_branch
+from spec_kitty_orchestrator.plan import protected_branch
 from spec_kitty_orchestrator.workspace import GitError, git, root_of
 
 __all__ = ["Check", "examine", "exit_code", "show"]

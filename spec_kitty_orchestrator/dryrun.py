@@ -9,8 +9,9 @@ from rich.console import Console
 
 from spec_kitty_orchestrator import config
 from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.plan import Plan
 from spec_kitty_orchestrator.schedule import Board
-from spec_kitty_orchestrator.session import Plan, client_for, look
+from spec_kitty_orchestrator.session import client_for, look
 
 __all__ = ["preview", "show"]
 

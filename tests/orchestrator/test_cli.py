@@ -13,7 +13,7 @@ from attrs import frozen
 
 import spec_kitty_orchestrator
 from spec_kitty_client import Policy
-from spec_kitty_orchestrator import agents, config, session
+from spec_kitty_orchestrator import agents, config, plan, session
 from spec_kitty_orchestrator.cli import _main
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.journal import Journal, read
@@ -304,7 +304,7 @@ def test_what_cannot_be_parsed_is_told(host: Program, run: Command, words: tuple
 
 def test_a_secret_in_a_policy_is_told(host: Program, run: Command, tmp_path: Path) -> None:
     """A policy that hosts refuse is told by file, field and word, before anything is sent."""
-    policy = {**session.default_policy(agents.find("script:true")).to_dict()}
+    policy = {**plan.default_policy(agents.find("script:true")).to_dict()}
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({**policy, "team": {"note": "use my API key"}}))
     ended = run(*ORCHESTRATE, f"--policy={path}")
@@ -362,7 +362,7 @@ def test_a_dry_run_may_be_json(host: Program, run: Command) -> None:
 
 def test_what_a_policy_cannot_enforce_is_told(host: Program, run: Command, tmp_path: Path) -> None:
     """A policy that an agent cannot be held to is no secret: the dry run says so."""
-    policy = session.default_policy(agents.find("script:true")).to_dict()
+    policy = plan.default_policy(agents.find("script:true")).to_dict()
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({**policy, "network_mode": "none"}))
     ended = run(*ORCHESTRATE, "--dry-run", f"--policy={path}")
@@ -483,10 +483,10 @@ def test_resume_takes_the_settings_of_the_last_run(
 ) -> None:
     """Flags of the first run are not typed again; flags given now replace them."""
     journal(repo, *LANES)
-    seen: list[session.Plan] = []
+    seen: list[plan.Plan] = []
 
-    def begins(plan: session.Plan, _listeners: object) -> ExitCode:
-        seen.append(plan)
+    def begins(made: plan.Plan, _listeners: object) -> ExitCode:
+        seen.append(made)
         return ExitCode.DONE
 
     monkeypatch.setattr(session, "run", begins)

@@ -20,7 +20,7 @@ from spec_kitty_client import (
 from spec_kitty_client import Transition as Move
 from spec_kitty_orchestrator.agents import script
 from spec_kitty_orchestrator.host import Host
-from spec_kitty_orchestrator.session import default_policy
+from spec_kitty_orchestrator.plan import default_policy
 
 from .hosts import ACTOR, SLUG, FakeHost, Fault
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_client import AsyncClient, Policy
-from spec_kitty_orchestrator import agents, session
+from spec_kitty_orchestrator import agents, plan, session
 from spec_kitty_orchestrator.cli import _main
 from spec_kitty_orchestrator.config import Settings
 from spec_kitty_orchestrator.errors import ExitCode
@@ -188,22 +188,12 @@ def test_what_cannot_be_enforced_is_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """A run whose agents cannot be held to the policy says so at its start."""
-    policy = session.default_policy(agents.script.agent(("x",))).to_dict()
+    policy = plan.default_policy(agents.script.agent(("x",))).to_dict()
     path = tmp_path / "policy.json"
     path.write_text(Policy.from_dict({**policy, "sandbox_mode": "read_only"}).to_json())
     w = world(repo)
     assert start(w, f"--policy={path}") == ExitCode.DONE
     assert "warning: the policy says sandbox_mode=read_only" in capsys.readouterr().out
-
-
-def test_the_default_policy_is_what_agents_are_given() -> None:
-    """Without a policy the host is told the truth: a script has no sandbox, others have one."""
-    modes = {
-        name: session.default_policy(agent).sandbox_mode for name, agent in agents.KNOWN.items()
-    }
-    assert set(modes.values()) == {"workspace_write"}
-    script_policy = session.default_policy(agents.script.agent(("x",)))
-    assert (script_policy.sandbox_mode, script_policy.agent_family) == ("none", "script")
 
 
 def test_nothing_of_ours_is_seen_by_git(repo: Path, start: Orchestrate) -> None:

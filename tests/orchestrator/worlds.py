@@ -17,8 +17,8 @@ from spec_kitty_orchestrator.journal import Event, Journal, read
 from spec_kitty_orchestrator.lifecycle import Run
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.places import Places
+from spec_kitty_orchestrator.plan import default_policy
 from spec_kitty_orchestrator.schedule import Board
-from spec_kitty_orchestrator.session import default_policy
 
 from .hosts import SLUG, FakeHost
 

@@ -1,0 +1,108 @@
+"""A run that could be started: the settings, checked against this machine and repository."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from attrs import frozen
+
+from spec_kitty_client import Policy, PolicyError
+from spec_kitty_orchestrator import __version__, agents
+from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.workspace import GitError, git
+
+__all__ = ["Plan", "default_policy", "make_plan", "protected_branch"]
+
+_PROTECTED = ("main", "master")
+_ALLOWED = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
+
+
+@frozen(kw_only=True)
+class Plan:
+    """A run that could be started: everything about it has been checked."""
+
+    settings: Settings
+    policy: Policy
+    implementer: agents.Agent
+    reviewer: agents.Agent
+    warnings: tuple[str, ...]
+    """What the policy declares and an agent cannot be held to."""
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Check the settings against this machine and this repository.
+
+    Raises:
+        UsageProblem: If something has to be corrected first.
+    """
+    implementer = agents.find(settings.impl_agent)
+    reviewer = agents.find(settings.review_agent)
+    policy = _policy(settings.policy) if settings.policy else default_policy(implementer)
+    _check_repository(settings.repo_root)
+    loose = {agent.name: agent.unenforced(policy) for agent in (implementer, reviewer)}
+    warnings = tuple(
+        f"the policy says {', '.join(modes)}, which {name} cannot be held to"
+        for name, modes in loose.items()
+        if modes
+    )
+    return Plan(
+        settings=settings,
+        policy=policy,
+        implementer=implementer,
+        reviewer=reviewer,
+        warnings=warnings,
+    )
+
+
+def default_policy(implementer: agents.Agent) -> Policy:
+    """Return the policy of a run that names none: what the agents are in fact given."""
+    sandbox = implementer.enforces["sandbox_mode"]
+    return Policy(
+        orchestrator_id="spec-kitty-orchestrator",
+        orchestrator_version=__version__,
+        agent_family=implementer.family,
+        approval_mode="full_auto",
+        sandbox_mode="workspace_write" if "workspace_write" in sandbox else "none",
+        network_mode="open",
+    )
+
+
+def _policy(path: Path) -> Policy:
+    try:
+        return Policy.from_file(path)
+    except PolicyError as e:
+        msg = f"{path}: {e}. Correct the file, or leave --policy out for the default."
+        raise UsageProblem(msg) from e
+    except OSError as e:
+        msg = f"The policy {path} cannot be read: {e.strerror}"
+        raise UsageProblem(msg) from e
+
+
+def _check_repository(root: Path) -> None:
+    try:
+        git(root, "var", "GIT_COMMITTER_IDENT")
+    except GitError as e:
+        msg = (
+            "Git does not know who you are, and nothing could be committed. Tell it: git config "
+            "--global user.name 'Your Name' && git config --global user.email you@example.com"
+        )
+        raise UsageProblem(msg) from e
+    if branch := protected_branch(root):
+        msg = (
+            f"The branch {branch!r} is checked out, on which hosts refuse to commit. Check out "
+            f"the mission's own branch, or set {_ALLOWED}=1."
+        )
+        raise UsageProblem(msg)
+
+
+def protected_branch(root: Path) -> str | None:
+    """Return the branch that is checked out, if hosts refuse to commit on it (3.2.0+)."""
+    if os.environ.get(_ALLOWED):
+        return None
+    settings = root / ".kittify" / "config.yaml"
+    with contextlib.suppress(OSError):
+        if "protected_branches" in settings.read_text(encoding="utf-8", errors="replace"):
+            return None  # the host reads the list from there
+    branch = git(root, "branch", "--show-current").strip()
+    return branch if branch in _PROTECTED else None
