@@ -55,7 +55,7 @@ def e2e(session: nox.Session, host: str) -> None:
     session.install(".", *group("tests"))
     spec_kitty = host_environment(session, host)
     where = session.posargs or ["tests/e2e"]
-    session.run("pytest", *where, env={"E2E_HOST": str(spec_kitty)})
+    session.run("pytest", "--numprocesses=auto", *where, env={"E2E_HOST": str(spec_kitty)})
 
 
 def host_environment(session: nox.Session, version: str) -> Path:
