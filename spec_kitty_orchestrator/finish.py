@@ -11,7 +11,7 @@ from pathlib import Path
 
 from spec_kitty_client import (
     AcceptMission,
-    IntegrationFailed,
+    HostError,
     MergeMission,
     MergeStrategy,
     Workspace,
@@ -25,7 +25,7 @@ __all__ = ["accept", "merge", "merge_command"]
 async def accept(run: Run) -> None:
     """Accept the mission and commit what the host wrote about it; once is enough."""
     if not run.history.accepted:
-        accepted = await run.host.finish(AcceptMission(mission=run.host.mission))
+        accepted = await run.host.insist(AcceptMission(mission=run.host.mission))
         run.journal.write("accepted", at_host=accepted.accepted_at)
     await _commit_status(run)
 
@@ -33,13 +33,16 @@ async def accept(run: Run) -> None:
 async def merge(run: Run) -> None:
     """Merge the mission into its target branch.
 
+    Hosts remove the lanes last: where they are gone after a merge was begun, it has taken
+    effect, whatever became of the answer.
+
     Raises:
         Trouble: If something would be lost, or was.
     """
-    if run.history.merged:
-        return
     root = Worktree(run.settings.repo_root)
     lanes = await root.lanes(run.host.mission)
+    if run.history.merged or (run.history.merging and not lanes):
+        return await _settle(run)
     await _refuse_dirty(lanes)
     await _commit_status(run)
     target = run.settings.target or await _target(run)
@@ -51,12 +54,22 @@ async def merge(run: Run) -> None:
         strategy=run.settings.strategy,
         push=run.settings.push,
     )
+    run.journal.write("merging", target=target, before=before)
     try:
-        merged = await run.host.finish(call)
-    except IntegrationFailed as e:
-        raise Trouble(f"{e} The target {target} was at {before[:12]}.") from e
-    await _compare(run, root, (before, await root.commit_of(merged.target_branch)), expected)
-    run.journal.write("merged", target=merged.target_branch, strategy=merged.strategy)
+        await run.host.once(call)
+    except HostError as e:
+        if not lanes or await root.lanes(run.host.mission):
+            where = f"{e} The target {target} was at {before[:12]}."
+            raise Trouble(where, host=e.code is None) from e
+    await _compare(run, root, (before, await root.commit_of(target)), expected)
+    return await _settle(run)
+
+
+async def _settle(run: Run) -> None:
+    """Write down that the mission is merged, if that is news."""
+    if not run.history.merged:
+        target = (run.history.merging or {}).get("target")
+        run.journal.write("merged", target=target, strategy=run.settings.strategy)
 
 
 def merge_command(run: Run) -> str:

@@ -86,6 +86,8 @@ class History:
     lanes: dict[str, str] = field(factory=dict)
     """The lanes as the host last reported them to a run."""
     accepted: bool = False
+    merging: Event | None = None
+    """The last merge that was begun, with the target's commit before it."""
     merged: bool = False
     ended: Event | None = None
     """The end of the last run; None while it runs, or when it was killed."""
@@ -108,6 +110,8 @@ class History:
                     record.moved_to(event["lane"])
             case "accepted":
                 self.accepted = True
+            case "merging":
+                self.merging = event
             case "merged":
                 self.merged = True
             case _:

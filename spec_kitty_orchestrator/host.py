@@ -11,14 +11,12 @@ from spec_kitty_client import (
     AsyncClient,
     Command,
     HostError,
-    ImplementationStarted,
     ListReady,
     Mission,
     MissionState,
     Reply,
     ResolveWorkspace,
     SpecKittyError,
-    StartImplementation,
     StartReview,
     Transition,
     Workspace,
@@ -79,8 +77,8 @@ class Host:
         retrying = stamina.AsyncRetryingCaller(attempts=3, wait_initial=0.5, timeout=None)
         return await retrying(_passing, self._client.call, command)
 
-    async def claim(self, command: StartImplementation) -> ImplementationStarted:
-        """Claim a work package; can be repeated, so a lost answer is asked for again.
+    async def insist(self, command: Command[R]) -> R:
+        """Send what can be repeated as it is: a claim, an acceptance. A lost answer is asked again.
 
         Raises:
             HostError: If the host says no, or the answer is lost twice.
@@ -117,8 +115,8 @@ class Host:
             return (await self._mutate(command)).to_lane
         return (await self._mutate(command)).to_lane
 
-    async def finish(self, command: Command[R]) -> R:
-        """Send a command that is about the whole mission, once."""
+    async def once(self, command: Command[R]) -> R:
+        """Send what must not be repeated blindly; the caller looks what came of it."""
         return await self._mutate(command)
 
     async def _mutate(self, command: Command[R]) -> R:

@@ -114,7 +114,7 @@ class Life:
 
     async def _claim(self) -> AnyLane:
         call = StartImplementation(mission=self._run.host.mission, wp=self._wp)
-        claimed = await self._run.host.claim(call)
+        claimed = await self._run.host.insist(call)
         await self._note(claimed, fresh=claimed.from_lane == Lane.PLANNED)
         return claimed.to_lane
 

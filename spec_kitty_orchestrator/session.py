@@ -113,6 +113,7 @@ async def look(client: AsyncClient, name: str) -> tuple[Mission, set[str]]:
         UsageProblem: If there is no such mission.
         HostProblem: If the host cannot be worked with.
     """
+    stamina.instrumentation.set_on_retry_hooks([])  # its own would print among our lines
     found: list[Mission] = []
     ready: set[str] = set()
     trouble: list[SpecKittyError] = []
@@ -121,7 +122,7 @@ async def look(client: AsyncClient, name: str) -> tuple[Mission, set[str]]:
         try:
             found.append(await Host(client, name).state())
         except SpecKittyError as e:
-            trouble.append(e)
+            trouble.insert(0, e)  # of two troubles, this one tells more
 
     async def list_ready() -> None:
         try:
@@ -186,8 +187,10 @@ async def _work(session: Run, board: Board) -> ExitCode:
         if session.settings.merge:
             await finish.merge(session)
     except (Trouble, GitError) as e:
-        session.journal.write("finish-failed", reason=str(e))
-        raise OrchestratorError(str(e)) from e
+        reason = e.reason if isinstance(e, Trouble) else str(e)
+        session.journal.write("finish-failed", reason=reason)
+        kind = HostProblem if isinstance(e, Trouble) and e.host else OrchestratorError
+        raise kind(reason) from e
     except HostError as e:
         kind = OrchestratorError if e.code else HostProblem
         raise kind(str(e)) from e

@@ -144,3 +144,44 @@ def test_the_merge_command_says_what_was_set(w: World) -> None:
     assert "--merge" in command
     assert "--target release --strategy squash --push" in command
     assert command.endswith(f"--repo-root {w.root}")
+
+
+def merges_and_tidies(w: World) -> None:
+    """Let the host remove worktrees and lanes after a merge, as real ones do."""
+    plain = w.host._merge_mission
+
+    def merge(strategy: str, **options: str) -> dict[str, Any]:
+        answer = plain(strategy, **options)
+        for wp in w.host.packages:
+            git(w.root, "worktree", "remove", str(w.host.worktree(wp)))
+            git(w.root, "branch", "-D", w.host.branch(wp))
+        return answer
+
+    w.host._merge_mission = merge  # type: ignore[method-assign]
+
+
+def test_a_merge_whose_answer_is_lost_is_taken_for_what_it_is(w: World) -> None:
+    """When the lanes are gone the merge has taken effect, and it is not sent again."""
+    merges_and_tidies(w)
+    w.host.faults["merge-mission"] = ["after"]
+    do(w, finish.merge)
+    assert w.host.verbs() == ["merge-mission"]
+    assert w.events("merged")[0]["target"] == "work"
+
+
+def test_a_merge_that_was_begun_by_a_dead_run_is_not_begun_again(w: World) -> None:
+    """A run that died while it merged is settled by the next one from what git says."""
+    merges_and_tidies(w)
+    w.host._merge_mission("merge")
+    w.write(("merging", {"target": "work", "before": "0" * 40}))
+    do(w, finish.merge)
+    assert w.host.verbs() == []
+    assert len(w.events("merged")) == 1
+
+
+def test_an_acceptance_whose_answer_is_lost_is_asked_for_again(w: World) -> None:
+    """Accepting twice does no harm, so a lost answer does not end the run."""
+    w.host.faults["accept-mission"] = ["after"]
+    do(w, finish.accept)
+    assert w.host.verbs() == ["accept-mission"] * 2
+    assert len(w.events("accepted")) == 1

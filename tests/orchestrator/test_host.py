@@ -113,7 +113,7 @@ def test_a_refused_claim_is_not_sent_again(fake: FakeHost) -> None:
     """Who has no right to a work package does not ask twice."""
     fake.owners["WP01"] = "bob"
     with pytest.raises(HostError):
-        do(lambda: on(fake).claim(CLAIM))
+        do(lambda: on(fake).insist(CLAIM))
     assert len(fake.sent("start-implementation")) == 1
 
 
@@ -140,7 +140,7 @@ def test_mutations_take_turns(fake: FakeHost) -> None:
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
-                tasks.start_soon(host.finish, note)
+                tasks.start_soon(host.once, note)
             while not under_way:
                 await anyio.lowlevel.checkpoint()
             await host.state()
