@@ -54,8 +54,11 @@ def e2e(session: nox.Session, host: str) -> None:
     """End to end on a real host, which has an environment of its own."""
     session.install(".", *group("tests"))
     spec_kitty = host_environment(session, host)
-    where = session.posargs or ["tests/e2e"]
-    session.run("pytest", "--numprocesses=auto", *where, env={"E2E_HOST": str(spec_kitty)})
+    # Not an argument, so that options alone (-k merge) still mean these tests.
+    where = "--override-ini=testpaths=tests/e2e"
+    session.run(
+        "pytest", "--numprocesses=auto", where, *session.posargs, env={"E2E_HOST": str(spec_kitty)}
+    )
 
 
 def host_environment(session: nox.Session, version: str) -> Path:

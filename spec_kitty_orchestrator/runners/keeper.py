@@ -125,6 +125,7 @@ class Keeper:
         while _descendants():
             self._signal(signal.SIGKILL)
             self._wait(0.05)
+        self._wait(0.0)  # leave no zombie to whoever inherits them
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in _descendants():

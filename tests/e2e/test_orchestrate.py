@@ -13,6 +13,13 @@ import pytest
 from .conftest import Scene
 
 
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def until(what: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not what():
@@ -89,7 +96,7 @@ def test_interrupted_run_leaves_no_process_and_can_be_resumed(
     out, err = run.communicate(timeout=60)
 
     assert run.returncode == 130, out + err
-    assert not [pid for pid in processes if psutil.pid_exists(pid)]
+    assert not [pid for pid in processes if is_running(pid)]
     assert here.lanes() == {"WP01": "in_progress"}
     here.configure()
     resumed = here.run("resume")

@@ -1,0 +1,26 @@
+"""The README's own code, run as it is printed."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Scene
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_ten_lines_start_every_ready_work_package(
+    scene: Callable[[int], Scene], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the README shows of the SDK works when it is typed as it stands."""
+    here = scene(1)
+    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    program = code[1].replace("path/to/repository", str(here.root))
+    exec(program.replace("034-payment", here.mission), {})  # noqa: S102 - our own page
+
+    workspace = capsys.readouterr().out.strip()
+    assert Path(workspace).is_dir()
+    assert here.lanes() == {"WP01": "in_progress"}
