@@ -16,6 +16,7 @@ from spec_kitty_client import (
     MergeStrategy,
     Workspace,
 )
+from spec_kitty_orchestrator.journal import Event
 from spec_kitty_orchestrator.lifecycle import Run, Trouble
 from spec_kitty_orchestrator.workspace import Worktree
 
@@ -41,8 +42,11 @@ async def merge(run: Run) -> None:
     """
     root = Worktree(run.settings.repo_root)
     lanes = await root.lanes(run.host.mission)
-    if run.history.merged or (run.history.merging and not lanes):
-        return await _settle(run)
+    if run.history.merged:
+        return
+    if run.history.merging and not lanes:
+        await _settle(run, root, run.history.merging)
+        return
     await _refuse_dirty(lanes)
     await _commit_status(run)
     target = run.settings.target or await _target(run)
@@ -54,22 +58,36 @@ async def merge(run: Run) -> None:
         strategy=run.settings.strategy,
         push=run.settings.push,
     )
-    run.journal.write("merging", target=target, before=before)
+    begun = run.journal.write("merging", target=target, before=before)
     try:
         await run.host.once(call)
     except HostError as e:
         if not lanes or await root.lanes(run.host.mission):
             where = f"{e} The target {target} was at {before[:12]}."
             raise Trouble(where, host=e.code is None) from e
-    await _compare(run, root, (before, await root.commit_of(target)), expected)
-    return await _settle(run)
+    await _settle(run, root, begun, expected)
 
 
-async def _settle(run: Run) -> None:
-    """Write down that the mission is merged, if that is news."""
-    if not run.history.merged:
-        target = (run.history.merging or {}).get("target")
-        run.journal.write("merged", target=target, strategy=run.settings.strategy)
+async def _settle(run: Run, root: Worktree, begun: Event, expected: set[str] | None = None) -> None:
+    """Compare the target with what it was, and write down that the mission is merged.
+
+    Args:
+        run: The run.
+        root: The primary checkout.
+        begun: The event that says what the target was.
+        expected: The files that the lanes changed; None where the lanes are gone.
+    """
+    target, before = begun["target"], begun["before"]
+    after = await root.commit_of(target)
+    if not await root.is_ancestor(before, after):
+        raise Trouble(f"the merge took commits away from the target branch. {_undo(before)}")
+    if expected is not None:
+        await _compare(run, root, (before, after), expected)
+    run.journal.write("merged", target=target, strategy=run.settings.strategy)
+
+
+def _undo(before: str) -> str:
+    return f"It was at {before}; `git log {before}` shows what was there."
 
 
 def merge_command(run: Run) -> str:
@@ -129,14 +147,13 @@ async def _work_of(root: Worktree, lanes: dict[str, Path | None], target: str) -
 
 
 async def _compare(run: Run, root: Worktree, target: tuple[str, str], expected: set[str]) -> None:
-    """Report a merge that took back commits, or changed files that no lane has touched."""
+    """Report a merge that changed files which no lane has touched."""
     before, after = target
-    undo = f"It was at {before}; `git log {before}` shows what was there."
-    if not await root.is_ancestor(before, after):
-        raise Trouble(f"the merge took commits away from the target branch. {undo}")
     own = await _mission_folder(run)
     inside = str(own.relative_to(run.settings.repo_root)) + "/"
     strange = {f for f in await root.changed(before, after) - expected if not f.startswith(inside)}
     if strange:
         names = ", ".join(sorted(strange)[:10])
-        raise Trouble(f"the merge changed files that no work package touched: {names}. {undo}")
+        raise Trouble(
+            f"the merge changed files that no work package touched: {names}. {_undo(before)}"
+        )

@@ -105,7 +105,8 @@ class History:
                 self.ended = event
             case "lane":
                 self.lanes[event["wp"]] = event["lane"]
-                self.accepted = False
+                # What is accepted or merged is the mission as it was before this.
+                self.accepted, self.merged, self.merging = False, False, None
                 if record := self.records.get(event["wp"]):
                     record.moved_to(event["lane"])
             case "accepted":

@@ -172,8 +172,9 @@ def test_a_merge_whose_answer_is_lost_is_taken_for_what_it_is(w: World) -> None:
 def test_a_merge_that_was_begun_by_a_dead_run_is_not_begun_again(w: World) -> None:
     """A run that died while it merged is settled by the next one from what git says."""
     merges_and_tidies(w)
+    before = git(w.root, "rev-parse", "work").strip()
     w.host._merge_mission("merge")
-    w.write(("merging", {"target": "work", "before": "0" * 40}))
+    w.write(("merging", {"target": "work", "before": before}))
     do(w, finish.merge)
     assert w.host.verbs() == []
     assert len(w.events("merged")) == 1
@@ -185,3 +186,13 @@ def test_an_acceptance_whose_answer_is_lost_is_asked_for_again(w: World) -> None
     do(w, finish.accept)
     assert w.host.verbs() == ["accept-mission"] * 2
     assert len(w.events("accepted")) == 1
+
+
+def test_work_after_a_merge_is_merged_as_well(w: World) -> None:
+    """A mission that was merged and went on is not taken for finished."""
+    do(w, finish.merge)
+    w.write(
+        ("lane", {"wp": "WP01", "lane": "in_progress"}), ("lane", {"wp": "WP01", "lane": "done"})
+    )
+    do(w, finish.merge)
+    assert w.host.verbs() == ["merge-mission"] * 2
