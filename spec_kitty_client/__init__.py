@@ -1,6 +1,7 @@
 """A typed client for ``spec-kitty orchestrator-api``."""
 
-from spec_kitty_client.client import AsyncClient, Client
+from spec_kitty_client.async_client import AsyncClient
+from spec_kitty_client.client import Client
 from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family, UnknownErrorCode
 from spec_kitty_client.commands import (
     AcceptMission,
@@ -19,17 +20,23 @@ from spec_kitty_client.commands import (
     StartReview,
     Transition,
 )
-from spec_kitty_client.contract import Contract, Dialect, UntestedHostWarning
+from spec_kitty_client.contract import Contract, UntestedHostWarning
+from spec_kitty_client.core import Retry
+from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.errors import (
     Conflict,
     EnvironmentProblem,
     Failure,
+    GitFailed,
+    HostBroken,
+    HostCrashed,
     HostError,
     HostNotFound,
     HostRejected,
     HostTimeout,
     IntegrationFailed,
     InvalidCall,
+    MergeDamaged,
     NotFound,
     NotReady,
     PolicyError,
@@ -38,10 +45,22 @@ from spec_kitty_client.errors import (
     ProtocolError,
     SpecKittyError,
     TransitionRejected,
+    UnsupportedByHost,
     UnsupportedHost,
     UsageRejected,
+    WouldLoseWork,
 )
-from spec_kitty_client.lanes import POLICY_LANES, AnyLane, Lane, UnknownLane
+from spec_kitty_client.lanes import (
+    POLICY_LANES,
+    AnyLane,
+    Lane,
+    Need,
+    UnknownLane,
+    allowed,
+    lanes_of,
+    needs,
+)
+from spec_kitty_client.merging import Merged
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.replies import (
     HistoryAppended,
@@ -58,15 +77,26 @@ from spec_kitty_client.replies import (
     WorkPackage,
     Workspace,
 )
-from spec_kitty_client.transports import AsyncTransport, Completed, Transport
+from spec_kitty_client.transports import (
+    AsyncGitTransport,
+    AsyncTransport,
+    Completed,
+    GitTransport,
+    Identified,
+    Transport,
+)
+from spec_kitty_client.watching import AcceptanceSeen, LaneChanged, MissionEvent, WorkPackageAdded
+from spec_kitty_client.workflow import Moved, Review
 
 __all__ = [
     "POLICY_LANES",
     "AcceptMission",
+    "AcceptanceSeen",
     "AnyErrorCode",
     "AnyLane",
     "AppendHistory",
     "AsyncClient",
+    "AsyncGitTransport",
     "AsyncTransport",
     "Client",
     "Command",
@@ -80,23 +110,35 @@ __all__ = [
     "Evidence",
     "Failure",
     "Family",
+    "Feature",
+    "GitFailed",
+    "GitTransport",
     "HistoryAppended",
+    "HostBroken",
     "HostContract",
+    "HostCrashed",
     "HostError",
     "HostNotFound",
     "HostRejected",
     "HostTimeout",
+    "Identified",
     "ImplementationStarted",
     "IntegrationFailed",
     "InvalidCall",
     "Lane",
+    "LaneChanged",
     "ListReady",
+    "MergeDamaged",
     "MergeMission",
     "MergeStrategy",
+    "Merged",
     "Mission",
     "MissionAccepted",
+    "MissionEvent",
     "MissionMerged",
     "MissionState",
+    "Moved",
+    "Need",
     "NotFound",
     "NotReady",
     "Policy",
@@ -108,6 +150,8 @@ __all__ = [
     "ReadyWorkPackage",
     "Reply",
     "ResolveWorkspace",
+    "Retry",
+    "Review",
     "ReviewResult",
     "ReviewStarted",
     "ReviewVerdict",
@@ -120,9 +164,15 @@ __all__ = [
     "Transport",
     "UnknownErrorCode",
     "UnknownLane",
+    "UnsupportedByHost",
     "UnsupportedHost",
     "UntestedHostWarning",
     "UsageRejected",
     "WorkPackage",
+    "WorkPackageAdded",
     "Workspace",
+    "WouldLoseWork",
+    "allowed",
+    "lanes_of",
+    "needs",
 ]

@@ -1,83 +1,30 @@
-"""The clients: negotiate once, then one method per verb.
+"""The client: negotiate once, then one method per verb, and the workflow verbs above them.
 
-`Client` and `AsyncClient` have the same methods with the same signatures. Everything they
-know is in `_Core`; they differ only in how they wait.
+`async_client` is made of this file by ``python -m tests.asyncify``; change this one.
 """
 
-from contextlib import suppress
+import time
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-import attrs
-
-from spec_kitty_client import commands, replies
+from spec_kitty_client import commands, merging, replies, workflow
 from spec_kitty_client.commands import Command, Evidence, MergeStrategy, ReviewResult
-from spec_kitty_client.contract import Contract, Dialect, recognise
-from spec_kitty_client.envelope import conclude
-from spec_kitty_client.errors import HostError, InvalidCall, ProtocolError, UsageRejected
-from spec_kitty_client.lanes import Lane
+from spec_kitty_client.contract import Contract
+from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
+from spec_kitty_client.errors import GitFailed, SpecKittyError
+from spec_kitty_client.lanes import AnyLane, Lane
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.transports import AsyncTransport, Completed, Transport
+from spec_kitty_client.transports import Completed, GitTransport, Transport
+from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
+from spec_kitty_client.workflow import Moved, Package, Review
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["Client"]
 
 R = TypeVar("R", bound=replies.Reply)
-
-_HELLO = commands.ContractVersion()
-
-
-class _Core:
-    """What a client knows, without any waiting."""
-
-    def __init__(self, actor: str | None, policy: Policy | None, time_limit: float | None) -> None:
-        self.actor = actor
-        self.policy = policy
-        self.time_limit = time_limit
-        self.contract: Contract | None = None
-
-    def prepare(self, command: Command[Any]) -> tuple[tuple[str, ...], float]:
-        """Return the arguments and the time limit of a call."""
-        names = {a.name for a in attrs.fields(type(command))}
-        if "actor" in names:
-            command = self._fill(command, "actor", self.actor, needed=True)
-        if "policy" in names:
-            needed = command.needs_policy
-            command = self._fill(command, "policy", self.policy, needed=needed)
-        dialect = self.contract.dialect if self.contract else Dialect.M4
-        return dialect.spell(command), self.time_limit or command.time_limit
-
-    @staticmethod
-    def _fill(command: Command[Any], name: str, own: object, *, needed: bool) -> Command[Any]:
-        if getattr(command, name) is not None:
-            return command
-        if own is None and needed:
-            msg = f"{command.verb} needs {name}=, in the call or in the client"
-            raise InvalidCall(msg)
-        return attrs.evolve(command, **{name: own}) if needed else command
-
-    def must_negotiate(self, command: Command[Any]) -> bool:
-        """Reads need no negotiation: the envelope of the first answer names the contract."""
-        return self.contract is None and command.mutates
-
-    def agreed(self, hello: replies.HostContract) -> Contract:
-        """Return the contract; `conclude` has taken it from the envelope already."""
-        return self.contract or recognise(hello.api_version)
-
-    def conclude(self, command: Command[R], completed: Completed) -> R:
-        try:
-            reply, envelope = conclude(command, completed)
-        except HostError as e:
-            self._notice(e.failure.contract_version)
-            raise
-        self._notice(envelope.contract_version)
-        return reply
-
-    def _notice(self, version: str | None) -> None:
-        """Every envelope names its contract: a host that was replaced is noticed for free."""
-        if version and (self.contract is None or str(self.contract.version) != version):
-            self.contract = recognise(version)
+T = TypeVar("T")
 
 
 class Client:
@@ -89,8 +36,10 @@ class Client:
         policy: What agents may do, for the verbs that need it.
         transport: How calls reach the host; None: a process of ``spec-kitty`` on PATH.
         time_limit: Seconds for every call; None: what suits each verb.
+        retry: When a call is repeated that cannot have had an effect; None: never.
 
-    Every method raises `HostNotFound`, `UnsupportedHost`, `InvalidCall` or a `HostError`.
+    Every method raises `HostNotFound`, `UnsupportedHost`, `UnsupportedByHost`, `InvalidCall`
+    or a `HostError`; the workflow verbs also `GitFailed`, `WouldLoseWork` and `MergeDamaged`.
     """
 
     def __init__(
@@ -101,41 +50,68 @@ class Client:
         policy: Policy | None = None,
         transport: Transport | None = None,
         time_limit: float | None = None,
+        retry: Retry | None = None,
     ) -> None:
         if transport is None:
             from spec_kitty_client.transports.process import ProcessTransport
 
             transport = ProcessTransport(repo=Path(repo))
         self._transport = transport
-        self._core = _Core(actor, policy, time_limit)
+        self._core = Core(actor, policy, time_limit, transport)
+        self._retry = retry
         self._negotiation = Lock()
 
     @property
     def contract(self) -> Contract | None:
-        """What the host speaks; None before the first call."""
+        """What the host speaks; None while that is not known. `negotiate` asks."""
         return self._core.contract
 
     def negotiate(self) -> Contract:
-        """Return what the host speaks. Asks it, the first time."""
+        """Return what the host speaks. Asks it, the first time: two calls at most."""
         with self._negotiation:
-            return self._core.contract or self._core.agreed(self._send(_HELLO))
+            known = self._core.contract
+            return known or self._drive(self._core.negotiation())
 
     def call(self, command: Command[R]) -> R:
         """Send a command and return its reply. All other methods are made of this one."""
-        if self._core.must_negotiate(command):
-            self._core.prepare(command)  # what is wrong with the call is told at once
-            self.negotiate()
-        try:
-            return self._send(command)
-        except (ProtocolError, UsageRejected):
-            if self._core.contract is None:  # perhaps a host that is too old for this verb
-                with suppress(HostError):
-                    self.negotiate()
-            raise
+        if self._retry is None:
+            return self._call(command)
+        return self._retry.caller()(Retry.helps, self._call, command)
 
-    def _send(self, command: Command[R]) -> R:
-        args, limit = self._core.prepare(command)
-        return self._core.conclude(command, self._transport.run(args, time_limit=limit))
+    def _call(self, command: Command[R]) -> R:
+        return self._drive(self._core.call(command))
+
+    def _drive(self, steps: Steps[T]) -> T:
+        """Do step after step, and hand each what came of it."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = self._do(step)
+                except SpecKittyError as e:
+                    step = steps.throw(e)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _do(self, step: Any) -> Any:
+        if isinstance(step, Command):
+            return self.call(step)
+        if isinstance(step, HostCall):
+            return self._transport.run(step.args, time_limit=step.time_limit)
+        if isinstance(step, Negotiate):
+            return self.negotiate()
+        return self._git(step)
+
+    def _git(self, step: Git) -> Completed:
+        if not isinstance(self._transport, GitTransport):
+            msg = f"{type(self._transport).__name__} has no method `git`, and this takes git"
+            raise GitFailed(msg)
+        return self._transport.git(step.args, folder=step.folder, time_limit=step.time_limit)
+
+    # The verbs of the contract
 
     def contract_version(self, *, provider_version: str | None = None) -> replies.HostContract:
         """Ask which contract the host speaks; see `commands.ContractVersion`."""
@@ -175,7 +151,7 @@ class Client:
         policy: Policy | None = None,
         review_ref: str | None = None,
     ) -> replies.ReviewStarted:
-        """Move a work package into review; see `commands.StartReview`."""
+        """Begin a review, or (up to 3.1.0) end one; see `commands.StartReview`."""
         return self.call(
             commands.StartReview(
                 mission=mission, wp=wp, actor=actor, policy=policy, review_ref=review_ref
@@ -194,6 +170,8 @@ class Client:
         review_ref: str | None = None,
         review_result: ReviewResult | None = None,
         evidence: Evidence | None = None,
+        subtasks_complete: bool = False,
+        implementation_evidence_present: bool = False,
         force: bool = False,
     ) -> replies.Transitioned:
         """Move a work package to another lane; see `commands.Transition`."""
@@ -208,6 +186,8 @@ class Client:
                 review_ref=review_ref,
                 review_result=review_result,
                 evidence=evidence,
+                subtasks_complete=subtasks_complete,
+                implementation_evidence_present=implementation_evidence_present,
                 force=force,
             )
         )
@@ -235,156 +215,168 @@ class Client:
             commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
         )
 
+    # The verbs of the workflow: the same on every host, and safe to repeat
 
-class AsyncClient:
-    """Calls a host without blocking an anyio event loop. See `Client` for the arguments."""
-
-    def __init__(
-        self,
-        repo: str | PathLike[str] = ".",
-        *,
-        actor: str | None = None,
-        policy: Policy | None = None,
-        transport: AsyncTransport | None = None,
-        time_limit: float | None = None,
-    ) -> None:
-        import anyio
-
-        if transport is None:
-            from spec_kitty_client.transports.process import AsyncProcessTransport
-
-            transport = AsyncProcessTransport(repo=Path(repo))
-        self._transport = transport
-        self._core = _Core(actor, policy, time_limit)
-        self._negotiation = anyio.Lock()
-
-    @property
-    def contract(self) -> Contract | None:
-        """What the host speaks; None before the first call."""
-        return self._core.contract
-
-    async def negotiate(self) -> Contract:
-        """Return what the host speaks. Asks it, the first time."""
-        async with self._negotiation:
-            return self._core.contract or self._core.agreed(await self._send(_HELLO))
-
-    async def call(self, command: Command[R]) -> R:
-        """Send a command and return its reply. All other methods are made of this one."""
-        if self._core.must_negotiate(command):
-            self._core.prepare(command)  # what is wrong with the call is told at once
-            await self.negotiate()
-        try:
-            return await self._send(command)
-        except (ProtocolError, UsageRejected):
-            if self._core.contract is None:  # perhaps a host that is too old for this verb
-                with suppress(HostError):
-                    await self.negotiate()
-            raise
-
-    async def _send(self, command: Command[R]) -> R:
-        args, limit = self._core.prepare(command)
-        return self._core.conclude(command, await self._transport.run(args, time_limit=limit))
-
-    async def contract_version(
-        self, *, provider_version: str | None = None
-    ) -> replies.HostContract:
-        """Ask which contract the host speaks; see `commands.ContractVersion`."""
-        return await self.call(commands.ContractVersion(provider_version=provider_version))
-
-    async def mission_state(self, mission: str) -> replies.Mission:
-        """Ask where every work package stands; see `commands.MissionState`."""
-        return await self.call(commands.MissionState(mission=mission))
-
-    async def list_ready(self, mission: str) -> replies.ReadyList:
-        """Ask which work packages may be started now; see `commands.ListReady`."""
-        return await self.call(commands.ListReady(mission=mission))
-
-    async def resolve_workspace(self, mission: str, wp: str) -> replies.Workspace:
-        """Ask where a work package is worked on; see `commands.ResolveWorkspace`."""
-        return await self.call(commands.ResolveWorkspace(mission=mission, wp=wp))
-
-    async def start_implementation(
-        self,
-        mission: str,
-        wp: str,
-        *,
-        actor: str | None = None,
-        policy: Policy | None = None,
+    def claim(
+        self, mission: str, wp: str, *, actor: str | None = None
     ) -> replies.ImplementationStarted:
-        """Claim a work package; see `commands.StartImplementation`."""
-        return await self.call(
-            commands.StartImplementation(mission=mission, wp=wp, actor=actor, policy=policy)
-        )
+        """Claim a work package whose dependencies are done, and give it a worktree.
 
-    async def start_review(
+        The worktree is there afterwards on every host, on the branch that the merge of this
+        release takes, with the work of its dependencies in it.
+        """
+        return self._drive(workflow.claim(self._package(mission, wp, actor)))
+
+    def locate(self, mission: str, wp: str) -> replies.Workspace:
+        """Tell where a work package is worked on, without claiming it."""
+        return self._drive(workflow.locate(mission, wp))
+
+    def submit_for_review(
+        self, mission: str, wp: str, *, actor: str | None = None, note: str | None = None
+    ) -> Moved:
+        """Hand in what was implemented. Hosts from 3.2.2 on want a commit in the worktree."""
+        return self._drive(workflow.submit_for_review(self._package(mission, wp, actor), note))
+
+    def begin_review(
         self,
         mission: str,
         wp: str,
         *,
         actor: str | None = None,
-        policy: Policy | None = None,
-        review_ref: str | None = None,
-    ) -> replies.ReviewStarted:
-        """Move a work package into review; see `commands.StartReview`."""
-        return await self.call(
-            commands.StartReview(
-                mission=mission, wp=wp, actor=actor, policy=policy, review_ref=review_ref
-            )
-        )
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Begin a review. Up to 3.1.0 a review has no lane: it stays in ``for_review``.
 
-    async def transition(
+        Args:
+            mission: The mission.
+            wp: The work package.
+            actor: Who reviews; None: the client's.
+            lane: Where it is, if that is known; it may save a read.
+        """
+        return self._drive(workflow.begin_review(self._package(mission, wp, actor, lane)))
+
+    def approve(
         self,
         mission: str,
         wp: str,
-        to: Lane | str,
+        review: Review,
         *,
         actor: str | None = None,
-        policy: Policy | None = None,
         note: str | None = None,
-        review_ref: str | None = None,
-        review_result: ReviewResult | None = None,
-        evidence: Evidence | None = None,
-        force: bool = False,
-    ) -> replies.Transitioned:
-        """Move a work package to another lane; see `commands.Transition`."""
-        return await self.call(
-            commands.Transition(
-                mission=mission,
-                wp=wp,
-                to=to,
-                actor=actor,
-                policy=policy,
-                note=note,
-                review_ref=review_ref,
-                review_result=review_result,
-                evidence=evidence,
-                force=force,
-            )
+    ) -> Moved:
+        """Record that a review approved the work. On 1.0.x that makes it ``done``."""
+        return self._drive(workflow.approve(self._package(mission, wp, actor), review, note))
+
+    def request_changes(
+        self,
+        mission: str,
+        wp: str,
+        review: Review,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Record that a review wants changes: back to ``in_progress``.
+
+        Args:
+            mission: The mission.
+            wp: The work package.
+            review: Who has judged.
+            actor: Who says so; None: the client's.
+            note: Goes into the history.
+            lane: Where it is, if it is not in review: ``approved``.
+        """
+        return self._drive(
+            workflow.request_changes(self._package(mission, wp, actor, lane), review, note)
         )
 
-    async def append_history(
-        self, mission: str, wp: str, note: str, *, actor: str | None = None
-    ) -> replies.HistoryAppended:
-        """Add a note to a work package; see `commands.AppendHistory`."""
-        return await self.call(
-            commands.AppendHistory(mission=mission, wp=wp, note=note, actor=actor)
-        )
+    def finish(
+        self,
+        mission: str,
+        wp: str,
+        review: Review,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Bring approved work to ``done``, from ``approved`` or straight from the review.
 
-    async def accept_mission(
-        self, mission: str, *, actor: str | None = None
-    ) -> replies.MissionAccepted:
-        """Accept a finished mission; see `commands.AcceptMission`."""
-        return await self.call(commands.AcceptMission(mission=mission, actor=actor))
+        Args:
+            mission: The mission.
+            wp: The work package.
+            review: Who has approved it.
+            actor: Who says so; None: the client's.
+            note: Goes into the history.
+            lane: Where it is, if that is known; it may save a read.
+        """
+        return self._drive(workflow.finish(self._package(mission, wp, actor, lane), review, note))
 
-    async def merge_mission(
+    def block(
+        self,
+        mission: str,
+        wp: str,
+        reason: str,
+        *,
+        review: Review | None = None,
+        actor: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Take a work package off the board until a human has looked.
+
+        Args:
+            mission: The mission.
+            wp: The work package.
+            reason: Why; it goes into the history.
+            review: Who has judged, where it is in review; None: the actor.
+            actor: Who says so; None: the client's.
+            lane: Where it is, if that is known; it may save a read.
+        """
+        at = self._package(mission, wp, actor, lane)
+        judged = review or Review(reviewer=at.actor or "nobody", reference=f"{wp} blocked")
+        return self._drive(workflow.block(at, reason, judged))
+
+    def accept(self, mission: str, *, actor: str | None = None) -> replies.MissionAccepted:
+        """Accept a mission and commit what the host wrote about it, which a merge may reset."""
+        return self._drive(workflow.accept(mission, actor))
+
+    def merge(
         self,
         mission: str,
         *,
         target: str | None = None,
         strategy: MergeStrategy | str = MergeStrategy.MERGE,
         push: bool = False,
-    ) -> replies.MissionMerged:
-        """Merge a mission into its target branch; see `commands.MergeMission`."""
-        return await self.call(
-            commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
-        )
+    ) -> merging.Merged:
+        """Merge a mission, and see that nothing is lost by it.
+
+        Refuses while a worktree has something uncommitted; commits the mission's folder
+        first; recognises a merge that has been made; compares the target before and after;
+        and leaves its checkout up to date.
+        """
+        call = commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
+        return self._drive(merging.merge(call))
+
+    def watch(self, mission: str, *, interval: float = 30.0) -> Iterator[MissionEvent]:
+        """Tell what happens to a mission until it is accepted, by one read per interval.
+
+        Args:
+            mission: The mission.
+            interval: Seconds between two reads.
+        """
+        watcher = Watcher(mission)
+        while True:
+            for event in self._drive(watcher.look()):
+                yield event
+                if isinstance(event, AcceptanceSeen):
+                    return
+            self._sleep(interval)
+
+    def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def _package(
+        self, mission: str, wp: str, actor: str | None, lane: AnyLane | None = None
+    ) -> Package:
+        return Package(mission=mission, wp=wp, actor=actor or self._core.actor, lane=lane)

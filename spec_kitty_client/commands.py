@@ -1,9 +1,11 @@
-"""What can be asked of a host, one frozen class per verb.
+"""What can be asked of a host about a mission's work, one frozen class per verb.
 
 A command is a value: ``client.call(StartImplementation(mission="034-pay", wp="WP01"))``.
-Where ``actor`` or ``policy`` is left out, the client fills in its own.
+Where ``actor`` or ``policy`` is left out, the client fills in its own. Names are those of the
+newest contract: ``feature-state`` of hosts up to 3.0.3 is `MissionState` as well.
 
-Source of every option: host contract 1.4.0 and 1.5.0 (host 3.2.6 and 3.2.7).
+Source of every option: every host from 1.0.0 to 3.2.7. The verbs that make a mission are
+in `spec_kitty_client.design`.
 """
 
 import json
@@ -136,7 +138,7 @@ class Command(Generic[R_co]):
         verb: Its name on the command line.
         reply_type: What a success is parsed into.
         mutates: Whether it may change anything.
-        since: The first contract version that has it.
+        since: The first release of the host that has it.
         time_limit: Seconds after which the host is ended, unless the client says otherwise.
     """
 
@@ -157,17 +159,30 @@ class Command(Generic[R_co]):
         Raises:
             InvalidCall: If an option cannot be passed on a command line.
         """
-        named = [a for a in fields(type(self)) if "option" in a.metadata]
-        pairs = [(a.metadata["option"], getattr(self, a.name)) for a in named]
-        return tuple(o for name, value in pairs for o in _spell(name, value))
+        return tuple(o for a, value in self._given() for o in spell_option(a, value))
+
+    def dated_options(self) -> tuple[tuple[str, str], ...]:
+        """Return the options of this call that are younger than the verb, with their first host."""
+        return tuple(
+            (a.metadata["option"], a.metadata["since"])
+            for a, value in self._given()
+            if "since" in a.metadata
+        )
+
+    def _given(self) -> tuple[tuple["Attribute[Any]", object], ...]:
+        named = [(a, getattr(self, a.name)) for a in fields(type(self)) if "option" in a.metadata]
+        return tuple((a, value) for a, value in named if value is not None and value is not False)
 
 
-def _spell(name: str, value: object) -> tuple[str, ...]:
-    if value is None or value is False:
-        return ()
+def spell_option(attribute: "Attribute[Any]", value: object) -> tuple[str, ...]:
+    """Spell one option; an empty tuple where there is nothing to say."""
+    name: str = attribute.metadata["option"]
     if value is True:
         return (name,)
-    text = value.to_json() if isinstance(value, Policy | Evidence | ReviewResult) else str(value)
+    if isinstance(value, Policy | Evidence | ReviewResult):
+        text = value.to_json()
+    else:
+        text = _dumps(value) if "json" in attribute.metadata else str(value)
     try:
         size = len(text.encode()) + len(name) + 1
     except UnicodeEncodeError as e:
@@ -224,7 +239,7 @@ class ResolveWorkspace(Command[replies.Workspace]):
 
     verb = "resolve-workspace"
     reply_type = replies.Workspace
-    since = "1.2.0"
+    since = "3.2.4"
 
     mission: str = field(metadata=_MISSION, validator=_name)
     wp: str = field(metadata=_WP, validator=_name)
@@ -232,7 +247,7 @@ class ResolveWorkspace(Command[replies.Workspace]):
 
 @frozen(kw_only=True)
 class StartImplementation(Command[replies.ImplementationStarted]):
-    """Claim a work package and make its worktree. Can be repeated by the same actor."""
+    """Claim a work package. Can be repeated by the same actor. Makes its worktree from 3.2.2 on."""
 
     verb = "start-implementation"
     reply_type = replies.ImplementationStarted
@@ -251,7 +266,12 @@ class StartImplementation(Command[replies.ImplementationStarted]):
 
 @frozen(kw_only=True)
 class StartReview(Command[replies.ReviewStarted]):
-    """Move a work package from ``for_review`` to ``in_review``. Can be repeated."""
+    """Begin a review, or end one: the word changed its meaning.
+
+    From 3.1.1 on it moves a work package from ``for_review`` to ``in_review``, and can be
+    repeated from 3.2.0 on. Up to 3.1.0 it is the answer of a reviewer who wants changes:
+    back to ``in_progress``, with a ``review_ref``. The workflow verbs know.
+    """
 
     verb = "start-review"
     reply_type = replies.ReviewStarted
@@ -285,13 +305,23 @@ class Transition(Command[replies.Transitioned]):
     note: str | None = field(default=None, metadata={"option": "--note"})
     review_ref: str | None = field(default=None, metadata=_REVIEW_REF)
     review_result: ReviewResult | None = field(
-        default=None, metadata={"option": "--review-result-json"}
+        default=None, metadata={"option": "--review-result-json", "since": "3.2.6"}
     )
     """Needed for every way out of ``in_review``."""
-    evidence: Evidence | None = field(default=None, metadata={"option": "--evidence-json"})
+    evidence: Evidence | None = field(
+        default=None, metadata={"option": "--evidence-json", "since": "3.1.0"}
+    )
     """Needed for ``approved`` and ``done`` where no ``review_result`` is given."""
+    subtasks_complete: bool = field(
+        default=False, metadata={"option": "--subtasks-complete", "since": "3.1.0"}
+    )
+    """Said with ``for_review``; hosts from 3.2.6 on look for themselves."""
+    implementation_evidence_present: bool = field(
+        default=False, metadata={"option": "--implementation-evidence-present", "since": "3.1.0"}
+    )
+    """Said with ``for_review``; hosts take any earlier event for it."""
     force: bool = field(default=False, metadata={"option": "--force"})
-    """Skip the rules of the board. Needs a note. The bundled orchestrator never sends it."""
+    """Skip the rules of the board. Needs a note from 2.1.0 on."""
 
     @property
     def needs_policy(self) -> bool:
@@ -315,7 +345,7 @@ class AppendHistory(Command[replies.HistoryAppended]):
 
 @frozen(kw_only=True)
 class AcceptMission(Command[replies.MissionAccepted]):
-    """Accept a mission all of whose work packages are approved or done."""
+    """Accept a mission all of whose work packages are done; from 3.2.0 on approved is enough."""
 
     verb = "accept-mission"
     reply_type = replies.MissionAccepted
@@ -327,10 +357,11 @@ class AcceptMission(Command[replies.MissionAccepted]):
 
 @frozen(kw_only=True)
 class MergeMission(Command[replies.MissionMerged]):
-    """Merge the lanes of a mission into its target branch, then remove them.
+    """Merge the work of a mission into its target branch; 4.0.0 calls it consolidate-mission.
 
-    Hosts throw away what is uncommitted in the lane worktrees and in the mission's folder
-    of the target checkout (3.2.7): look first.
+    Hosts from 3.1.0 on then remove the lanes, and throw away what is uncommitted in their
+    worktrees and in the mission's folder of the target checkout (3.2.7): look first, or let
+    the workflow verb ``merge`` do so.
     """
 
     verb = "merge-mission"

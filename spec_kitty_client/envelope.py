@@ -5,15 +5,27 @@ every success (3.1.10 to 3.2.7). The last line that is an object with the seven 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
-from attrs import field, fields, frozen
+from attrs import evolve, field, fields, frozen
 
-from spec_kitty_client.codes import parse_code
+from spec_kitty_client.codes import ErrorCode, parse_code
 from spec_kitty_client.commands import Command
-from spec_kitty_client.errors import Failure, HostTimeout, ProtocolError, rejection
+from spec_kitty_client.contract import in_our_words, names_of
+from spec_kitty_client.errors import (
+    EnvironmentProblem,
+    Failure,
+    HostBroken,
+    HostCrashed,
+    HostError,
+    HostTimeout,
+    ProtocolError,
+    UsageRejected,
+    rejection,
+)
 from spec_kitty_client.lanes import AnyLane, parse_lane
 from spec_kitty_client.replies import MissionNumber, Reply
 from spec_kitty_client.transports import Completed
@@ -46,6 +58,9 @@ class Envelope:
     error_code: str | None
     data: Mapping[str, Any] = field(repr=False)
 
+
+_USAGE = 2  # exit code of the option parser
+_FRAME = re.compile(r"^  File .*, line \d+, in (.*)$", re.MULTILINE)
 
 _KEYS = {a.name for a in fields(Envelope)}
 _TEXTS = _KEYS - {"success", "error_code", "data"}
@@ -91,8 +106,7 @@ def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
         msg = f"no answer within {completed.time_limit:g} s; the host was ended"
         raise HostTimeout(_failure(command, completed, noise, msg, envelope))
     if envelope is None:
-        msg = _why_no_answer(completed)
-        raise ProtocolError(_failure(command, completed, noise, msg))
+        raise _no_answer(command, completed, noise)
     if not envelope.success:
         raise rejection(_failure(command, completed, noise, _message(envelope), envelope))
     if completed.exit_code != 0:
@@ -104,11 +118,11 @@ def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
 def _reply(command: Command[R], completed: Completed, envelope: Envelope, noise: str) -> R:
     import cattrs
 
-    if envelope.command != f"orchestrator-api.{command.verb}":
+    if envelope.command.removeprefix("orchestrator-api.") not in names_of(command.verb):
         msg = f"the answer is to {envelope.command!r}"
         raise ProtocolError(_failure(command, completed, noise, msg, envelope))
     try:
-        return cast(R, _converter().structure(envelope.data, command.reply_type))
+        return cast(R, _converter().structure(in_our_words(envelope.data), command.reply_type))
     except (cattrs.BaseValidationError, TypeError, ValueError, KeyError) as e:
         wrong = "; ".join(cattrs.transform_error(e, path="data"))
         msg = f"the answer is not what the contract promises: {wrong}"
@@ -124,14 +138,33 @@ def _message(envelope: Envelope) -> str:
     return ": ".join(parts) or f"the host answered {envelope.error_code}"
 
 
-def _why_no_answer(completed: Completed) -> str:
-    if why := _ENDED_BY_PROJECT_GATE.get(completed.exit_code or 0):
-        return why
-    end = f"exit code {completed.exit_code}"
-    if said := _last_words(completed.stderr.decode("utf-8", "backslashreplace")):
-        return f"no answer ({end}); the last it said was: {said}"
-    what = "something that is no answer" if completed.stdout.strip() else "nothing"
-    return f"the host printed {what} ({end})"
+def _no_answer(command: Command[Any], completed: Completed, noise: str) -> HostError:
+    """Return what it means that there is no envelope; see CONTRACT, exit codes."""
+    stderr = completed.stderr.decode("utf-8", "backslashreplace")
+    said = _last_words(stderr)
+    code = completed.exit_code or 0
+    kind: type[HostError] = ProtocolError
+    if code in _ENDED_BY_PROJECT_GATE:
+        kind, why = EnvironmentProblem, _ENDED_BY_PROJECT_GATE[code]
+    elif code == _USAGE and ("Usage:" in stderr or said):
+        # Up to 3.1.0 the option parser answers in prose, with a newer typer always.
+        kind, why = UsageRejected, f"the host did not understand the call: {said}"
+    elif "Traceback (most recent call last)" in stderr:
+        kind = HostBroken if _at_import(stderr) else HostCrashed
+        why = f"no answer (exit code {code}); the last it said was: {said}"
+    elif said:
+        why = f"no answer (exit code {code}); the last it said was: {said}"
+    else:
+        what = "something that is no answer" if completed.stdout.strip() else "nothing"
+        why = f"the host printed {what} (exit code {code})"
+    failure = _failure(command, completed, noise, why)
+    return kind(evolve(failure, code=ErrorCode.USAGE_ERROR) if kind is UsageRejected else failure)
+
+
+def _at_import(stderr: str) -> bool:
+    """Return whether a traceback ends in the loading of a module, and not from within a call."""
+    frames = _FRAME.findall(stderr.rpartition("Traceback (most recent call last)")[2])
+    return frames[-1:] == ["<module>"] and "invoke" not in frames
 
 
 def _last_words(stderr: str) -> str:

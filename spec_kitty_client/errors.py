@@ -4,11 +4,17 @@
       InvalidCall                 found before anything was sent
         PolicyError
       HostNotFound                there is no host to call
-      UnsupportedHost             the host speaks a contract this SDK does not
+      UnsupportedHost             what was called is no host, or its contract is none
+      UnsupportedByHost           this host cannot do that; nothing was sent
+      GitFailed                   git did not do what a workflow verb asked of it
+      WouldLoseWork               a workflow verb has stopped before it lost anything
+      MergeDamaged                a merge did more than it should; says where the target was
       HostError                   a host was called, and it did not go well
         HostTimeout
         ProtocolError             no answer that can be understood
-        HostRejected              an answer with an error code
+          HostCrashed             a traceback instead of an answer
+            HostBroken            it does not even start
+        HostRejected              an answer with an error code, or as good as one
           UsageRejected, PolicyRejected, NotFound, Conflict, TransitionRejected,
           NotReady, IntegrationFailed, EnvironmentProblem
 
@@ -27,12 +33,16 @@ __all__ = [
     "Conflict",
     "EnvironmentProblem",
     "Failure",
+    "GitFailed",
+    "HostBroken",
+    "HostCrashed",
     "HostError",
     "HostNotFound",
     "HostRejected",
     "HostTimeout",
     "IntegrationFailed",
     "InvalidCall",
+    "MergeDamaged",
     "NotFound",
     "NotReady",
     "PolicyError",
@@ -41,12 +51,16 @@ __all__ = [
     "ProtocolError",
     "SpecKittyError",
     "TransitionRejected",
+    "UnsupportedByHost",
     "UnsupportedHost",
     "UsageRejected",
+    "WouldLoseWork",
     "rejection",
 ]
 
 _BEFORE = {2, 4, 5, 6}  # exit codes: option parser; project too old, too new, damaged
+
+_MOST_NAMED = 10  # files in a message
 
 Outcome = Literal["not_applied", "unknown"]
 
@@ -90,7 +104,46 @@ class HostNotFound(SpecKittyError):
 
 
 class UnsupportedHost(SpecKittyError):
-    """The host speaks a version of the contract that this SDK does not."""
+    """What was called is no host, or one whose contract nobody knows."""
+
+
+class UnsupportedByHost(SpecKittyError):
+    """The host has no such verb, option or lane. Nothing was sent.
+
+    Attributes:
+        what: What it has not.
+        since: The first release of the host that has it.
+        release: The release that was asked.
+    """
+
+    def __init__(self, what: str, since: str, release: str) -> None:
+        super().__init__(what, since, release)
+        self.what, self.since, self.release = what, since, release
+
+    def __str__(self) -> str:
+        return (
+            f"Host {self.release} has no {self.what}; {self.since} is the first that has. Nothing "
+            f"was sent. Upgrade it: pip install 'spec-kitty-cli>={self.since}'"
+        )
+
+
+class GitFailed(SpecKittyError):
+    """Git, where the host runs, did not do what a workflow verb asked of it."""
+
+
+class WouldLoseWork(SpecKittyError):
+    """A workflow verb found something that it would lose, and has stopped before.
+
+    Attributes:
+        paths: The files or branches in question, as git names them.
+    """
+
+    def __init__(self, message: str, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message, paths)
+        self.message, self.paths = message, paths
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @frozen(kw_only=True)
@@ -101,6 +154,7 @@ class Failure:
     mutates: bool
     message: str
     argv: tuple[str, ...]
+    """Empty where a workflow verb found out by a read what older hosts do not check."""
     exit_code: int | None
     """None when the host had to be ended; negative: the number of the signal."""
     stdout: str = field(repr=False)
@@ -110,6 +164,32 @@ class Failure:
     data: Mapping[str, Any] = field(factory=dict)
     correlation_id: str | None = None
     contract_version: str | None = None
+
+
+class MergeDamaged(SpecKittyError):
+    """A merge took commits away from its target, or changed what no work package touched.
+
+    Attributes:
+        target: The branch.
+        before: The commit at which it was; nothing of it is lost, ``git log`` shows it.
+        paths: The files in question; empty where commits are missing.
+    """
+
+    def __init__(self, target: str, before: str, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(target, before, paths)
+        self.target, self.before, self.paths = target, before, paths
+
+    def __str__(self) -> str:
+        named = ", ".join(self.paths[:_MOST_NAMED])
+        what = (
+            f"changed files that no work package touched: {named}"
+            if self.paths
+            else "took commits away from it"
+        )
+        return (
+            f"the merge into {self.target} {what}. It was at {self.before}; "
+            f"`git log {self.before}` shows what was there."
+        )
 
 
 class HostError(SpecKittyError):
@@ -183,10 +263,33 @@ class ProtocolError(HostError):
         """True for a read; after a mutating call the state has to be read first."""
         return not self.failure.mutates
 
+
+class HostCrashed(ProtocolError):
+    """The host ended with a traceback instead of an answer."""
+
+    advice = (
+        "See `failure.stderr`. Hosts do this for an unknown lane, a damaged event log or "
+        "meta.json, and while .git/index.lock is there."
+    )
+
+
+class HostBroken(HostCrashed):
+    """The host does not even start: something in its environment does not fit."""
+
+    advice = (
+        "Hosts 3.2.0 to 3.2.5 need an older typer: in the host's environment, "
+        "pip install 'typer<0.26'. Else install the host anew."
+    )
+
+    @property
+    def retryable(self) -> bool:
+        """It will not start the next time either."""
+        return False
+
     @property
     def outcome(self) -> Outcome:
-        """The option parser and the project gates (M2 and later) end a call before any effect."""
-        return "not_applied" if self.failure.exit_code in _BEFORE else super().outcome
+        """It ended before it looked at the call."""
+        return "not_applied"
 
 
 class HostRejected(HostError):
@@ -197,8 +300,9 @@ class HostRejected(HostError):
     @property
     def outcome(self) -> Outcome:
         """The host says no before it does anything; of a code without a name nothing is known."""
+        before = self.failure.exit_code in _BEFORE
         known = self.code is not None and self.code.family != Family.UNKNOWN
-        return "not_applied" if known else super().outcome
+        return "not_applied" if known or before else super().outcome
 
 
 class UsageRejected(HostRejected):

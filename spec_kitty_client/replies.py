@@ -1,7 +1,8 @@
 """What the host answers, one frozen class per success payload.
 
-Source of every field: host contract 1.4.0 and 1.5.0 (host 3.2.6 and 3.2.7). Fields that
-this SDK does not know are kept in `Reply.extra`.
+Source of every field: every host from 1.0.0 to 3.2.7. Names are those of the newest contract;
+what only some hosts tell has a default. Fields that this SDK does not know are kept in
+`Reply.extra`.
 """
 
 from collections.abc import Mapping
@@ -52,8 +53,9 @@ class MissionReply(Reply):
 
     mission_slug: str
     mission_number: MissionNumber = None
+    """Told from 3.1.1 on."""
     mission_type: str = ""
-    """Empty under the ``coord`` topology."""
+    """Told from 3.1.1 on; empty under the ``coord`` topology."""
 
 
 @frozen(kw_only=True)
@@ -86,11 +88,13 @@ class ReadyWorkPackage(Reply):
     wp_id: str
     lane: AnyLane
     dependencies_satisfied: bool
+    recommended_base: str | None = None
+    """The work package to branch from; told up to 3.0.3."""
 
 
 @frozen(kw_only=True)
 class ReadyList(MissionReply):
-    """Answer to ``list-ready``: planned, and every dependency approved or done."""
+    """Answer to ``list-ready``: planned, and every dependency done (from 3.2.0: or approved)."""
 
     ready_work_packages: tuple[ReadyWorkPackage, ...]
 
@@ -101,17 +105,19 @@ class Workspace(MissionReply):
 
     wp_id: str
     workspace_path: str
-    """Absolute path of the worktree, which need not exist yet."""
+    """Absolute path of the worktree, which need not exist yet. Up to 3.2.1 a proposal that
+    merge does not look at from 3.1.0 on; the workflow verb ``claim`` tells the right one."""
     prompt_path: str
     """Absolute path of the work package's file."""
     lane_id: str | None = None
+    """Told from 3.2.2 on."""
     lane_branch: str | None = None
     lane_base_ref: str | None = None
 
 
 @frozen(kw_only=True)
 class ImplementationStarted(Workspace):
-    """Answer to ``start-implementation``: claimed, and its worktree is there."""
+    """Answer to ``start-implementation``: claimed. Its worktree is there from 3.2.2 on."""
 
     from_lane: AnyLane
     to_lane: AnyLane
@@ -130,7 +136,8 @@ class ReviewStarted(MissionReply):
     prompt_path: str
     policy_metadata_recorded: bool
     no_op: bool = False
-    """True when it was in review already. On 3.2.6 and later also by somebody else."""
+    """True when it was in review already (told from 3.2.0 on); from 3.2.6 on also by
+    somebody else."""
 
 
 @frozen(kw_only=True)
@@ -160,6 +167,7 @@ class MissionAccepted(MissionReply):
     accepted_at: str
     """ISO 8601."""
     accepted_wps: tuple[str, ...] = ()
+    """This and the next three are told from 3.2.0 on."""
     approved_wps: tuple[str, ...] = ()
     done_wps: tuple[str, ...] = ()
     merge_pending_wps: tuple[str, ...] = ()
@@ -172,5 +180,7 @@ class MissionMerged(MissionReply):
     merged: bool
     target_branch: str
     strategy: str
+    merged_wps: tuple[str, ...] = ()
+    """Told up to 3.0.3."""
     worktree_removed: bool = False
     """Always false, also when the host did remove worktrees."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from attrs import frozen
 from rich.console import Console
 
-from spec_kitty_client import Client, SpecKittyError
+from spec_kitty_client import Client, Contract, Feature, SpecKittyError
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_orchestrator.agents import KNOWN, installed
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
@@ -28,13 +28,14 @@ class Check:
 
 def examine(folder: Path) -> list[Check]:
     """Check everything, from any folder of a repository."""
-    checks = [_host(folder), _agents()]
+    host, contract = _host(folder)
+    checks = [host, _agents()]
     try:
         root = root_of(folder)
     except UsageProblem as e:
         return [*checks, Check(name="repository", ok=False, found=str(e))]
     here = Check(name="repository", ok=True, found=str(root))
-    return [*checks, here, _identity(root), _branch(root), _workspace(root)]
+    return [*checks, here, _identity(root), _branch(root, contract), _workspace(root)]
 
 
 def exit_code(checks: list[Check]) -> ExitCode:
@@ -54,14 +55,15 @@ def show(checks: list[Check]) -> None:
         console.print(check.found, markup=False)
 
 
-def _host(folder: Path) -> Check:
+def _host(folder: Path) -> tuple[Check, Contract | None]:
     transport = ProcessTransport(repo=folder)
     try:
         program = transport.locate()
         contract = Client(transport=transport).negotiate()
     except SpecKittyError as e:
-        return Check(name="host", ok=False, found=str(e))
-    return Check(name="host", ok=True, found=f"{program}, contract {contract.version}")
+        return Check(name="host", ok=False, found=str(e)), None
+    about = f"{program}, contract {contract.version}, as of host {contract.release}"
+    return Check(name="host", ok=True, found=about), contract
 
 
 def _agents() -> Check:
@@ -84,8 +86,9 @@ def _identity(root: Path) -> Check:
     return Check(name="identity", ok=True, found=who)
 
 
-def _branch(root: Path) -> Check:
-    if branch := protected_branch(root):
+def _branch(root: Path, contract: Contract | None) -> Check:
+    protects = contract is None or contract.supports(Feature.PROTECTED_BRANCHES)
+    if protects and (branch := protected_branch(root)):
         advice = (
             f"{branch!r} is checked out, on which hosts refuse to commit. Check out the mission's "
             "own branch."

@@ -17,13 +17,13 @@ __all__ = ["preview", "show"]
 
 
 def preview(plan: Plan) -> dict[str, Any]:
-    """Return what a run would do, as plain values. Two host calls, both reads."""
+    """Return what a run would do, as plain values. Reads alone."""
     return anyio.run(partial(_preview, plan))
 
 
 async def _preview(plan: Plan) -> dict[str, Any]:
     client = client_for(plan.settings, plan.policy)
-    mission, ready = await look(client, plan.settings.mission)
+    mission, ready = await look(client, plan.settings)
     board = Board(ready=ready)
     board.update(mission)
     return {

@@ -86,8 +86,6 @@ class History:
     lanes: dict[str, str] = field(factory=dict)
     """The lanes as the host last reported them to a run."""
     accepted: bool = False
-    merging: Event | None = None
-    """The last merge that was begun, with the target's commit before it."""
     merged: bool = False
     ended: Event | None = None
     """The end of the last run; None while it runs, or when it was killed."""
@@ -106,13 +104,11 @@ class History:
             case "lane":
                 self.lanes[event["wp"]] = event["lane"]
                 # What is accepted or merged is the mission as it was before this.
-                self.accepted, self.merged, self.merging = False, False, None
+                self.accepted, self.merged = False, False
                 if record := self.records.get(event["wp"]):
                     record.moved_to(event["lane"])
             case "accepted":
                 self.accepted = True
-            case "merging":
-                self.merging = event
             case "merged":
                 self.merged = True
             case _:
@@ -142,6 +138,8 @@ def _apply(record: Record, event: Event) -> None:
             record.workspace, record.prompt = event["workspace"], event["prompt"]
             record.base = record.base or event["base"]
             record.target = event.get("target")
+        case "base":
+            record.base = event["base"]
         case "submitted":
             record.submitted = event["head"]
         case "blocked":

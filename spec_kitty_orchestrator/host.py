@@ -1,42 +1,37 @@
-"""The host as a run sees it: one mutation at a time, reads beside them, doubts resolved."""
+"""The host as a run sees it: one mutation at a time, reads beside them, nothing cut short."""
 
 from collections.abc import Awaitable
 from typing import TypeVar
 
 import anyio
-import stamina
 
 from spec_kitty_client import (
     AnyLane,
     AsyncClient,
-    Command,
+    Contract,
     HostError,
-    ListReady,
+    ImplementationStarted,
+    Merged,
+    MergeStrategy,
     Mission,
-    MissionState,
-    Reply,
-    ResolveWorkspace,
+    MissionAccepted,
+    Moved,
+    Review,
     SpecKittyError,
-    StartReview,
-    Transition,
     Workspace,
 )
 
 __all__ = ["Host"]
 
-R = TypeVar("R", bound=Reply)
+T = TypeVar("T")
 
 
-async def _to_its_end(call: Awaitable[R]) -> R:
+async def _to_its_end(call: Awaitable[T]) -> T:
     """Wait for a call that a cancellation must not cut short."""
-    replies: list[R] = []
+    replies: list[T] = []
     with anyio.CancelScope(shield=True):
         replies.append(await call)
     return replies[0]
-
-
-def _passing(error: Exception) -> bool:
-    return isinstance(error, HostError) and error.retryable
 
 
 class Host:
@@ -44,7 +39,7 @@ class Host:
 
     Mutations are serialised, because hosts lose commits when two run at once (1.0.3,
     3.1.10). They are not cut short by a cancellation, so that Ctrl-C leaves no half-done
-    call.
+    call. What a lost answer means is the client's to find out.
     """
 
     def __init__(self, client: AsyncClient, mission: str) -> None:
@@ -52,73 +47,78 @@ class Host:
         self._turn = anyio.Lock()
         self.mission = mission
 
+    @property
+    def contract(self) -> Contract | None:
+        """What the host speaks, as far as that is known."""
+        return self._client.contract
+
     async def state(self) -> Mission:
         """Return where every work package stands."""
-        return await self._read(MissionState(mission=self.mission))
+        return await self._client.mission_state(self.mission)
 
     async def ready(self) -> set[str]:
         """Return the work packages that may be started now."""
-        listed = await self._read(ListReady(mission=self.mission))
+        listed = await self._client.list_ready(self.mission)
         return {wp.wp_id for wp in listed.ready_work_packages}
 
     async def workspace(self, wp: str) -> Workspace:
         """Return where a work package is worked on."""
-        return await self._read(ResolveWorkspace(mission=self.mission, wp=wp))
+        return await self._client.locate(self.mission, wp)
 
-    async def lane(self, wp: str) -> AnyLane:
-        """Return the lane of one work package."""
-        lane = (await self.state()).lanes().get(wp)
-        if lane is None:
-            msg = f"{wp} is no longer in mission {self.mission}. Look at mission-state."
-            raise SpecKittyError(msg)
-        return lane
+    async def claim(self, wp: str) -> ImplementationStarted:
+        """Claim a work package, and see that it has a worktree."""
+        return await self._mutate(self._client.claim(self.mission, wp))
 
-    async def _read(self, command: Command[R]) -> R:
-        retrying = stamina.AsyncRetryingCaller(attempts=3, wait_initial=0.5, timeout=None)
-        return await retrying(_passing, self._client.call, command)
+    async def submit(self, wp: str) -> AnyLane:
+        """Hand in what was implemented."""
+        return (await self._mutate(self._client.submit_for_review(self.mission, wp))).lane
 
-    async def insist(self, command: Command[R]) -> R:
-        """Send what can be repeated as it is: a claim, an acceptance. A lost answer is asked again.
+    async def begin_review(self, wp: str, lane: AnyLane) -> AnyLane:
+        """Begin a review; on hosts that have no lane for it, it stays where it is."""
+        call = self._client.begin_review(self.mission, wp, lane=lane)
+        return await self._moved(wp, lane, call)
+
+    async def finish(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
+        """Bring approved work to its end."""
+        call = self._client.finish(self.mission, wp, review, lane=lane)
+        return await self._moved(wp, lane, call)
+
+    async def request_changes(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
+        """Send it back to the implementer."""
+        call = self._client.request_changes(self.mission, wp, review, lane=lane)
+        return await self._moved(wp, lane, call)
+
+    async def block(self, wp: str, lane: AnyLane, reason: str, review: Review) -> AnyLane:
+        """Give it to a human."""
+        call = self._client.block(self.mission, wp, reason, review=review, lane=lane)
+        return await self._moved(wp, lane, call)
+
+    async def accept(self) -> MissionAccepted:
+        """Accept the mission."""
+        return await self._mutate(self._client.accept(self.mission))
+
+    async def merge(self, target: str | None, strategy: MergeStrategy, *, push: bool) -> Merged:
+        """Merge the mission."""
+        call = self._client.merge(self.mission, target=target, strategy=strategy, push=push)
+        return await self._mutate(call)
+
+    async def _moved(self, wp: str, before: AnyLane, call: Awaitable[Moved]) -> AnyLane:
+        """Return the lane that the host then reports; it may have been moved by somebody else.
 
         Raises:
-            HostError: If the host says no, or the answer is lost twice.
+            HostError: If the host says no and the work package is where it was.
         """
         try:
-            return await self._mutate(command)
-        except HostError as e:
-            if e.outcome == "not_applied":
+            return (await self._mutate(call)).lane
+        except HostError:
+            lane = (await self.state()).lanes().get(wp)
+            if lane is None:
+                msg = f"{wp} is no longer in mission {self.mission}. Look at mission-state."
+                raise SpecKittyError(msg) from None
+            if lane == before:
                 raise
-            return await self._mutate(command)
+            return lane
 
-    async def move(self, before: AnyLane, command: StartReview | Transition) -> AnyLane:
-        """Move a work package and return the lane that the host then reports.
-
-        When the answer is lost, or is a no, the state is read: if the work package has
-        moved, that is the answer. If it has not, a lost call is sent once more.
-
-        Raises:
-            HostError: If the host says no, or the answer is lost twice, and the work
-                package is where it was.
-        """
-        try:
-            return await self._send(command)
-        except HostError as e:
-            after = await self.lane(command.wp)
-            if after != before:
-                return after
-            if e.outcome == "not_applied":
-                raise
-            return await self._send(command)
-
-    async def _send(self, command: StartReview | Transition) -> AnyLane:
-        if isinstance(command, StartReview):
-            return (await self._mutate(command)).to_lane
-        return (await self._mutate(command)).to_lane
-
-    async def once(self, command: Command[R]) -> R:
-        """Send what must not be repeated blindly; the caller looks what came of it."""
-        return await self._mutate(command)
-
-    async def _mutate(self, command: Command[R]) -> R:
+    async def _mutate(self, call: Awaitable[T]) -> T:
         async with self._turn:
-            return await _to_its_end(self._client.call(command))
+            return await _to_its_end(call)

@@ -14,16 +14,11 @@ from attrs import field, frozen
 
 from spec_kitty_client import (
     AnyLane,
-    Evidence,
     HostError,
     Lane,
     Policy,
-    ReviewResult,
-    ReviewVerdict,
+    Review,
     SpecKittyError,
-    StartImplementation,
-    StartReview,
-    Transition,
     WorkPackage,
     Workspace,
 )
@@ -31,7 +26,7 @@ from spec_kitty_orchestrator import prompts, review
 from spec_kitty_orchestrator.agents import Agent
 from spec_kitty_orchestrator.attempts import Attempts, Spoken
 from spec_kitty_orchestrator.config import Settings
-from spec_kitty_orchestrator.history import History, Role
+from spec_kitty_orchestrator.history import History, Record, Role
 from spec_kitty_orchestrator.host import Host
 from spec_kitty_orchestrator.journal import Journal
 from spec_kitty_orchestrator.workspace import GitError, Worktree
@@ -113,8 +108,7 @@ class Life:
     # Implement
 
     async def _claim(self) -> AnyLane:
-        call = StartImplementation(mission=self._run.host.mission, wp=self._wp)
-        claimed = await self._run.host.insist(call)
+        claimed = await self._run.host.claim(self._wp)
         await self._note(claimed, fresh=claimed.from_lane == Lane.PLANNED)
         return claimed.to_lane
 
@@ -122,11 +116,19 @@ class Life:
         if not await self._has_worktree():
             await self._claim()
         async with self._run.turns[str(self._worktree.path)]:
+            await self._begin()
             try:
                 head = await self._implemented()
             except _GivingUp as e:
                 return await self._block(str(e))
         return await self._submit(head)
+
+    async def _begin(self) -> None:
+        """Let the work begin where others who share the worktree have ended theirs."""
+        if self._shared and not self._record.attempts:
+            head = await self._worktree.head()
+            if head != self._record.base:
+                self._run.journal.write("base", wp=self._wp, base=head)
 
     async def _implemented(self) -> str:
         """Return the commit to hand in: the one that is there, or that of an agent's run."""
@@ -153,7 +155,7 @@ class Life:
             head = await self._worktree.commit(message)
         except GitError as e:
             return str(e), None
-        if head == (self._record.submitted or self._record.base):
+        if head == (self._record.submitted or self._record.base) or head in self._of_others():
             return f"{attempt.agent} says it is done, but changed nothing", None
         return None, head
 
@@ -168,9 +170,8 @@ class Life:
 
     async def _submit(self, head: str) -> AnyLane:
         """Hand it in; what the host finds missing goes to the implementer."""
-        call = Transition(mission=self._run.host.mission, wp=self._wp, to=Lane.FOR_REVIEW)
         try:
-            lane = await self._run.host.move(self._lane, call)
+            lane = await self._run.host.submit(self._wp)
         except HostError as e:
             if e.code is None or e.outcome == "unknown":
                 raise
@@ -182,8 +183,8 @@ class Life:
     # Review
 
     async def _begin_review(self) -> AnyLane:
-        call = StartReview(mission=self._run.host.mission, wp=self._wp)
-        return await self._run.host.move(self._lane, call)
+        lane = await self._run.host.begin_review(self._wp, self._lane)
+        return await self._review() if lane == self._lane else lane
 
     async def _review(self) -> AnyLane:
         if not await self._has_worktree():
@@ -201,15 +202,15 @@ class Life:
         closed = self._record.closed_by or {}
         if closed.get("kind") != "verdict":
             return False
-        return bool(closed.get("head") == await self._worktree.head())
+        return bool(closed.get("head") == await self._judged_head())
 
     async def _judge(self) -> None:
         """Let reviewers run until one ends with a verdict that counts."""
         while True:
-            head = await self._worktree.head()
+            before, head = await self._worktree.head(), await self._judged_head()
             spoken = await self._attempt("review", self._review_prompt)
             verdict = review.parse(spoken.text)
-            changed = await self._changed_by_reviewer(head)
+            changed = await self._changed_by_reviewer(before)
             if isinstance(verdict, review.Verdict) and not changed:
                 # A run that failed cannot approve, but it may well find something.
                 if spoken.failure is None or verdict.verdict == "changes_requested":
@@ -246,26 +247,45 @@ class Life:
             mission=self._run.host.mission,
             task=self._task(),
             base=base,
-            changes=await self._worktree.changes(base, prompts.LONGEST_DIFF),
+            changes=await self._worktree.changes(
+                base, await self._judged_head(), prompts.LONGEST_DIFF
+            ),
             earlier=self._record.findings,
             failures=self._record.failures,
         )
 
     async def _conclude(self) -> AnyLane:
         """Tell the host the verdict: done, back to work, or back to work once too often."""
-        result = self._result()
-        if result.verdict == ReviewVerdict.APPROVED:
-            return await self._move(Lane.DONE, result)
+        approved, result = self._result()
+        if approved:
+            return await self._run.host.finish(self._wp, self._lane, result)
         rounds, most = self._record.rounds, self._run.settings.max_rounds
         if rounds > most:
             summary = (self._record.findings or {}).get("summary", "")
             return await self._block(f"reviewers asked for changes {rounds} times: {summary}")
-        return await self._move(Lane.IN_PROGRESS, result)
+        return await self._run.host.request_changes(self._wp, self._lane, result)
 
     async def _finish(self) -> AnyLane:
-        return await self._move(Lane.DONE, self._result())
+        _, result = self._result()
+        return await self._run.host.finish(self._wp, self._lane, result)
 
     # What the steps have in common
+
+    @property
+    def _shared(self) -> list[Record]:
+        """Others that are worked on in the same worktree."""
+        every = self._run.history.records.values()
+        return [r for r in every if r is not self._record and r.workspace == self._record.workspace]
+
+    def _of_others(self) -> set[str]:
+        """Return the commits that others have handed in from the same worktree."""
+        return {r.submitted for r in self._shared if r.submitted}
+
+    async def _judged_head(self) -> str:
+        """Return the commit to judge: in a shared worktree, others may have gone on."""
+        if self._shared and self._record.submitted:
+            return self._record.submitted
+        return await self._worktree.head()
 
     @property
     def _worktree(self) -> Worktree:
@@ -325,41 +345,26 @@ class Life:
     def _failed(self, role: Role, reason: str) -> None:
         self._run.journal.write("attempt-failed", wp=self._wp, role=role, reason=reason)
 
-    def _result(self) -> ReviewResult:
-        """Return the last verdict as the host wants it; one given by hand is not in the journal."""
+    def _result(self) -> tuple[bool, Review]:
+        """Return whether it is approved, and by whom; one given by hand is not in the journal."""
         event = self._record.closed_by or {}
         overruled = self._lane == Lane.APPROVED and event.get("verdict") != "approved"
         if event.get("kind") != "verdict" or overruled:
             event = {}
-        return ReviewResult(
+        review = Review(
             reviewer=str(event.get("reviewer", self._run.settings.actor)),
-            verdict=ReviewVerdict(event.get("verdict", ReviewVerdict.APPROVED)),
             reference=str(event.get("reference", f"lane {self._lane}")),
         )
-
-    async def _move(self, to: Lane, result: ReviewResult, note: str | None = None) -> AnyLane:
-        """Move it with a review's outcome, which only the way out of a review asks for."""
-        in_review = self._lane == Lane.IN_REVIEW
-        approved = result.verdict == ReviewVerdict.APPROVED
-        call = Transition(
-            mission=self._run.host.mission,
-            wp=self._wp,
-            to=to,
-            note=note,
-            review_ref=result.reference,
-            review_result=result if in_review else None,
-            evidence=Evidence.of(result) if approved else None,
-        )
-        return await self._run.host.move(self._lane, call)
+        return event.get("verdict", "approved") == "approved", review
 
     async def _block(self, reason: str) -> AnyLane:
         """Give it to a human, with the reason. The work stays where it is."""
-        failed = ReviewResult(
+        review = Review(
             reviewer=self._run.agents["review"].name,
-            verdict=ReviewVerdict.CHANGES_REQUESTED,
             reference=self._relative(str(self._run.logs / self._wp)),
         )
-        lane = await self._move(Lane.BLOCKED, failed, note=_sendable(reason)[:_LONGEST_NOTE])
+        note = _sendable(reason)[:_LONGEST_NOTE]
+        lane = await self._run.host.block(self._wp, self._lane, note, review)
         self._run.journal.write("blocked", wp=self._wp, reason=reason)
         return lane
 

@@ -12,10 +12,12 @@ from spec_kitty_orchestrator.config import Settings
 from spec_kitty_orchestrator.errors import UsageProblem
 from spec_kitty_orchestrator.workspace import GitError, git
 
-__all__ = ["Plan", "default_policy", "make_plan", "protected_branch"]
+__all__ = ["PROTECTION_OFF", "Plan", "default_policy", "make_plan", "protected_branch"]
+
+PROTECTION_OFF = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
+"""The variable with which hosts commit on any branch."""
 
 _PROTECTED = ("main", "master")
-_ALLOWED = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
 
 
 @frozen(kw_only=True)
@@ -88,17 +90,11 @@ def _check_repository(root: Path) -> None:
             "--global user.name 'Your Name' && git config --global user.email you@example.com"
         )
         raise UsageProblem(msg) from e
-    if branch := protected_branch(root):
-        msg = (
-            f"The branch {branch!r} is checked out, on which hosts refuse to commit. Check out "
-            f"the mission's own branch, or set {_ALLOWED}=1."
-        )
-        raise UsageProblem(msg)
 
 
 def protected_branch(root: Path) -> str | None:
     """Return the branch that is checked out, if hosts refuse to commit on it (3.2.0+)."""
-    if os.environ.get(_ALLOWED):
+    if os.environ.get(PROTECTION_OFF):
         return None
     settings = root / ".kittify" / "config.yaml"
     with contextlib.suppress(OSError):

@@ -12,15 +12,22 @@ from stamina.instrumentation import RetryDetails
 
 from spec_kitty_client import (
     AsyncClient,
-    Dialect,
+    Feature,
+    GitFailed,
     HostError,
     Lane,
+    MergeDamaged,
     Mission,
     NotFound,
     Policy,
+    Retry,
     SpecKittyError,
     Transition,
+    UnsupportedByHost,
+    WouldLoseWork,
+    allowed,
 )
+from spec_kitty_client.contract import spell
 from spec_kitty_orchestrator import __version__, config, finish
 from spec_kitty_orchestrator.config import Settings
 from spec_kitty_orchestrator.errors import (
@@ -32,26 +39,28 @@ from spec_kitty_orchestrator.errors import (
 from spec_kitty_orchestrator.history import History, recall
 from spec_kitty_orchestrator.host import Host
 from spec_kitty_orchestrator.journal import Event, Journal, read
-from spec_kitty_orchestrator.lifecycle import Run, Trouble
+from spec_kitty_orchestrator.lifecycle import Run
 from spec_kitty_orchestrator.lock import only_run
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.places import Places
-from spec_kitty_orchestrator.plan import Plan
+from spec_kitty_orchestrator.plan import PROTECTION_OFF, Plan, protected_branch
 from spec_kitty_orchestrator.schedule import Board
-from spec_kitty_orchestrator.workspace import GitError
 
 __all__ = ["client_for", "look", "run"]
+
+_OURS = (GitFailed, WouldLoseWork, MergeDamaged, UnsupportedByHost)  # not the host's failures
 
 Listener = Callable[[Event], None]
 
 
 def client_for(settings: Settings, policy: Policy) -> AsyncClient:
-    """Return the client of a run."""
+    """Return the client of a run. What cannot have had an effect is tried three times."""
     return AsyncClient(
         settings.repo_root,
         actor=settings.actor,
         policy=policy,
         time_limit=settings.host_timeout,
+        retry=Retry(),
     )
 
 
@@ -79,7 +88,7 @@ def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
 
 async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
     client = client_for(plan.settings, plan.policy)
-    mission, ready = await look(client, plan.settings.mission)
+    mission, ready = await look(client, plan.settings)
     session = _open(plan, client, mission, listeners)
     board = Board(ready=ready)
     board.update(mission)
@@ -106,13 +115,14 @@ async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
     return code
 
 
-async def look(client: AsyncClient, name: str) -> tuple[Mission, set[str]]:
+async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, set[str]]:
     """Return the mission and what of it may be started, by two reads at the same time.
 
     Raises:
-        UsageProblem: If there is no such mission.
+        UsageProblem: If there is no such mission, or not on the branch that is checked out.
         HostProblem: If the host cannot be worked with.
     """
+    name = settings.mission
     stamina.instrumentation.set_on_retry_hooks([])  # its own would print among our lines
     found: list[Mission] = []
     ready: set[str] = set()
@@ -143,7 +153,18 @@ async def look(client: AsyncClient, name: str) -> tuple[Mission, set[str]]:
             "out, and are its tasks finalised?"
         )
         raise UsageProblem(msg)
+    await _check_branch(client, settings)
     return found[0], ready
+
+
+async def _check_branch(client: AsyncClient, settings: Settings) -> None:
+    branch = protected_branch(settings.repo_root)
+    if branch and (await client.negotiate()).supports(Feature.PROTECTED_BRANCHES):
+        msg = (
+            f"The branch {branch!r} is checked out, on which this host refuses to commit. Check "
+            f"out the mission's own branch, or set {PROTECTION_OFF}=1."
+        )
+        raise UsageProblem(msg)
 
 
 def _open(plan: Plan, client: AsyncClient, mission: Mission, listeners: Sequence[Listener]) -> Run:
@@ -186,16 +207,11 @@ async def _work(session: Run, board: Board) -> ExitCode:
             await finish.accept(session)
         if session.settings.merge:
             await finish.merge(session)
-    except (Trouble, GitError) as e:
-        reason = e.reason if isinstance(e, Trouble) else str(e)
-        session.journal.write("finish-failed", reason=reason)
-        kind = HostProblem if isinstance(e, Trouble) and e.host else OrchestratorError
-        raise kind(reason) from e
-    except HostError as e:
-        kind = OrchestratorError if e.code else HostProblem
-        raise kind(str(e)) from e
     except SpecKittyError as e:
-        raise HostProblem(str(e)) from e
+        session.journal.write("finish-failed", reason=str(e))
+        answered = isinstance(e, _OURS) or (isinstance(e, HostError) and e.code)
+        kind = OrchestratorError if answered else HostProblem
+        raise kind(str(e)) from e
     return ExitCode.DONE
 
 
@@ -208,14 +224,19 @@ def _next_step(session: Run, code: ExitCode) -> list[str]:
 
 
 def _reopen_command(session: Run, wp: str) -> str:
+    """Return what a human types who has looked; 1.0.x lets nothing out of blocked unforced."""
+    contract = session.host.contract
+    forced = contract is not None and not allowed(Lane.BLOCKED, Lane.IN_PROGRESS, contract.dialect)
     call = Transition(
         mission=session.host.mission,
         wp=wp,
         to=Lane.IN_PROGRESS,
         actor=session.settings.actor,
         policy=session.policy,
+        force=forced,
+        note="reopened by hand" if forced else None,
     )
-    return shlex.join(["spec-kitty", *Dialect.M4.spell(call)])
+    return shlex.join(["spec-kitty", *spell(call, contract)])
 
 
 async def _until_signal(scope: anyio.CancelScope) -> None:

@@ -9,13 +9,12 @@ import anyio.to_thread
 from attrs import frozen
 
 from spec_kitty_client.transports import program
-from spec_kitty_client.transports.process import GIT_REDIRECTS
+from spec_kitty_client.transports.process import git_environment
 from spec_kitty_orchestrator.errors import UsageProblem
 
 __all__ = ["GitError", "Worktree", "git", "root_of"]
 
 _LIMIT = 600.0  # seconds; a commit runs the repository's own hooks
-_SET = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C.UTF-8"}
 
 
 class GitError(Exception):
@@ -28,7 +27,7 @@ def git(folder: Path, *args: str) -> str:
     Raises:
         GitError: If it fails, or takes longer than ten minutes.
     """
-    env = {k: v for k, v in os.environ.items() if k not in GIT_REDIRECTS} | _SET
+    env = git_environment(os.environ)
     where = shutil.which("git")
     if where is None:
         msg = "there is no git on PATH"
@@ -98,51 +97,18 @@ class Worktree:
         if ref and branch:
             others = (f"--exclude={branch}", "--branches")
             if await self._git("rev-list", "--max-count=1", "HEAD", "--not", *others):
-                return await self.fork_point("HEAD", ref)
+                return await self._fork_point("HEAD", ref)
         return await self.head()
 
-    async def changes(self, base: str, limit: int) -> tuple[str, str]:
-        """Return the diff since a commit as ``(statistics, text)``, the text cut at a limit."""
-        stat = await self._git("diff", "--stat=100", f"{base}..HEAD")
-        text = await self._git("diff", f"{base}..HEAD")
+    async def changes(self, base: str, head: str, limit: int) -> tuple[str, str]:
+        """Return the diff of two commits as ``(statistics, text)``, the text cut at a limit."""
+        stat = await self._git("diff", "--stat=100", f"{base}..{head}")
+        text = await self._git("diff", f"{base}..{head}")
         return stat, text if len(text) <= limit else text[:limit]
 
-    async def changed(self, base: str, head: str) -> set[str]:
-        """Return the files that differ between two commits."""
-        listed = await self._git("diff", "--name-only", "--no-renames", "-z", base, head)
-        return set(filter(None, listed.split("\0")))
-
-    async def commit_folder(self, folder: Path, message: str) -> bool:
-        """Commit what changed in one folder, and nothing else that is staged or changed."""
-        listed = await self._git("status", "--porcelain", "-z", "--", str(folder))
-        if listed:
-            await self._git("add", "--", str(folder))
-            await self._git("commit", "--quiet", f"--message={message}", "--", str(folder))
-        return bool(listed)
-
-    async def lanes(self, mission: str) -> dict[str, Path | None]:
-        """Return the branches that hosts give a mission, each with its worktree if it has one."""
-        form = "--format=%(refname:short)%00%(worktreepath)"
-        names = (f"kitty/mission-{mission}", f"kitty/mission-{mission}-lane-*")
-        listed = await self._git("for-each-ref", form, *(f"refs/heads/{n}" for n in names))
-        rows = [row.split("\0") for row in listed.splitlines()]
-        return {name: Path(path) if path else None for name, path in rows}
-
-    async def commit_of(self, ref: str) -> str:
-        """Return the commit that a name stands for."""
-        try:
-            return (await self._git("rev-parse", "--verify", f"{ref}^{{commit}}")).strip()
-        except GitError as e:
-            msg = f"there is no branch or commit {ref!r} in {self.path}"
-            raise GitError(msg) from e
-
-    async def fork_point(self, one: str, other: str) -> str:
+    async def _fork_point(self, one: str, other: str) -> str:
         """Return the newest commit that two commits have in common."""
         return (await self._git("merge-base", one, other)).strip()
-
-    async def is_ancestor(self, old: str, new: str) -> bool:
-        """Return whether everything in one commit is in another one."""
-        return await self.fork_point(old, new) == old
 
     async def set_aside(self, why: str) -> list[str]:
         """Stash what is uncommitted, so that nothing is lost, and return the files."""

@@ -1,24 +1,33 @@
 """How a call gets to a host, and how bytes come back.
 
-A transport is anything with the one method of `Transport` or `AsyncTransport`.
+A transport is anything with the one method of `Transport` or `AsyncTransport`. With the
+methods of `GitTransport` or `AsyncGitTransport` the workflow verbs can look after branches
+and worktrees; with that of `Identified` what is known about a host is known to all clients.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Hashable, Sequence
+from typing import Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-__all__ = ["AsyncTransport", "Completed", "Transport"]
+__all__ = [
+    "AsyncGitTransport",
+    "AsyncTransport",
+    "Completed",
+    "GitTransport",
+    "Identified",
+    "Transport",
+]
 
 
 @frozen(kw_only=True)
 class Completed:
-    """A host call that has ended."""
+    """A program that has ended: the host, or git."""
 
     argv: tuple[str, ...]
     """The whole command line."""
     exit_code: int | None
-    """None when the time limit passed and the host was ended; negative: killed by a signal."""
+    """None when the time limit passed and it was ended; negative: killed by a signal."""
     stdout: bytes = field(repr=False)
     stderr: bytes = field(repr=False)
     time_limit: float
@@ -46,4 +55,44 @@ class AsyncTransport(Protocol):
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`. Cancellation ends the host with all its children."""
+        ...
+
+
+@runtime_checkable
+class GitTransport(Protocol):
+    """Can run git where the host runs."""
+
+    def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """Run git with these arguments and wait for its end.
+
+        Args:
+            args: What comes after ``git``.
+            folder: Where to run it; None: where the host runs.
+            time_limit: Seconds after which it is ended with all its children.
+
+        Raises:
+            HostNotFound: If there is no git.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncGitTransport(Protocol):
+    """The same, without blocking an anyio event loop."""
+
+    async def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """See `GitTransport.git`."""
+        ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """Can tell one host program from another."""
+
+    def identity(self) -> Hashable:
+        """Return what stays the same as long as the program does; None: not known."""
         ...

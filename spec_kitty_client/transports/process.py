@@ -7,12 +7,18 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import converters, field, frozen
 
 from spec_kitty_client.errors import HostNotFound
 from spec_kitty_client.transports import Completed, program
 
-__all__ = ["GIT_REDIRECTS", "AsyncProcessTransport", "ProcessTransport", "host_environment"]
+__all__ = [
+    "GIT_REDIRECTS",
+    "AsyncProcessTransport",
+    "ProcessTransport",
+    "git_environment",
+    "host_environment",
+]
 
 GIT_REDIRECTS = (
     "GIT_DIR",
@@ -38,6 +44,7 @@ _SET = {
     "TERM": "dumb",
     "PYTHONUTF8": "1",
 }
+_GIT_SET = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C.UTF-8"}
 _UNSET = (
     "SPECIFY_REPO_ROOT",
     "SPEC_KITTY_TEST_MODE",
@@ -68,6 +75,11 @@ def host_environment(
     return env
 
 
+def git_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a git call: this repository and no other, and no prompt."""
+    return {k: v for k, v in base.items() if k not in GIT_REDIRECTS} | _GIT_SET
+
+
 def _git_settings(env: Mapping[str, str]) -> Path:
     """Return the user's own settings of git, at the first of the two places that has any."""
     home = Path(env.get("HOME", "/"))
@@ -82,11 +94,12 @@ class _Host:
 
     repo: Path = field(default=Path(), converter=Path)
     """The folder in which the host runs: a repository, or anything inside one."""
-    executable: str = "spec-kitty"
-    """A path, or a name to be found on PATH, else beside this interpreter."""
+    executable: str | tuple[str, ...] = "spec-kitty"
+    """A path, or a name to be found on PATH, else beside this interpreter. With words of its
+    own: a tuple such as ``("python3", "-m", "specify_cli")``."""
     env: Mapping[str, str] = field(factory=dict)
     """Set on top of this process's environment."""
-    home: Path | None = None
+    home: Path | None = field(default=None, converter=converters.optional(Path))
     """A HOME for the host alone; None: the user's."""
 
     def locate(self) -> Path:
@@ -95,29 +108,55 @@ class _Host:
         Raises:
             HostNotFound: If there is no such program.
         """
+        program_name, *_ = self._words
         path = self.env.get("PATH", os.environ.get("PATH"))
         beside = os.path.dirname(sys.executable)  # noqa: PTH120 - of a link, not its target
-        found = shutil.which(self.executable, path=path) or shutil.which(
-            self.executable, path=beside
-        )
+        found = shutil.which(program_name, path=path) or shutil.which(program_name, path=beside)
         if found is None:
-            where = "" if os.sep in self.executable else " on PATH"
+            where = "" if os.sep in program_name else " on PATH"
             msg = (
-                f"There is no program {self.executable!r}{where}. Install the host: "
+                f"There is no program {program_name!r}{where}. Install the host: "
                 "pip install spec-kitty-cli"
             )
             raise HostNotFound(msg)
         return Path(found).absolute()  # not resolved: a link's folder is the host's bin
 
-    @contextmanager
-    def _ready(self) -> Generator[tuple[str, dict[str, str]]]:
-        host = self.locate()
+    def identity(self) -> tuple[object, ...] | None:
+        """Return what stays the same as long as the program does; None: there is none."""
         try:
-            yield str(host), host_environment(host, {**os.environ, **self.env}, self.home)
+            host = self.locate()
+            about = host.stat()
+        except (HostNotFound, OSError):
+            return None
+        return (str(host), *self._words[1:], about.st_ino, about.st_mtime_ns, about.st_size)
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return (self.executable,) if isinstance(self.executable, str) else self.executable
+
+    @contextmanager
+    def _ready(self) -> Generator[tuple[tuple[str, ...], dict[str, str]]]:
+        host = self.locate()
+        argv = (str(host), *self._words[1:])
+        try:
+            yield argv, host_environment(host, {**os.environ, **self.env}, self.home)
         except program.CannotStart as e:
             msg = f"No host: {e}."
             advice = "Check `repo`." if not self.repo.is_dir() else "Install it anew."
             raise HostNotFound(f"{msg} {advice}") from e
+
+    @contextmanager
+    def _git_ready(self, folder: str | None) -> Generator[tuple[str, Path, dict[str, str]]]:
+        env = git_environment({**os.environ, **self.env})
+        where = shutil.which("git", path=env.get("PATH"))
+        if where is None:
+            msg = "There is no git on PATH."
+            raise HostNotFound(msg)
+        try:
+            yield where, Path(folder) if folder else self.repo, env
+        except program.CannotStart as e:
+            msg = f"No git: {e}."
+            raise HostNotFound(msg) from e
 
 
 @frozen(kw_only=True)
@@ -127,7 +166,14 @@ class ProcessTransport(_Host):
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`. Ctrl-C ends the host with all its children."""
         with self._ready() as (host, env):
-            return program.run((host, *args), cwd=self.repo, env=env, time_limit=time_limit)
+            return program.run((*host, *args), cwd=self.repo, env=env, time_limit=time_limit)
+
+    def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """See `GitTransport.git`."""
+        with self._git_ready(folder) as (git, cwd, env):
+            return program.run((git, *args), cwd=cwd, env=env, time_limit=time_limit)
 
 
 @frozen(kw_only=True)
@@ -138,5 +184,12 @@ class AsyncProcessTransport(_Host):
         """See `AsyncTransport.run`."""
         with self._ready() as (host, env):
             return await program.run_async(
-                (host, *args), cwd=self.repo, env=env, time_limit=time_limit
+                (*host, *args), cwd=self.repo, env=env, time_limit=time_limit
             )
+
+    async def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """See `GitTransport.git`."""
+        with self._git_ready(folder) as (git, cwd, env):
+            return await program.run_async((git, *args), cwd=cwd, env=env, time_limit=time_limit)

@@ -1,0 +1,379 @@
+"""The client for anyio event loops, made of `client`; see there."""
+
+from collections.abc import AsyncIterator
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spec_kitty_client import commands, merging, replies, workflow
+from spec_kitty_client.commands import Command, Evidence, MergeStrategy, ReviewResult
+from spec_kitty_client.contract import Contract
+from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
+from spec_kitty_client.errors import GitFailed, SpecKittyError
+from spec_kitty_client.lanes import AnyLane, Lane
+from spec_kitty_client.policy import Policy
+from spec_kitty_client.transports import Completed, AsyncGitTransport, AsyncTransport
+from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
+from spec_kitty_client.workflow import Moved, Package, Review
+
+__all__ = ["AsyncClient"]
+
+R = TypeVar("R", bound=replies.Reply)
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Calls a host without blocking an event loop. See `Client` for the arguments."""
+
+    def __init__(
+        self,
+        repo: str | PathLike[str] = ".",
+        *,
+        actor: str | None = None,
+        policy: Policy | None = None,
+        transport: AsyncTransport | None = None,
+        time_limit: float | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        if transport is None:
+            from spec_kitty_client.transports.process import AsyncProcessTransport
+
+            transport = AsyncProcessTransport(repo=Path(repo))
+        self._transport = transport
+        self._core = Core(actor, policy, time_limit, transport)
+        self._retry = retry
+        import anyio
+
+        self._negotiation = anyio.Lock()
+
+    @property
+    def contract(self) -> Contract | None:
+        """What the host speaks; None while that is not known. `negotiate` asks."""
+        return self._core.contract
+
+    async def negotiate(self) -> Contract:
+        """Return what the host speaks. Asks it, the first time: two calls at most."""
+        async with self._negotiation:
+            known = self._core.contract
+            return known or self._drive(self._core.negotiation())
+
+    async def call(self, command: Command[R]) -> R:
+        """Send a command and return its reply. All other methods are made of this one."""
+        if self._retry is None:
+            return await self._call(command)
+        return await self._retry.async_caller()(Retry.helps, self._call, command)
+
+    async def _call(self, command: Command[R]) -> R:
+        return await self._drive(self._core.call(command))
+
+    async def _drive(self, steps: Steps[T]) -> T:
+        """Do step after step, and hand each what came of it."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = await self._do(step)
+                except SpecKittyError as e:
+                    step = steps.throw(e)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _do(self, step: Any) -> Any:
+        if isinstance(step, Command):
+            return await self.call(step)
+        if isinstance(step, HostCall):
+            return await self._transport.run(step.args, time_limit=step.time_limit)
+        if isinstance(step, Negotiate):
+            return await self.negotiate()
+        return await self._git(step)
+
+    async def _git(self, step: Git) -> Completed:
+        if not isinstance(self._transport, AsyncGitTransport):
+            msg = f"{type(self._transport).__name__} has no method `git`, and this takes git"
+            raise GitFailed(msg)
+        return await self._transport.git(step.args, folder=step.folder, time_limit=step.time_limit)
+
+    # The verbs of the contract
+
+    async def contract_version(
+        self, *, provider_version: str | None = None
+    ) -> replies.HostContract:
+        """Ask which contract the host speaks; see `commands.ContractVersion`."""
+        return await self.call(commands.ContractVersion(provider_version=provider_version))
+
+    async def mission_state(self, mission: str) -> replies.Mission:
+        """Ask where every work package stands; see `commands.MissionState`."""
+        return await self.call(commands.MissionState(mission=mission))
+
+    async def list_ready(self, mission: str) -> replies.ReadyList:
+        """Ask which work packages may be started now; see `commands.ListReady`."""
+        return await self.call(commands.ListReady(mission=mission))
+
+    async def resolve_workspace(self, mission: str, wp: str) -> replies.Workspace:
+        """Ask where a work package is worked on; see `commands.ResolveWorkspace`."""
+        return await self.call(commands.ResolveWorkspace(mission=mission, wp=wp))
+
+    async def start_implementation(
+        self,
+        mission: str,
+        wp: str,
+        *,
+        actor: str | None = None,
+        policy: Policy | None = None,
+    ) -> replies.ImplementationStarted:
+        """Claim a work package; see `commands.StartImplementation`."""
+        return await self.call(
+            commands.StartImplementation(mission=mission, wp=wp, actor=actor, policy=policy)
+        )
+
+    async def start_review(
+        self,
+        mission: str,
+        wp: str,
+        *,
+        actor: str | None = None,
+        policy: Policy | None = None,
+        review_ref: str | None = None,
+    ) -> replies.ReviewStarted:
+        """Begin a review, or (up to 3.1.0) end one; see `commands.StartReview`."""
+        return await self.call(
+            commands.StartReview(
+                mission=mission, wp=wp, actor=actor, policy=policy, review_ref=review_ref
+            )
+        )
+
+    async def transition(
+        self,
+        mission: str,
+        wp: str,
+        to: Lane | str,
+        *,
+        actor: str | None = None,
+        policy: Policy | None = None,
+        note: str | None = None,
+        review_ref: str | None = None,
+        review_result: ReviewResult | None = None,
+        evidence: Evidence | None = None,
+        subtasks_complete: bool = False,
+        implementation_evidence_present: bool = False,
+        force: bool = False,
+    ) -> replies.Transitioned:
+        """Move a work package to another lane; see `commands.Transition`."""
+        return await self.call(
+            commands.Transition(
+                mission=mission,
+                wp=wp,
+                to=to,
+                actor=actor,
+                policy=policy,
+                note=note,
+                review_ref=review_ref,
+                review_result=review_result,
+                evidence=evidence,
+                subtasks_complete=subtasks_complete,
+                implementation_evidence_present=implementation_evidence_present,
+                force=force,
+            )
+        )
+
+    async def append_history(
+        self, mission: str, wp: str, note: str, *, actor: str | None = None
+    ) -> replies.HistoryAppended:
+        """Add a note to a work package; see `commands.AppendHistory`."""
+        return await self.call(
+            commands.AppendHistory(mission=mission, wp=wp, note=note, actor=actor)
+        )
+
+    async def accept_mission(
+        self, mission: str, *, actor: str | None = None
+    ) -> replies.MissionAccepted:
+        """Accept a finished mission; see `commands.AcceptMission`."""
+        return await self.call(commands.AcceptMission(mission=mission, actor=actor))
+
+    async def merge_mission(
+        self,
+        mission: str,
+        *,
+        target: str | None = None,
+        strategy: MergeStrategy | str = MergeStrategy.MERGE,
+        push: bool = False,
+    ) -> replies.MissionMerged:
+        """Merge a mission into its target branch; see `commands.MergeMission`."""
+        return await self.call(
+            commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
+        )
+
+    # The verbs of the workflow: the same on every host, and safe to repeat
+
+    async def claim(
+        self, mission: str, wp: str, *, actor: str | None = None
+    ) -> replies.ImplementationStarted:
+        """Claim a work package whose dependencies are done, and give it a worktree.
+
+        The worktree is there afterwards on every host, on the branch that the merge of this
+        release takes, with the work of its dependencies in it.
+        """
+        return await self._drive(workflow.claim(self._package(mission, wp, actor)))
+
+    async def locate(self, mission: str, wp: str) -> replies.Workspace:
+        """Tell where a work package is worked on, without claiming it."""
+        return await self._drive(workflow.locate(mission, wp))
+
+    async def submit_for_review(
+        self, mission: str, wp: str, *, actor: str | None = None, note: str | None = None
+    ) -> Moved:
+        """Hand in what was implemented. Hosts from 3.2.2 on want a commit in the worktree."""
+        return await self._drive(
+            workflow.submit_for_review(self._package(mission, wp, actor), note)
+        )
+
+    async def begin_review(
+        self,
+        mission: str,
+        wp: str,
+        *,
+        actor: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Begin a review. Up to 3.1.0 a review has no lane: it stays in ``for_review``.
+
+        Args:
+            mission: The mission.
+            wp: The work package.
+            actor: Who reviews; None: the client's.
+            lane: Where it is, if that is known; it may save a read.
+        """
+        return await self._drive(workflow.begin_review(self._package(mission, wp, actor, lane)))
+
+    async def approve(
+        self,
+        mission: str,
+        wp: str,
+        review: Review,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+    ) -> Moved:
+        """Record that a review approved the work. On 1.0.x that makes it ``done``."""
+        return await self._drive(workflow.approve(self._package(mission, wp, actor), review, note))
+
+    async def request_changes(
+        self,
+        mission: str,
+        wp: str,
+        review: Review,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Record that a review wants changes: back to ``in_progress``.
+
+        Args:
+            mission: The mission.
+            wp: The work package.
+            review: Who has judged.
+            actor: Who says so; None: the client's.
+            note: Goes into the history.
+            lane: Where it is, if it is not in review: ``approved``.
+        """
+        return await self._drive(
+            workflow.request_changes(self._package(mission, wp, actor, lane), review, note)
+        )
+
+    async def finish(
+        self,
+        mission: str,
+        wp: str,
+        review: Review,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Bring approved work to ``done``, from ``approved`` or straight from the review.
+
+        Args:
+            mission: The mission.
+            wp: The work package.
+            review: Who has approved it.
+            actor: Who says so; None: the client's.
+            note: Goes into the history.
+            lane: Where it is, if that is known; it may save a read.
+        """
+        return await self._drive(
+            workflow.finish(self._package(mission, wp, actor, lane), review, note)
+        )
+
+    async def block(
+        self,
+        mission: str,
+        wp: str,
+        reason: str,
+        *,
+        review: Review | None = None,
+        actor: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Take a work package off the board until a human has looked.
+
+        Args:
+            mission: The mission.
+            wp: The work package.
+            reason: Why; it goes into the history.
+            review: Who has judged, where it is in review; None: the actor.
+            actor: Who says so; None: the client's.
+            lane: Where it is, if that is known; it may save a read.
+        """
+        at = self._package(mission, wp, actor, lane)
+        judged = review or Review(reviewer=at.actor or "nobody", reference=f"{wp} blocked")
+        return await self._drive(workflow.block(at, reason, judged))
+
+    async def accept(self, mission: str, *, actor: str | None = None) -> replies.MissionAccepted:
+        """Accept a mission and commit what the host wrote about it, which a merge may reset."""
+        return await self._drive(workflow.accept(mission, actor))
+
+    async def merge(
+        self,
+        mission: str,
+        *,
+        target: str | None = None,
+        strategy: MergeStrategy | str = MergeStrategy.MERGE,
+        push: bool = False,
+    ) -> merging.Merged:
+        """Merge a mission, and see that nothing is lost by it.
+
+        Refuses while a worktree has something uncommitted; commits the mission's folder
+        first; recognises a merge that has been made; compares the target before and after;
+        and leaves its checkout up to date.
+        """
+        call = commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
+        return await self._drive(merging.merge(call))
+
+    async def watch(self, mission: str, *, interval: float = 30.0) -> AsyncIterator[MissionEvent]:
+        """Tell what happens to a mission until it is accepted, by one read per interval.
+
+        Args:
+            mission: The mission.
+            interval: Seconds between two reads.
+        """
+        watcher = Watcher(mission)
+        while True:
+            for event in await self._drive(watcher.look()):
+                yield event
+                if isinstance(event, AcceptanceSeen):
+                    return
+            await self._sleep(interval)
+
+    async def _sleep(self, seconds: float) -> None:
+        import anyio
+
+        await anyio.sleep(seconds)
+
+    def _package(
+        self, mission: str, wp: str, actor: str | None, lane: AnyLane | None = None
+    ) -> Package:
+        return Package(mission=mission, wp=wp, actor=actor or self._core.actor, lane=lane)

@@ -1,0 +1,115 @@
+"""The dialects of the contract, and which host release speaks which.
+
+`contract_version` alone does not tell: 1.0.0 is spoken by five of them. So everything that
+a release brought is dated by the release of the host, ``spec-kitty-cli`` on PyPI, which
+for contract 1.1.0 and later follows from the version of the contract.
+
+Source: every release from 1.0.0 to 3.2.7, and the pre-release 4.0.0rc7.
+"""
+
+from enum import StrEnum
+from itertools import takewhile
+
+from packaging.version import Version
+
+__all__ = ["Dialect", "Feature", "dialect_of", "oldest_release"]
+
+
+class Dialect(StrEnum):
+    """A way in which some releases of the host understand the calls."""
+
+    F1 = "F1"
+    """1.0.0 to 1.0.3. Says *feature*; six lanes."""
+    F2 = "F2"
+    """2.1.0 to 3.0.3. Adds the lanes claimed and approved."""
+    M0 = "M0"
+    """3.1.0. Says *mission*; takes evidence."""
+    M1 = "M1"
+    """3.1.1 to 3.1.10. Adds the lane in_review; ``start-review`` now begins a review."""
+    M2 = "M2"
+    """3.2.0 and 3.2.1. Checks dependencies; approved is enough for dependents."""
+    M3 = "M3"
+    """3.2.2 to 3.2.5. ``start-implementation`` makes the worktree."""
+    M4 = "M4"
+    """3.2.6 to 4.0.0rc4. Takes review results; has the verbs of design."""
+    M5 = "M5"
+    """4.0.0rc5 and later. ``consolidate-mission`` for ``merge-mission``."""
+
+    @property
+    def first_release(self) -> Version:
+        """The oldest host that speaks it."""
+        return _FIRST[self]
+
+    def has(self, feature: "Feature") -> bool:
+        """Return whether all hosts of this dialect have a feature."""
+        return feature.since <= self.first_release
+
+
+_FIRST = {
+    Dialect.F1: Version("1.0.0"),
+    Dialect.F2: Version("2.1.0"),
+    Dialect.M0: Version("3.1.0"),
+    Dialect.M1: Version("3.1.1"),
+    Dialect.M2: Version("3.2.0"),
+    Dialect.M3: Version("3.2.2"),
+    Dialect.M4: Version("3.2.6"),
+    Dialect.M5: Version("4.0.0rc5"),
+}
+
+_OLDEST_WITH = {  # contract version: the oldest host that speaks it
+    Version("1.1.0"): Version("3.2.2"),
+    Version("1.2.0"): Version("3.2.4"),
+    Version("1.4.0"): Version("3.2.6"),
+    Version("1.5.0"): Version("3.2.7"),
+    Version("1.6.0"): Version("4.0.0rc4"),
+    Version("1.8.0"): Version("4.0.0rc5"),
+    Version("1.14.0"): Version("4.0.0rc6"),
+    Version("1.16.0"): Version("4.0.0rc7"),
+}
+
+
+class Feature(StrEnum):
+    """Something that not every host can do."""
+
+    APPROVED_LANE = "approved lane"
+    CLAIMED_LANE = "claimed lane"
+    IN_REVIEW_LANE = "in_review lane"
+    EVIDENCE = "evidence with a transition"
+    REVIEW_RESULT = "review result with a transition"
+    WORKTREES = "worktrees made by start-implementation"
+    LANES = "execution lanes, which several work packages may share"
+    DEPENDENCY_CHECK = "start-implementation refuses while dependencies are open"
+    PROTECTED_BRANCHES = "no commits on main and master"
+    APPROVED_IS_ENOUGH = "approved is enough for dependents, accept and merge"
+    MISSION_IDS = "missions selected by id as well as by slug"
+
+    @property
+    def since(self) -> Version:
+        """The oldest host that has it."""
+        return _SINCE[self]
+
+
+_SINCE = {
+    Feature.CLAIMED_LANE: Version("2.1.0"),
+    Feature.APPROVED_LANE: Version("2.1.0"),
+    Feature.EVIDENCE: Version("3.1.0"),
+    Feature.LANES: Version("3.1.0"),
+    Feature.IN_REVIEW_LANE: Version("3.1.1"),
+    Feature.DEPENDENCY_CHECK: Version("3.2.0"),
+    Feature.APPROVED_IS_ENOUGH: Version("3.2.0"),
+    Feature.PROTECTED_BRANCHES: Version("3.2.0"),
+    Feature.WORKTREES: Version("3.2.2"),
+    Feature.MISSION_IDS: Version("3.2.6"),
+    Feature.REVIEW_RESULT: Version("3.2.6"),
+}
+
+
+def dialect_of(release: Version) -> Dialect:
+    """Return the dialect that a release of the host speaks."""
+    return list(takewhile(lambda d: d.first_release <= release, Dialect))[-1]
+
+
+def oldest_release(contract: Version) -> Version | None:
+    """Return the oldest host with a contract version; None where the version does not tell."""
+    known = [host for version, host in _OLDEST_WITH.items() if version <= contract]
+    return known[-1] if known else None

@@ -1,0 +1,193 @@
+"""Merge a mission without losing anything.
+
+What hosts do: they throw away what is uncommitted in the worktrees of the lanes (3.1.0 and
+later), reset the mission's folder, and with it the acceptance (3.2.7), leave the index of the
+target's checkout where it was, so that the next commit would take the merge back (3.1.x),
+and call a second merge a failure (3.1.0 and later). So: look into every worktree first,
+commit the mission's folder, compare the target before and after, and recognise a merge
+that has been made.
+"""
+
+from attrs import frozen
+
+from spec_kitty_client import replies
+from spec_kitty_client.commands import MergeMission, MergeStrategy
+from spec_kitty_client.contract import Contract
+from spec_kitty_client.core import Negotiate, Steps
+from spec_kitty_client.dialects import Dialect
+from spec_kitty_client.errors import (
+    GitFailed,
+    HostError,
+    MergeDamaged,
+    UnsupportedByHost,
+    WouldLoseWork,
+)
+from spec_kitty_client.lanes import Lane
+from spec_kitty_client.repository import (
+    changed,
+    checked_out,
+    commit_folder,
+    commit_of,
+    dirty,
+    fork_point,
+    git,
+    is_ancestor,
+    root,
+)
+from spec_kitty_client.workflow import state
+from spec_kitty_client.worktrees import branches_of, folder_of, target_of
+
+__all__ = ["Merged", "merge"]
+
+
+@frozen(kw_only=True)
+class Merged:
+    """What came of a merge."""
+
+    target: str
+    """The branch."""
+    before: str
+    """The commit at which it was."""
+    after: str
+    """The commit at which it is."""
+    changed: bool
+    """False when the mission had been merged already."""
+
+
+@frozen(kw_only=True)
+class _Scene:
+    """A mission before its merge."""
+
+    contract: Contract
+    top: str
+    mission: replies.Mission
+    target: str
+    before: str
+
+    @property
+    def folder(self) -> str:
+        """The mission's folder, from the root of the repository."""
+        return folder_of(self.mission.mission_slug)
+
+    def lanes(self) -> Steps[dict[str, str | None]]:
+        """Return the branches that hold its work, each with its worktree."""
+        wps = tuple(wp.wp_id for wp in self.mission.work_packages)
+        slug = self.mission.mission_slug
+        return (yield from branches_of(self.contract, slug, wps, self.top))
+
+    def merged(self, after: str, *, changed: bool) -> Merged:
+        """Return the result."""
+        return Merged(target=self.target, before=self.before, after=after, changed=changed)
+
+
+def merge(call: MergeMission) -> Steps[Merged]:
+    """Merge a mission into its target branch, with every check that the hosts leave out."""
+    contract: Contract = yield Negotiate()
+    scene = yield from _look(call, contract)
+    lanes = yield from scene.lanes()
+    if not lanes and _all_ended(scene):
+        return scene.merged(scene.before, changed=False)
+    _refuse_strategy(call, contract, lanes)
+    yield from _refuse_dirty(lanes)
+    if (yield from commit_folder(scene.top, scene.folder, _message(scene))):
+        scene = yield from _look(call, contract)
+    expected = yield from _work_of(lanes, scene)
+    try:
+        yield call
+    except HostError:
+        # Hosts remove the lanes last: where they are gone now, only the answer was lost.
+        if not lanes or (yield from scene.lanes()) or contract.dialect in _KEEP_BRANCHES:
+            raise
+    return (yield from _compare(scene, expected))
+
+
+_KEEP_BRANCHES = (Dialect.F1, Dialect.F2)
+
+
+def _message(scene: _Scene) -> str:
+    return f"chore({scene.mission.mission_slug}): record status"
+
+
+def _look(call: MergeMission, contract: Contract) -> Steps[_Scene]:
+    mission = yield from state(call.mission)
+    top = yield from root()
+    target = call.target or (yield from target_of(mission.mission_slug, top))
+    before = yield from commit_of(target, top)
+    if before is None:
+        msg = f"there is no branch {target!r} in {top} to merge into"
+        raise GitFailed(msg)
+    return _Scene(contract=contract, top=top, mission=mission, target=target, before=before)
+
+
+def _all_ended(scene: _Scene) -> bool:
+    ended = (Lane.DONE, Lane.CANCELED)
+    removes = scene.contract.dialect not in _KEEP_BRANCHES
+    return removes and all(wp.lane in ended for wp in scene.mission.work_packages)
+
+
+def _refuse_strategy(call: MergeMission, contract: Contract, lanes: dict[str, str | None]) -> None:
+    """Refuse what fails half-way, or cannot work."""
+    several = len(lanes) > 1
+    if contract.dialect is Dialect.F1 and call.strategy == MergeStrategy.SQUASH and several:
+        what = "squash of several work packages that does not fail half-way; use merge, or a host"
+        raise UnsupportedByHost(what, since="2.1.0", release=str(contract.release))
+    if contract.dialect in _KEEP_BRANCHES and call.strategy == MergeStrategy.REBASE:
+        what = "rebase of branches that are checked out in worktrees; use merge, or a host"
+        raise UnsupportedByHost(what, since="3.2.0", release=str(contract.release))
+
+
+def _refuse_dirty(lanes: dict[str, str | None]) -> Steps[None]:
+    found: list[str] = []
+    for path in lanes.values():
+        if path is not None:
+            found += [f"{path}/{name}" for name in (yield from dirty(path))]
+    if found:
+        msg = (
+            f"a merge would throw away what is not committed: {', '.join(found[:10])}. Commit it "
+            "or remove it."
+        )
+        raise WouldLoseWork(msg, tuple(found))
+
+
+def _work_of(lanes: dict[str, str | None], scene: _Scene) -> Steps[set[str]]:
+    """Return the files that the lanes have changed since they left the target."""
+    found: set[str] = set()
+    for lane in lanes:
+        base = yield from fork_point(scene.before, lane, scene.top)
+        found |= yield from changed(base, lane, scene.top)
+    return found
+
+
+def _compare(scene: _Scene, expected: set[str]) -> Steps[Merged]:
+    """See that the target has what it had, and what the lanes had, and nothing else."""
+    after = yield from commit_of(scene.target, scene.top)
+    if after is None or not (yield from is_ancestor(scene.before, after, scene.top)):
+        raise MergeDamaged(scene.target, scene.before)
+    new = yield from changed(scene.before, after, scene.top)
+    strange = {f for f in new - expected if not f.startswith(f"{scene.folder}/")}
+    if strange:
+        raise MergeDamaged(scene.target, scene.before, tuple(sorted(strange)))
+    yield from _refresh(scene, after, new)
+    return scene.merged(after, changed=True)
+
+
+def _refresh(scene: _Scene, after: str, new: set[str]) -> Steps[None]:
+    """Bring a stale checkout of the target up to date (3.1.x), keeping what is the user's.
+
+    Raises:
+        GitFailed: If local changes stand in the way.
+    """
+    if (yield from checked_out(scene.top)) != scene.target:
+        return
+    listed = yield from git("diff", "--cached", "--name-only", "-z", "HEAD", folder=scene.top)
+    if not new & set(listed.split("\0")):
+        return
+    try:
+        yield from git("read-tree", "-m", "-u", scene.before, after, folder=scene.top)
+    except GitFailed as e:
+        msg = (
+            f"The mission is merged into {scene.target}, but its checkout {scene.top} is not up "
+            f"to date, and a commit there would take the merge back. Put your changes aside, "
+            f"then `git reset --hard`. {e}"
+        )
+        raise GitFailed(msg) from e

@@ -1,0 +1,24 @@
+"""Every verb of the contract, by its newest name."""
+
+from typing import Any
+
+from spec_kitty_client import commands
+from spec_kitty_client.commands import Command
+
+__all__ = ["VERBS"]
+
+_ALL: tuple[type[Command[Any]], ...] = (
+    commands.ContractVersion,
+    commands.MissionState,
+    commands.ListReady,
+    commands.StartImplementation,
+    commands.StartReview,
+    commands.Transition,
+    commands.AppendHistory,
+    commands.AcceptMission,
+    commands.MergeMission,
+    commands.ResolveWorkspace,
+)
+
+VERBS = {command.verb: command for command in _ALL}
+"""The command of each verb, in the order in which they came."""

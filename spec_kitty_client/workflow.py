@@ -1,0 +1,353 @@
+"""The life of a work package in the words of its users, the same on every host.
+
+Each verb does what this release needs for it, and is safe to repeat: where an answer is lost
+or is a no, the state is read, and what has taken effect already is a success. `force` goes out
+in one case only: where the host's rule asks for a review result or evidence and its command
+line has no option for it (2.1.0 to 3.2.5), with a note that says so; then the state is read
+first, because force also opens the ways that are wrong.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from attrs import evolve, frozen
+
+from spec_kitty_client import replies
+from spec_kitty_client.codes import ErrorCode
+from spec_kitty_client.commands import (
+    AcceptMission,
+    Command,
+    Evidence,
+    MissionState,
+    ResolveWorkspace,
+    ReviewResult,
+    ReviewVerdict,
+    StartImplementation,
+    StartReview,
+    Transition,
+)
+from spec_kitty_client.contract import Contract
+from spec_kitty_client.core import Negotiate, Steps
+from spec_kitty_client.dialects import Dialect, Feature
+from spec_kitty_client.errors import Failure, HostError, rejection
+from spec_kitty_client.lanes import AnyLane, Lane, Need, allowed, needs
+from spec_kitty_client.repository import commit_folder, git, root
+from spec_kitty_client.worktrees import ensure, folder_of, place, workspace
+
+__all__ = [
+    "Moved",
+    "Package",
+    "Review",
+    "accept",
+    "approve",
+    "begin_review",
+    "block",
+    "claim",
+    "finish",
+    "locate",
+    "request_changes",
+    "state",
+    "submit_for_review",
+]
+
+R = TypeVar("R", bound=replies.Reply)
+
+_HANDED_IN = frozenset({Lane.FOR_REVIEW, Lane.IN_REVIEW, Lane.APPROVED, Lane.DONE})
+_ENDED = frozenset({Lane.DONE, Lane.CANCELED})
+
+
+@frozen(kw_only=True)
+class Moved:
+    """What a workflow verb has done."""
+
+    wp_id: str
+    lane: AnyLane
+    """Where the work package is now."""
+    changed: bool
+    """False when it was there already: the effect of an earlier call."""
+
+
+@frozen(kw_only=True)
+class Review:
+    """Who has judged, and where that can be read."""
+
+    reviewer: str
+    reference: str
+    feedback_path: str | None = None
+
+    def result(self, verdict: ReviewVerdict) -> ReviewResult:
+        """Return it as newer hosts want it."""
+        return ReviewResult(
+            reviewer=self.reviewer,
+            verdict=verdict,
+            reference=self.reference,
+            feedback_path=self.feedback_path,
+        )
+
+
+@frozen(kw_only=True)
+class Package:
+    """A work package, as the verbs are told which."""
+
+    mission: str
+    wp: str
+    actor: str | None = None
+    lane: AnyLane | None = None
+    """Where it is, if that is known; it saves a read."""
+
+
+def state(mission: str) -> Steps[replies.Mission]:
+    """Read where every work package stands.
+
+    Raises:
+        NotFound: Also where the host reports success with no work packages, as 3.2.7 does
+            when another branch is checked out.
+    """
+    found: replies.Mission = yield MissionState(mission=mission)
+    if not found.work_packages:
+        msg = (
+            f"mission {found.mission_slug} has no work packages here: its branch is not checked "
+            "out, or its tasks are not finalised"
+        )
+        raise _refusal(MissionState(mission=mission), ErrorCode.MISSION_NOT_FOUND, msg)
+    return found
+
+
+def claim(at: Package) -> Steps[replies.ImplementationStarted]:
+    """Claim a work package and make sure that it has a worktree with what it needs."""
+    contract: Contract = yield Negotiate()
+    call = StartImplementation(mission=at.mission, wp=at.wp, actor=at.actor)
+    dependencies: tuple[str, ...] = ()
+    if not contract.supports(Feature.DEPENDENCY_CHECK):
+        dependencies = yield from _finished_dependencies(call)
+    started = yield from _insist(call)
+    if contract.supports(Feature.WORKTREES):
+        return started
+    there = yield from place(contract, started.mission_slug, at.wp, dependencies)
+    yield from ensure(there)
+    found = workspace(started, there)
+    assert isinstance(found, replies.ImplementationStarted)  # noqa: S101 - evolved from one
+    return found
+
+
+def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
+    """Tell where a work package is worked on, claimed or not."""
+    contract: Contract = yield Negotiate()
+    if contract.supports(ResolveWorkspace):
+        told: replies.Workspace = yield ResolveWorkspace(mission=mission, wp=wp)
+        return told
+    found = yield from state(mission)
+    slug, top = found.mission_slug, (yield from root())
+    named = yield from git("ls-files", "--", f"{folder_of(slug)}/tasks/{wp}*.md", folder=top)
+    if wp not in found.lanes() or not named:
+        msg = f"there is no work package {wp} in {slug}"
+        raise _refusal(MissionState(mission=mission), ErrorCode.WP_NOT_FOUND, msg)
+    at = yield from place(contract, slug, wp)
+    blank = replies.Workspace(
+        mission_slug=slug,
+        mission_number=found.mission_number,
+        mission_type=found.mission_type,
+        wp_id=wp,
+        workspace_path=at.path,
+        prompt_path=f"{top}/{named.splitlines()[0]}",
+    )
+    return workspace(blank, at)
+
+
+def submit_for_review(at: Package, note: str | None = None) -> Steps[Moved]:
+    """Hand in what was implemented."""
+    call = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=Lane.FOR_REVIEW, note=note)
+    return (yield from _once(call, _HANDED_IN))
+
+
+def begin_review(at: Package) -> Steps[Moved]:
+    """Begin a review. Where there is no lane for it (up to 3.1.0), see that it may begin."""
+    contract: Contract = yield Negotiate()
+    if contract.supports(Feature.IN_REVIEW_LANE):
+        return (yield from _once(_review(at), {Lane.IN_REVIEW}, mine=True))
+    lane = at.lane or (yield from _lane(at))[0]
+    if lane != Lane.FOR_REVIEW:
+        raise _no_way(_review(at), lane, "a review")
+    return Moved(wp_id=at.wp, lane=lane, changed=False)
+
+
+def approve(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
+    """Record that a review approved the work; where there is no lane for that, it is done."""
+    contract: Contract = yield Negotiate()
+    to = Lane.APPROVED if contract.supports(Feature.APPROVED_LANE) else Lane.DONE
+    at = evolve(at, lane=at.lane or _review_lane(contract))
+    return (yield from _judge(contract, at, to, review, note, reached={Lane.APPROVED, Lane.DONE}))
+
+
+def finish(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
+    """Bring approved work to its end: from the review itself, or from ``approved``."""
+    contract: Contract = yield Negotiate()
+    return (yield from _judge(contract, at, Lane.DONE, review, note, reached={Lane.DONE}))
+
+
+def request_changes(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
+    """Record that a review wants changes: back to ``in_progress``."""
+    contract: Contract = yield Negotiate()
+    back = {Lane.IN_PROGRESS}
+    if not contract.supports(Feature.IN_REVIEW_LANE) and at.lane in (None, Lane.FOR_REVIEW):
+        call = evolve(_review(at), review_ref=review.reference)  # what start-review means there
+        return (yield from _once(call, back))
+    at = evolve(at, lane=at.lane or _review_lane(contract))
+    return (yield from _judge(contract, at, Lane.IN_PROGRESS, review, note, reached=back))
+
+
+def block(at: Package, reason: str, review: Review) -> Steps[Moved]:
+    """Take a work package off the board until a human has looked, with the reason."""
+    contract: Contract = yield Negotiate()
+    if contract.dialect is Dialect.F1:
+        at = evolve(at, lane=None)  # it would take back even what is done
+    reached = {Lane.BLOCKED}
+    return (yield from _judge(contract, at, Lane.BLOCKED, review, reason, reached=reached))
+
+
+def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
+    """Accept a mission, and commit what the host wrote about it, which a merge would reset."""
+    accepted = yield from _insist(AcceptMission(mission=mission, actor=actor))
+    slug = accepted.mission_slug
+    top = yield from root()
+    yield from commit_folder(top, folder_of(slug), f"chore({slug}): record acceptance")
+    return accepted
+
+
+# What the verbs have in common
+
+
+def _review(at: Package) -> StartReview:
+    return StartReview(mission=at.mission, wp=at.wp, actor=at.actor)
+
+
+def _review_lane(contract: Contract) -> Lane:
+    reviewed = contract.supports(Feature.IN_REVIEW_LANE)
+    return Lane.IN_REVIEW if reviewed else Lane.FOR_REVIEW
+
+
+def _judge(
+    contract: Contract,
+    at: Package,
+    to: Lane,
+    review: Review,
+    note: str | None,
+    *,
+    reached: Iterable[AnyLane],
+) -> Steps[Moved]:
+    """Move a work package with what this way on this host has to bring along."""
+    lane = at.lane
+    if lane is None or _forced(contract, lane, to):
+        lane, _ = yield from _lane(at)
+        if lane in reached:
+            return Moved(wp_id=at.wp, lane=lane, changed=False)
+    plain = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=to, note=note)
+    if not allowed(lane, to, contract.dialect) or lane in _ENDED:
+        raise _no_way(plain, lane, to)
+    return (yield from _once(_equip(contract, plain, lane, review), reached))
+
+
+def _forced(contract: Contract, lane: AnyLane, to: Lane) -> bool:
+    known = allowed(lane, to, contract.dialect)
+    return known and Need.FORCE in needs(lane, to, contract.dialect)
+
+
+def _equip(contract: Contract, call: Transition, lane: AnyLane, review: Review) -> Transition:
+    """Give a transition what it needs, and the evidence of an approval wherever it can go."""
+    assert isinstance(call.to, Lane)  # noqa: S101 - the verbs name no other
+    wanted = needs(lane, call.to, contract.dialect)
+    approved = call.to in (Lane.APPROVED, Lane.DONE)
+    verdict = ReviewVerdict.APPROVED if approved else ReviewVerdict.CHANGES_REQUESTED
+    result = review.result(verdict)
+    if Need.FORCE in wanted:
+        why = (
+            f"{verdict} by {review.reviewer} ({review.reference}); forced, because this host has "
+            "no option for a review's outcome"
+        )
+        call = evolve(call, force=True, note=f"{call.note}. {why}" if call.note else why)
+    if Need.NOTE in wanted and call.note is None:
+        call = evolve(call, note=f"{verdict} by {review.reviewer}")
+    if Need.REVIEW_RESULT in wanted:
+        call = evolve(call, review_result=result)
+    if approved and contract.supports(Feature.EVIDENCE):
+        call = evolve(call, evidence=Evidence.of(result))
+    return evolve(call, review_ref=review.reference)
+
+
+def _insist(command: Command[R]) -> Steps[R]:
+    """Send what can be repeated as it is; a lost answer is asked for again."""
+    try:
+        reply: R = yield command
+    except HostError as e:
+        if e.outcome == "not_applied":
+            raise
+        reply = yield command
+    return reply
+
+
+def _once(
+    call: Transition | StartReview, reached: Iterable[AnyLane], *, mine: bool = False
+) -> Steps[Moved]:
+    """Send what must not be repeated blindly.
+
+    Args:
+        call: The call.
+        reached: The lanes which show that it has taken effect.
+        mine: Whether only an effect of this actor counts.
+    """
+    try:
+        reply = yield call
+    except HostError as e:
+        at = Package(mission=call.mission, wp=call.wp)
+        lane, actor = yield from _lane(at)
+        if lane in reached and not (mine and call.actor and actor != call.actor):
+            return Moved(wp_id=call.wp, lane=lane, changed=False)
+        if e.outcome == "not_applied":
+            raise
+        reply = yield call
+    return Moved(wp_id=call.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
+
+
+def _lane(at: Package) -> Steps[tuple[AnyLane, str | None]]:
+    """Read where a work package is, and who moved it there."""
+    found = yield from state(at.mission)
+    wp = next((wp for wp in found.work_packages if wp.wp_id == at.wp), None)
+    if wp is None:
+        msg = f"there is no work package {at.wp} in {found.mission_slug}"
+        raise _refusal(MissionState(mission=at.mission), ErrorCode.WP_NOT_FOUND, msg)
+    return wp.lane, wp.last_actor
+
+
+def _finished_dependencies(call: StartImplementation) -> Steps[tuple[str, ...]]:
+    """Return what a work package depends on; older hosts start it whatever state that is in."""
+    found = yield from state(call.mission)
+    lanes = found.lanes()
+    wanted = next((p.dependencies for p in found.work_packages if p.wp_id == call.wp), ())
+    waiting = [name for name in wanted if lanes.get(name) not in (Lane.DONE, None)]
+    if waiting and lanes[call.wp] == Lane.PLANNED:
+        msg = f"{call.wp} depends on {', '.join(waiting)}, not done yet"
+        code = ErrorCode.DEPENDENCIES_NOT_SATISFIED
+        raise _refusal(call, code, msg, unsatisfied_dependencies=waiting)
+    return wanted
+
+
+def _no_way(call: Transition | StartReview, lane: AnyLane, to: str) -> HostError:
+    msg = f"{call.wp} is {lane}, from where there is no way to {to}"
+    return _refusal(call, ErrorCode.TRANSITION_REJECTED, msg, from_lane=lane)
+
+
+def _refusal(call: Command[Any], code: ErrorCode, msg: str, **data: object) -> HostError:
+    """Return the error that a newer host would have answered with."""
+    return rejection(
+        Failure(
+            verb=call.verb,
+            mutates=False,
+            message=msg,
+            argv=(),
+            exit_code=None,
+            stdout="",
+            stderr="",
+            code=code,
+            data={"message": msg, **data},
+        )
+    )
