@@ -54,8 +54,9 @@ class AsyncClient:
     async def negotiate(self) -> Contract:
         """Return what the host speaks. Asks it, the first time: two calls at most."""
         async with self._negotiation:
-            known = self._core.contract
-            return known or self._drive(self._core.negotiation())
+            if known := self._core.contract:
+                return known
+            return await self._drive(self._core.negotiation())
 
     async def call(self, command: Command[R]) -> R:
         """Send a command and return its reply. All other methods are made of this one."""

@@ -69,8 +69,9 @@ class Client:
     def negotiate(self) -> Contract:
         """Return what the host speaks. Asks it, the first time: two calls at most."""
         with self._negotiation:
-            known = self._core.contract
-            return known or self._drive(self._core.negotiation())
+            if known := self._core.contract:
+                return known
+            return self._drive(self._core.negotiation())
 
     def call(self, command: Command[R]) -> R:
         """Send a command and return its reply. All other methods are made of this one."""

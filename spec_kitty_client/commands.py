@@ -107,7 +107,7 @@ def _dumps(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _name(_: object, attribute: "Attribute[str]", value: str) -> None:
+def name_only(_: object, attribute: "Attribute[str]", value: str) -> None:
     """Refuse what hosts answer with a traceback: nothing, and paths (3.2.7)."""
     if not value.strip() or "/" in value or "\\" in value or ".." in value:
         msg = f"{attribute.name}={value!r} is not a name; give a slug or an id"
@@ -195,11 +195,11 @@ def spell_option(attribute: "Attribute[Any]", value: object) -> tuple[str, ...]:
     return (f"{name}={text}",)
 
 
-_MISSION = {"option": "--mission"}
-_WP = {"option": "--wp"}
-_ACTOR = {"option": "--actor"}
-_POLICY = {"option": "--policy"}
-_REVIEW_REF = {"option": "--review-ref"}
+MISSION = {"option": "--mission"}
+WP = {"option": "--wp"}
+ACTOR = {"option": "--actor"}
+POLICY = {"option": "--policy"}
+REVIEW_REF = {"option": "--review-ref"}
 
 
 @frozen(kw_only=True)
@@ -220,7 +220,7 @@ class MissionState(Command[replies.Mission]):
     verb = "mission-state"
     reply_type = replies.Mission
 
-    mission: str = field(metadata=_MISSION, validator=_name)
+    mission: str = field(metadata=MISSION, validator=name_only)
 
 
 @frozen(kw_only=True)
@@ -230,7 +230,7 @@ class ListReady(Command[replies.ReadyList]):
     verb = "list-ready"
     reply_type = replies.ReadyList
 
-    mission: str = field(metadata=_MISSION, validator=_name)
+    mission: str = field(metadata=MISSION, validator=name_only)
 
 
 @frozen(kw_only=True)
@@ -241,8 +241,8 @@ class ResolveWorkspace(Command[replies.Workspace]):
     reply_type = replies.Workspace
     since = "3.2.4"
 
-    mission: str = field(metadata=_MISSION, validator=_name)
-    wp: str = field(metadata=_WP, validator=_name)
+    mission: str = field(metadata=MISSION, validator=name_only)
+    wp: str = field(metadata=WP, validator=name_only)
 
 
 @frozen(kw_only=True)
@@ -253,10 +253,10 @@ class StartImplementation(Command[replies.ImplementationStarted]):
     reply_type = replies.ImplementationStarted
     mutates = True
 
-    mission: str = field(metadata=_MISSION, validator=_name)
-    wp: str = field(metadata=_WP, validator=_name)
-    actor: str | None = field(default=None, metadata=_ACTOR)
-    policy: Policy | None = field(default=None, metadata=_POLICY)
+    mission: str = field(metadata=MISSION, validator=name_only)
+    wp: str = field(metadata=WP, validator=name_only)
+    actor: str | None = field(default=None, metadata=ACTOR)
+    policy: Policy | None = field(default=None, metadata=POLICY)
 
     @property
     def needs_policy(self) -> bool:
@@ -277,11 +277,11 @@ class StartReview(Command[replies.ReviewStarted]):
     reply_type = replies.ReviewStarted
     mutates = True
 
-    mission: str = field(metadata=_MISSION, validator=_name)
-    wp: str = field(metadata=_WP, validator=_name)
-    actor: str | None = field(default=None, metadata=_ACTOR)
-    policy: Policy | None = field(default=None, metadata=_POLICY)
-    review_ref: str | None = field(default=None, metadata=_REVIEW_REF)
+    mission: str = field(metadata=MISSION, validator=name_only)
+    wp: str = field(metadata=WP, validator=name_only)
+    actor: str | None = field(default=None, metadata=ACTOR)
+    policy: Policy | None = field(default=None, metadata=POLICY)
+    review_ref: str | None = field(default=None, metadata=REVIEW_REF)
 
     @property
     def needs_policy(self) -> bool:
@@ -297,13 +297,13 @@ class Transition(Command[replies.Transitioned]):
     reply_type = replies.Transitioned
     mutates = True
 
-    mission: str = field(metadata=_MISSION, validator=_name)
-    wp: str = field(metadata=_WP, validator=_name)
+    mission: str = field(metadata=MISSION, validator=name_only)
+    wp: str = field(metadata=WP, validator=name_only)
     to: AnyLane = field(metadata={"option": "--to"}, converter=parse_lane, validator=_lane)
-    actor: str | None = field(default=None, metadata=_ACTOR)
-    policy: Policy | None = field(default=None, metadata=_POLICY)
+    actor: str | None = field(default=None, metadata=ACTOR)
+    policy: Policy | None = field(default=None, metadata=POLICY)
     note: str | None = field(default=None, metadata={"option": "--note"})
-    review_ref: str | None = field(default=None, metadata=_REVIEW_REF)
+    review_ref: str | None = field(default=None, metadata=REVIEW_REF)
     review_result: ReviewResult | None = field(
         default=None, metadata={"option": "--review-result-json", "since": "3.2.6"}
     )
@@ -337,10 +337,10 @@ class AppendHistory(Command[replies.HistoryAppended]):
     reply_type = replies.HistoryAppended
     mutates = True
 
-    mission: str = field(metadata=_MISSION, validator=_name)
-    wp: str = field(metadata=_WP, validator=_name)
+    mission: str = field(metadata=MISSION, validator=name_only)
+    wp: str = field(metadata=WP, validator=name_only)
     note: str = field(metadata={"option": "--note"})
-    actor: str | None = field(default=None, metadata=_ACTOR)
+    actor: str | None = field(default=None, metadata=ACTOR)
 
 
 @frozen(kw_only=True)
@@ -351,8 +351,8 @@ class AcceptMission(Command[replies.MissionAccepted]):
     reply_type = replies.MissionAccepted
     mutates = True
 
-    mission: str = field(metadata=_MISSION, validator=_name)
-    actor: str | None = field(default=None, metadata=_ACTOR)
+    mission: str = field(metadata=MISSION, validator=name_only)
+    actor: str | None = field(default=None, metadata=ACTOR)
 
 
 @frozen(kw_only=True)
@@ -369,7 +369,7 @@ class MergeMission(Command[replies.MissionMerged]):
     mutates = True
     time_limit = _MERGE_LIMIT
 
-    mission: str = field(metadata=_MISSION, validator=_name)
+    mission: str = field(metadata=MISSION, validator=name_only)
     target: str | None = field(default=None, metadata={"option": "--target"})
     """Branch; the host takes the mission's own when it is left out."""
     strategy: MergeStrategy = field(

@@ -27,7 +27,6 @@ WORDS = (  # pattern, what it becomes; one after the other
     (r"with self\._negotiation", "async with self._negotiation"),
     (r"\.caller\(\)", ".async_caller()"),
     (r"^    def (?!__init__|contract\(|_package)", "    async def "),
-    (r"if known else self\.", "if known else await self."),
     (
         r"return self\.(call|_call|_drive|_do|_git|negotiate|_transport|_retry)\b",
         r"return await self.\1",

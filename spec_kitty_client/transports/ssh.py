@@ -1,0 +1,492 @@
+"""A new host process for every call, on another machine.
+
+plumbum starts the ssh client; the other machine needs a POSIX shell and its usual tools,
+nothing of ours. What is to be done goes there as a shell script on the client's input,
+because a command line would be limited to 128 KiB in sum and could be read by others. That
+input is then kept open: its end is how the other side learns that nobody waits any more, so
+nothing goes on there whichever way the connection ends. The host writes to unnamed files over
+there, whose content is sent at its end, between marks that no host can print.
+"""
+
+# pyright: reportPrivateUsage=false
+# How a program is waited for and ended, and what the environment is, are the same here.
+
+import math
+import os
+import re
+import secrets
+import select
+import shlex
+import shutil
+import tempfile
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import IO, Any
+
+from attrs import field, frozen
+from attrs.converters import optional
+from plumbum import LocalPath
+from plumbum.machines.ssh_machine import SshMachine
+
+from spec_kitty_client.errors import HostNotFound, InvalidCall
+from spec_kitty_client.transports import Completed
+from spec_kitty_client.transports.process import _GIT_SET, _SET, _UNSET, GIT_REDIRECTS
+from spec_kitty_client.transports.program import (
+    _GRACE,
+    _LARGEST,
+    _LONGEST_WAIT,
+    _Program,
+    _stop,
+    _stop_now,
+    _wait,
+    _wait_at_most,
+)
+
+__all__ = ["AsyncSshTransport", "SshTransport"]
+
+_CONNECT = 20  # seconds
+_ANSWER = _GRACE + 5.0  # seconds for the other side to end a host and to send what it wrote
+_ITS_OWN_CLOCK = 30  # seconds by which the other side waits longer, if nobody tells it to end
+_LOST = 255  # the exit code of ssh itself
+
+# The first shell only reads as much as it is told; a script that arrives in part does not parse.
+_READ = "exec sh -c 'eval \"$(head -c {})\"'"
+
+# Names begin with k_ because the host's environment is in the same namespace.
+_BEFORE = r"""
+k_say() { printf %s "$k_mark$1;"; }
+k_refuse() { { k_say refused; printf %s "$1"; k_say end; } >&2; exit 1; }
+k_tools=$PATH
+# A group of its own for the host: by setsid, which macOS has not; or by the job control of
+# bash, because other shells have it at a terminal only.
+k_own=setsid
+command -v setsid >/dev/null || {
+  k_own=; set -m
+  case $- in *m*) ;; *) k_refuse "Install setsid or bash there: no group can be made." ;; esac
+}
+"""
+_REST = r"""
+k_path=$PATH PATH=$k_tools
+k_dir=$(mktemp -d) || k_refuse "No temporary files can be made there."
+exec 3<&0 </dev/null 4>"$k_dir/out" 5>"$k_dir/err" 6<"$k_dir/out" 7<"$k_dir/err" 8>&2
+rm -r "$k_dir"
+k_say begun; k_say begun >&2
+exec 2>/dev/null
+# Only a shell that is replaced by the host tells a host that cannot be started from one that
+# ends with the same exit code.
+(
+  exec $k_own sh -c '
+    shopt -s execfail 2>/dev/null
+    trap "printf %s \"$1failed;\" >&2" EXIT
+    printf %s "$1host;" >&2
+    PATH=$2
+    shift 2
+    exec "$@"
+    exit
+  ' sh "$k_mark" "$k_path" "$@"
+) >&4 2>&5 3<&- 4>&- 5>&- 6<&- 7<&- 8>&- &
+k_host=$!
+k_end() {
+  trap "" TERM
+  kill -TERM "-$k_host" || kill -TERM "$k_host"
+  k_i=0
+  while kill -0 "$k_host" && [ "$k_i" -lt "$k_grace" ]; do sleep 0.1; k_i=$((k_i + 1)); done
+  kill -KILL "-$k_host"
+}
+( read -r k_x <&3; k_end ) >/dev/null 4>&- 5>&- 6<&- 7<&- 8>&- &
+k_line=$!
+# KILL, because a child that has just been forked still has the trap, and would go on.
+( trap 'kill -KILL "$!"; exit' TERM; sleep "$k_limit" & wait "$!"; k_end
+) >/dev/null 3<&- 4>&- 5>&- 6<&- 7<&- 8>&- &
+k_clock=$!
+exec 3<&- 4>&- 5>&-
+wait "$k_host"
+k_code=$?
+# Whichever of them is ending the host ignores this and is waited for.
+kill -TERM "$k_line" "$k_clock"
+wait "$k_line" "$k_clock"
+tail -c "$k_largest" <&6
+k_say end
+exec >&8
+tail -c "$k_largest" <&7
+k_say code; printf %s "$k_code"; k_say end
+"""
+
+
+class _NoSession:
+    """In place of the interactive session that plumbum would open first, for two questions."""
+
+    def run(self, *_: Any, **__: Any) -> tuple[int, str, str]:
+        return 0, "", ""
+
+    def close(self) -> None:
+        pass
+
+
+class _Machine(SshMachine):
+    """Another machine, of which nothing is asked but to run what an option of ssh says.
+
+    Before the words of a command plumbum would put an environment and a folder of its own.
+    """
+
+    def session(self, *_: Any, **__: Any) -> Any:
+        return _NoSession()
+
+
+class _Lifeline:
+    """The input of an ssh client: a script, and then nothing, as long as somebody waits."""
+
+    def __init__(self, script: bytes) -> None:
+        self._script = script
+        self._over = threading.Event()
+        self.end, ours = os.pipe()
+        # A thread, because a pipe holds less than a script may have.
+        threading.Thread(target=self._feed, args=(ours,), daemon=True).start()
+
+    def _feed(self, ours: int) -> None:
+        with suppress(BrokenPipeError), open(ours, "wb", buffering=0) as pipe:
+            pipe.writelines(
+                self._script[at : at + select.PIPE_BUF]
+                for at in range(0, len(self._script), select.PIPE_BUF)
+            )
+            self._over.wait()
+
+    def let_go(self) -> None:
+        """Tell the other side that nobody waits any more."""
+        self._over.set()
+
+    def untouched(self) -> bool:
+        """Tell whether nothing was taken from it; for after the end of the client, once."""
+        self.let_go()
+        with open(self.end, "rb", closefd=False) as left:
+            return left.read() == self._script
+
+    def close(self) -> None:
+        self.let_go()
+        os.close(self.end)
+
+
+@frozen(kw_only=True)
+class _Call:
+    """One ssh client, what it was given to do, and what came back."""
+
+    host: str
+    argv: tuple[str, ...]
+    mark: str
+    time_limit: float
+    lifeline: _Lifeline
+    out: IO[bytes]
+    err: IO[bytes]
+    proc: Any
+
+    def patience(self) -> float:
+        """Let go, and return how long the other side may take to end the host, in seconds."""
+        self.lifeline.let_go()
+        # The client shares its place in the file, so that must not be moved.
+        so_far = os.pread(self.err.fileno(), _LARGEST, 0)
+        return _ANSWER if f"{self.mark}begun;".encode() in so_far else 0.0
+
+    def _told(self, file: IO[bytes]) -> dict[bytes, bytes]:
+        """Return what came after each mark; before the first, under an empty name."""
+        file.seek(0)
+        parts = re.split(self.mark.encode() + rb"(\w+);", file.read())
+        return {b"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+    def completed(self, code: int | None) -> Completed:
+        """Return what the host did, if it could be started and was heard of."""
+        out, err = self._told(self.out), self._told(self.err)
+        if b"refused" in err:
+            raise HostNotFound(_text(err[b"refused"]))
+        if b"end" in out and b"code" in err and b"end" in err:
+            written = err.get(b"host", err[b"begun"])
+            # The first mark may have been lost in a flood; the second one comes last.
+            if b"failed" in err or (b"host" not in err and len(written) < _LARGEST):
+                why = f"{_text(written)}\nInstall it anew."
+                raise HostNotFound(f"It cannot be started on {self.host}: {why}")
+            ended = None if code is None else int(err[b"code"])
+            return self._completed(ended, out[b"begun"], written)
+        if b"begun" not in err and code is not None:
+            self._check_connection(code, _text(err[b""]))
+        words = b"".join(list(err.values())[1:] or err.values())
+        return self._completed(None if code is None else _LOST, b"", words)
+
+    def _check_connection(self, code: int, words: str) -> None:
+        if code not in range(_LOST):  # of ssh, or it was killed
+            if self.lifeline.untouched():
+                advice = (
+                    f"`ssh -o BatchMode=yes {self.host} true` has to work without a question: "
+                    "check the name, port, keyfile and known_hosts."
+                )
+                raise HostNotFound(f"ssh to {self.host} failed: {words}\n{advice}")
+        else:
+            advice = "It has to be one that runs what it is given."
+            raise HostNotFound(f"The shell on {self.host} did not start: {words}\n{advice}")
+
+    def _completed(self, code: int | None, out: bytes, err: bytes) -> Completed:
+        return Completed(
+            argv=self.argv, exit_code=code, stdout=out, stderr=err, time_limit=self.time_limit
+        )
+
+
+def _text(words: bytes) -> str:
+    return words.decode(errors="backslashreplace").strip() or "it said nothing"
+
+
+def _words(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _path(given: str) -> str:
+    """Return an absolute path over there, as a word of its shell; ``~`` is where it begins."""
+    if given.startswith("/"):
+        return shlex.quote(given)
+    return '"$PWD"/' + shlex.quote(given.removeprefix("~").removeprefix("/"))
+
+
+@frozen(kw_only=True)
+class _Task:
+    """What is to be run on the other machine."""
+
+    words: tuple[str, ...]
+    """As a person would type them."""
+    folder: str
+    nowhere: str
+    """What to say if there is no such folder."""
+    steps: Sequence[str]
+    """Shell commands that set the environment, and ``k_host`` to the path of the program."""
+
+    def script(self, mark: str, time_limit: float) -> bytes:
+        """Return what the first shell has to read.
+
+        Raises:
+            InvalidCall: If there is a NUL in it, which would be lost on the way.
+        """
+        limit = math.ceil(min(time_limit, _LONGEST_WAIT)) + _ITS_OWN_CLOCK
+        numbers = f"k_limit={limit} k_grace={_GRACE * 10:.0f} k_largest={_LARGEST}"
+        argv = f'set -- "$k_host" {shlex.join(self.words[1:])}'
+        cd = f"cd {_path(self.folder)} || k_refuse {shlex.quote(self.nowhere)}"
+        lines = (f"{{ k_mark={mark} {numbers}", _BEFORE, *self.steps, argv, cd, _REST, "}")
+        if "\0" in (script := "\n".join(lines)):
+            raise InvalidCall("There is a NUL character in it, which no program can be given.")
+        return os.fsencode(script)
+
+
+_HOME = """
+if [ -z "${GIT_CONFIG_GLOBAL+x}" ]; then
+  GIT_CONFIG_GLOBAL=$HOME/.gitconfig k_other=${XDG_CONFIG_HOME:-$HOME/.config}/git/config
+  [ -e "$GIT_CONFIG_GLOBAL" ] || [ ! -e "$k_other" ] || GIT_CONFIG_GLOBAL=$k_other
+fi
+HOME=@ SPEC_KITTY_HOME=@/.spec-kitty
+export GIT_CONFIG_GLOBAL HOME SPEC_KITTY_HOME
+"""
+
+
+def _environment(
+    given: Mapping[str, str], unset: Sequence[str], fixed: Mapping[str, str]
+) -> list[str]:
+    def export(env: Mapping[str, str]) -> list[str]:
+        return [f"export {name}={shlex.quote(value)}" for name, value in env.items()]
+
+    return [*export(given), f"unset {' '.join(unset)}", *export(fixed)]
+
+
+def _found(name: str, missing: str) -> list[str]:
+    where = _path(name) if "/" in name else f"$(command -v {shlex.quote(name)})"
+    check = '[ -f "$k_host" ] && [ -x "$k_host" ]'
+    return [f"k_host={where}", f"{check} || k_refuse {shlex.quote(missing)}"]
+
+
+def _names(_: object, __: object, env: Mapping[str, str]) -> None:
+    for name in env:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name, re.ASCII):
+            raise InvalidCall(f"env: a shell cannot set a variable with the name {name!r}")
+
+
+@frozen
+class _Far:
+    """Where the host is and what it runs in. What both transports are made of."""
+
+    host: str
+    """As for ssh: ``user@box``, a name from its configuration, or ``ssh://user@box:2222``."""
+    repo: str = field(default=".", converter=str, kw_only=True)
+    """The folder there in which the host runs; a relative one begins at the login folder."""
+    executable: tuple[str, ...] = field(default=("spec-kitty",), converter=_words, kw_only=True)
+    """A path there, or a name to be found on the PATH there. With words of its own: a tuple
+    such as ``("python3", "-m", "specify_cli")``."""
+    port: int | None = field(default=None, kw_only=True)
+    """None: what ssh is configured to use; likewise `keyfile`."""
+    keyfile: str | None = field(default=None, converter=optional(str), kw_only=True)
+    """The private key to log in with; ssh then tries no other."""
+    ssh_options: tuple[str, ...] = field(default=(), converter=_words, kw_only=True)
+    """What ssh gets after ``-o``, for example ``("ProxyJump=bastion",)``."""
+    env: Mapping[str, str] = field(factory=dict, validator=_names, kw_only=True)
+    """Set on top of the environment there. It does not show in any list of processes."""
+    home: str | None = field(default=None, converter=optional(str), kw_only=True)
+    """A HOME there for the host alone; None: the user's."""
+
+    def _host_call(self, args: Sequence[str]) -> _Task:
+        name = self.executable[0]
+        missing = f"There is no program {name!r} on {self.host}. Install the host there, or "
+        return _Task(
+            words=(*self.executable, *args),
+            folder=self.repo,
+            nowhere=f"There is no folder {self.repo} on {self.host}. Check `repo`.",
+            steps=[
+                *_environment(self.env, _UNSET, _SET),
+                ': "${GIT_SSH_COMMAND=ssh -oBatchMode=yes}"; export GIT_SSH_COMMAND',
+                *([] if self.home is None else [_HOME.replace("@", _path(self.home))]),
+                *_found(name, missing + "give its full path with executable=."),
+                "PATH=${k_host%/*}:$PATH; export PATH",
+            ],
+        )
+
+    def _git_call(self, args: Sequence[str], folder: str | None) -> _Task:
+        where = self.repo if folder is None else folder
+        return _Task(
+            words=("git", *args),
+            folder=where,
+            nowhere=f"There is no folder {where} on {self.host}. Check it, or `repo`.",
+            steps=[
+                *_environment(self.env, GIT_REDIRECTS, _GIT_SET),
+                *_found("git", f"There is no git on {self.host}. Install it there."),
+            ],
+        )
+
+    @contextmanager
+    def _started(self, task: _Task, time_limit: float) -> Generator[_Call]:
+        mark = secrets.token_hex(16)
+        script = task.script(mark, time_limit)
+        with (
+            closing(_Lifeline(script)) as lifeline,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+        ):
+            yield _Call(
+                host=self.host,
+                argv=self._shown(task),
+                mark=mark,
+                time_limit=time_limit,
+                lifeline=lifeline,
+                out=out,
+                err=err,
+                proc=self._machine(time_limit).popen(
+                    (),
+                    ssh_opts=["-o", f"RemoteCommand={_READ.format(len(script))}", "--"],
+                    stdin=lifeline.end,
+                    stdout=out,
+                    stderr=err,
+                    new_session=True,
+                ),
+            )
+
+    def _machine(self, time_limit: float) -> _Machine:
+        found = shutil.which("ssh")
+        if found is None:
+            raise HostNotFound("There is no ssh on PATH. Install it: apt install openssh-client")
+        # The environment of this moment; plumbum has that of its import.
+        client: Any = _Program(LocalPath(found)).with_env(**os.environ)
+        options = self._options(time_limit)
+        return _Machine(
+            self.host,
+            port=self.port,
+            keyfile=self.keyfile,
+            ssh_command=client,
+            scp_command=client,
+            ssh_opts=["-T", *(word for option in options for word in ("-o", option))],
+        )
+
+    def _options(self, time_limit: float) -> list[str]:
+        """Return options in an order in which the first one of a name counts."""
+        return [
+            "BatchMode=yes",
+            *self.ssh_options,
+            f"ConnectTimeout={math.ceil(max(1, min(time_limit, _CONNECT)))}",
+            "ServerAliveInterval=15",
+            "ServerAliveCountMax=3",
+            # What a configuration may have for people would be in the way of programs.
+            "ClearAllForwardings=yes",
+            *([] if self.keyfile is None else ["IdentitiesOnly=yes"]),
+        ]
+
+    def _shown(self, task: _Task) -> tuple[str, ...]:
+        """Return what a person would type."""
+        port = () if self.port is None else ("-p", str(self.port))
+        key = () if self.keyfile is None else ("-i", self.keyfile)
+        folder = shlex.quote(task.folder.removeprefix("~/"))
+        return ("ssh", *port, *key, self.host, f"cd {folder} && {shlex.join(task.words)}")
+
+
+class SshTransport(_Far):
+    """Starts a host process on another machine for every call and waits for it.
+
+    ssh has to get there without a question. A host that was killed by signal n has the exit
+    code 128+n, as shells say it. If the connection is lost during a call, the exit code is 255,
+    there is no output but what ssh said, and the host has been ended.
+    """
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """See `Transport.run`. Ctrl-C ends the host with all its children."""
+        return self._run(self._host_call(args), time_limit)
+
+    def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """See `GitTransport.git`."""
+        return self._run(self._git_call(args, folder), time_limit)
+
+    def _run(self, task: _Task, time_limit: float) -> Completed:
+        with self._started(task, time_limit) as call:
+            code: int | None = None
+            try:
+                code = _wait_at_most(call.proc, time_limit)
+            finally:
+                if code is None:
+                    _hang_up(call)
+            return call.completed(code)
+
+
+def _hang_up(call: _Call) -> None:
+    """Have the host ended, then the connection; an interruption only shortens the grace."""
+    try:
+        _wait_at_most(call.proc, call.patience())
+    finally:
+        if call.proc.poll() is None:
+            _stop_now(call.proc)
+
+
+class AsyncSshTransport(_Far):
+    """The same, under any anyio event loop."""
+
+    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """See `AsyncTransport.run`."""
+        return await self._run(self._host_call(args), time_limit)
+
+    async def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """See `AsyncGitTransport.git`."""
+        return await self._run(self._git_call(args, folder), time_limit)
+
+    async def _run(self, task: _Task, time_limit: float) -> Completed:
+        import anyio
+
+        with self._started(task, time_limit) as call:
+            code: int | None = None
+            try:
+                with anyio.move_on_after(time_limit):
+                    code = await _wait(call.proc)
+            finally:
+                if code is None:
+                    await _hang_up_async(call)
+            return call.completed(code)
+
+
+async def _hang_up_async(call: _Call) -> None:
+    import anyio
+
+    with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(call.patience()):
+            await _wait(call.proc)
+        if call.proc.poll() is None:
+            await _stop(call.proc)
