@@ -4,13 +4,13 @@
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from spec_kitty_client import commands, merging, replies, workflow
+from spec_kitty_client import commands, design, design_replies, merging, replies, workflow
 from spec_kitty_client.commands import Command, Evidence, MergeStrategy, ReviewResult
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
@@ -214,6 +214,251 @@ class Client:
         """Merge a mission into its target branch; see `commands.MergeMission`."""
         return self.call(
             commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
+        )
+
+    # The verbs of design: hosts 3.2.6 and later
+
+    def specify(
+        self,
+        name: str,
+        mission_type: str,
+        *,
+        policy: Policy | None = None,
+        topology: design.Topology | str | None = None,
+    ) -> design_replies.MissionSpecified:
+        """Make a mission; see `design.Specify`."""
+        return self.call(
+            design.Specify(policy=policy, name=name, mission_type=mission_type, topology=topology)
+        )
+
+    def plan(self, mission: str, *, policy: Policy | None = None) -> design_replies.PlanStep:
+        """Begin the plan of a mission, or take note that it is written; see `design.Plan`."""
+        return self.call(design.Plan(policy=policy, mission=mission))
+
+    def tasks(self, mission: str, *, policy: Policy | None = None) -> design_replies.TasksFinalized:
+        """Finalise the work packages of a mission; see `design.Tasks`."""
+        return self.call(design.Tasks(policy=policy, mission=mission))
+
+    def check_prerequisites(
+        self, mission: str, *, include_tasks: bool = False
+    ) -> design_replies.Prerequisites:
+        """Ask which documents of a mission are there; see `design.CheckPrerequisites`."""
+        return self.call(design.CheckPrerequisites(mission=mission, include_tasks=include_tasks))
+
+    def record_analysis(
+        self,
+        mission: str,
+        input_file: str,
+        *,
+        policy: Policy | None = None,
+        agent: str | None = None,
+    ) -> design_replies.AnalysisRecorded:
+        """Record what an analysis of the mission has found; see `design.RecordAnalysis`."""
+        return self.call(
+            design.RecordAnalysis(
+                policy=policy, mission=mission, input_file=input_file, agent=agent
+            )
+        )
+
+    def open_decision(
+        self,
+        mission: str,
+        question: str,
+        *,
+        policy: Policy | None = None,
+        origin: design.Origin | str,
+        input_key: str,
+        step_id: str | None = None,
+        slot_key: str | None = None,
+        options: Sequence[str] | None = None,
+        actor: str | None = None,
+        owned_checkout: str | None = None,
+    ) -> design_replies.Decision:
+        """Put a question that somebody has to decide; see `design.OpenDecision`."""
+        return self.call(
+            design.OpenDecision(
+                policy=policy,
+                mission=mission,
+                origin=origin,
+                input_key=input_key,
+                question=question,
+                step_id=step_id,
+                slot_key=slot_key,
+                options=options,
+                actor=actor,
+                owned_checkout=owned_checkout,
+            )
+        )
+
+    def resolve_decision(
+        self,
+        mission: str,
+        decision_id: str,
+        final_answer: str,
+        *,
+        policy: Policy | None = None,
+        other_answer: bool = False,
+        rationale: str | None = None,
+        resolved_by: str | None = None,
+        actor: str | None = None,
+        owned_checkout: str | None = None,
+    ) -> design_replies.Decision:
+        """Decide a question; see `design.ResolveDecision`."""
+        return self.call(
+            design.ResolveDecision(
+                policy=policy,
+                mission=mission,
+                decision_id=decision_id,
+                final_answer=final_answer,
+                other_answer=other_answer,
+                rationale=rationale,
+                resolved_by=resolved_by,
+                actor=actor,
+                owned_checkout=owned_checkout,
+            )
+        )
+
+    def defer_decision(
+        self,
+        mission: str,
+        decision_id: str,
+        rationale: str,
+        *,
+        policy: Policy | None = None,
+        resolved_by: str | None = None,
+        actor: str | None = None,
+        owned_checkout: str | None = None,
+    ) -> design_replies.Decision:
+        """Put a question off; see `design.DeferDecision`."""
+        return self.call(
+            design.DeferDecision(
+                policy=policy,
+                mission=mission,
+                decision_id=decision_id,
+                rationale=rationale,
+                resolved_by=resolved_by,
+                actor=actor,
+                owned_checkout=owned_checkout,
+            )
+        )
+
+    def cancel_decision(
+        self,
+        mission: str,
+        decision_id: str,
+        rationale: str,
+        *,
+        policy: Policy | None = None,
+        resolved_by: str | None = None,
+        actor: str | None = None,
+        owned_checkout: str | None = None,
+    ) -> design_replies.Decision:
+        """Take a question back; see `design.CancelDecision`."""
+        return self.call(
+            design.CancelDecision(
+                policy=policy,
+                mission=mission,
+                decision_id=decision_id,
+                rationale=rationale,
+                resolved_by=resolved_by,
+                actor=actor,
+                owned_checkout=owned_checkout,
+            )
+        )
+
+    def answer_decision(
+        self,
+        mission: str,
+        answer: str,
+        *,
+        policy: Policy | None = None,
+        agent: str,
+        result: design.StepResult | str,
+        decision_id: str | None = None,
+    ) -> design_replies.NextStep:
+        """Answer what a step of the host's own loop waits for; see `design.AnswerDecision`."""
+        return self.call(
+            design.AnswerDecision(
+                policy=policy,
+                mission=mission,
+                agent=agent,
+                answer=answer,
+                result=result,
+                decision_id=decision_id,
+            )
+        )
+
+    def design_status(self, mission: str) -> design_replies.DesignState:
+        """Ask how far the making of a mission is; see `design.DesignStatus`."""
+        return self.call(design.DesignStatus(mission=mission))
+
+    def artifact_read(
+        self, mission: str, kind: str, *, artifact_id: str | None = None
+    ) -> design_replies.Artifact:
+        """Read a document of a mission; see `design.ArtifactRead`."""
+        return self.call(design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id))
+
+    def artifact_submit(
+        self,
+        mission: str,
+        request: Mapping[str, Any],
+        *,
+        policy: Policy | None = None,
+        actor: str | None = None,
+    ) -> design_replies.ArtifactsSubmitted:
+        """Hand in documents of a mission; see `design.ArtifactSubmit`."""
+        return self.call(
+            design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
+        )
+
+    def design_validate(self, mission: str, stage: str) -> design_replies.DesignValidated:
+        """Ask whether a stage is complete; see `design.DesignValidate`."""
+        return self.call(design.DesignValidate(mission=mission, stage=stage))
+
+    def design_context(
+        self, mission: str | None = None, *, stage: str = "specify", mission_type: str | None = None
+    ) -> design_replies.DesignBasis:
+        """Ask for all that a stage is to be written from; see `design.DesignContext`."""
+        return self.call(
+            design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
+        )
+
+    def interview_record(
+        self,
+        mission: str,
+        stage: str,
+        answers: Mapping[str, str],
+        *,
+        policy: Policy | None = None,
+        actor: str | None = None,
+    ) -> design_replies.InterviewRecorded:
+        """Record the answers to the questions of a stage; see `design.InterviewRecord`."""
+        return self.call(
+            design.InterviewRecord(
+                policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
+            )
+        )
+
+    def next(
+        self,
+        mission: str,
+        *,
+        policy: Policy | None = None,
+        agent: str | None = None,
+        result: design.StepResult | str | None = None,
+        answer: str | None = None,
+        decision_id: str | None = None,
+    ) -> design_replies.NextStep:
+        """Ask what the host's own loop wants next; see `design.Next`."""
+        return self.call(
+            design.Next(
+                policy=policy,
+                mission=mission,
+                agent=agent,
+                result=result,
+                answer=answer,
+                decision_id=decision_id,
+            )
         )
 
     # The verbs of the workflow: the same on every host, and safe to repeat

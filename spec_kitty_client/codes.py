@@ -1,7 +1,7 @@
 """The error codes of the host contract: their family, and whether a retry can help.
 
-Source: every code of host 1.0.0 to 3.2.7. Hosts add codes and pass through those of inner
-commands, so the type is open: one that is unknown is kept as it came.
+Source: every code of host 1.0.0 to 3.2.7 and of 4.0.0rc7. Hosts add codes and pass
+through those of inner commands, so the type is open: one that is unknown is kept as it came.
 """
 
 from enum import StrEnum
@@ -82,6 +82,34 @@ class ErrorCode(StrEnum):
     AMBIGUOUS_PENDING_DECISION = "AMBIGUOUS_PENDING_DECISION"
     DECISION_NOT_PENDING = "DECISION_NOT_PENDING"
     DESIGN_STATUS_EVENT_LOG_UNREADABLE = "DESIGN_STATUS_EVENT_LOG_UNREADABLE"
+    # 4.0.0
+    INVALID_MISSION = "INVALID_MISSION"
+    UNSUPPORTED_CAPABILITY = "UNSUPPORTED_CAPABILITY"
+    STATUS_LOCK_HELD = "STATUS_LOCK_HELD"
+    SAFE_COMMIT_STAGED_TREE_UNCHANGED = "SAFE_COMMIT_STAGED_TREE_UNCHANGED"
+    SAFE_COMMIT_PATH_LOOP = "SAFE_COMMIT_PATH_LOOP"
+    SAFE_COMMIT_INDEX_DELETION_CONFLICT = "SAFE_COMMIT_INDEX_DELETION_CONFLICT"
+    SAFE_COMMIT_INDEX_RESIDUE = "SAFE_COMMIT_INDEX_RESIDUE"
+    SAFE_COMMIT_UNREQUESTED_PATHS = "SAFE_COMMIT_UNREQUESTED_PATHS"
+    DESIGN_ARTIFACT_UNSUPPORTED = "DESIGN_ARTIFACT_UNSUPPORTED"
+    DESIGN_BOUNDS_EXCEEDED = "DESIGN_BOUNDS_EXCEEDED"
+    DESIGN_REQUEST_INVALID = "DESIGN_REQUEST_INVALID"
+    DESIGN_PATH_REFUSED = "DESIGN_PATH_REFUSED"
+    DESIGN_REVISION_CONFLICT = "DESIGN_REVISION_CONFLICT"
+    DESIGN_PARENT_STALE = "DESIGN_PARENT_STALE"
+    DESIGN_CONTEXT_STALE = "DESIGN_CONTEXT_STALE"
+    DESIGN_CONTEXT_FAILED = "DESIGN_CONTEXT_FAILED"
+    DESIGN_INTERVIEW_INCOMPLETE = "DESIGN_INTERVIEW_INCOMPLETE"
+    DESIGN_INTERVIEW_INVALID = "DESIGN_INTERVIEW_INVALID"
+    DESIGN_INTERVIEW_FAILED = "DESIGN_INTERVIEW_FAILED"
+    DESIGN_PREREQUISITES_FAILED = "DESIGN_PREREQUISITES_FAILED"
+    DESIGN_FINALIZED = "DESIGN_FINALIZED"
+    DESIGN_COMMIT_FAILED = "DESIGN_COMMIT_FAILED"
+    DESIGN_IO_FAILED = "DESIGN_IO_FAILED"
+    DESIGN_RECEIPT_UNREADABLE = "DESIGN_RECEIPT_UNREADABLE"
+    DESIGN_LOCK_TIMEOUT = "DESIGN_LOCK_TIMEOUT"
+    RUNTIME_BLOCKED = "RUNTIME_BLOCKED"
+    RUNTIME_NEXT_FAILED = "RUNTIME_NEXT_FAILED"
 
     @property
     def family(self) -> Family:
@@ -92,6 +120,11 @@ class ErrorCode(StrEnum):
     def retryable(self) -> bool:
         """Whether the same call can succeed later without anybody changing it."""
         return self in _RETRYABLE
+
+    @property
+    def effect_possible(self) -> bool:
+        """Whether a mutating call that got it may have changed something all the same."""
+        return self.family is Family.INTEGRATION or self in _LATE
 
 
 class UnknownErrorCode(str):
@@ -109,6 +142,11 @@ class UnknownErrorCode(str):
         """Always false: nothing is known about it."""
         return False
 
+    @property
+    def effect_possible(self) -> bool:
+        """Always true: nothing is known about it."""
+        return True
+
 
 AnyErrorCode = ErrorCode | UnknownErrorCode
 
@@ -124,6 +162,13 @@ def parse_code(value: str) -> AnyErrorCode:
 # Every code that is not listed here belongs to Family.INTEGRATION.
 _MEMBERS = {
     Family.USAGE: {
+        ErrorCode.INVALID_MISSION,
+        ErrorCode.UNSUPPORTED_CAPABILITY,
+        ErrorCode.DESIGN_ARTIFACT_UNSUPPORTED,
+        ErrorCode.DESIGN_BOUNDS_EXCEEDED,
+        ErrorCode.DESIGN_REQUEST_INVALID,
+        ErrorCode.DESIGN_PATH_REFUSED,
+        ErrorCode.DESIGN_INTERVIEW_INVALID,
         ErrorCode.USAGE_ERROR,
         ErrorCode.UNSUPPORTED_STRATEGY,
         ErrorCode.RECORD_ANALYSIS_EMPTY_BODY,
@@ -135,6 +180,8 @@ _MEMBERS = {
         ErrorCode.INVALID_RESULT,
     },
     Family.ENVIRONMENT: {
+        ErrorCode.SAFE_COMMIT_PATH_LOOP,
+        ErrorCode.DESIGN_STATUS_EVENT_LOG_UNREADABLE,
         ErrorCode.CONTRACT_VERSION_MISMATCH,
         ErrorCode.STATUS_READ_PATH_NOT_FOUND,
         ErrorCode.PLACEMENT_RESOLUTION_REQUIRED,
@@ -150,6 +197,9 @@ _MEMBERS = {
         ErrorCode.DECISION_NOT_FOUND,
     },
     Family.REJECTED: {
+        ErrorCode.DESIGN_CONTEXT_FAILED,
+        ErrorCode.DESIGN_FINALIZED,
+        ErrorCode.RUNTIME_NEXT_FAILED,
         ErrorCode.TRANSITION_REJECTED,
         ErrorCode.MISSION_CREATE_FAILED,
         ErrorCode.PLAN_SETUP_FAILED,
@@ -158,6 +208,11 @@ _MEMBERS = {
         ErrorCode.RECORD_ANALYSIS_VERDICT_UNRELIABLE,
     },
     Family.CONFLICT: {
+        ErrorCode.STATUS_LOCK_HELD,
+        ErrorCode.DESIGN_REVISION_CONFLICT,
+        ErrorCode.DESIGN_PARENT_STALE,
+        ErrorCode.DESIGN_CONTEXT_STALE,
+        ErrorCode.DESIGN_LOCK_TIMEOUT,
         ErrorCode.WP_ALREADY_CLAIMED,
         ErrorCode.MISSION_ALREADY_EXISTS,
         ErrorCode.DECISION_ALREADY_CLOSED,
@@ -167,6 +222,9 @@ _MEMBERS = {
         ErrorCode.DECISION_NOT_PENDING,
     },
     Family.NOT_READY: {
+        ErrorCode.DESIGN_INTERVIEW_INCOMPLETE,
+        ErrorCode.DESIGN_PREREQUISITES_FAILED,
+        ErrorCode.RUNTIME_BLOCKED,
         ErrorCode.DEPENDENCIES_NOT_SATISFIED,
         ErrorCode.FEATURE_NOT_READY,
         ErrorCode.MISSION_NOT_READY,
@@ -188,5 +246,15 @@ _RETRYABLE = frozenset(
         ErrorCode.DIRTY_WORKTREE,
         ErrorCode.RECORD_ANALYSIS_WRITE_NOT_CONFIRMED,
         ErrorCode.DECISION_EVENT_REPAIR_FAILED,
+        ErrorCode.STATUS_LOCK_HELD,
+        ErrorCode.DESIGN_LOCK_TIMEOUT,
+    }
+)
+# Beside all of Family.INTEGRATION.
+_LATE = frozenset(
+    {
+        ErrorCode.RECORD_ANALYSIS_VERDICT_UNRELIABLE,  # the report is written and committed
+        ErrorCode.RUNTIME_BLOCKED,  # the result of the last step is recorded
+        ErrorCode.RUNTIME_NEXT_FAILED,
     }
 )

@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 R_co = TypeVar("R_co", bound=replies.Reply, covariant=True)
+E = TypeVar("E", bound=StrEnum)
 
 _LONGEST_ARGUMENT = 128 * 1024 - 1  # bytes of one argument, Linux MAX_ARG_STRLEN
 _READ_LIMIT, _MERGE_LIMIT = 120.0, 900.0  # seconds; below 60 and 300 slow hosts time out
@@ -121,13 +122,17 @@ def _lane(_: object, attribute: "Attribute[AnyLane]", value: AnyLane) -> None:
         raise InvalidCall(msg)
 
 
-def _strategy(value: str) -> MergeStrategy:
+def one_of(kind: type[E], value: E | str) -> E:
+    """Take a word of the contract, or tell what there is to choose from."""
     try:
-        return MergeStrategy(value)
+        return kind(value)
     except ValueError:
-        choice = ", ".join(MergeStrategy)
-        msg = f"strategy={value!r} is not a way to merge; choose from {choice}"
+        msg = f"{value!r} is no {kind.__name__}; choose from {', '.join(kind)}"
         raise InvalidCall(msg) from None
+
+
+def _strategy(value: MergeStrategy | str) -> MergeStrategy:
+    return one_of(MergeStrategy, value)
 
 
 @frozen(kw_only=True)
@@ -153,7 +158,7 @@ class Command(Generic[R_co]):
         """Whether the host refuses this call without a policy."""
         return False
 
-    def options(self) -> tuple[str, ...]:
+    def spelled(self) -> tuple[str, ...]:
         """Spell the options, each as one ``--name=value`` so that a value stays a value.
 
         Raises:
@@ -165,7 +170,7 @@ class Command(Generic[R_co]):
         """Return the options of this call that are younger than the verb, with their first host."""
         return tuple(
             (a.metadata["option"], a.metadata["since"])
-            for a, value in self._given()
+            for a, _ in self._given()
             if "since" in a.metadata
         )
 
@@ -373,6 +378,8 @@ class MergeMission(Command[replies.MissionMerged]):
     target: str | None = field(default=None, metadata={"option": "--target"})
     """Branch; the host takes the mission's own when it is left out."""
     strategy: MergeStrategy = field(
-        default=MergeStrategy.MERGE, metadata={"option": "--strategy"}, converter=_strategy
+        default=MergeStrategy.MERGE,
+        metadata={"option": "--strategy"},
+        converter=_strategy,
     )
     push: bool = field(default=False, metadata={"option": "--push"})

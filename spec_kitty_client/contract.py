@@ -158,11 +158,11 @@ def spell(command: Command[Any], contract: Contract | None = None) -> tuple[str,
         UnsupportedByHost: If this host has no such verb, option or lane.
     """
     if contract is None:
-        return ("orchestrator-api", command.verb, *command.options())
+        return ("orchestrator-api", command.verb, *command.spelled())
     if missing := _missing(command, contract):
         what, since = missing
         raise UnsupportedByHost(what, since=since, release=str(contract.release))
-    words = command.options()
+    words = command.spelled()
     if contract.dialect in _SAYS_FEATURE:
         words = tuple(_swap(word, "--mission=", "--feature=") for word in words)
     verb = _names_in(contract.dialect).get(command.verb, command.verb)

@@ -93,7 +93,7 @@ class Retry:
 
 
 _HELLO = commands.ContractVersion()
-_EVERYWHERE = (commands.ContractVersion, commands.MissionState, commands.ListReady)
+_EVERYWHERE = {c.verb for c in (_HELLO, commands.MissionState, commands.ListReady)}
 _OLD = "1.0.0"  # the contract of all hosts whose release has to be asked for
 _known: dict[Hashable, Contract] = {}  # by host executable, for all clients of this process
 
@@ -132,7 +132,7 @@ class Core:
         contract. Only the old ones, which have another word for them, have to be asked.
         """
         command = self._complete(command)
-        if self.contract is None and not isinstance(command, _EVERYWHERE):
+        if self.contract is None and command.verb not in _EVERYWHERE:
             spell(command)  # what is wrong with the call is told at once
             yield Negotiate()
         before = self.contract

@@ -60,6 +60,7 @@ __all__ = [
 
 _BEFORE = {2, 4, 5, 6}  # exit codes: option parser; project too old, too new, damaged
 
+_HALFWAY = "reconciliation_required"  # as 4.0.0 says it
 _MOST_NAMED = 10  # files in a message
 
 Outcome = Literal["not_applied", "unknown"]
@@ -299,10 +300,12 @@ class HostRejected(HostError):
 
     @property
     def outcome(self) -> Outcome:
-        """The host says no before it does anything; of a code without a name nothing is known."""
-        before = self.failure.exit_code in _BEFORE
-        known = self.code is not None and self.code.family != Family.UNKNOWN
-        return "not_applied" if known or before else super().outcome
+        """Most codes say no before anything is done; see `ErrorCode.effect_possible`."""
+        halfway = self.failure.data.get("effect_state") == _HALFWAY
+        early = self.failure.exit_code in _BEFORE
+        if not early and (halfway or self.code is None or self.code.effect_possible):
+            return super().outcome
+        return "not_applied"
 
 
 class UsageRejected(HostRejected):
@@ -343,11 +346,6 @@ class IntegrationFailed(HostRejected):
     """Git, or the host's own bookkeeping, failed half-way."""
 
     advice = "Look at `git status` in the repository and its worktrees, then call again."
-
-    @property
-    def outcome(self) -> Outcome:
-        """Some of it may be done already."""
-        return "unknown" if self.failure.mutates else "not_applied"
 
 
 class EnvironmentProblem(HostRejected):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spec_kitty_client import commands
+from spec_kitty_client import commands, design
 from spec_kitty_client.commands import Command
 
 __all__ = ["VERBS"]
@@ -18,6 +18,23 @@ _ALL: tuple[type[Command[Any]], ...] = (
     commands.AcceptMission,
     commands.MergeMission,
     commands.ResolveWorkspace,
+    design.Specify,
+    design.Plan,
+    design.Tasks,
+    design.CheckPrerequisites,
+    design.RecordAnalysis,
+    design.OpenDecision,
+    design.ResolveDecision,
+    design.DeferDecision,
+    design.CancelDecision,
+    design.AnswerDecision,
+    design.DesignStatus,
+    design.ArtifactRead,
+    design.ArtifactSubmit,
+    design.DesignValidate,
+    design.DesignContext,
+    design.InterviewRecord,
+    design.Next,
 )
 
 VERBS = {command.verb: command for command in _ALL}
