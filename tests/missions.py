@@ -26,10 +26,11 @@ POLICY = json.dumps(
         "orchestrator_version": "1",
         "agent_family": "script",
         "approval_mode": "manual",
-        "sandbox_mode": "workspace_write",
+        "sandbox_mode": "none",
         "network_mode": "none",
         "dangerous_flags": [],
-    }
+    },
+    separators=(",", ":"),
 )
 _SET = {
     "SPEC_KITTY_ENABLE_SAAS_SYNC": "0",

@@ -1,5 +1,6 @@
 """A real host, real repositories, and agents that do what the test says."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -9,11 +10,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.version import Version
 
-from spec_kitty_client import Client, Policy
-from spec_kitty_orchestrator.demo import Project
+from spec_kitty_client import Client, Feature, Policy
+from tests import missions
+from tests.missions import Mission
 
 AGENTS = Path(__file__).with_name("agents.py")
 POLICY = Policy(
@@ -29,11 +33,13 @@ POLICY = Policy(
 class Scene:
     """A mission on the real host, with scripted agents, and the command under test."""
 
-    def __init__(self, base: Path, project: Project) -> None:
+    def __init__(self, base: Path, made: Mission, release: Version) -> None:
         self.base = base
-        self.root = project.root
-        self.mission = project.mission
-        self.files = project.files
+        self.release = release
+        self.root = made.root
+        self.mission = made.slug
+        self.target = made.target_branch
+        self.files = made.files
         self.trace = base / "trace.jsonl"
         self.calls = base / "calls.txt"
         self.trace.touch()
@@ -92,6 +98,21 @@ class Scene:
         state = Client(self.root).mission_state(self.mission)
         return {wp: str(lane) for wp, lane in state.lanes().items()}
 
+    def client(self, **options: Any) -> Client:
+        return Client(self.root, actor="e2e", policy=POLICY, **options)
+
+    def merged_files(self) -> set[str]:
+        return set(self.git("ls-tree", "-r", "--name-only", self.target).splitlines())
+
+    def work(self, workspace: str, wp: str, text: str = "") -> str:
+        """Do what an agent does: write the file of the work package and commit it."""
+        path = Path(workspace) / self.files[wp]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"def status() -> str:\n    return {wp!r}\n{text}", encoding="utf-8")
+        self.git("-C", workspace, "add", "--all")
+        self.git("-C", workspace, "commit", "--quiet", f"--message={wp}")
+        return self.git("-C", workspace, "rev-parse", "HEAD").strip()
+
     def git(self, *args: str) -> str:
         return subprocess.run(
             ["git", *args], cwd=self.root, check=True, capture_output=True, text=True
@@ -124,29 +145,50 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Project]:
-    """Missions of independent work packages, each size made once by the host."""
-    projects: dict[int, Project] = {}
+def release(home: Path) -> Version:
+    """The release of the host under test, as it says itself."""
+    said = subprocess.run(
+        [os.environ["E2E_HOST"], "--version"], check=True, capture_output=True, text=True
+    )
+    return Version(said.stdout.split()[-1])
 
-    def make(size: int) -> Project:
-        if size not in projects:
-            dag: dict[str, list[str]] = {f"WP{i:02d}": [] for i in range(1, size + 1)}
+
+@pytest.fixture(scope="session")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, release: Version
+) -> Callable[[missions.Dag], Mission]:
+    """Missions on the host under test, each made once."""
+    every: dict[str, Mission] = {}
+
+    def make(dag: missions.Dag) -> Mission:
+        name = json.dumps(dag)
+        if name not in every:
             root = tmp_path_factory.mktemp("made") / "project"
-            projects[size] = Project.make(root, dag)
-        return projects[size]
+            host = Path(os.environ["E2E_HOST"])
+            every[name] = missions.make(host, str(release), root, dag)
+        return every[name]
 
     return make
 
 
 @pytest.fixture
-def scene(tmp_path: Path, made: Callable[[int], Project]) -> Callable[[int], Scene]:
-    """A mission of so many independent work packages, for this test alone."""
+def scene(
+    tmp_path: Path, made: Callable[[missions.Dag], Mission], release: Version
+) -> Callable[..., Scene]:
+    """A mission for this test alone: so many independent work packages, or a graph of them."""
 
-    def make(size: int) -> Scene:
-        project = made(size)
-        copy = Project(tmp_path / "project", project.dag)
-        shutil.copytree(project.root, copy.root, symlinks=True)
-        copy.mission = project.mission
-        return Scene(tmp_path, copy)
+    def make(what: int | missions.Dag) -> Scene:
+        independent: missions.Dag = {}
+        if isinstance(what, int):
+            independent = {f"WP{i:02d}": [] for i in range(1, what + 1)}
+        mission = made(independent or what)  # type: ignore[arg-type]
+        root = tmp_path / "project"
+        shutil.copytree(mission.root, root, symlinks=True)
+        return Scene(tmp_path, dataclasses.replace(mission, root=root), release)
 
     return make
+
+
+def has(release: Version, feature: Feature) -> bool:
+    """Return whether a release has a feature."""
+    return feature.since <= release

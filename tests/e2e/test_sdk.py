@@ -1,85 +1,224 @@
-"""The SDK against a real host."""
+"""The SDK against a real host: the same code on every release."""
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
 import pytest
+from packaging.version import Version
 
 from spec_kitty_client import (
+    AcceptanceSeen,
     AsyncClient,
     Client,
-    Evidence,
+    Completed,
+    Conflict,
+    Feature,
+    HostTimeout,
+    ImplementationStarted,
     Lane,
+    LaneChanged,
     MissionState,
     NotFound,
     NotReady,
-    ReviewResult,
-    ReviewVerdict,
+    Review,
     TransitionRejected,
+    UnsupportedByHost,
+    UsageRejected,
+    WorkPackageAdded,
 )
+from spec_kitty_client.transports.process import ProcessTransport
 
-from .conftest import POLICY, Scene
+from .conftest import POLICY, Scene, has
 
-
-def commit_work(scene: Scene, workspace: Path) -> None:
-    (workspace / "demo").mkdir()
-    (workspace / "demo" / "a.py").write_text("A = 1\n", encoding="utf-8")
-    scene.git("-C", str(workspace), "add", "--all")
-    scene.git("-C", str(workspace), "commit", "--quiet", "--message=work")
+REVIEW = Review(reviewer="ada", reference="reviews/1")
+CHAIN = {"WP01": [], "WP02": ["WP01"]}
 
 
-def test_ten_verbs_take_a_mission_from_planned_to_merged(
-    scene: Callable[[int], Scene],
+class Counting:
+    """Calls the host as it is, and loses the answers that it is told to lose."""
+
+    def __init__(self, repo: Path, executable: str | tuple[str, ...] = "spec-kitty") -> None:
+        self._host = ProcessTransport(repo=repo, executable=executable)
+        self.calls: list[tuple[str, ...]] = []
+        self.lose: str | None = None
+        self.git = self._host.git
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        self.calls.append(tuple(args))
+        done = self._host.run(args, time_limit=time_limit)
+        if self.lose is None or self.lose not in args:
+            return done
+        self.lose = None
+        return Completed(
+            argv=done.argv, exit_code=None, stdout=b"", stderr=b"", time_limit=time_limit
+        )
+
+    def verbs(self) -> list[str]:
+        return [args[1] for args in self.calls if args[0] == "orchestrator-api"]
+
+
+def test_workflow_verbs_take_a_mission_from_planned_to_merged(
+    scene: Callable[..., Scene],
 ) -> None:
-    """Every verb is understood by the host, and its answer becomes the typed reply."""
-    here = scene(1)
-    client = Client(here.root, actor="e2e", policy=POLICY)
-    mission, wp = here.mission, "WP01"
+    """One program, with no word about releases, does a whole mission on each of them."""
+    here = scene(CHAIN)
+    client, mission = here.client(), here.mission
 
-    assert client.contract_version().api_version.count(".") == 2
-    assert client.mission_state(mission).lanes() == {wp: Lane.PLANNED}
-    assert [w.wp_id for w in client.list_ready(mission).ready_work_packages] == [wp]
-    planned = client.resolve_workspace(mission, wp)
-    started = client.start_implementation(mission, wp)
-    assert started.workspace_path == planned.workspace_path
-    assert (started.from_lane, started.to_lane) == (Lane.PLANNED, Lane.IN_PROGRESS)
-    assert client.start_implementation(mission, wp).no_op
-    with pytest.raises(NotReady) as not_ready:
-        client.accept_mission(mission)
-    assert not_ready.value.failure.data["incomplete_wps"] == [wp]
+    assert client.mission_state(mission).lanes() == dict.fromkeys(CHAIN, Lane.PLANNED)
+    assert [w.wp_id for w in client.list_ready(mission).ready_work_packages] == ["WP01"]
+    with pytest.raises(NotReady):
+        client.claim(mission, "WP02")
+    with pytest.raises(NotReady):
+        client.accept(mission)
+    for wp in CHAIN:
+        claimed = client.claim(mission, wp)
+        assert (claimed.from_lane, claimed.to_lane) == (Lane.PLANNED, Lane.IN_PROGRESS)
+        assert Path(claimed.prompt_path).is_file()
+        assert client.locate(mission, wp).workspace_path == claimed.workspace_path
+        assert client.claim(mission, wp).no_op
+        with pytest.raises(Conflict):
+            client.claim(mission, wp, actor="somebody else")
+        here.work(claimed.workspace_path, wp)
+        _review_twice(client, here, wp, claimed)
+    assert (Path(claimed.workspace_path) / here.files["WP01"]).is_file()  # what WP02 needs
 
-    commit_work(here, Path(started.workspace_path))
-    assert client.transition(mission, wp, "for_review").to_lane == Lane.FOR_REVIEW
-    assert client.start_review(mission, wp).to_lane == Lane.IN_REVIEW
+    assert client.accept(mission).accepted
+    merged = client.merge(mission)
+    assert merged.changed
+    assert merged.target == here.target
+    assert set(here.files.values()) <= here.merged_files()
+    assert here.git("status", "--porcelain") == ""
+    assert set(client.mission_state(mission).lanes().values()) == {Lane.DONE}
+    meta = json.loads(here.git("show", f"HEAD:kitty-specs/{mission}/meta.json"))
+    assert meta["accepted_at"]
+    head = here.git("rev-parse", here.target)
+    client.merge(mission)
+    assert here.git("rev-parse", here.target) == head
+
+
+def _review_twice(client: Client, here: Scene, wp: str, claimed: ImplementationStarted) -> None:
+    """Ask for changes once, and repeat every verb as one does whose answer was lost."""
+    mission = here.mission
+    assert client.submit_for_review(mission, wp).changed
+    assert client.submit_for_review(mission, wp).lane == Lane.FOR_REVIEW
+    in_review = client.begin_review(mission, wp).lane
+    assert client.begin_review(mission, wp).lane == in_review
     assert client.append_history(mission, wp, "a note\nin two lines").history_entry_id
-    with pytest.raises(TransitionRejected) as rejected:
-        client.transition(mission, wp, Lane.FOR_REVIEW)
-    assert rejected.value.outcome == "not_applied"
-    review = ReviewResult(reviewer="r", verdict=ReviewVerdict.APPROVED, reference="here")
-    done = client.transition(
-        mission,
-        wp,
-        Lane.DONE,
-        review_ref="here",
-        review_result=review,
-        evidence=Evidence.of(review),
-    )
-    assert done.to_lane == Lane.DONE
+    assert client.request_changes(mission, wp, REVIEW).lane == Lane.IN_PROGRESS
+    assert not client.request_changes(mission, wp, REVIEW).changed
+    with pytest.raises(TransitionRejected):
+        client.approve(mission, wp, REVIEW)
+    here.work(claimed.workspace_path, wp, "# better\n")
+    client.submit_for_review(mission, wp)
+    client.begin_review(mission, wp)
+    approved = client.approve(mission, wp, REVIEW).lane
+    assert approved == (Lane.APPROVED if has(here.release, Feature.APPROVED_LANE) else Lane.DONE)
+    assert not client.approve(mission, wp, REVIEW).changed
+    assert client.finish(mission, wp, REVIEW).lane == Lane.DONE
+    assert not client.finish(mission, wp, REVIEW).changed
+    with pytest.raises(TransitionRejected):
+        client.block(mission, wp, "too late")
 
-    assert client.accept_mission(mission).accepted
-    here.git("add", "--all", "kitty-specs")
-    here.git("commit", "--quiet", "--message=accepted")
-    merged = client.merge_mission(mission, strategy="merge")
-    assert (merged.merged, merged.target_branch) == (True, "work")
-    assert "demo/a.py" in here.git("ls-tree", "-r", "--name-only", "work")
+
+@pytest.mark.parametrize(
+    ("verb", "lost"),
+    [
+        ("claim", "start-implementation"),
+        ("submit_for_review", "transition"),
+        ("begin_review", "start-review"),
+        ("finish", "transition"),
+    ],
+)
+def test_a_verb_whose_answer_was_lost_takes_effect_once(
+    scene: Callable[..., Scene], verb: str, lost: str
+) -> None:
+    """The host did it, the answer never came: the verb finds out and does not do it again."""
+    here = scene(1)
+    transport = Counting(here.root)
+    client, mission = here.client(transport=transport), here.mission
+    if verb == "begin_review" and not has(here.release, Feature.IN_REVIEW_LANE):
+        pytest.skip("there is no lane for a review on this release")
+    for step in ("claim", "submit_for_review", "begin_review", "finish"):
+        done = len(transport.verbs())
+        transport.lose = lost if step == verb else None
+        review = (REVIEW,) if step == "finish" else ()
+        answer = getattr(client, step)(mission, "WP01", *review)
+        if step == verb:
+            assert transport.lose is None
+            sent = transport.verbs()[done:].count(lost)
+            assert sent == (2 if verb == "claim" else 1)  # a claim is repeated as it is
+            break
+        if step == "claim":
+            here.work(answer.workspace_path, "WP01")
+    lane = {"claim": Lane.IN_PROGRESS, "submit_for_review": Lane.FOR_REVIEW}
+    lane |= {"begin_review": Lane.IN_REVIEW, "finish": Lane.DONE}
+    assert client.mission_state(mission).lanes() == {"WP01": lane[verb]}
+
+
+def test_a_blocked_work_package_is_blocked_from_every_lane(scene: Callable[..., Scene]) -> None:
+    """Work is given to a human from wherever it is, in review too, and the reason is recorded."""
+    here = scene(2)
+    client, mission = here.client(), here.mission
+    assert client.block(mission, "WP01", "nobody knows how").lane == Lane.BLOCKED
+    claimed = client.claim(mission, "WP02")
+    here.work(claimed.workspace_path, "WP02")
+    client.submit_for_review(mission, "WP02")
+    client.begin_review(mission, "WP02")
+    assert client.block(mission, "WP02", "reviewers do not agree").lane == Lane.BLOCKED
+    assert not client.block(mission, "WP02", "reviewers do not agree").changed
+    assert set(client.mission_state(mission).lanes().values()) == {Lane.BLOCKED}
+
+
+def test_what_a_host_has_not_is_told_before_anything_is_sent(
+    scene: Callable[..., Scene],
+) -> None:
+    """A verb that came later raises with the release that has it; the others say what they can."""
+    here = scene(1)
+    transport = Counting(here.root)
+    client = here.client(transport=transport)
+    contract = client.negotiate()
+    before = list(transport.calls)
+    assert contract.supports("mission-state")
+    for verb, since in (("resolve-workspace", "3.2.4"), ("specify", "3.2.6"), ("next", "4.0.0rc6")):
+        assert contract.supports(verb) == (here.release >= Version(since))
+    if here.release < Version("3.2.6"):
+        with pytest.raises(UnsupportedByHost, match=r"3\.2\.6"):
+            client.design_status(here.mission)
+    if here.release < Version("4"):
+        with pytest.raises(UnsupportedByHost, match=r"4\.0\.0rc6"):
+            client.design_validate(here.mission, "plan")
+    assert transport.calls == before
+
+
+def test_watching_tells_what_others_do(scene: Callable[..., Scene]) -> None:
+    """A watcher sees each change once, by one read per look, and ends with the acceptance."""
+    here = scene(1)
+    client, mission = here.client(), here.mission
+    events = here.client().watch(mission, interval=0)
+    assert next(events) == WorkPackageAdded(wp_id="WP01", lane=Lane.PLANNED)
+    claimed = client.claim(mission, "WP01")
+    event = next(events)
+    assert isinstance(event, LaneChanged)
+    assert (event.before, event.after) == (Lane.PLANNED, Lane.IN_PROGRESS)
+    here.work(claimed.workspace_path, "WP01")
+    client.submit_for_review(mission, "WP01")
+    client.begin_review(mission, "WP01")
+    client.finish(mission, "WP01", REVIEW)
+    client.accept(mission)
+    event = next(events)
+    assert isinstance(event, LaneChanged)
+    assert event.after == Lane.DONE
+    assert list(events) == [AcceptanceSeen(mission_slug=mission)]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_async_client_reads_in_parallel_and_negotiates_for_free(
-    scene: Callable[[int], Scene], backend: str
+def test_async_client_reads_in_parallel_and_negotiates_once(
+    scene: Callable[..., Scene], backend: str
 ) -> None:
-    """Reads of an async client overlap, and the contract is known without a call of its own."""
+    """Reads of an async client overlap, and what the host is becomes known on the way."""
     here = scene(1)
 
     async def both() -> AsyncClient:
@@ -88,8 +227,85 @@ def test_async_client_reads_in_parallel_and_negotiates_for_free(
             tasks.start_soon(client.call, MissionState(mission=here.mission))
             with pytest.raises(NotFound):
                 await client.mission_state("no-such-mission")
+        await client.negotiate()
         return client
 
     client = anyio.run(both, backend=backend)
     assert client.contract is not None
-    assert str(client.contract.dialect) == "M4"
+    assert client.contract.release <= here.release
+    assert client.contract.supports(Feature.IN_REVIEW_LANE) == has(
+        here.release, Feature.IN_REVIEW_LANE
+    )
+
+
+@pytest.mark.parametrize("how", ["renamed", "wrapper", "python -m"])
+@pytest.mark.parametrize("first", ["read", "mutation"])
+def test_a_host_is_recognised_by_two_calls_and_then_by_none(
+    scene: Callable[..., Scene], how: str, first: str, tmp_path: Path
+) -> None:
+    """Whatever the host is called, it is known after two calls more than were asked for."""
+    here = scene(1)
+    transport = Counting(here.root, _hidden(how, tmp_path))
+    client = Client(transport=transport, actor="e2e", policy=POLICY)
+    if first == "read":
+        client.mission_state(here.mission)
+        client.negotiate()
+        asked = 1
+    else:
+        client.append_history(here.mission, "WP01", "hello")
+        asked = 1
+    assert len(transport.calls) - asked <= 2
+    assert client.contract is not None
+    assert client.contract.dialect.first_release <= here.release
+    known = len(transport.calls)
+    client.list_ready(here.mission)
+    client.append_history(here.mission, "WP01", "again")
+    client.negotiate()
+    assert len(transport.calls) == known + 2
+
+
+def _hidden(how: str, folder: Path) -> str | tuple[str, ...]:
+    host = Path(os.environ["E2E_HOST"])
+    disguise = folder / "kitty"
+    if how == "renamed":
+        disguise.symlink_to(host)
+        return str(disguise)
+    if how == "wrapper":
+        disguise.write_text(f'#!/bin/sh\necho wrapped >&2\nexec {host} "$@"\n', encoding="utf-8")
+        disguise.chmod(0o755)
+        return str(disguise)
+    python = host.with_name("python")
+    if not list(host.parents[1].glob("lib/python*/site-packages/specify_cli/__main__.py")):
+        # Up to 3.0.3 the package cannot be run so; the module of its entry point can.
+        return (str(python), "-c", "import specify_cli; specify_cli.main()")
+    return (str(python), "-m", "specify_cli")
+
+
+def test_usage_errors_have_one_type_with_and_without_an_envelope(
+    scene: Callable[..., Scene],
+) -> None:
+    """Whether the option parser answers in JSON or in prose is nothing that a caller notices."""
+    here = scene(1)
+
+    class Bad(Counting):
+        def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+            wrong = (*args, "--no-such-option=1") if "append-history" in args else args
+            return super().run(wrong, time_limit=time_limit)
+
+    client = here.client(transport=Bad(here.root))
+    with pytest.raises(UsageRejected, match="no-such-option") as rejected:
+        client.append_history(here.mission, "WP01", "x")
+    assert rejected.value.outcome == "not_applied"
+    assert rejected.value.code == "USAGE_ERROR"
+
+
+def test_a_host_that_takes_too_long_is_ended(scene: Callable[..., Scene]) -> None:
+    """A call that is cut short raises, and whether it took effect has to be looked at."""
+    here = scene(1)
+    client = here.client()
+    client.negotiate()
+    hurried = here.client(time_limit=0.05, transport=Counting(here.root))
+    hurried._core._learn(client.contract)
+    with pytest.raises(HostTimeout) as late:
+        hurried.append_history(here.mission, "WP01", "x")
+    assert late.value.outcome == "unknown"
