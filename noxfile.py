@@ -7,11 +7,27 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|venv"
-nox.options.sessions = ["lint", "types", "docs", "tests", "e2e(host='3.2.7')"]
 nox.options.error_on_missing_interpreters = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-HOSTS = ["3.2.6.2", "3.2.7"]
+OLD_TYPER = "typer<0.26"  # a newer one breaks hosts 2.1 to 3.2.5, which do not say so
+HOSTS: dict[str, tuple[str, ...]] = {  # release: what its environment needs beside it
+    "1.0.3": (),
+    "2.1.3": (OLD_TYPER,),
+    "3.0.3": (OLD_TYPER,),
+    "3.1.0": (OLD_TYPER,),
+    "3.1.10": (OLD_TYPER,),
+    "3.2.1": (OLD_TYPER,),
+    "3.2.5": (OLD_TYPER,),
+    "3.2.6.2": (),
+    "3.2.7": (),
+}
+RECORDED = {**HOSTS, "4.0.0rc7": ()}
+CI_HOSTS = ("1.0.3", "3.1.10", "3.2.7")
+nox.options.sessions = [
+    *("lint", "types", "docs", "tests"),
+    *(f"e2e(host={host!r})" for host in CI_HOSTS),
+]
 
 
 def group(*names: str) -> list[str]:
@@ -49,7 +65,7 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("host", HOSTS)
+@nox.parametrize("host", list(HOSTS))
 def e2e(session: nox.Session, host: str) -> None:
     """End to end on a real host, which has an environment of its own."""
     session.install(".", *group("tests"))
@@ -61,15 +77,26 @@ def e2e(session: nox.Session, host: str) -> None:
     )
 
 
+@nox.session
+@nox.parametrize("host", list(RECORDED))
+def record(session: nox.Session, host: str) -> None:
+    """Write tests/corpus anew: what a real host answers, to every call and every mistake."""
+    spec_kitty = host_environment(session, host)
+    session.run("python", "-m", "tests.record", "--host", str(spec_kitty), "--release", host)
+
+
 def host_environment(session: nox.Session, version: str) -> Path:
     """Install a host beside the sessions, once, and return its program."""
     home = Path(session.cache_dir).resolve() / f"host-{version}"
     spec_kitty = home / "bin" / "spec-kitty"
-    if not spec_kitty.exists():
+    ready = home / "ready"  # an installation that was cut short is begun anew
+    if not ready.exists():
         python = home / "bin" / "python"
-        session.run("python", "-m", "venv", str(home), silent=True)
+        session.run("python", "-m", "venv", "--clear", str(home), silent=True)
+        # pip, because uv does not take what these releases pin and their makers have yanked.
         session.run(
             str(python), "-m", "pip", "install", "--quiet", f"spec-kitty-cli=={version}",
-            external=True, env={"HOME": os.environ.get("HOME", "/")},
+            *RECORDED[version], external=True, env={"HOME": os.environ.get("HOME", "/")},
         )  # fmt: skip
+        ready.touch()
     return spec_kitty

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from spec_kitty_client import HostNotFound, Policy
-from spec_kitty_client.envelope import find
+from spec_kitty_client import Client, HostNotFound, Policy, SpecKittyError, UnsupportedByHost
+from spec_kitty_client.design import Specify, Topology
 from spec_kitty_client.transports import program
 from spec_kitty_client.transports.process import ProcessTransport, host_environment
 from spec_kitty_orchestrator import __version__, demo_agent, session
@@ -86,7 +86,10 @@ def demo(*, keep: bool, as_json: bool) -> ExitCode:
 
 def _demo(base: Path, console: Console, *, as_json: bool) -> ExitCode:
     with console.status("Making a project on the real host: 6 calls of some seconds each") as at:
-        project = Project.make(base / "project", DIAMOND, at.update)
+        try:
+            project = Project.make(base / "project", DIAMOND, at.update)
+        except SpecKittyError as e:
+            raise HostProblem(str(e)) from e
     agent = "script:" + shlex.join([sys.executable, "-I", demo_agent.__file__])
     plan = make_plan(
         Settings(
@@ -152,6 +155,10 @@ class Project:
         """
         root.mkdir(parents=True)
         project = cls(root, dag)
+        client = Client(root, policy=_POLICY)
+        contract = client.negotiate()
+        if not contract.supports(Specify):
+            raise UnsupportedByHost("specify", Specify.since, str(contract.release))
         tell("Making a repository: spec-kitty init")
         git(root, "init", "--quiet", "--initial-branch=main")
         git(root, "commit", "--quiet", "--allow-empty", "--message=root")
@@ -161,31 +168,26 @@ class Project:
         project._commit("init")
         git(root, "checkout", "--quiet", "-b", _BRANCH)
         tell("Making a mission: specify")
-        flags = ("--mission=demo", "--mission-type=software-dev", "--topology=lanes")
-        project.mission = str(project._api("specify", *flags)["mission_slug"])
+        made = client.specify("demo", "software-dev", topology=Topology.LANES)
+        project.mission = made.mission_slug
         tell("Making a mission: plan")
         project._write("spec.md", project._spec())
-        project._api("plan", f"--mission={project.mission}")
+        client.plan(project.mission)
         project._write("plan.md", _PLAN)
-        project._api("plan", f"--mission={project.mission}")
+        planned = client.plan(project.mission)
+        if not planned.phase_complete:
+            msg = f"The host does not take the plan: {planned.blocked_reason}"
+            raise HostProblem(msg)
         tell("Making a mission: tasks")
         project._write("tasks.md", project._tasks())
         for number, wp in enumerate(dag, 1):
             project._write(f"tasks/{wp}-part.md", project._package(number, wp))
-        project._api("tasks", f"--mission={project.mission}")
+        client.tasks(project.mission)
         return project
 
     def merged_files(self) -> set[str]:
         """Return the files on the mission's target branch."""
         return set(git(self.root, "ls-tree", "-r", "--name-only", _BRANCH).splitlines())
-
-    def _api(self, verb: str, *options: str) -> dict[str, Any]:
-        said = self._host_says("orchestrator-api", verb, *options, f"--policy={_POLICY.to_json()}")
-        envelope, _ = find(said)
-        if envelope is None or not envelope.success or envelope.data.get("result") == "blocked":
-            msg = f"spec-kitty {verb}: {json.dumps(envelope.data) if envelope else said}"
-            raise HostProblem(msg)
-        return dict(envelope.data)
 
     def _host_says(self, *args: str) -> str:
         env = host_environment(self._host, os.environ)

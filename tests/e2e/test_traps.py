@@ -1,0 +1,208 @@
+"""What hosts do that loses work, each shown on the release that does it, and what the SDK does."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+from spec_kitty_client import (
+    Client,
+    HostError,
+    NotFound,
+    Review,
+    UnsupportedByHost,
+    WouldLoseWork,
+)
+
+from .conftest import Scene
+
+REVIEW = Review(reviewer="ada", reference="reviews/1")
+V = Version
+
+
+@pytest.fixture
+def only(release: Version) -> Callable[[str, str], None]:
+    """Skip a test on releases outside a range, both ends included."""
+
+    def check(first: str, last: str) -> None:
+        if not V(first) <= release <= V(last):
+            pytest.skip(f"{first} to {last} do this")
+
+    return check
+
+
+def done(here: Scene) -> dict[str, Path]:
+    """Bring every work package to its end, and return the worktrees."""
+    client = here.client()
+    worktrees = {}
+    for wp in here.files:
+        claimed = client.claim(here.mission, wp)
+        worktrees[wp] = Path(claimed.workspace_path)
+        here.work(claimed.workspace_path, wp)
+        client.submit_for_review(here.mission, wp)
+        client.begin_review(here.mission, wp)
+        client.finish(here.mission, wp, REVIEW)
+    return worktrees
+
+
+def accepted_at(here: Scene) -> str | None:
+    meta = json.loads((here.root / "kitty-specs" / here.mission / "meta.json").read_text("utf-8"))
+    found: str | None = meta.get("accepted_at")
+    return found
+
+
+def test_an_acceptance_outlives_the_merge(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """3.2.7 resets what accept-mission wrote; accept commits it before merge can."""
+    only("3.2.6", "3.2.7")
+    here = scene(1)
+    done(here)
+    raw = here.client()
+    raw.accept_mission(here.mission)
+    assert accepted_at(here)
+    raw.merge_mission(here.mission)
+    assert accepted_at(here) is None  # the trap
+
+
+def test_an_acceptance_that_was_not_committed_outlives_the_merge(
+    scene: Callable[..., Scene],
+) -> None:
+    """Who accepts by the raw verb and merges by the workflow verb keeps the acceptance."""
+    here = scene(1)
+    done(here)
+    client = here.client()
+    client.accept_mission(here.mission)
+    client.merge(here.mission)
+    assert accepted_at(here)
+    assert here.git("status", "--porcelain") == ""
+
+
+def test_a_merge_throws_uncommitted_work_away(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """From 3.1.0 to 3.2.7 the raw merge removes a worktree with a file that is nowhere else."""
+    only("3.1.0", "3.2.7")
+    here = scene(1)
+    (worktree,) = done(here).values()
+    (worktree / "notes.txt").write_text("mine\n", encoding="utf-8")
+    here.git("add", "kitty-specs")
+    if here.git("diff", "--cached", "--name-only"):
+        here.git("commit", "--quiet", "--message=status")
+    here.client().merge_mission(here.mission)
+    assert not worktree.exists()
+
+
+def test_a_merge_that_would_throw_work_away_is_refused(scene: Callable[..., Scene]) -> None:
+    """The workflow verb names what is not committed, touches nothing, and merges afterwards."""
+    here = scene(1)
+    (worktree,) = done(here).values()
+    (worktree / "notes.txt").write_text("mine\n", encoding="utf-8")
+    client = here.client()
+    client.accept(here.mission)
+    before = here.git("rev-parse", here.target)
+    with pytest.raises(WouldLoseWork) as refused:
+        client.merge(here.mission)
+    assert refused.value.paths == (f"{worktree}/notes.txt",)
+    assert here.git("rev-parse", here.target) == before
+    (worktree / "notes.txt").unlink()
+    assert client.merge(here.mission).changed
+
+
+def test_a_commit_after_a_merge_does_not_take_it_back(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """3.1.x leaves the index of the target's checkout behind; merge brings it up to date."""
+    only("3.1.0", "3.1.10")
+    here = scene(1)
+    done(here)
+    client = here.client()
+    client.accept(here.mission)
+    (here.root / "mine.txt").write_text("not committed yet\n", encoding="utf-8")
+    client.merge(here.mission)
+    assert here.git("status", "--porcelain").split() == ["??", "mine.txt"]
+    here.git("add", "--all")
+    here.git("commit", "--quiet", "--message=later")
+    assert here.files["WP01"] in here.merged_files()
+
+
+def test_a_raw_merge_leaves_the_index_behind(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """The trap that the test before this one is about is there on 3.1.x."""
+    only("3.1.0", "3.1.10")
+    here = scene(1)
+    done(here)
+    here.client().accept(here.mission)
+    here.client().merge_mission(here.mission)
+    assert f"D  {here.files['WP01']}" in here.git("status", "--porcelain")
+
+
+def test_a_squash_that_fails_half_way_is_not_begun(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """1.0.x cannot squash more than one work package: the raw verb fails, merge says so before."""
+    only("1.0.0", "1.0.3")
+    here = scene(2)
+    done(here)
+    client = here.client()
+    client.accept(here.mission)
+    before = here.git("rev-parse", here.target)
+    with pytest.raises(UnsupportedByHost, match="squash"):
+        client.merge(here.mission, strategy="squash")
+    assert here.git("rev-parse", here.target) == before
+    with pytest.raises(HostError):
+        client.merge_mission(here.mission, strategy="squash")
+    assert here.git("status", "--porcelain")  # half-way
+
+
+def test_a_rebase_of_what_is_checked_out_is_not_begun(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """2.1.0 to 3.0.3 want worktrees and cannot rebase what is in one: merge says so before."""
+    only("2.1.0", "3.0.3")
+    here = scene(1)
+    done(here)
+    client = here.client()
+    client.accept(here.mission)
+    with pytest.raises(UnsupportedByHost, match="rebase"):
+        client.merge(here.mission, strategy="rebase")
+    with pytest.raises(HostError):
+        client.merge_mission(here.mission, strategy="rebase")
+
+
+@pytest.mark.parametrize("strategy", ["merge", "squash"])
+def test_newer_commits_on_the_target_stay(scene: Callable[..., Scene], strategy: str) -> None:
+    """What others committed while the work went on is there after the merge, on every release."""
+    here = scene(1)
+    done(here)
+    client = here.client()
+    client.accept(here.mission)
+    (here.root / "kept.txt").write_text("newer\n", encoding="utf-8")
+    here.git("add", "kept.txt")
+    here.git("commit", "--quiet", "--message=newer")
+    newer = here.git("rev-parse", "HEAD").strip()
+    merged = client.merge(here.mission, strategy=strategy)
+    here.git("merge-base", "--is-ancestor", newer, merged.after)
+    assert {"kept.txt", here.files["WP01"]} <= here.merged_files()
+    assert not client.merge(here.mission, strategy=strategy).changed or here.release < V("3.1")
+
+
+def test_a_mission_of_another_branch_is_no_empty_mission(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """3.2.7 reports success with no work packages on a wrong branch; the verbs say so."""
+    only("3.2.6", "3.2.7")
+    here = scene(1)
+    folder = here.root / "kitty-specs" / here.mission
+    here.git("checkout", "--quiet", "main")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "left.txt").write_text("left behind\n", encoding="utf-8")
+    client = Client(here.root, actor="e2e")
+    assert client.mission_state(here.mission).work_packages == ()  # the trap
+    with pytest.raises(NotFound, match="branch is not checked out"):
+        client.locate("nothing", "WP01") if here.release < V("3.2.4") else next(
+            client.watch(here.mission)
+        )
