@@ -161,7 +161,11 @@ def submit_for_review(at: Package, note: str | None = None) -> Steps[Moved]:
 
 
 def begin_review(at: Package) -> Steps[Moved]:
-    """Begin a review. Where there is no lane for it (up to 3.1.0), see that it may begin."""
+    """Begin a review. Where there is no lane for it (up to 3.1.0), see that it may begin.
+
+    3.1.x refuses a second reviewer and the first one's repetition in the same words: there,
+    one that is under way is taken for one's own.
+    """
     contract: Contract = yield Negotiate()
     if contract.supports(Feature.IN_REVIEW_LANE):
         return (yield from _once(_review(at), {Lane.IN_REVIEW}, mine=True))
@@ -293,14 +297,15 @@ def _once(
     Args:
         call: The call.
         reached: The lanes which show that it has taken effect.
-        mine: Whether only an effect of this actor counts.
+        mine: Whether an effect of another actor does not count. Hosts from 2.1.0 on do not
+            tell whose it was.
     """
     try:
         reply = yield call
     except HostError as e:
         at = Package(mission=call.mission, wp=call.wp)
         lane, actor = yield from _lane(at)
-        if lane in reached and not (mine and call.actor and actor != call.actor):
+        if lane in reached and not (mine and actor not in (None, call.actor)):
             return Moved(wp_id=call.wp, lane=lane, changed=False)
         if e.outcome == "not_applied":
             raise

@@ -14,6 +14,9 @@ from spec_kitty_client.transports import Completed, program
 
 __all__ = [
     "GIT_REDIRECTS",
+    "GIT_SET",
+    "SET",
+    "UNSET",
     "AsyncProcessTransport",
     "ProcessTransport",
     "git_environment",
@@ -32,7 +35,7 @@ GIT_REDIRECTS = (
 )
 """Variables that point git at another repository, for example inside a hook."""
 
-_SET = {
+SET = {
     "SPEC_KITTY_ENABLE_SAAS_SYNC": "0",
     "SPEC_KITTY_SYNC_DISABLE": "1",
     "SPEC_KITTY_NO_UPGRADE_CHECK": "1",
@@ -44,8 +47,8 @@ _SET = {
     "TERM": "dumb",
     "PYTHONUTF8": "1",
 }
-_GIT_SET = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C.UTF-8"}
-_UNSET = (
+GIT_SET = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C.UTF-8"}
+UNSET = (
     "SPECIFY_REPO_ROOT",
     "SPEC_KITTY_TEST_MODE",
     "SPEC_KITTY_CLI_VERSION",
@@ -66,7 +69,7 @@ def host_environment(
         home: A HOME for the host alone, because hosts from 3.1 on write agent files into
             it. The user's own git settings stay in force.
     """
-    env = {k: v for k, v in base.items() if k not in _UNSET} | _SET
+    env = {k: v for k, v in base.items() if k not in UNSET} | SET
     env.setdefault("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
     env["PATH"] = os.pathsep.join([str(executable.parent), env.get("PATH", os.defpath)])
     if home is not None:
@@ -77,7 +80,7 @@ def host_environment(
 
 def git_environment(base: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a git call: this repository and no other, and no prompt."""
-    return {k: v for k, v in base.items() if k not in GIT_REDIRECTS} | _GIT_SET
+    return {k: v for k, v in base.items() if k not in GIT_REDIRECTS} | GIT_SET
 
 
 def _git_settings(env: Mapping[str, str]) -> Path:

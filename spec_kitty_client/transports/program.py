@@ -22,11 +22,24 @@ from plumbum.machines.local import LocalCommand, LocalEnv, LocalMachine
 
 from spec_kitty_client.transports import Completed
 
-__all__ = ["CannotStart", "run", "run_async", "start"]
+__all__ = [
+    "GRACE",
+    "LARGEST",
+    "LONGEST_WAIT",
+    "CannotStart",
+    "Program",
+    "run",
+    "run_async",
+    "start",
+    "stop",
+    "stop_now",
+    "wait",
+    "wait_at_most",
+]
 
-_GRACE = 5.0  # seconds between asking a program to end and ending it
-_LONGEST_WAIT = 7 * 24 * 3600.0  # seconds; the system call counts milliseconds in 32 bits
-_LARGEST = 64 * 1024 * 1024  # bytes of output read back; what matters is at the end
+GRACE = 5.0  # seconds between asking a program to end and ending it
+LONGEST_WAIT = 7 * 24 * 3600.0  # seconds; the system call counts milliseconds in 32 bits
+LARGEST = 64 * 1024 * 1024  # bytes of output read back; what matters is at the end
 
 
 class CannotStart(OSError):
@@ -49,7 +62,7 @@ class _Bare(LocalMachine):
     env = _Nothing()
 
 
-class _Program(LocalCommand):
+class Program(LocalCommand):
     """A program that is started on the bare machine."""
 
     __slots__ = ()
@@ -70,7 +83,7 @@ def start(
         CannotStart: If the operating system refuses.
     """
     try:
-        return _Program(LocalPath(argv[0])).popen(
+        return Program(LocalPath(argv[0])).popen(
             argv[1:],
             cwd=str(cwd),
             env=dict(env),
@@ -103,21 +116,21 @@ def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], time_limit: f
         proc = start(argv, cwd=cwd, env=env, out=out, err=err)
         code: int | None = None
         try:
-            code = _wait_at_most(proc, time_limit)
+            code = wait_at_most(proc, time_limit)
         finally:
             if code is None:
-                _stop_now(proc)
+                stop_now(proc)
         return _completed(argv, code, out, err, time_limit)
 
 
-def _wait_at_most(proc: Any, seconds: float) -> int | None:
+def wait_at_most(proc: Any, seconds: float) -> int | None:
     """Wait for the end of a process without polling, where the system allows it (Linux)."""
     if hasattr(os, "pidfd_open"):
         watched = os.pidfd_open(proc.pid)
         try:
             ended = select.poll()
             ended.register(watched, select.POLLIN)
-            ended.poll(min(seconds, _LONGEST_WAIT) * 1000)
+            ended.poll(min(seconds, LONGEST_WAIT) * 1000)
         finally:
             os.close(watched)
         code: int | None = proc.poll()
@@ -127,11 +140,11 @@ def _wait_at_most(proc: Any, seconds: float) -> int | None:
     return None
 
 
-def _stop_now(proc: Any) -> None:
+def stop_now(proc: Any) -> None:
     """End a process and what it started; a second interruption only shortens the grace."""
     try:
         _end(proc.pid, signal.SIGTERM)
-        _wait_at_most(proc, _GRACE)
+        wait_at_most(proc, GRACE)
     finally:
         _end(proc.pid, signal.SIGKILL)
         proc.wait()
@@ -152,14 +165,15 @@ async def run_async(
         code: int | None = None
         try:
             with anyio.move_on_after(time_limit):
-                code = await _wait(proc)
+                code = await wait(proc)
         finally:
             if code is None:
-                await _stop(proc)
+                await stop(proc)
         return _completed(argv, code, out, err, time_limit)
 
 
-async def _wait(proc: Any) -> int:
+async def wait(proc: Any) -> int:
+    """Wait for the end of a process under any anyio event loop."""
     import anyio.to_thread
 
     # A limiter of its own: calls must never queue for one of a limited number of threads.
@@ -169,15 +183,16 @@ async def _wait(proc: Any) -> int:
     return code
 
 
-async def _stop(proc: Any) -> None:
+async def stop(proc: Any) -> None:
+    """End a process and what it started, whatever is cancelled meanwhile."""
     import anyio
 
     with anyio.CancelScope(shield=True):
         _end(proc.pid, signal.SIGTERM)
-        with anyio.move_on_after(_GRACE):
-            await _wait(proc)
+        with anyio.move_on_after(GRACE):
+            await wait(proc)
         _end(proc.pid, signal.SIGKILL)
-        await _wait(proc)
+        await wait(proc)
 
 
 def _end(pid: int, how: signal.Signals) -> None:
@@ -196,5 +211,5 @@ def _completed(
 
 def _tail(file: IO[bytes]) -> bytes:
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _LARGEST))
+    file.seek(max(0, size - LARGEST))
     return file.read()

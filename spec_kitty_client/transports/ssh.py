@@ -8,9 +8,6 @@ nothing goes on there whichever way the connection ends. The host writes to unna
 there, whose content is sent at its end, between marks that no host can print.
 """
 
-# pyright: reportPrivateUsage=false
-# How a program is waited for and ended, and what the environment is, are the same here.
-
 import math
 import os
 import re
@@ -31,87 +28,30 @@ from plumbum.machines.ssh_machine import SshMachine
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
 from spec_kitty_client.transports import Completed
-from spec_kitty_client.transports.process import _GIT_SET, _SET, _UNSET, GIT_REDIRECTS
+from spec_kitty_client.transports.process import GIT_REDIRECTS, GIT_SET, SET, UNSET
 from spec_kitty_client.transports.program import (
-    _GRACE,
-    _LARGEST,
-    _LONGEST_WAIT,
-    _Program,
-    _stop,
-    _stop_now,
-    _wait,
-    _wait_at_most,
+    GRACE,
+    LARGEST,
+    Program,
+    stop,
+    stop_now,
+    wait,
+    wait_at_most,
+)
+from spec_kitty_client.transports.remote import (
+    OTHER_HOME,
+    READ,
+    Task,
+    environment,
+    found,
+    path,
 )
 
 __all__ = ["AsyncSshTransport", "SshTransport"]
 
 _CONNECT = 20  # seconds
-_ANSWER = _GRACE + 5.0  # seconds for the other side to end a host and to send what it wrote
-_ITS_OWN_CLOCK = 30  # seconds by which the other side waits longer, if nobody tells it to end
+_ANSWER = GRACE + 5.0  # seconds for the other side to end a host and to send what it wrote
 _LOST = 255  # the exit code of ssh itself
-
-# The first shell only reads as much as it is told; a script that arrives in part does not parse.
-_READ = "exec sh -c 'eval \"$(head -c {})\"'"
-
-# Names begin with k_ because the host's environment is in the same namespace.
-_BEFORE = r"""
-k_say() { printf %s "$k_mark$1;"; }
-k_refuse() { { k_say refused; printf %s "$1"; k_say end; } >&2; exit 1; }
-k_tools=$PATH
-# A group of its own for the host: by setsid, which macOS has not; or by the job control of
-# bash, because other shells have it at a terminal only.
-k_own=setsid
-command -v setsid >/dev/null || {
-  k_own=; set -m
-  case $- in *m*) ;; *) k_refuse "Install setsid or bash there: no group can be made." ;; esac
-}
-"""
-_REST = r"""
-k_path=$PATH PATH=$k_tools
-k_dir=$(mktemp -d) || k_refuse "No temporary files can be made there."
-exec 3<&0 </dev/null 4>"$k_dir/out" 5>"$k_dir/err" 6<"$k_dir/out" 7<"$k_dir/err" 8>&2
-rm -r "$k_dir"
-k_say begun; k_say begun >&2
-exec 2>/dev/null
-# Only a shell that is replaced by the host tells a host that cannot be started from one that
-# ends with the same exit code.
-(
-  exec $k_own sh -c '
-    shopt -s execfail 2>/dev/null
-    trap "printf %s \"$1failed;\" >&2" EXIT
-    printf %s "$1host;" >&2
-    PATH=$2
-    shift 2
-    exec "$@"
-    exit
-  ' sh "$k_mark" "$k_path" "$@"
-) >&4 2>&5 3<&- 4>&- 5>&- 6<&- 7<&- 8>&- &
-k_host=$!
-k_end() {
-  trap "" TERM
-  kill -TERM "-$k_host" || kill -TERM "$k_host"
-  k_i=0
-  while kill -0 "$k_host" && [ "$k_i" -lt "$k_grace" ]; do sleep 0.1; k_i=$((k_i + 1)); done
-  kill -KILL "-$k_host"
-}
-( read -r k_x <&3; k_end ) >/dev/null 4>&- 5>&- 6<&- 7<&- 8>&- &
-k_line=$!
-# KILL, because a child that has just been forked still has the trap, and would go on.
-( trap 'kill -KILL "$!"; exit' TERM; sleep "$k_limit" & wait "$!"; k_end
-) >/dev/null 3<&- 4>&- 5>&- 6<&- 7<&- 8>&- &
-k_clock=$!
-exec 3<&- 4>&- 5>&-
-wait "$k_host"
-k_code=$?
-# Whichever of them is ending the host ignores this and is waited for.
-kill -TERM "$k_line" "$k_clock"
-wait "$k_line" "$k_clock"
-tail -c "$k_largest" <&6
-k_say end
-exec >&8
-tail -c "$k_largest" <&7
-k_say code; printf %s "$k_code"; k_say end
-"""
 
 
 class _NoSession:
@@ -184,7 +124,7 @@ class _Call:
         """Let go, and return how long the other side may take to end the host, in seconds."""
         self.lifeline.let_go()
         # The client shares its place in the file, so that must not be moved.
-        so_far = os.pread(self.err.fileno(), _LARGEST, 0)
+        so_far = os.pread(self.err.fileno(), LARGEST, 0)
         return _ANSWER if f"{self.mark}begun;".encode() in so_far else 0.0
 
     def _told(self, file: IO[bytes]) -> dict[bytes, bytes]:
@@ -201,7 +141,7 @@ class _Call:
         if b"end" in out and b"code" in err and b"end" in err:
             written = err.get(b"host", err[b"begun"])
             # The first mark may have been lost in a flood; the second one comes last.
-            if b"failed" in err or (b"host" not in err and len(written) < _LARGEST):
+            if b"failed" in err or (b"host" not in err and len(written) < LARGEST):
                 why = f"{_text(written)}\nInstall it anew."
                 raise HostNotFound(f"It cannot be started on {self.host}: {why}")
             ended = None if code is None else int(err[b"code"])
@@ -237,66 +177,6 @@ def _words(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def _path(given: str) -> str:
-    """Return an absolute path over there, as a word of its shell; ``~`` is where it begins."""
-    if given.startswith("/"):
-        return shlex.quote(given)
-    return '"$PWD"/' + shlex.quote(given.removeprefix("~").removeprefix("/"))
-
-
-@frozen(kw_only=True)
-class _Task:
-    """What is to be run on the other machine."""
-
-    words: tuple[str, ...]
-    """As a person would type them."""
-    folder: str
-    nowhere: str
-    """What to say if there is no such folder."""
-    steps: Sequence[str]
-    """Shell commands that set the environment, and ``k_host`` to the path of the program."""
-
-    def script(self, mark: str, time_limit: float) -> bytes:
-        """Return what the first shell has to read.
-
-        Raises:
-            InvalidCall: If there is a NUL in it, which would be lost on the way.
-        """
-        limit = math.ceil(min(time_limit, _LONGEST_WAIT)) + _ITS_OWN_CLOCK
-        numbers = f"k_limit={limit} k_grace={_GRACE * 10:.0f} k_largest={_LARGEST}"
-        argv = f'set -- "$k_host" {shlex.join(self.words[1:])}'
-        cd = f"cd {_path(self.folder)} || k_refuse {shlex.quote(self.nowhere)}"
-        lines = (f"{{ k_mark={mark} {numbers}", _BEFORE, *self.steps, argv, cd, _REST, "}")
-        if "\0" in (script := "\n".join(lines)):
-            raise InvalidCall("There is a NUL character in it, which no program can be given.")
-        return os.fsencode(script)
-
-
-_HOME = """
-if [ -z "${GIT_CONFIG_GLOBAL+x}" ]; then
-  GIT_CONFIG_GLOBAL=$HOME/.gitconfig k_other=${XDG_CONFIG_HOME:-$HOME/.config}/git/config
-  [ -e "$GIT_CONFIG_GLOBAL" ] || [ ! -e "$k_other" ] || GIT_CONFIG_GLOBAL=$k_other
-fi
-HOME=@ SPEC_KITTY_HOME=@/.spec-kitty
-export GIT_CONFIG_GLOBAL HOME SPEC_KITTY_HOME
-"""
-
-
-def _environment(
-    given: Mapping[str, str], unset: Sequence[str], fixed: Mapping[str, str]
-) -> list[str]:
-    def export(env: Mapping[str, str]) -> list[str]:
-        return [f"export {name}={shlex.quote(value)}" for name, value in env.items()]
-
-    return [*export(given), f"unset {' '.join(unset)}", *export(fixed)]
-
-
-def _found(name: str, missing: str) -> list[str]:
-    where = _path(name) if "/" in name else f"$(command -v {shlex.quote(name)})"
-    check = '[ -f "$k_host" ] && [ -x "$k_host" ]'
-    return [f"k_host={where}", f"{check} || k_refuse {shlex.quote(missing)}"]
-
-
 def _names(_: object, __: object, env: Mapping[str, str]) -> None:
     for name in env:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name, re.ASCII):
@@ -325,36 +205,36 @@ class _Far:
     home: str | None = field(default=None, converter=optional(str), kw_only=True)
     """A HOME there for the host alone; None: the user's."""
 
-    def _host_call(self, args: Sequence[str]) -> _Task:
+    def _host_call(self, args: Sequence[str]) -> Task:
         name = self.executable[0]
         missing = f"There is no program {name!r} on {self.host}. Install the host there, or "
-        return _Task(
+        return Task(
             words=(*self.executable, *args),
             folder=self.repo,
             nowhere=f"There is no folder {self.repo} on {self.host}. Check `repo`.",
             steps=[
-                *_environment(self.env, _UNSET, _SET),
+                *environment(self.env, UNSET, SET),
                 ': "${GIT_SSH_COMMAND=ssh -oBatchMode=yes}"; export GIT_SSH_COMMAND',
-                *([] if self.home is None else [_HOME.replace("@", _path(self.home))]),
-                *_found(name, missing + "give its full path with executable=."),
+                *([] if self.home is None else [OTHER_HOME.replace("@", path(self.home))]),
+                *found(name, missing + "give its full path with executable=."),
                 "PATH=${k_host%/*}:$PATH; export PATH",
             ],
         )
 
-    def _git_call(self, args: Sequence[str], folder: str | None) -> _Task:
+    def _git_call(self, args: Sequence[str], folder: str | None) -> Task:
         where = self.repo if folder is None else folder
-        return _Task(
+        return Task(
             words=("git", *args),
             folder=where,
             nowhere=f"There is no folder {where} on {self.host}. Check it, or `repo`.",
             steps=[
-                *_environment(self.env, GIT_REDIRECTS, _GIT_SET),
-                *_found("git", f"There is no git on {self.host}. Install it there."),
+                *environment(self.env, GIT_REDIRECTS, GIT_SET),
+                *found("git", f"There is no git on {self.host}. Install it there."),
             ],
         )
 
     @contextmanager
-    def _started(self, task: _Task, time_limit: float) -> Generator[_Call]:
+    def _started(self, task: Task, time_limit: float) -> Generator[_Call]:
         mark = secrets.token_hex(16)
         script = task.script(mark, time_limit)
         with (
@@ -372,7 +252,7 @@ class _Far:
                 err=err,
                 proc=self._machine(time_limit).popen(
                     (),
-                    ssh_opts=["-o", f"RemoteCommand={_READ.format(len(script))}", "--"],
+                    ssh_opts=["-o", f"RemoteCommand={READ.format(len(script))}", "--"],
                     stdin=lifeline.end,
                     stdout=out,
                     stderr=err,
@@ -381,11 +261,11 @@ class _Far:
             )
 
     def _machine(self, time_limit: float) -> _Machine:
-        found = shutil.which("ssh")
-        if found is None:
+        client_path = shutil.which("ssh")
+        if client_path is None:
             raise HostNotFound("There is no ssh on PATH. Install it: apt install openssh-client")
         # The environment of this moment; plumbum has that of its import.
-        client: Any = _Program(LocalPath(found)).with_env(**os.environ)
+        client: Any = Program(LocalPath(client_path)).with_env(**os.environ)
         options = self._options(time_limit)
         return _Machine(
             self.host,
@@ -409,7 +289,7 @@ class _Far:
             *([] if self.keyfile is None else ["IdentitiesOnly=yes"]),
         ]
 
-    def _shown(self, task: _Task) -> tuple[str, ...]:
+    def _shown(self, task: Task) -> tuple[str, ...]:
         """Return what a person would type."""
         port = () if self.port is None else ("-p", str(self.port))
         key = () if self.keyfile is None else ("-i", self.keyfile)
@@ -435,11 +315,11 @@ class SshTransport(_Far):
         """See `GitTransport.git`."""
         return self._run(self._git_call(args, folder), time_limit)
 
-    def _run(self, task: _Task, time_limit: float) -> Completed:
+    def _run(self, task: Task, time_limit: float) -> Completed:
         with self._started(task, time_limit) as call:
             code: int | None = None
             try:
-                code = _wait_at_most(call.proc, time_limit)
+                code = wait_at_most(call.proc, time_limit)
             finally:
                 if code is None:
                     _hang_up(call)
@@ -449,10 +329,10 @@ class SshTransport(_Far):
 def _hang_up(call: _Call) -> None:
     """Have the host ended, then the connection; an interruption only shortens the grace."""
     try:
-        _wait_at_most(call.proc, call.patience())
+        wait_at_most(call.proc, call.patience())
     finally:
         if call.proc.poll() is None:
-            _stop_now(call.proc)
+            stop_now(call.proc)
 
 
 class AsyncSshTransport(_Far):
@@ -468,14 +348,14 @@ class AsyncSshTransport(_Far):
         """See `AsyncGitTransport.git`."""
         return await self._run(self._git_call(args, folder), time_limit)
 
-    async def _run(self, task: _Task, time_limit: float) -> Completed:
+    async def _run(self, task: Task, time_limit: float) -> Completed:
         import anyio
 
         with self._started(task, time_limit) as call:
             code: int | None = None
             try:
                 with anyio.move_on_after(time_limit):
-                    code = await _wait(call.proc)
+                    code = await wait(call.proc)
             finally:
                 if code is None:
                     await _hang_up_async(call)
@@ -487,6 +367,6 @@ async def _hang_up_async(call: _Call) -> None:
 
     with anyio.CancelScope(shield=True):
         with anyio.move_on_after(call.patience()):
-            await _wait(call.proc)
+            await wait(call.proc)
         if call.proc.poll() is None:
-            await _stop(call.proc)
+            await stop(call.proc)

@@ -17,11 +17,13 @@ import pytest
 from spec_kitty_client import AsyncClient, Client
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.errors import (
+    EnvironmentProblem,
     HostNotFound,
     HostTimeout,
     NotFound,
     ProtocolError,
     SpecKittyError,
+    UsageRejected,
 )
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.transports.process import (
@@ -457,9 +459,10 @@ exit 2
 
 
 def test_usage_text_is_told_by_what_is_in_its_box(host: Host) -> None:
-    """An option parser that prints no envelope is understood by a person at least."""
-    with pytest.raises(ProtocolError, match="No such command 'mission-state'"):
+    """An option parser that prints no envelope is understood all the same."""
+    with pytest.raises(UsageRejected, match="No such command 'mission-state'") as e:
         client(host(USAGE)).mission_state("m")
+    assert e.value.code is ErrorCode.USAGE_ERROR
 
 
 @pytest.mark.parametrize(
@@ -472,7 +475,7 @@ def test_a_gate_of_the_project_says_what_to_do(
     gate = f'[ "$2" = merge-mission ] && {{ echo "This project ..." >&2; exit {exit_code}; }}'
     executable = host(f"{gate}; {answers(tmp_path, 'contract-version')}")
 
-    with pytest.raises(ProtocolError) as e:
+    with pytest.raises(EnvironmentProblem) as e:
         client(executable).merge_mission("m")
     assert advice in str(e.value)
     assert e.value.failure.exit_code == exit_code

@@ -116,7 +116,7 @@ def test_the_end_of_an_output_without_end_is_kept(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is at the end, so the beginning is what a flood loses."""
-    monkeypatch.setattr(program, "_LARGEST", 10)
+    monkeypatch.setattr(program, "LARGEST", 10)
 
     assert run("echo 0123456789; echo the end").stdout == b"9\nthe end\n"
 
@@ -198,7 +198,7 @@ def test_a_program_that_ignores_the_request_is_ended(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is a moment between asking and ending, and then it is over."""
-    monkeypatch.setattr(program, "_GRACE", 0.3)
+    monkeypatch.setattr(program, "GRACE", 0.3)
     with ended_at_last(tmp_path):
         done = late(run, tmp_path, hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked"))
 
@@ -298,7 +298,7 @@ async def test_a_stubborn_program_is_ended_by_cancellation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cancellation waits for the end of what it cancels, but not for ever."""
-    monkeypatch.setattr(program, "_GRACE", 0.3)
+    monkeypatch.setattr(program, "GRACE", 0.3)
     body = hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked")
     argv = [str(script(tmp_path / "program", body))]
     with ended_at_last(tmp_path):

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
-from spec_kitty_client.transports import Completed, program, ssh
+from spec_kitty_client.transports import Completed, process, program, remote, ssh
 from spec_kitty_client.transports.ssh import AsyncSshTransport, SshTransport
 
 from .scripts import (
@@ -210,7 +210,8 @@ def test_the_end_of_an_output_without_end_is_kept(
     server: Server, host: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is at the end, so the beginning is what a flood loses, on the other side."""
-    monkeypatch.setattr(ssh, "_LARGEST", 10)
+    monkeypatch.setattr(remote, "LARGEST", 10)
+    monkeypatch.setattr(ssh, "LARGEST", 10)
     host("echo 0123456789; echo the end; echo 0123456789 >&2; echo no end >&2")
     done = near(server, tmp_path).run((), time_limit=PATIENCE)
 
@@ -271,7 +272,7 @@ def test_the_environment_of_a_host(run: Run, host: Callable[..., Path]) -> None:
     given = {"GIVEN": "it's\n$HOME", "NO_COLOR": "0", **dict.fromkeys(UNSET, "x")}
     env = json.loads(run(env=given).stdout)["env"]
 
-    assert env.items() >= ssh._SET.items()
+    assert env.items() >= process.SET.items()
     assert not env.keys() & set(UNSET)
     assert env["GIVEN"] == given["GIVEN"]
     assert env["GIT_SSH_COMMAND"] == "ssh -oBatchMode=yes"
@@ -462,7 +463,7 @@ def test_a_host_that_ignores_the_request_is_ended(
     either: Server, host: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is a moment between asking and ending, and then it is over."""
-    monkeypatch.setattr(ssh, "_GRACE", 0.3)
+    monkeypatch.setattr(remote, "GRACE", 0.3)
     host(hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked"))
     with ended_at_last(tmp_path):
         done = late(near(either, tmp_path), tmp_path)
@@ -484,7 +485,7 @@ def test_nothing_of_ours_is_left_either(
         near(either, tmp_path, env={"TMPDIR": str(mine)}).run((), time_limit=limit)
 
     def idle() -> bool:
-        clock = str(int(min(limit, program._LONGEST_WAIT)) + ssh._ITS_OWN_CLOCK)
+        clock = str(int(min(limit, program.LONGEST_WAIT)) + remote._ITS_OWN_CLOCK)
         return not any(clock in (p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
 
     assert eventually(idle)
@@ -496,7 +497,7 @@ def test_the_other_side_has_a_clock_of_its_own(
     either: Server, host: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the network is gone and nobody there notices, a host does not run for ever."""
-    monkeypatch.setattr(ssh, "_ITS_OWN_CLOCK", 1 - int(PATIENCE))
+    monkeypatch.setattr(remote, "_ITS_OWN_CLOCK", 1 - int(PATIENCE))
     host(hanging(tmp_path))
     with ended_at_last(tmp_path):
         done = near(either, tmp_path).run((), time_limit=PATIENCE)
@@ -525,7 +526,7 @@ def test_ctrl_c_while_a_host_is_being_ended(
     server: Server, host: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Impatience ends the connection at once; the other side goes on ending the host."""
-    monkeypatch.setattr(ssh, "_GRACE", 1.0)
+    monkeypatch.setattr(remote, "GRACE", 1.0)
     host(hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked"))
     with ended_at_last(tmp_path):
         with (
@@ -752,7 +753,7 @@ def test_the_environment_of_git(server: Server, repository: Path) -> None:
     done = transport.git(["-c", f"alias.tell={tell}", "tell"], time_limit=PATIENCE)
     env = json.loads(done.stdout)["env"]
 
-    assert env.items() >= ssh._GIT_SET.items()
+    assert env.items() >= process.GIT_SET.items()
     assert env.get("GIT_INDEX_FILE") != "/none"
 
 
