@@ -1,11 +1,13 @@
 """The client for anyio event loops, made of `client`; see there."""
 
+from __future__ import annotations  # the verbs of design are loaded when they are called
+
 from collections.abc import AsyncIterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from spec_kitty_client import commands, design, design_replies, merging, replies, workflow
+from spec_kitty_client import commands, merging, replies, workflow
 from spec_kitty_client.commands import Command, Evidence, MergeStrategy, ReviewResult
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
@@ -15,6 +17,9 @@ from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import AsyncGitTransport, AsyncTransport, Completed
 from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
 from spec_kitty_client.workflow import Moved, Package, Review
+
+if TYPE_CHECKING:
+    from spec_kitty_client import design, design_replies
 
 __all__ = ["AsyncClient"]
 
@@ -218,24 +223,32 @@ class AsyncClient:
         topology: design.Topology | str | None = None,
     ) -> design_replies.MissionSpecified:
         """Make a mission; see `design.Specify`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.Specify(policy=policy, name=name, mission_type=mission_type, topology=topology)
         )
 
     async def plan(self, mission: str, *, policy: Policy | None = None) -> design_replies.PlanStep:
         """Begin the plan of a mission, or take note that it is written; see `design.Plan`."""
+        from spec_kitty_client import design
+
         return await self.call(design.Plan(policy=policy, mission=mission))
 
     async def tasks(
         self, mission: str, *, policy: Policy | None = None
     ) -> design_replies.TasksFinalized:
         """Finalise the work packages of a mission; see `design.Tasks`."""
+        from spec_kitty_client import design
+
         return await self.call(design.Tasks(policy=policy, mission=mission))
 
     async def check_prerequisites(
         self, mission: str, *, include_tasks: bool = False
     ) -> design_replies.Prerequisites:
         """Ask which documents of a mission are there; see `design.CheckPrerequisites`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.CheckPrerequisites(mission=mission, include_tasks=include_tasks)
         )
@@ -249,6 +262,8 @@ class AsyncClient:
         agent: str | None = None,
     ) -> design_replies.AnalysisRecorded:
         """Record what an analysis of the mission has found; see `design.RecordAnalysis`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.RecordAnalysis(
                 policy=policy, mission=mission, input_file=input_file, agent=agent
@@ -270,6 +285,8 @@ class AsyncClient:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Put a question that somebody has to decide; see `design.OpenDecision`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.OpenDecision(
                 policy=policy,
@@ -299,6 +316,8 @@ class AsyncClient:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Decide a question; see `design.ResolveDecision`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.ResolveDecision(
                 policy=policy,
@@ -325,6 +344,8 @@ class AsyncClient:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Put a question off; see `design.DeferDecision`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.DeferDecision(
                 policy=policy,
@@ -349,6 +370,8 @@ class AsyncClient:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Take a question back; see `design.CancelDecision`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.CancelDecision(
                 policy=policy,
@@ -372,6 +395,8 @@ class AsyncClient:
         decision_id: str | None = None,
     ) -> design_replies.NextStep:
         """Answer what a step of the host's own loop waits for; see `design.AnswerDecision`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.AnswerDecision(
                 policy=policy,
@@ -385,12 +410,16 @@ class AsyncClient:
 
     async def design_status(self, mission: str) -> design_replies.DesignState:
         """Ask how far the making of a mission is; see `design.DesignStatus`."""
+        from spec_kitty_client import design
+
         return await self.call(design.DesignStatus(mission=mission))
 
     async def artifact_read(
         self, mission: str, kind: str, *, artifact_id: str | None = None
     ) -> design_replies.Artifact:
         """Read a document of a mission; see `design.ArtifactRead`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id)
         )
@@ -404,18 +433,24 @@ class AsyncClient:
         actor: str | None = None,
     ) -> design_replies.ArtifactsSubmitted:
         """Hand in documents of a mission; see `design.ArtifactSubmit`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
         )
 
     async def design_validate(self, mission: str, stage: str) -> design_replies.DesignValidated:
         """Ask whether a stage is complete; see `design.DesignValidate`."""
+        from spec_kitty_client import design
+
         return await self.call(design.DesignValidate(mission=mission, stage=stage))
 
     async def design_context(
         self, mission: str | None = None, *, stage: str = "specify", mission_type: str | None = None
     ) -> design_replies.DesignBasis:
         """Ask for all that a stage is to be written from; see `design.DesignContext`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
         )
@@ -430,6 +465,8 @@ class AsyncClient:
         actor: str | None = None,
     ) -> design_replies.InterviewRecorded:
         """Record the answers to the questions of a stage; see `design.InterviewRecord`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.InterviewRecord(
                 policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
@@ -447,6 +484,8 @@ class AsyncClient:
         decision_id: str | None = None,
     ) -> design_replies.NextStep:
         """Ask what the host's own loop wants next; see `design.Next`."""
+        from spec_kitty_client import design
+
         return await self.call(
             design.Next(
                 policy=policy,
@@ -508,9 +547,21 @@ class AsyncClient:
         *,
         actor: str | None = None,
         note: str | None = None,
+        lane: AnyLane | None = None,
     ) -> Moved:
-        """Record that a review approved the work. On 1.0.x that makes it ``done``."""
-        return await self._drive(workflow.approve(self._package(mission, wp, actor), review, note))
+        """Record that a review approved the work. On 1.0.x that makes it ``done``.
+
+        Args:
+            mission: The mission.
+            wp: The work package.
+            review: Who has approved it.
+            actor: Who says so; None: the client's.
+            note: Goes into the history.
+            lane: Where it is, if that is known; it may save a read.
+        """
+        return await self._drive(
+            workflow.approve(self._package(mission, wp, actor, lane), review, note)
+        )
 
     async def request_changes(
         self,
@@ -530,7 +581,7 @@ class AsyncClient:
             review: Who has judged.
             actor: Who says so; None: the client's.
             note: Goes into the history.
-            lane: Where it is, if it is not in review: ``approved``.
+            lane: Where it is, if that is known; it may save a read.
         """
         return await self._drive(
             workflow.request_changes(self._package(mission, wp, actor, lane), review, note)

@@ -3,14 +3,16 @@
 `async_client` is made of this file by ``python -m tests.asyncify``; change this one.
 """
 
+from __future__ import annotations  # the verbs of design are loaded when they are called
+
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from spec_kitty_client import commands, design, design_replies, merging, replies, workflow
+from spec_kitty_client import commands, merging, replies, workflow
 from spec_kitty_client.commands import Command, Evidence, MergeStrategy, ReviewResult
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
@@ -20,6 +22,9 @@ from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import Completed, GitTransport, Transport
 from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
 from spec_kitty_client.workflow import Moved, Package, Review
+
+if TYPE_CHECKING:
+    from spec_kitty_client import design, design_replies
 
 __all__ = ["Client"]
 
@@ -227,22 +232,30 @@ class Client:
         topology: design.Topology | str | None = None,
     ) -> design_replies.MissionSpecified:
         """Make a mission; see `design.Specify`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.Specify(policy=policy, name=name, mission_type=mission_type, topology=topology)
         )
 
     def plan(self, mission: str, *, policy: Policy | None = None) -> design_replies.PlanStep:
         """Begin the plan of a mission, or take note that it is written; see `design.Plan`."""
+        from spec_kitty_client import design
+
         return self.call(design.Plan(policy=policy, mission=mission))
 
     def tasks(self, mission: str, *, policy: Policy | None = None) -> design_replies.TasksFinalized:
         """Finalise the work packages of a mission; see `design.Tasks`."""
+        from spec_kitty_client import design
+
         return self.call(design.Tasks(policy=policy, mission=mission))
 
     def check_prerequisites(
         self, mission: str, *, include_tasks: bool = False
     ) -> design_replies.Prerequisites:
         """Ask which documents of a mission are there; see `design.CheckPrerequisites`."""
+        from spec_kitty_client import design
+
         return self.call(design.CheckPrerequisites(mission=mission, include_tasks=include_tasks))
 
     def record_analysis(
@@ -254,6 +267,8 @@ class Client:
         agent: str | None = None,
     ) -> design_replies.AnalysisRecorded:
         """Record what an analysis of the mission has found; see `design.RecordAnalysis`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.RecordAnalysis(
                 policy=policy, mission=mission, input_file=input_file, agent=agent
@@ -275,6 +290,8 @@ class Client:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Put a question that somebody has to decide; see `design.OpenDecision`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.OpenDecision(
                 policy=policy,
@@ -304,6 +321,8 @@ class Client:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Decide a question; see `design.ResolveDecision`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.ResolveDecision(
                 policy=policy,
@@ -330,6 +349,8 @@ class Client:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Put a question off; see `design.DeferDecision`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.DeferDecision(
                 policy=policy,
@@ -354,6 +375,8 @@ class Client:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Take a question back; see `design.CancelDecision`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.CancelDecision(
                 policy=policy,
@@ -377,6 +400,8 @@ class Client:
         decision_id: str | None = None,
     ) -> design_replies.NextStep:
         """Answer what a step of the host's own loop waits for; see `design.AnswerDecision`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.AnswerDecision(
                 policy=policy,
@@ -390,12 +415,16 @@ class Client:
 
     def design_status(self, mission: str) -> design_replies.DesignState:
         """Ask how far the making of a mission is; see `design.DesignStatus`."""
+        from spec_kitty_client import design
+
         return self.call(design.DesignStatus(mission=mission))
 
     def artifact_read(
         self, mission: str, kind: str, *, artifact_id: str | None = None
     ) -> design_replies.Artifact:
         """Read a document of a mission; see `design.ArtifactRead`."""
+        from spec_kitty_client import design
+
         return self.call(design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id))
 
     def artifact_submit(
@@ -407,18 +436,24 @@ class Client:
         actor: str | None = None,
     ) -> design_replies.ArtifactsSubmitted:
         """Hand in documents of a mission; see `design.ArtifactSubmit`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
         )
 
     def design_validate(self, mission: str, stage: str) -> design_replies.DesignValidated:
         """Ask whether a stage is complete; see `design.DesignValidate`."""
+        from spec_kitty_client import design
+
         return self.call(design.DesignValidate(mission=mission, stage=stage))
 
     def design_context(
         self, mission: str | None = None, *, stage: str = "specify", mission_type: str | None = None
     ) -> design_replies.DesignBasis:
         """Ask for all that a stage is to be written from; see `design.DesignContext`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
         )
@@ -433,6 +468,8 @@ class Client:
         actor: str | None = None,
     ) -> design_replies.InterviewRecorded:
         """Record the answers to the questions of a stage; see `design.InterviewRecord`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.InterviewRecord(
                 policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
@@ -450,6 +487,8 @@ class Client:
         decision_id: str | None = None,
     ) -> design_replies.NextStep:
         """Ask what the host's own loop wants next; see `design.Next`."""
+        from spec_kitty_client import design
+
         return self.call(
             design.Next(
                 policy=policy,
@@ -509,9 +548,19 @@ class Client:
         *,
         actor: str | None = None,
         note: str | None = None,
+        lane: AnyLane | None = None,
     ) -> Moved:
-        """Record that a review approved the work. On 1.0.x that makes it ``done``."""
-        return self._drive(workflow.approve(self._package(mission, wp, actor), review, note))
+        """Record that a review approved the work. On 1.0.x that makes it ``done``.
+
+        Args:
+            mission: The mission.
+            wp: The work package.
+            review: Who has approved it.
+            actor: Who says so; None: the client's.
+            note: Goes into the history.
+            lane: Where it is, if that is known; it may save a read.
+        """
+        return self._drive(workflow.approve(self._package(mission, wp, actor, lane), review, note))
 
     def request_changes(
         self,
@@ -531,7 +580,7 @@ class Client:
             review: Who has judged.
             actor: Who says so; None: the client's.
             note: Goes into the history.
-            lane: Where it is, if it is not in review: ``approved``.
+            lane: Where it is, if that is known; it may save a read.
         """
         return self._drive(
             workflow.request_changes(self._package(mission, wp, actor, lane), review, note)

@@ -168,27 +168,23 @@ class Failure:
 
 
 class MergeDamaged(SpecKittyError):
-    """A merge took commits away from its target, or changed what no work package touched.
+    """A merge took something away from its target, or did not bring what it should.
 
     Attributes:
         target: The branch.
-        before: The commit at which it was; nothing of it is lost, ``git log`` shows it.
+        before: The commit at which it was; nothing of that is lost, ``git log`` shows it.
+        what: What is wrong, as the rest of a sentence that begins with the merge.
         paths: The files in question; empty where commits are missing.
     """
 
-    def __init__(self, target: str, before: str, paths: tuple[str, ...] = ()) -> None:
-        super().__init__(target, before, paths)
-        self.target, self.before, self.paths = target, before, paths
+    def __init__(self, target: str, before: str, what: str, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(target, before, what, paths)
+        self.target, self.before, self.what, self.paths = target, before, what, paths
 
     def __str__(self) -> str:
-        named = ", ".join(self.paths[:_MOST_NAMED])
-        what = (
-            f"changed files that no work package touched: {named}"
-            if self.paths
-            else "took commits away from it"
-        )
+        named = f": {', '.join(self.paths[:_MOST_NAMED])}" if self.paths else ""
         return (
-            f"the merge into {self.target} {what}. It was at {self.before}; "
+            f"the merge into {self.target} {self.what}{named}. It was at {self.before}; "
             f"`git log {self.before}` shows what was there."
         )
 

@@ -3,9 +3,9 @@
 What hosts do: they throw away what is uncommitted in the worktrees of the lanes (3.1.0 and
 later), reset the mission's folder, and with it the acceptance (3.2.7), leave the index of the
 target's checkout where it was, so that the next commit would take the merge back (3.1.x),
-and call a second merge a failure (3.1.0 and later). So: look into every worktree first,
-commit the mission's folder, compare the target before and after, and recognise a merge
-that has been made.
+call a second merge a failure (3.1.0 and later), and a squash that nothing was committed of a
+success (1.0.x). So: look into every worktree first, commit the mission's folder, compare the
+target before and after, and recognise a merge that has been made.
 """
 
 from attrs import frozen
@@ -87,18 +87,18 @@ def merge(call: MergeMission) -> Steps[Merged]:
     lanes = yield from scene.lanes()
     if not lanes and _all_ended(scene):
         return scene.merged(scene.before, changed=False)
-    _refuse_strategy(call, contract, lanes)
+    _refuse_strategy(call, contract)
     yield from _refuse_dirty(lanes)
     if (yield from commit_folder(scene.top, scene.folder, _message(scene))):
         scene = yield from _look(call, contract)
-    expected = yield from _work_of(lanes, scene)
+    work = yield from _work_of(lanes, scene)
     try:
         yield call
     except HostError:
         # Hosts remove the lanes last: where they are gone now, only the answer was lost.
         if not lanes or (yield from scene.lanes()) or contract.dialect in _KEEP_BRANCHES:
             raise
-    return (yield from _compare(scene, expected))
+    return (yield from _compare(scene, work))
 
 
 _KEEP_BRANCHES = (Dialect.F1, Dialect.F2)
@@ -127,12 +127,11 @@ def _all_ended(scene: _Scene) -> bool:
 
 def _refuse_strategy(call: MergeMission, contract: Contract, lanes: dict[str, str | None]) -> None:
     """Refuse what fails half-way, or cannot work."""
-    several = len(lanes) > 1
-    if contract.dialect is Dialect.F1 and call.strategy == MergeStrategy.SQUASH and several:
-        what = "squash of several work packages that does not fail half-way; use merge, or a host"
+    if contract.dialect is Dialect.F1 and call.strategy == MergeStrategy.SQUASH:
+        what = "squash that commits what it has merged; use merge, or a host that has"
         raise UnsupportedByHost(what, since="2.1.0", release=str(contract.release))
     if contract.dialect in _KEEP_BRANCHES and call.strategy == MergeStrategy.REBASE:
-        what = "rebase of branches that are checked out in worktrees; use merge, or a host"
+        what = "rebase of branches that are checked out in worktrees; use merge, or a host that has"
         raise UnsupportedByHost(what, since="3.2.0", release=str(contract.release))
 
 
@@ -149,24 +148,35 @@ def _refuse_dirty(lanes: dict[str, str | None]) -> Steps[None]:
         raise WouldLoseWork(msg, tuple(found))
 
 
-def _work_of(lanes: dict[str, str | None], scene: _Scene) -> Steps[set[str]]:
-    """Return the files that the lanes have changed since they left the target."""
-    found: set[str] = set()
+def _work_of(lanes: dict[str, str | None], scene: _Scene) -> Steps[dict[str, set[str]]]:
+    """Return the files that each lane has changed since it left the target, by its commit."""
+    found: dict[str, set[str]] = {}
     for lane in lanes:
         base = yield from fork_point(scene.before, lane, scene.top)
-        found |= yield from changed(base, lane, scene.top)
+        head = yield from commit_of(lane, scene.top)
+        found[str(head)] = yield from changed(base, lane, scene.top)
     return found
 
 
-def _compare(scene: _Scene, expected: set[str]) -> Steps[Merged]:
+def _compare(scene: _Scene, work: dict[str, set[str]]) -> Steps[Merged]:
     """See that the target has what it had, and what the lanes had, and nothing else."""
     after = yield from commit_of(scene.target, scene.top)
-    if after is None or not (yield from is_ancestor(scene.before, after, scene.top)):
-        raise MergeDamaged(scene.target, scene.before)
-    new = yield from changed(scene.before, after, scene.top)
-    strange = {f for f in new - expected if not f.startswith(f"{scene.folder}/")}
+    target, before = scene.target, scene.before
+    if after is None or not (yield from is_ancestor(before, after, scene.top)):
+        raise MergeDamaged(target, before, "took commits away from it")
+    new = yield from changed(before, after, scene.top)
+    theirs = {f for files in work.values() for f in files}
+    strange = {f for f in new - theirs if not f.startswith(f"{scene.folder}/")}
     if strange:
-        raise MergeDamaged(scene.target, scene.before, tuple(sorted(strange)))
+        what = "changed files that no work package touched"
+        raise MergeDamaged(target, before, what, tuple(sorted(strange)))
+    missing: set[str] = set()
+    for head, files in work.items():
+        if files - new:
+            missing |= (files - new) & (yield from changed(head, after, scene.top))
+    if missing:
+        what = "did not bring what is in the branches of the mission"
+        raise MergeDamaged(target, before, what, tuple(sorted(missing)))
     yield from _refresh(scene, after, new)
     return scene.merged(after, changed=True)
 

@@ -7,7 +7,7 @@ line has no option for it (2.1.0 to 3.2.5), with a note that says so; then the s
 first, because force also opens the ways that are wrong.
 """
 
-from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 from attrs import evolve, frozen
@@ -179,25 +179,23 @@ def approve(at: Package, review: Review, note: str | None = None) -> Steps[Moved
     """Record that a review approved the work; where there is no lane for that, it is done."""
     contract: Contract = yield Negotiate()
     to = Lane.APPROVED if contract.supports(Feature.APPROVED_LANE) else Lane.DONE
-    at = evolve(at, lane=at.lane or _review_lane(contract))
-    return (yield from _judge(contract, at, to, review, note, reached={Lane.APPROVED, Lane.DONE}))
+    way = _Way(to=to, out_of={_review_lane(contract)}, reached={Lane.APPROVED, Lane.DONE})
+    return (yield from _judge(contract, at, way, review, note))
 
 
 def finish(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
     """Bring approved work to its end: from the review itself, or from ``approved``."""
     contract: Contract = yield Negotiate()
-    return (yield from _judge(contract, at, Lane.DONE, review, note, reached={Lane.DONE}))
+    way = _Way(to=Lane.DONE, out_of={_review_lane(contract), Lane.APPROVED}, reached={Lane.DONE})
+    return (yield from _judge(contract, at, way, review, note))
 
 
 def request_changes(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
     """Record that a review wants changes: back to ``in_progress``."""
     contract: Contract = yield Negotiate()
-    back = {Lane.IN_PROGRESS}
-    if not contract.supports(Feature.IN_REVIEW_LANE) and at.lane in (None, Lane.FOR_REVIEW):
-        call = evolve(_review(at), review_ref=review.reference)  # what start-review means there
-        return (yield from _once(call, back))
-    at = evolve(at, lane=at.lane or _review_lane(contract))
-    return (yield from _judge(contract, at, Lane.IN_PROGRESS, review, note, reached=back))
+    back = Lane.IN_PROGRESS
+    way = _Way(to=back, out_of={_review_lane(contract), Lane.APPROVED}, reached={back})
+    return (yield from _judge(contract, at, way, review, note))
 
 
 def block(at: Package, reason: str, review: Review) -> Steps[Moved]:
@@ -205,8 +203,8 @@ def block(at: Package, reason: str, review: Review) -> Steps[Moved]:
     contract: Contract = yield Negotiate()
     if contract.dialect is Dialect.F1:
         at = evolve(at, lane=None)  # it would take back even what is done
-    reached = {Lane.BLOCKED}
-    return (yield from _judge(contract, at, Lane.BLOCKED, review, reason, reached=reached))
+    way = _Way(to=Lane.BLOCKED, out_of=set(Lane) - _ENDED, reached={Lane.BLOCKED})
+    return (yield from _judge(contract, at, way, review, reason))
 
 
 def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
@@ -230,25 +228,34 @@ def _review_lane(contract: Contract) -> Lane:
     return Lane.IN_REVIEW if reviewed else Lane.FOR_REVIEW
 
 
+@frozen(kw_only=True)
+class _Way:
+    """Where a verb leads."""
+
+    to: Lane
+    out_of: AbstractSet[AnyLane]
+    """The lanes in which it makes sense. A host may let more pass: what is blocked may go
+    on, and what nobody has reviewed may be approved by whoever brings the evidence."""
+    reached: AbstractSet[AnyLane]
+    """The lanes which show that it has taken effect."""
+
+
 def _judge(
-    contract: Contract,
-    at: Package,
-    to: Lane,
-    review: Review,
-    note: str | None,
-    *,
-    reached: Iterable[AnyLane],
+    contract: Contract, at: Package, way: _Way, review: Review, note: str | None
 ) -> Steps[Moved]:
     """Move a work package with what this way on this host has to bring along."""
     lane = at.lane
-    if lane is None or _forced(contract, lane, to):
+    if lane is None or _forced(contract, lane, way.to):
         lane, _ = yield from _lane(at)
-        if lane in reached:
+        if lane in way.reached:
             return Moved(wp_id=at.wp, lane=lane, changed=False)
-    plain = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=to, note=note)
-    if not allowed(lane, to, contract.dialect) or lane in _ENDED:
-        raise _no_way(plain, lane, to)
-    return (yield from _once(_equip(contract, plain, lane, review), reached))
+    plain = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=way.to, note=note)
+    if lane not in way.out_of or not allowed(lane, way.to, contract.dialect):
+        raise _no_way(plain, lane, way.to)
+    if (lane, way.to) == (Lane.FOR_REVIEW, Lane.IN_PROGRESS):  # what start-review once meant
+        call = evolve(_review(at), review_ref=review.reference)
+        return (yield from _once(call, way.reached))
+    return (yield from _once(_equip(contract, plain, lane, review), way.reached))
 
 
 def _forced(contract: Contract, lane: AnyLane, to: Lane) -> bool:
@@ -290,7 +297,7 @@ def _insist(command: Command[R]) -> Steps[R]:
 
 
 def _once(
-    call: Transition | StartReview, reached: Iterable[AnyLane], *, mine: bool = False
+    call: Transition | StartReview, reached: AbstractSet[AnyLane], *, mine: bool = False
 ) -> Steps[Moved]:
     """Send what must not be repeated blindly.
 
