@@ -125,7 +125,7 @@ def _all_ended(scene: _Scene) -> bool:
     return removes and all(wp.lane in ended for wp in scene.mission.work_packages)
 
 
-def _refuse_strategy(call: MergeMission, contract: Contract, lanes: dict[str, str | None]) -> None:
+def _refuse_strategy(call: MergeMission, contract: Contract) -> None:
     """Refuse what fails half-way, or cannot work."""
     if contract.dialect is Dialect.F1 and call.strategy == MergeStrategy.SQUASH:
         what = "squash that commits what it has merged; use merge, or a host that has"

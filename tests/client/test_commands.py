@@ -101,13 +101,13 @@ def test_options_are_spelled_as_the_contract_has_them(
     command: Command[Any], options: list[str]
 ) -> None:
     """Every option of every verb has the name that hosts know."""
-    assert list(command.options()) == options
+    assert list(command.spelled()) == options
 
 
 @each
 def test_what_is_left_out_is_not_sent(command: Command[Any]) -> None:
     """An option without a value leaves the choice to the host, and no flag is set by itself."""
-    sent = {option.partition("=")[0] for option in command.options()}
+    sent = {option.partition("=")[0] for option in command.spelled()}
 
     assert sent <= {"--mission", "--wp", "--to", "--note", "--strategy"}
 
@@ -136,10 +136,43 @@ def test_a_merge_may_take_longer() -> None:
 
 
 def test_only_resolve_workspace_is_younger_than_the_api() -> None:
-    """A dialect can ask which verb a host cannot have."""
+    """A verb says which release of the host was the first to have it."""
     assert {c.verb: c.since for c in MINIMAL if c.since != "1.0.0"} == {
-        "resolve-workspace": "1.2.0"
+        "resolve-workspace": "3.2.4"
     }
+
+
+def test_the_options_that_are_younger_than_their_verb() -> None:
+    """Each says which release was the first to take it, and only where it is given."""
+    full = Transition(
+        **WP,
+        to="approved",
+        actor="ada",
+        note="n",
+        review_ref="r2",
+        review_result=APPROVED,
+        evidence=Evidence.of(APPROVED),
+        subtasks_complete=True,
+        implementation_evidence_present=True,
+        force=True,
+    )
+
+    assert dict(full.dated_options()) == {
+        "--review-result-json": "3.2.6",
+        "--evidence-json": "3.1.0",
+        "--subtasks-complete": "3.1.0",
+        "--implementation-evidence-present": "3.1.0",
+    }
+    assert [c.verb for c in MINIMAL if c.dated_options()] == []
+
+
+def test_the_two_flags_of_a_hand_in_are_spelled_alone() -> None:
+    """What is true needs no value, and what is false is not said."""
+    said = Transition(
+        **WP, to="for_review", subtasks_complete=True, implementation_evidence_present=True
+    ).spelled()
+
+    assert said[-2:] == ("--subtasks-complete", "--implementation-evidence-present")
 
 
 @pytest.mark.parametrize("lane", Lane)
@@ -175,7 +208,7 @@ def test_an_unknown_lane_is_no_target(lane: str) -> None:
 
 def test_the_old_name_of_a_lane_is_sent_as_the_new_one() -> None:
     """Who writes doing means in_progress, on every host."""
-    assert "--to=in_progress" in Transition(**WP, to="doing").options()
+    assert "--to=in_progress" in Transition(**WP, to="doing").spelled()
 
 
 @pytest.mark.parametrize("strategy", MergeStrategy)
@@ -184,7 +217,7 @@ def test_a_strategy_may_be_given_as_a_word(strategy: MergeStrategy) -> None:
     by_word = MergeMission(mission="pay", strategy=str(strategy))
 
     assert by_word == MergeMission(mission="pay", strategy=strategy)
-    assert f"--strategy={strategy}" in by_word.options()
+    assert f"--strategy={strategy}" in by_word.spelled()
 
 
 def test_an_unknown_strategy_is_refused() -> None:
@@ -198,7 +231,7 @@ def test_an_unknown_strategy_is_refused() -> None:
 )
 def test_a_value_stays_a_value(value: str) -> None:
     """Whatever a note says is one argument, and never an option of its own."""
-    (argument,) = [o for o in AppendHistory(**WP, note=value).options() if "--note" in o]
+    (argument,) = [o for o in AppendHistory(**WP, note=value).spelled() if "--note" in o]
 
     assert argument == f"--note={value}"
 
@@ -206,13 +239,13 @@ def test_a_value_stays_a_value(value: str) -> None:
 def test_a_nul_character_is_refused() -> None:
     """What no command line can carry is found before anything is started."""
     with pytest.raises(InvalidCall, match="--note: a NUL character"):
-        AppendHistory(**WP, note="a\0b").options()
+        AppendHistory(**WP, note="a\0b").spelled()
 
 
 def test_half_a_character_is_refused() -> None:
     """A lone surrogate has no bytes, so the call is refused instead of failing on its way."""
     with pytest.raises(InvalidCall, match="--note: surrogates"):
-        AppendHistory(**WP, note="\ud83d").options()
+        AppendHistory(**WP, note="\ud83d").spelled()
 
 
 @pytest.mark.parametrize("letter", ["x", "é"])
@@ -221,9 +254,9 @@ def test_the_longest_text_that_can_be_sent(letter: str) -> None:
     room = 128 * 1024 - 1 - len("--note=")
     longest = letter * (room // len(letter.encode()))
 
-    assert AppendHistory(**WP, note=longest).options()[-1] == f"--note={longest}"
+    assert AppendHistory(**WP, note=longest).spelled()[-1] == f"--note={longest}"
     with pytest.raises(InvalidCall, match="shorten the text"):
-        AppendHistory(**WP, note=longest + letter * 2).options()
+        AppendHistory(**WP, note=longest + letter * 2).spelled()
 
 
 def test_a_review_result_is_sent_as_the_host_wants_it() -> None:
@@ -263,7 +296,7 @@ def test_an_approval_is_spelled_in_one_call() -> None:
         review_result=APPROVED,
         evidence=Evidence.of(APPROVED),
     )
-    sent = dict(option.split("=", 1) for option in command.options())
+    sent = dict(option.split("=", 1) for option in command.spelled())
 
     assert sent["--review-ref"] == "r2"
     assert json.loads(sent["--review-result-json"])["verdict"] == "approved"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from spec_kitty_client.codes import UnknownErrorCode
+from spec_kitty_client.codes import ErrorCode, UnknownErrorCode
 from spec_kitty_client.commands import (
     MergeMission,
     MissionState,
@@ -15,6 +15,9 @@ from spec_kitty_client.commands import (
 from spec_kitty_client.envelope import conclude, find
 from spec_kitty_client.errors import (
     Conflict,
+    EnvironmentProblem,
+    HostBroken,
+    HostCrashed,
     HostRejected,
     HostTimeout,
     IntegrationFailed,
@@ -174,11 +177,125 @@ def test_no_answer_is_told_with_what_was_seen(
     [(4, "run `spec-kitty upgrade`"), (5, "upgrade spec-kitty-cli"), (6, "restore .kittify")],
 )
 def test_the_gate_of_a_project_says_what_to_do(exit_code: int, text: str) -> None:
-    """Exit codes 4 to 6 come without an envelope and have one meaning each."""
-    with pytest.raises(ProtocolError) as e:
+    """Exit codes 4 to 6 come without an envelope and have one meaning each; nothing was done."""
+    with pytest.raises(EnvironmentProblem) as e:
         conclude(MOVE, completed(exit_code=exit_code, stderr=b"This project ...\n"))
 
     assert text in str(e.value)
+    assert e.value.outcome == "not_applied"
+    assert e.value.retryable is False
+
+
+BOX = """\
+Usage: spec-kitty orchestrator-api [OPTIONS] COMMAND [ARGS]...
+Try 'spec-kitty orchestrator-api --help' for help.
+╭─ Error ───────────────────────────╮
+│ No such command 'mission-state'.  │
+╰───────────────────────────────────╯
+"""
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [BOX, "Usage: spec-kitty ...\n\nError: No such command 'mission-state'.\n"],
+    ids=["box", "plain"],
+)
+def test_prose_of_the_option_parser_is_a_usage_error(stderr: str) -> None:
+    """Up to 3.1.0 the parser never answers with an envelope; it is the same refusal."""
+    with pytest.raises(UsageRejected, match="No such command 'mission-state'") as e:
+        conclude(MOVE, completed(exit_code=2, stderr=stderr.encode()))
+
+    assert e.value.code is ErrorCode.USAGE_ERROR
+    assert e.value.outcome == "not_applied"
+    assert e.value.retryable is False
+
+
+def test_exit_code_2_without_a_word_is_no_answer() -> None:
+    """Some other program may end like that."""
+    with pytest.raises(ProtocolError, match=r"printed nothing \(exit code 2\)"):
+        conclude(STATE, completed(exit_code=2))
+
+
+CRASH = """\
+Traceback (most recent call last):
+  File "/host/bin/spec-kitty", line 8, in <module>
+    sys.exit(main())
+  File "/host/specify_cli/orchestrator_api/commands.py", line 700, in transition
+    raise ValueError(lane)
+ValueError: unknown lane
+"""
+IMPORT_CRASH = """\
+Traceback (most recent call last):
+  File "/host/bin/spec-kitty", line 5, in <module>
+    from specify_cli import main
+  File "/host/specify_cli/__init__.py", line 60, in <module>
+    from typer.core import Missing
+AttributeError: module 'typer' has no attribute 'rich_utils'
+"""
+LATE_IMPORT_CRASH = """\
+Traceback (most recent call last):
+  File "/host/bin/spec-kitty", line 8, in <module>
+    sys.exit(main())
+  File "/host/click/core.py", line 1442, in invoke
+    return callback()
+  File "/host/specify_cli/merge.py", line 3, in <module>
+    import nothing
+ModuleNotFoundError: No module named 'nothing'
+"""
+
+
+@pytest.mark.parametrize("stderr", [CRASH, LATE_IMPORT_CRASH], ids=["in a call", "late import"])
+def test_a_traceback_of_a_call_is_a_crash_with_an_unknown_outcome(stderr: str) -> None:
+    """The host may have written something before it fell over."""
+    with pytest.raises(HostCrashed) as e:
+        conclude(MOVE, completed(exit_code=1, stderr=stderr.encode()))
+
+    assert type(e.value) is HostCrashed
+    assert e.value.outcome == "unknown"
+    assert stderr.splitlines()[-1] in str(e.value)
+
+
+def test_a_host_that_does_not_start_has_done_nothing() -> None:
+    """3.2.0 to 3.2.5 fall over a new typer while they load; a retry would not help."""
+    with pytest.raises(HostBroken, match=r"typer<0\.26") as e:
+        conclude(MOVE, completed(exit_code=1, stderr=IMPORT_CRASH.encode()))
+
+    assert e.value.outcome == "not_applied"
+    assert e.value.retryable is False
+
+
+@pytest.mark.parametrize(
+    ("verb", "old", "new"),
+    [
+        ("feature-state", "feature_slug", "mission_slug"),
+        ("mission-state", "mission_slug", "mission_slug"),
+    ],
+)
+def test_the_words_of_old_hosts_are_understood(verb: str, old: str, new: str) -> None:
+    """Up to 3.0.3 a mission is a feature, in the name of the verb and in the payload."""
+    data = {old: "001-pay", "summary": {"planned": 1}, "work_packages": []}
+    reply, _ = conclude(STATE, success(verb, data, version="1.0.0"))
+
+    assert getattr(reply, new) == "001-pay"
+    assert reply.extra == {}
+
+
+def test_the_total_of_the_oldest_hosts_is_no_lane() -> None:
+    """1.0.x counts all work packages among the lanes; summed up, every one would count twice."""
+    summary = {"planned": 1, "done": 1, "total_work_packages": 2}
+    data = {"feature_slug": "001-pay", "summary": summary, "work_packages": []}
+    reply, _ = conclude(STATE, success("feature-state", data, version="1.0.0"))
+
+    assert reply.summary == {"planned": 1, "done": 1}
+    assert reply.extra == {"total_work_packages": 2}
+
+
+def test_a_merge_may_answer_under_its_newest_name() -> None:
+    """4.0.0rc5 and later call it consolidate-mission."""
+    data = envelope("merge-mission")["data"]
+    reply, _ = conclude(MERGE, success("consolidate-mission", data, version="1.16.0"))
+
+    assert reply.merged is True
 
 
 def test_an_error_code_raises_its_class_with_all_the_facts() -> None:

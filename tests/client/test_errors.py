@@ -11,12 +11,16 @@ from spec_kitty_client.codes import ErrorCode, Family, UnknownErrorCode
 from spec_kitty_client.errors import (
     Conflict,
     EnvironmentProblem,
+    GitFailed,
+    HostBroken,
+    HostCrashed,
     HostError,
     HostNotFound,
     HostRejected,
     HostTimeout,
     IntegrationFailed,
     InvalidCall,
+    MergeDamaged,
     NotFound,
     NotReady,
     PolicyError,
@@ -25,8 +29,10 @@ from spec_kitty_client.errors import (
     ProtocolError,
     SpecKittyError,
     TransitionRejected,
+    UnsupportedByHost,
     UnsupportedHost,
     UsageRejected,
+    WouldLoseWork,
     rejection,
 )
 
@@ -43,11 +49,14 @@ CLASSES = {
     Family.ENVIRONMENT: EnvironmentProblem,
     Family.UNKNOWN: HostRejected,
 }
+HALFWAY = "reconciliation_required"
 CODES = [*ErrorCode, UnknownErrorCode("WP_ON_FIRE")]
 ANSWERED = [rejection(failure(c, mutates=m)) for c, m in product(CODES, (False, True))]
 UNANSWERED = [
     kind(failure(mutates=m, exit_code=exit_code))
-    for kind, m, exit_code in product((HostTimeout, ProtocolError), (False, True), (None, 1, 2, -9))
+    for kind, m, exit_code in product(
+        (HostTimeout, ProtocolError, HostCrashed, HostBroken), (False, True), (None, 1, 2, -9)
+    )
 ]
 EVERY: list[SpecKittyError] = [
     SpecKittyError("text"),
@@ -55,6 +64,10 @@ EVERY: list[SpecKittyError] = [
     PolicyError((PolicyProblem("agent_family", "is missing"),)),
     HostNotFound("text"),
     UnsupportedHost("text"),
+    UnsupportedByHost("resolve-workspace", since="3.2.4", release="3.1.10"),
+    GitFailed("text"),
+    WouldLoseWork("text", ("a.txt",)),
+    MergeDamaged("main", "abc123", ("a.txt",)),
     *ANSWERED,
     *UNANSWERED,
 ]
@@ -92,12 +105,24 @@ def test_a_refusal_without_a_code_is_still_a_refusal() -> None:
     assert error.retryable is False
 
 
-@pytest.mark.parametrize("family", [f for f in Family if f is not Family.UNKNOWN])
-def test_only_a_failed_integration_may_have_had_an_effect(family: Family) -> None:
+@pytest.mark.parametrize("code", ErrorCode)
+def test_only_some_refusals_may_have_had_an_effect(code: ErrorCode) -> None:
     """Hosts refuse before they act, but what they began with git may be half done."""
-    for code in (c for c in ErrorCode if c.family is family):
-        outcome = rejection(failure(code, mutates=True)).outcome
-        assert outcome == ("unknown" if family is Family.INTEGRATION else "not_applied")
+    outcome = rejection(failure(code, mutates=True)).outcome
+
+    assert outcome == ("unknown" if code.effect_possible else "not_applied")
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_a_host_that_says_it_stopped_half_way_is_believed(code: ErrorCode) -> None:
+    """4.0.0 tells so in its data; no code is stronger than that, but for what ran before."""
+    halfway = {"effect_state": HALFWAY}
+
+    assert rejection(failure(code, mutates=False, data=halfway)).outcome == "not_applied"
+    late = rejection(failure(code, mutates=True, data=halfway))
+    assert late.outcome == "unknown"
+    early = rejection(failure(code, mutates=True, exit_code=2, data=halfway))
+    assert early.outcome == "not_applied"
 
 
 @pytest.mark.parametrize("code", ["WP_ON_FIRE", None])
@@ -135,9 +160,60 @@ def test_a_read_without_an_answer_can_be_repeated(kind: type[HostError]) -> None
     assert error.retryable is True
 
 
-def test_the_option_parser_runs_before_any_effect() -> None:
-    """Exit code 2 without an envelope is usage text: nothing was done."""
-    assert ProtocolError(failure(mutates=True, exit_code=2)).outcome == "not_applied"
+@pytest.mark.parametrize("exit_code", [2, 4, 5, 6])
+def test_what_ends_before_the_call_is_looked_at_has_no_effect(exit_code: int) -> None:
+    """The option parser and the gate of a project run first, whatever code they name."""
+    for code in (None, "USAGE_ERROR", "WP_ON_FIRE"):
+        error = rejection(failure(code, mutates=True, exit_code=exit_code))
+        assert error.outcome == "not_applied"
+
+
+def test_a_crash_of_a_mutation_is_in_doubt() -> None:
+    """The traceback may have come after the effect, so the state has to be read."""
+    error = HostCrashed(failure(mutates=True))
+
+    assert error.outcome == "unknown"
+    assert error.retryable is False
+
+
+@pytest.mark.parametrize("mutates", [False, True])
+def test_a_host_that_does_not_start_is_not_asked_again(mutates: bool) -> None:
+    """It has had no effect, and it will not start the next time either."""
+    error = HostBroken(failure(mutates=mutates))
+
+    assert error.outcome == "not_applied"
+    assert error.retryable is False
+
+
+def test_what_a_host_cannot_do_is_told_with_both_releases() -> None:
+    """The text names the verb, the host that was asked and the first that has it."""
+    error = UnsupportedByHost("resolve-workspace", since="3.2.4", release="3.1.10")
+
+    assert str(error).startswith("Host 3.1.10 has no resolve-workspace; 3.2.4 is the first")
+    assert "Nothing was sent" in str(error)
+    assert "spec-kitty-cli>=3.2.4" in str(error)
+    assert (error.what, error.since, error.release) == ("resolve-workspace", "3.2.4", "3.1.10")
+
+
+def test_a_damaged_merge_says_where_the_target_was() -> None:
+    """Nothing is lost as long as somebody knows the commit."""
+    lost = MergeDamaged("main", "abc123")
+    strange = MergeDamaged("main", "abc123", tuple(f"f{i}" for i in range(12)))
+
+    assert "took commits away" in str(lost)
+    assert "abc123" in str(lost)
+    assert "f0, f1" in str(strange)
+    assert "f9" in str(strange)
+    assert "f10" not in str(strange)
+    assert len(strange.paths) == 12
+
+
+def test_what_would_be_lost_is_named() -> None:
+    """The files are in the error, not only in its text."""
+    error = WouldLoseWork("a merge would throw away: a.txt", ("a.txt",))
+
+    assert str(error) == "a merge would throw away: a.txt"
+    assert error.paths == ("a.txt",)
 
 
 @pytest.mark.parametrize("error", EVERY, ids=lambda e: type(e).__name__)
@@ -213,12 +289,15 @@ def test_a_bad_policy_lists_its_problems() -> None:
 
 
 def test_everything_is_one_tree() -> None:
-    """One class catches all that this SDK raises, and three tell the stages apart."""
+    """One class catches all that this SDK raises, and a few tell the stages apart."""
     classes = [getattr(errors, name) for name in errors.__all__]
     exceptions = [c for c in classes if isinstance(c, type) and issubclass(c, Exception)]
 
-    assert len(exceptions) == 17
+    assert len(exceptions) == 23
     assert all(issubclass(c, SpecKittyError) for c in exceptions)
     assert issubclass(PolicyError, InvalidCall)
     assert issubclass(InvalidCall, ValueError)
-    assert not issubclass(HostNotFound, HostError)
+    assert issubclass(HostBroken, HostCrashed)
+    assert issubclass(HostCrashed, ProtocolError)
+    for before in (HostNotFound, UnsupportedHost, UnsupportedByHost, GitFailed, MergeDamaged):
+        assert not issubclass(before, HostError)

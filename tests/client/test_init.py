@@ -6,19 +6,75 @@ import sys
 import pytest
 
 import spec_kitty_client
-from spec_kitty_client import client, codes, commands, contract, errors, lanes, policy, replies
+from spec_kitty_client import (
+    async_client,
+    client,
+    codes,
+    commands,
+    contract,
+    core,
+    dialects,
+    errors,
+    lanes,
+    merging,
+    policy,
+    replies,
+    transports,
+    watching,
+    workflow,
+)
 
-MODULES = (client, codes, commands, contract, errors, lanes, policy, replies)
+MODULES = (
+    async_client,
+    client,
+    codes,
+    commands,
+    contract,
+    core,
+    dialects,
+    errors,
+    lanes,
+    merging,
+    policy,
+    replies,
+    transports,
+    watching,
+    workflow,
+)
 INNER = {
     "BANNED_FLAGS",
+    "Core",
+    "Git",
+    "HostCall",
     "MissionReply",
     "NEWEST_TESTED",
+    "Negotiate",
     "OLDEST",
+    "Package",
     "SECRET_WORDS",
+    "Steps",
+    "Watcher",
+    "accept",
+    "approve",
+    "begin_review",
+    "block",
+    "claim",
+    "dialect_of",
+    "finish",
+    "in_our_words",
+    "locate",
+    "merge",
+    "names_of",
+    "oldest_release",
     "parse_code",
     "parse_lane",
     "recognise",
     "rejection",
+    "release_in",
+    "request_changes",
+    "spell",
+    "state",
+    "submit_for_review",
 }
 
 
@@ -44,10 +100,36 @@ def test_what_a_module_offers_is_public(module: object) -> None:
     assert offered - INNER <= set(spec_kitty_client.__all__)
 
 
-def test_importing_is_cheap() -> None:
-    """The heavy libraries are loaded by the first call, not by the import."""
-    code = "import sys, spec_kitty_client; print(*sys.modules)"
-    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+HEAVY = {
+    "anyio",
+    "asyncio",
+    "cattrs",
+    "hypothesis",
+    "plumbum",
+    "stamina",
+    "trio",
+    "spec_kitty_client.transports.process",
+    "spec_kitty_client.transports.program",
+    "spec_kitty_client.transports.ssh",
+}
 
-    assert "spec_kitty_client.client" in loaded
-    assert not {"anyio", "cattrs", "plumbum", "trio", "asyncio"} & set(loaded)
+
+def loaded(code: str) -> set[str]:
+    """Return the modules that a fresh interpreter has after running something."""
+    told = f"import sys\n{code}\nprint(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", told], text=True).split())
+
+
+def test_importing_is_cheap() -> None:
+    """The heavy libraries and the ways to a host are loaded by the first call, not before."""
+    modules = loaded("import spec_kitty_client")
+
+    assert "spec_kitty_client.client" in modules
+    assert not HEAVY & modules
+
+
+def test_making_a_client_with_a_transport_of_ones_own_is_cheap() -> None:
+    """Who brings a transport does not pay for the one that the SDK has."""
+    made = loaded("import spec_kitty_client as s; s.Client(transport=object())")
+
+    assert not HEAVY & made

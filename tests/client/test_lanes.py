@@ -4,7 +4,19 @@ import pickle
 
 import pytest
 
-from spec_kitty_client.lanes import POLICY_LANES, Lane, UnknownLane, parse_lane
+from spec_kitty_client.dialects import Dialect
+from spec_kitty_client.lanes import (
+    POLICY_LANES,
+    Lane,
+    Need,
+    UnknownLane,
+    allowed,
+    lanes_of,
+    needs,
+    parse_lane,
+)
+
+from .releases import EDGES, OPTIONLESS
 
 CONTRACT = (
     "planned",
@@ -65,3 +77,71 @@ def test_the_targets_that_need_a_policy() -> None:
     without = {Lane.PLANNED, Lane.DONE, Lane.BLOCKED, Lane.CANCELED}
 
     assert frozenset(Lane) - without == POLICY_LANES
+
+
+LANES = {
+    "F1": set(CONTRACT) - {"claimed", "approved", "in_review"},
+    "F2": set(CONTRACT) - {"in_review"},
+    "M0": set(CONTRACT) - {"in_review"},
+    **{name: set(CONTRACT) for name in ("M1", "M2", "M3", "M4", "M5")},
+}
+every_dialect = pytest.mark.parametrize("dialect", Dialect)
+
+
+@every_dialect
+def test_the_lanes_of_a_dialect(dialect: Dialect) -> None:
+    """1.0.x has six lanes; claimed and approved came with 2.1.0, in_review with 3.1.1."""
+    assert lanes_of(dialect) == LANES[dialect]
+
+
+@every_dialect
+@pytest.mark.parametrize("before", Lane)
+def test_the_ways_out_of_a_lane(dialect: Dialect, before: Lane) -> None:
+    """Every move that a host allows is allowed here, and no other one."""
+    found = {after for after in Lane if allowed(before, after, dialect)}
+
+    assert found == {b for a, b in EDGES[dialect] if a == before}
+
+
+@every_dialect
+def test_what_the_ways_of_a_dialect_need(dialect: Dialect) -> None:
+    """What a rule asks for has to be brought along, or forced with a note if it cannot be."""
+    for (before, after), guard in EDGES[dialect].items():
+        given = {Need(guard)} if guard else set()
+        if guard in OPTIONLESS.get(dialect, ()):
+            given = {Need.FORCE, Need.NOTE}
+        assert needs(Lane(before), Lane(after), dialect) == given
+
+
+@every_dialect
+def test_force_is_needed_only_where_there_is_no_option(dialect: Dialect) -> None:
+    """That is 2.1.0 to 3.0.3 for evidence, and 3.1.1 to 3.2.5 for the result of a review."""
+    forced = {w for w in EDGES[dialect] if Need.FORCE in needs(*map(Lane, w), dialect)}
+    optionless = OPTIONLESS.get(dialect, set())
+
+    assert forced == {way for way, guard in EDGES[dialect].items() if guard in optionless}
+    assert bool(forced) is (dialect in ("F2", "M1", "M2", "M3"))
+
+
+@every_dialect
+@pytest.mark.parametrize("lane", [Lane.DONE, Lane.CANCELED])
+def test_what_has_ended_stays_ended(dialect: Dialect, lane: Lane) -> None:
+    """There is no way back from the end, but for 1.0.x, where anything can be blocked."""
+    ways = {after for after in Lane if allowed(lane, after, dialect)}
+
+    assert ways <= ({Lane.BLOCKED, Lane.CANCELED, lane} if dialect is Dialect.F1 else set())
+
+
+@every_dialect
+def test_there_is_no_way_from_or_to_an_unknown_lane(dialect: Dialect) -> None:
+    """Nothing is known of it, so nothing is promised."""
+    parked = UnknownLane("parked")
+
+    assert not any(allowed(parked, lane, dialect) for lane in Lane)
+    assert not any(allowed(lane, parked, dialect) for lane in Lane)
+
+
+def test_the_needs_of_a_way_that_is_none() -> None:
+    """The question has no answer."""
+    with pytest.raises(KeyError):
+        needs(Lane.PLANNED, Lane.DONE, Dialect.M4)

@@ -9,11 +9,12 @@ import attrs
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from spec_kitty_client import commands
 from spec_kitty_client.codes import ErrorCode, parse_code
 from spec_kitty_client.commands import Command
-from spec_kitty_client.contract import Contract, UntestedHostWarning, recognise
+from spec_kitty_client.contract import Contract, UntestedHostWarning, recognise, release_in
 from spec_kitty_client.envelope import conclude, find
 from spec_kitty_client.errors import HostError, UnsupportedHost
 from spec_kitty_client.lanes import Lane, parse_lane
@@ -200,6 +201,8 @@ def test_any_word_is_a_lane_and_a_code(word: str) -> None:
     assert parse_code(word) == word
 
 
+RELEASES = ("3.2.2", "3.2.4", "3.2.6", "3.2.7", *(f"4.0.0rc{n}" for n in (4, 5, 6, 7)))
+"""The releases that a contract version stands for."""
 versions = st.text() | st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,4}((a|rc|\.dev|\.post)[0-9])?")
 
 
@@ -211,6 +214,19 @@ def test_any_word_is_a_contract_or_refused(word: str) -> None:
         contract = attempt(UnsupportedHost, lambda: recognise(word))
 
     if isinstance(contract, Contract):
-        assert contract.version.release >= (1, 4)
+        assert contract.version.release >= (1, 1)
+        assert str(contract.release) in RELEASES
+    elif contract is None:
+        assert Version("1.0") <= Version(word) < Version("1.1")
     else:
         assert "spec-kitty-cli" in str(contract)
+
+
+@given(st.text() | st.from_regex(r"(.*\n)*.*version [0-9]{1,2}(\.[0-9]{1,2}){1,3}(rc[0-9])?\n?"))
+def test_any_text_names_a_release_or_none(text: str) -> None:
+    """Whatever `spec-kitty --version` prints ends in a release with an API, or in one error."""
+    found = attempt(UnsupportedHost, lambda: release_in(text))
+
+    if isinstance(found, Version):
+        assert found >= Version("1.0.0")
+        assert str(found.major) in text

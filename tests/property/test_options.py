@@ -24,7 +24,7 @@ from spec_kitty_client.commands import (
     StartReview,
     Transition,
 )
-from spec_kitty_client.contract import Dialect
+from spec_kitty_client.contract import spell
 from spec_kitty_client.errors import InvalidCall
 from spec_kitty_client.lanes import Lane
 
@@ -52,6 +52,8 @@ commands: st.SearchStrategy[Command[Any]] = st.one_of(
         review_ref=maybe,
         review_result=st.none() | results,
         evidence=st.none() | st.builds(Evidence.of, results),
+        subtasks_complete=st.booleans(),
+        implementation_evidence_present=st.booleans(),
         force=st.booleans(),
     ),
     st.builds(AppendHistory, **work_packages, note=texts, actor=maybe),
@@ -76,7 +78,7 @@ def test_each_option_is_exactly_one_argument(command: Command[Any]) -> None:
     """Splitting an argument at its first equals sign gives the value back, whatever it is."""
     fields = {a.metadata["option"]: getattr(command, a.name) for a in attrs.fields(type(command))}
     given_values = {name: v for name, v in fields.items() if v is not None and v is not False}
-    options = command.options()
+    options = command.spelled()
 
     assert len(options) == len(given_values)
     for option in options:
@@ -89,7 +91,7 @@ def test_each_option_is_exactly_one_argument(command: Command[Any]) -> None:
 @given(commands)
 def test_no_value_becomes_an_option(command: Command[Any]) -> None:
     """Every argument begins with the name of an option of this verb."""
-    group, verb, *rest = Dialect.M4.spell(command)
+    group, verb, *rest = spell(command)
     known = {a.metadata["option"] for a in attrs.fields(type(command))}
 
     assert (group, verb) == ("orchestrator-api", command.verb)
@@ -99,7 +101,7 @@ def test_no_value_becomes_an_option(command: Command[Any]) -> None:
 @given(commands)
 def test_every_argument_can_be_carried(command: Command[Any]) -> None:
     """What `options` returns has bytes, is not too long and holds no end of a string."""
-    encoded = [argument.encode() for argument in command.options()]
+    encoded = [argument.encode() for argument in command.spelled()]
 
     assert all(len(argument) < 128 * 1024 and b"\0" not in argument for argument in encoded)
 
@@ -114,7 +116,7 @@ def test_what_cannot_be_carried_is_an_invalid_call(before: str, bad: str, after:
     note = AppendHistory(mission="pay", wp="WP01", note=before + bad + after)
 
     with pytest.raises(InvalidCall, match="--note"):
-        note.options()
+        note.spelled()
 
 
 @given(st.text())

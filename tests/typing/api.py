@@ -2,17 +2,21 @@
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, assert_type
 
+from packaging.version import Version
+
 from spec_kitty_client import (
     POLICY_LANES,
+    AcceptanceSeen,
     AcceptMission,
     AnyErrorCode,
     AnyLane,
     AppendHistory,
     AsyncClient,
+    AsyncGitTransport,
     AsyncTransport,
     Client,
     Command,
@@ -24,22 +28,34 @@ from spec_kitty_client import (
     Evidence,
     Failure,
     Family,
+    Feature,
+    GitFailed,
+    GitTransport,
     HistoryAppended,
+    HostBroken,
     HostContract,
+    HostCrashed,
     HostError,
     HostNotFound,
     HostRejected,
     HostTimeout,
+    Identified,
     ImplementationStarted,
     InvalidCall,
     Lane,
+    LaneChanged,
     ListReady,
+    Merged,
+    MergeDamaged,
     MergeMission,
     MergeStrategy,
     Mission,
     MissionAccepted,
+    MissionEvent,
     MissionMerged,
     MissionState,
+    Moved,
+    Need,
     Policy,
     PolicyError,
     PolicyProblem,
@@ -47,6 +63,8 @@ from spec_kitty_client import (
     ReadyWorkPackage,
     Reply,
     ResolveWorkspace,
+    Retry,
+    Review,
     ReviewResult,
     ReviewStarted,
     ReviewVerdict,
@@ -58,9 +76,15 @@ from spec_kitty_client import (
     Transport,
     UnknownErrorCode,
     UnknownLane,
+    UnsupportedByHost,
     UnsupportedHost,
     WorkPackage,
+    WorkPackageAdded,
     Workspace,
+    WouldLoseWork,
+    allowed,
+    lanes_of,
+    needs,
 )
 from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessTransport
 
@@ -73,6 +97,7 @@ policy = Policy(
     network_mode="none",
 )
 review = ReviewResult(reviewer="rev", verdict=ReviewVerdict.APPROVED, reference="r1")
+judged = Review(reviewer="rev", reference="r1", feedback_path="notes.md")
 
 
 class MyTransport:
@@ -83,6 +108,34 @@ class MyTransport:
         return Completed(
             argv=tuple(args), exit_code=None, stdout=b"", stderr=b"", time_limit=time_limit
         )
+
+
+class MyGitTransport(MyTransport):
+    """With these two it can do all that there is."""
+
+    def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """Do nothing."""
+        return self.run(args, time_limit=time_limit)
+
+    def identity(self) -> Hashable:
+        """Tell one program from another."""
+        return ("mine", 1)
+
+
+class MyAsyncGitTransport:
+    """The same for the async client."""
+
+    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """Do nothing."""
+        return MyTransport().run(args, time_limit=time_limit)
+
+    async def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """Do nothing."""
+        return MyTransport().run(args, time_limit=time_limit)
 
 
 class MyAsyncTransport:
@@ -100,6 +153,18 @@ def clients() -> None:
     waiting: AsyncTransport = MyAsyncTransport()
     waiting = AsyncProcessTransport(repo=Path("repo"), env={"LANG": "C"})
 
+    git: GitTransport = MyGitTransport()
+    git = ProcessTransport()
+    waiting_git: AsyncGitTransport = MyAsyncGitTransport()
+    waiting_git = AsyncProcessTransport()
+    known: Identified = MyGitTransport()
+    known = ProcessTransport()
+    assert_type(hash(known.identity()), int)
+    assert_type((git, waiting_git)[0].git(["status"], time_limit=1.0), Completed)
+    retry = Retry(attempts=None, timeout=60.0, wait_initial=0.1, wait_max=1.0, wait_jitter=0.0)
+
+    Client(retry=retry)
+    AsyncClient(retry=Retry())
     Client()
     Client("repo")
     Client(Path("repo"), actor="ada", policy=policy, transport=transport, time_limit=60)
@@ -153,6 +218,76 @@ async def async_verbs(client: AsyncClient) -> None:
     assert_type(await client.merge_mission("m", strategy="merge"), MissionMerged)
 
 
+def workflow(client: Client) -> None:
+    """Use the verbs that are the same on every host."""
+    assert_type(client.claim("m", "WP01"), ImplementationStarted)
+    assert_type(client.claim("m", "WP01", actor="ada"), ImplementationStarted)
+    assert_type(client.locate("m", "WP01"), Workspace)
+    assert_type(client.submit_for_review("m", "WP01", actor="ada", note="n"), Moved)
+    assert_type(client.begin_review("m", "WP01", actor="rev", lane=Lane.FOR_REVIEW), Moved)
+    assert_type(client.approve("m", "WP01", judged, actor="rev", note="n"), Moved)
+    assert_type(client.request_changes("m", "WP01", judged, lane=Lane.APPROVED), Moved)
+    assert_type(client.finish("m", "WP01", judged, lane=UnknownLane("parked")), Moved)
+    assert_type(client.block("m", "WP01", "why"), Moved)
+    assert_type(client.block("m", "WP01", "why", review=judged, lane=Lane.PLANNED), Moved)
+    assert_type(client.accept("m", actor="ada"), MissionAccepted)
+    assert_type(client.merge("m"), Merged)
+    assert_type(client.merge("m", target="work", strategy="squash", push=True), Merged)
+    assert_type(client.watch("m"), Iterator[MissionEvent])
+    for event in client.watch("m", interval=5):
+        assert_type(event, WorkPackageAdded | LaneChanged | AcceptanceSeen)
+        match event:
+            case WorkPackageAdded(wp_id=wp, lane=lane):
+                assert_type((wp, lane), tuple[str, AnyLane])
+            case LaneChanged(before=before, actor=actor):
+                assert_type((before, actor), tuple[AnyLane, str | None])
+            case AcceptanceSeen(mission_slug=slug):
+                assert_type(slug, str)
+
+
+async def async_workflow(client: AsyncClient) -> None:
+    """Use them with the async client."""
+    assert_type(await client.claim("m", "WP01"), ImplementationStarted)
+    assert_type(await client.locate("m", "WP01"), Workspace)
+    assert_type(await client.submit_for_review("m", "WP01"), Moved)
+    assert_type(await client.begin_review("m", "WP01"), Moved)
+    assert_type(await client.approve("m", "WP01", judged), Moved)
+    assert_type(await client.request_changes("m", "WP01", judged), Moved)
+    assert_type(await client.finish("m", "WP01", judged), Moved)
+    assert_type(await client.block("m", "WP01", "why"), Moved)
+    assert_type(await client.accept("m"), MissionAccepted)
+    assert_type(await client.merge("m", strategy=MergeStrategy.SQUASH), Merged)
+    assert_type(client.watch("m"), AsyncIterator[MissionEvent])
+    async for event in client.watch("m", interval=5):
+        assert_type(event, WorkPackageAdded | LaneChanged | AcceptanceSeen)
+
+
+def moved(moved: Moved, merged: Merged) -> None:
+    """See what a verb has done."""
+    assert_type(moved.wp_id, str)
+    assert_type(moved.lane, AnyLane)
+    assert_type(moved.changed, bool)
+    assert_type((merged.target, merged.before, merged.after), tuple[str, str, str])
+    assert_type(merged.changed, bool)
+
+
+def hosts(contract: Contract) -> None:
+    """Ask what a host can do, and what its board allows."""
+    assert_type(contract.version, Version)
+    assert_type(contract.release, Version)
+    assert_type(contract.dialect, Dialect)
+    assert_type(contract.supports("resolve-workspace"), bool)
+    assert_type(contract.supports(ResolveWorkspace), bool)
+    assert_type(contract.supports(ResolveWorkspace(mission="m", wp="WP01")), bool)
+    assert_type(contract.supports(Feature.WORKTREES), bool)
+    assert_type(Feature.WORKTREES.since, Version)
+    assert_type(Dialect.M1.has(Feature.WORKTREES), bool)
+    assert_type(Dialect.M1.first_release, Version)
+    assert_type(lanes_of(Dialect.F1), frozenset[Lane])
+    assert_type(allowed(Lane.PLANNED, UnknownLane("parked"), contract.dialect), bool)
+    assert_type(needs(Lane.IN_REVIEW, Lane.DONE, contract.dialect), frozenset[Need])
+
+
 def calls(client: Client) -> None:
     """Leave out what the client fills in; a command knows its reply."""
     assert_type(client.call(ContractVersion()), HostContract)
@@ -193,11 +328,10 @@ def values(command: Command[Mission]) -> None:
     assert_type(command.mutates, bool)
     assert_type(command.needs_policy, bool)
     assert_type(command.time_limit, float)
-    assert_type(command.options(), tuple[str, ...])
+    assert_type(command.spelled(), tuple[str, ...])
     assert_type([c.since for c in anything], list[str])
     assert_type(Transition(mission="m", wp="WP01", to="done").to, AnyLane)
     assert_type(MergeMission(mission="m").strategy, MergeStrategy)
-    assert_type(Dialect.M4.spell(command), tuple[str, ...])
 
 
 def read(mission: Mission, ready: ReadyList, started: ImplementationStarted) -> None:
@@ -250,6 +384,25 @@ def errors(client: Client) -> None:
         assert_type(e.args, tuple[Any, ...])
 
 
+def errors_of_workflows(client: Client) -> None:
+    """Decide on what else a workflow verb may raise."""
+    try:
+        client.merge("m")
+    except UnsupportedByHost as e:
+        assert_type((e.what, e.since, e.release), tuple[str, str, str])
+    except WouldLoseWork as e:
+        assert_type(e.paths, tuple[str, ...])
+    except MergeDamaged as e:
+        assert_type((e.target, e.before), tuple[str, str])
+        assert_type(e.paths, tuple[str, ...])
+    except GitFailed as e:
+        assert_type(e.args, tuple[Any, ...])
+    except HostBroken as e:
+        assert_type(e.outcome, Literal["not_applied", "unknown"])
+    except HostCrashed as e:
+        assert_type(e.failure.stderr, str)
+
+
 def policies() -> None:
     """Get a policy from code, an object, a text or a file."""
     assert_type(Policy.from_dict({}), Policy)
@@ -277,3 +430,8 @@ def mistakes(client: Client, waiting: AsyncClient) -> None:
     AsyncClient(transport=MyTransport())  # type: ignore[arg-type]
     policy.agent_family = "other"  # type: ignore[misc]
     use(waiting.mission_state("m"))  # type: ignore[arg-type]
+    client.approve("m", "WP01", review)  # type: ignore[arg-type]
+    client.block("m", "WP01")  # type: ignore[call-arg]
+    client.merge("m", force=True)  # type: ignore[call-arg]
+    Review("rev", "r1")  # type: ignore[call-arg]
+    Retry(3)  # type: ignore[call-arg]
