@@ -44,10 +44,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Two type checkers over the packages and over the public API as a user writes it."""
+    """Two type checkers over the packages, and a third over the public API as a user writes it."""
     session.install(".", *group("types"))
     session.run("mypy", "spec_kitty_client", "spec_kitty_orchestrator", "tests/typing")
     session.run("pyright")
+    session.run("pyrefly", "check", "tests/typing/api.py")
 
 
 @nox.session
