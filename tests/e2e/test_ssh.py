@@ -1,0 +1,51 @@
+"""A real host behind a real sshd: the same words, the same answers."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from spec_kitty_client import AsyncClient, Client, Lane, NotFound, Review
+from spec_kitty_client.transports.ssh import AsyncSshTransport, SshTransport
+from tests.client.transports.sshd import serving
+
+from .conftest import POLICY, Scene
+
+IDENTITY = {
+    f"GIT_{who}_{what}": text
+    for who in ("AUTHOR", "COMMITTER")
+    for what, text in (("NAME", "Far"), ("EMAIL", "far@example.invalid"))
+}
+
+
+def test_a_work_package_is_done_and_merged_on_another_machine(
+    scene: Callable[..., Scene], tmp_path: Path
+) -> None:
+    """The workflow verbs and their git work over ssh as they do here, errors included."""
+    here = scene(1)
+    (tmp_path / "sshd").mkdir()
+    with serving(tmp_path / "sshd") as server:
+        login = server.login(
+            repo=here.root, executable=os.environ["E2E_HOST"], env=IDENTITY, home=str(tmp_path)
+        )
+        client = Client(transport=SshTransport(**login), actor="e2e", policy=POLICY)
+        with pytest.raises(NotFound):
+            client.mission_state("no-such-mission")
+        claimed = client.claim(here.mission, "WP01")
+        here.work(claimed.workspace_path, "WP01")
+        client.submit_for_review(here.mission, "WP01")
+        client.begin_review(here.mission, "WP01")
+        review = Review(reviewer="ada", reference="reviews/1")
+        assert client.finish(here.mission, "WP01", review).lane == Lane.DONE
+        client.accept(here.mission)
+        assert client.merge(here.mission).changed
+
+        async def state() -> dict[str, object]:
+            transport = AsyncSshTransport(**login)
+            mission = await AsyncClient(transport=transport).mission_state(here.mission)
+            return dict(mission.lanes())
+
+        assert anyio.run(state) == {"WP01": Lane.DONE}
+    assert here.files["WP01"] in here.merged_files()
