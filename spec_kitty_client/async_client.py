@@ -105,10 +105,14 @@ class AsyncClient:
     # The verbs of the contract
 
     async def contract_version(
-        self, *, provider_version: str | None = None
+        self, *, provider_version: str | None = None, require_capability: str | None = None
     ) -> replies.HostContract:
         """Ask which contract the host speaks; see `commands.ContractVersion`."""
-        return await self.call(commands.ContractVersion(provider_version=provider_version))
+        return await self.call(
+            commands.ContractVersion(
+                provider_version=provider_version, require_capability=require_capability
+            )
+        )
 
     async def mission_state(self, mission: str) -> replies.Mission:
         """Ask where every work package stands; see `commands.MissionState`."""
@@ -194,10 +198,12 @@ class AsyncClient:
         )
 
     async def accept_mission(
-        self, mission: str, *, actor: str | None = None
+        self, mission: str, *, actor: str | None = None, origin_check: str | None = None
     ) -> replies.MissionAccepted:
         """Accept a finished mission; see `commands.AcceptMission`."""
-        return await self.call(commands.AcceptMission(mission=mission, actor=actor))
+        return await self.call(
+            commands.AcceptMission(mission=mission, actor=actor, origin_check=origin_check)
+        )
 
     async def merge_mission(
         self,
@@ -206,10 +212,17 @@ class AsyncClient:
         target: str | None = None,
         strategy: MergeStrategy | str = MergeStrategy.MERGE,
         push: bool = False,
+        origin_check: str | None = None,
     ) -> replies.MissionMerged:
         """Merge a mission into its target branch; see `commands.MergeMission`."""
         return await self.call(
-            commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
+            commands.MergeMission(
+                mission=mission,
+                target=target,
+                strategy=strategy,
+                push=push,
+                origin_check=origin_check,
+            )
         )
 
     # The verbs of design: hosts 3.2.6 and later

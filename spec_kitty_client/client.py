@@ -119,9 +119,15 @@ class Client:
 
     # The verbs of the contract
 
-    def contract_version(self, *, provider_version: str | None = None) -> replies.HostContract:
+    def contract_version(
+        self, *, provider_version: str | None = None, require_capability: str | None = None
+    ) -> replies.HostContract:
         """Ask which contract the host speaks; see `commands.ContractVersion`."""
-        return self.call(commands.ContractVersion(provider_version=provider_version))
+        return self.call(
+            commands.ContractVersion(
+                provider_version=provider_version, require_capability=require_capability
+            )
+        )
 
     def mission_state(self, mission: str) -> replies.Mission:
         """Ask where every work package stands; see `commands.MissionState`."""
@@ -204,9 +210,13 @@ class Client:
         """Add a note to a work package; see `commands.AppendHistory`."""
         return self.call(commands.AppendHistory(mission=mission, wp=wp, note=note, actor=actor))
 
-    def accept_mission(self, mission: str, *, actor: str | None = None) -> replies.MissionAccepted:
+    def accept_mission(
+        self, mission: str, *, actor: str | None = None, origin_check: str | None = None
+    ) -> replies.MissionAccepted:
         """Accept a finished mission; see `commands.AcceptMission`."""
-        return self.call(commands.AcceptMission(mission=mission, actor=actor))
+        return self.call(
+            commands.AcceptMission(mission=mission, actor=actor, origin_check=origin_check)
+        )
 
     def merge_mission(
         self,
@@ -215,10 +225,17 @@ class Client:
         target: str | None = None,
         strategy: MergeStrategy | str = MergeStrategy.MERGE,
         push: bool = False,
+        origin_check: str | None = None,
     ) -> replies.MissionMerged:
         """Merge a mission into its target branch; see `commands.MergeMission`."""
         return self.call(
-            commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
+            commands.MergeMission(
+                mission=mission,
+                target=target,
+                strategy=strategy,
+                push=push,
+                origin_check=origin_check,
+            )
         )
 
     # The verbs of design: hosts 3.2.6 and later

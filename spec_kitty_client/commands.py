@@ -205,6 +205,7 @@ WP = {"option": "--wp"}
 ACTOR = {"option": "--actor"}
 POLICY = {"option": "--policy"}
 REVIEW_REF = {"option": "--review-ref"}
+ORIGIN_CHECK = {"option": "--origin-check", "since": "4.0.0rc6"}
 
 
 @frozen(kw_only=True)
@@ -216,6 +217,10 @@ class ContractVersion(Command[replies.HostContract]):
 
     provider_version: str | None = field(default=None, metadata={"option": "--provider-version"})
     """If given, the host refuses providers older than it supports."""
+    require_capability: str | None = field(
+        default=None, metadata={"option": "--require-capability", "since": "4.0.0rc6"}
+    )
+    """If given, the host refuses unless it has this verb."""
 
 
 @frozen(kw_only=True)
@@ -358,6 +363,9 @@ class AcceptMission(Command[replies.MissionAccepted]):
 
     mission: str = field(metadata=MISSION, validator=name_only)
     actor: str | None = field(default=None, metadata=ACTOR)
+    origin_check: str | None = field(default=None, metadata=ORIGIN_CHECK)
+    """``enforce``, ``warn`` or ``off``: whether what is at origin must not be newer, which
+    takes the network. None: enforce."""
 
 
 @frozen(kw_only=True)
@@ -383,3 +391,5 @@ class MergeMission(Command[replies.MissionMerged]):
         converter=_strategy,
     )
     push: bool = field(default=False, metadata={"option": "--push"})
+    origin_check: str | None = field(default=None, metadata=ORIGIN_CHECK)
+    """See `AcceptMission`."""

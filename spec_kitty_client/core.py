@@ -16,7 +16,14 @@ from spec_kitty_client import commands, replies
 from spec_kitty_client.commands import Command
 from spec_kitty_client.contract import Contract, recognise, release_in, spell
 from spec_kitty_client.envelope import conclude
-from spec_kitty_client.errors import HostError, InvalidCall, ProtocolError, UsageRejected
+from spec_kitty_client.errors import (
+    HostCrashed,
+    HostError,
+    InvalidCall,
+    NotReady,
+    ProtocolError,
+    UsageRejected,
+)
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import Completed, Identified
 
@@ -59,8 +66,9 @@ Steps = Generator[Any, Any, T]
 class Retry:
     """When and how often a call is repeated, in the terms of `stamina`.
 
-    Only what cannot have had an effect is repeated: reads that failed on the way, and codes
-    that say "not now" (`HostError.retryable` with outcome ``not_applied``).
+    Only what cannot have had an effect and needs nobody's help is repeated: reads that failed
+    on the way, and codes that say "not now". What waits for other work to be done
+    (`NotReady`) is for the caller to repeat when it is.
     """
 
     attempts: int | None = 3
@@ -89,7 +97,9 @@ class Retry:
     @staticmethod
     def helps(error: Exception) -> bool:
         """Return whether the same call may be sent again."""
-        return isinstance(error, HostError) and error.retryable and error.outcome == "not_applied"
+        if not isinstance(error, HostError) or isinstance(error, NotReady):
+            return False
+        return error.retryable and error.outcome == "not_applied"
 
 
 _HELLO = commands.ContractVersion()
@@ -135,12 +145,14 @@ class Core:
         if self.contract is None and command.verb not in _EVERYWHERE:
             spell(command)  # what is wrong with the call is told at once
             yield Negotiate()
-        before = self.contract
+        before, remembered = self.contract, self._remembered
         try:
             return (yield from self._send(command))
+        except HostCrashed:
+            raise  # whatever it is, it is a host
         except (ProtocolError, UsageRejected) as e:
-            if self.contract is before:  # nobody has found out more in the meantime
-                if before is not None and not self._remembered:
+            if self.contract in (before, None):  # nobody has found out more in the meantime
+                if before is not None and self.contract is before and not remembered:
                     raise
                 self._forget()
                 if isinstance(e, UsageRejected):  # it has no such verb: a host up to 3.0.3
@@ -205,7 +217,10 @@ class Core:
 
     def _learn(self, contract: Contract | None) -> None:
         self._contract, self._remembered = contract, False
-        if contract and (who := self._identify()) is not None:
+        who = self._identify()
+        if contract is None:
+            _known.pop(who, None)
+        elif who is not None:
             _known[who] = contract
 
     def _forget(self) -> None:

@@ -78,6 +78,7 @@ class Feature(StrEnum):
     REVIEW_RESULT = "review result with a transition"
     WORKTREES = "worktrees made by start-implementation"
     LANES = "execution lanes, which several work packages may share"
+    REPEATABLE_REVIEW = "start-review may be repeated by the same reviewer"
     DEPENDENCY_CHECK = "start-implementation refuses while dependencies are open"
     PROTECTED_BRANCHES = "no commits on main and master"
     APPROVED_IS_ENOUGH = "approved is enough for dependents, accept and merge"
@@ -96,6 +97,7 @@ _SINCE = {
     Feature.LANES: Version("3.1.0"),
     Feature.IN_REVIEW_LANE: Version("3.1.1"),
     Feature.DEPENDENCY_CHECK: Version("3.2.0"),
+    Feature.REPEATABLE_REVIEW: Version("3.2.0"),
     Feature.APPROVED_IS_ENOUGH: Version("3.2.0"),
     Feature.PROTECTED_BRANCHES: Version("3.2.0"),
     Feature.WORKTREES: Version("3.2.2"),

@@ -362,11 +362,13 @@ _BY_FAMILY: dict[Family, type[HostRejected]] = {
     Family.UNKNOWN: HostRejected,
 }
 
+_MISSING = (
+    "List the missions with `ls kitty-specs`, and check that the branch which holds this one is "
+    "checked out."
+)
+_UNFINISHED = "Finish what `failure.data` names: incomplete_wps, or outstanding from 4.0.0rc5 on."
 _ADVICE: dict[str, str] = {
-    ErrorCode.MISSION_NOT_FOUND: (
-        "List the missions with `ls kitty-specs`, and check that the branch which holds this "
-        "one is checked out."
-    ),
+    ErrorCode.MISSION_NOT_FOUND: _MISSING,
     ErrorCode.WP_NOT_FOUND: "Look at mission-state for the work packages of this mission.",
     ErrorCode.WP_ALREADY_CLAIMED: (
         "Leave it to the actor in `failure.data['claimed_by']`, or use that --actor."
@@ -378,7 +380,19 @@ _ADVICE: dict[str, str] = {
         "Commit or remove what is uncommitted in the lane's worktree; if the message names a "
         "conflict, merge the dependency there by hand."
     ),
-    ErrorCode.MISSION_NOT_READY: "Finish the work packages in `failure.data['incomplete_wps']`.",
+    ErrorCode.MISSION_NOT_READY: _UNFINISHED,
+    ErrorCode.FEATURE_NOT_READY: _UNFINISHED,
+    ErrorCode.FEATURE_NOT_FOUND: _MISSING,
+    ErrorCode.PLAN_SETUP_FAILED: "Do what the message says to the specification and commit it.",
+    ErrorCode.DESIGN_FINALIZED: "Its tasks are finalised; nothing of its design can change.",
+    ErrorCode.DESIGN_REVISION_CONFLICT: "Read the document again, and change what is there now.",
+    ErrorCode.DESIGN_PARENT_STALE: "Read the document it is made from again.",
+    ErrorCode.DESIGN_CONTEXT_STALE: "Ask for design-context again.",
+    ErrorCode.STATUS_LOCK_HELD: "Another call is under way; call again.",
+    ErrorCode.DESIGN_LOCK_TIMEOUT: "Another call is under way; call again.",
+    ErrorCode.NO_PENDING_DECISION: "Nothing waits for an answer.",
+    ErrorCode.AMBIGUOUS_PENDING_DECISION: "Say which one with decision_id=.",
+    ErrorCode.DECISION_NOT_PENDING: "It has its answer, or is none; look at design-status.",
     ErrorCode.PREFLIGHT_FAILED: (
         "See `failure.data['errors']`; when every work package is done and the lane branches "
         "are gone, the mission has been merged already."

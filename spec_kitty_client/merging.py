@@ -32,6 +32,7 @@ from spec_kitty_client.repository import (
     fork_point,
     git,
     is_ancestor,
+    removed,
     root,
 )
 from spec_kitty_client.workflow import state
@@ -88,6 +89,7 @@ def merge(call: MergeMission) -> Steps[Merged]:
     if not lanes and _all_ended(scene):
         return scene.merged(scene.before, changed=False)
     _refuse_strategy(call, contract)
+    yield from _forget_removed(scene)
     yield from _refuse_dirty(lanes)
     if (yield from commit_folder(scene.top, scene.folder, _message(scene))):
         scene = yield from _look(call, contract)
@@ -135,6 +137,14 @@ def _refuse_strategy(call: MergeMission, contract: Contract) -> None:
         raise UnsupportedByHost(what, since="3.2.0", release=str(contract.release))
 
 
+def _forget_removed(scene: _Scene) -> Steps[None]:
+    """Have git forget the mission's worktrees that somebody removed, or no branch can go."""
+    own = f"{scene.top}/.worktrees/{scene.mission.mission_slug}-"
+    for path in (yield from removed(scene.top)):
+        if path.startswith(own):
+            yield from git("worktree", "remove", path, folder=scene.top)
+
+
 def _refuse_dirty(lanes: dict[str, str | None]) -> Steps[None]:
     found: list[str] = []
     for path in lanes.values():
@@ -178,7 +188,7 @@ def _compare(scene: _Scene, work: dict[str, set[str]]) -> Steps[Merged]:
         what = "did not bring what is in the branches of the mission"
         raise MergeDamaged(target, before, what, tuple(sorted(missing)))
     yield from _refresh(scene, after, new)
-    return scene.merged(after, changed=True)
+    return scene.merged(after, changed=after != before)
 
 
 def _refresh(scene: _Scene, after: str, new: set[str]) -> Steps[None]:

@@ -66,6 +66,7 @@ class WorkPackage(Reply):
     lane: AnyLane
     dependencies: tuple[str, ...] = ()
     last_actor: str | None = None
+    """Told up to 1.0.3."""
 
 
 @frozen(kw_only=True)

@@ -17,6 +17,7 @@ __all__ = [
     "git",
     "is_ancestor",
     "merge_into",
+    "removed",
     "root",
     "show",
 ]
@@ -40,14 +41,21 @@ def git(*args: str, folder: str | None = None) -> Steps[str]:
 
 def root() -> Steps[str]:
     """Return the primary checkout of the repository."""
-    common = yield from git("rev-parse", "--path-format=absolute", "--git-common-dir")
-    return common.strip().removesuffix("/.git")
+    asked = ("--path-format=absolute", "--git-common-dir", "--git-dir", "--show-toplevel")
+    common, own, top = (yield from git("rev-parse", *asked)).splitlines()
+    if common == own:
+        return top  # also in a submodule, whose git folder is elsewhere
+    if not common.endswith("/.git"):
+        msg = f"{top} is a worktree of {common}. Go to the primary checkout."
+        raise GitFailed(msg)
+    return common.removesuffix("/.git")
 
 
 def show(path: str, folder: str) -> Steps[str | None]:
-    """Return a file as it was last committed; None where there is none."""
-    try:
-        return (yield from git("show", f"HEAD:{path}", folder=folder))
+    """Return a text file as it is, committed or not; None where there is none."""
+    flags = ("-h", "--text", "--untracked", "--no-exclude-standard", "--no-color")
+    try:  # every line matches
+        return (yield from git("grep", *flags, "-e", "", "--", path, folder=folder))
     except GitFailed:
         return None
 
@@ -74,13 +82,27 @@ def dirty(folder: str) -> Steps[tuple[str, ...]]:
 
 
 def branches(folder: str, *names: str) -> Steps[dict[str, str | None]]:
-    """Return the branches of these names or patterns, each with its worktree if it has one."""
+    """Return the branches of these names or patterns, each with its worktree if it has one.
+
+    A worktree whose folder is gone is none.
+    """
+    gone = yield from removed(folder)
     form = "--format=%(refname:short)%00%(worktreepath)"
     listed = yield from git(
         "for-each-ref", form, *(f"refs/heads/{n}" for n in names), folder=folder
     )
     rows = [row.partition("\0") for row in listed.splitlines()]
-    return {name: path or None for name, _, path in rows}
+    return {name: path if path and path not in gone else None for name, _, path in rows}
+
+
+def removed(folder: str) -> Steps[set[str]]:
+    """Return the worktrees which git still knows, and whose folder is gone."""
+    listed = yield from git("worktree", "list", "--porcelain", folder=folder)
+    return {
+        entry.partition("\n")[0].removeprefix("worktree ")
+        for entry in listed.split("\n\n")
+        if "\nprunable" in entry
+    }
 
 
 def commit_folder(folder: str, inside: str, message: str) -> Steps[bool]:
@@ -115,7 +137,10 @@ def fork_point(one: str, other: str, folder: str) -> Steps[str]:
 def is_ancestor(old: str, new: str, folder: str) -> Steps[bool]:
     """Return whether everything in one commit is in another one."""
     commit = yield from commit_of(old, folder)
-    return (yield from fork_point(old, new, folder)) == commit
+    try:
+        return (yield from fork_point(old, new, folder)) == commit
+    except GitFailed:  # they have nothing in common
+        return False
 
 
 def changed(before: str, after: str, folder: str) -> Steps[set[str]]:

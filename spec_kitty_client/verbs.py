@@ -1,4 +1,4 @@
-"""Every verb of the contract, by its newest name."""
+"""Every verb of the contract, by the name that it has had for longest."""
 
 from typing import Any
 
@@ -38,4 +38,4 @@ _ALL: tuple[type[Command[Any]], ...] = (
 )
 
 VERBS = {command.verb: command for command in _ALL}
-"""The command of each verb, in the order in which they came."""
+"""The command of each verb, in the order in which they came, by its name on most hosts."""

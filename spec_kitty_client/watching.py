@@ -33,7 +33,7 @@ class LaneChanged:
     before: AnyLane
     after: AnyLane
     actor: str | None
-    """Who moved it last, if the host knows."""
+    """Who moved it last; told by hosts 1.0.x alone."""
 
 
 @frozen(kw_only=True)
@@ -81,7 +81,7 @@ def _accepted(slug: str) -> Steps[bool]:
     top = yield from root()
     try:  # grep looks at the file as it is: hosts write it and do not commit it
         yield from git(
-            "grep", "--untracked", "-q", "-E", '"accepted_at": *"', "--", meta, folder=top
+            "grep", "--untracked", "-q", "-E", '"accepted_at": *"[^"]', "--", meta, folder=top
         )
     except GitFailed:
         return False

@@ -52,6 +52,7 @@ __all__ = [
 
 R = TypeVar("R", bound=replies.Reply)
 
+NUL = "\0"
 _HANDED_IN = frozenset({Lane.FOR_REVIEW, Lane.IN_REVIEW, Lane.APPROVED, Lane.DONE})
 _ENDED = frozenset({Lane.DONE, Lane.CANCELED})
 
@@ -138,7 +139,8 @@ def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
         return told
     found = yield from state(mission)
     slug, top = found.mission_slug, (yield from root())
-    named = yield from git("ls-files", "--", f"{folder_of(slug)}/tasks/{wp}*.md", folder=top)
+    tasks = f"{folder_of(slug)}/tasks/{wp}*.md"
+    named = yield from git("ls-files", "-z", "--", tasks, folder=top)
     if wp not in found.lanes() or not named:
         msg = f"there is no work package {wp} in {slug}"
         raise _refusal(MissionState(mission=mission), ErrorCode.WP_NOT_FOUND, msg)
@@ -149,7 +151,7 @@ def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
         mission_type=found.mission_type,
         wp_id=wp,
         workspace_path=at.path,
-        prompt_path=f"{top}/{named.splitlines()[0]}",
+        prompt_path=f"{top}/{named.partition(NUL)[0]}",
     )
     return workspace(blank, at)
 
@@ -167,9 +169,12 @@ def begin_review(at: Package) -> Steps[Moved]:
     one that is under way is taken for one's own.
     """
     contract: Contract = yield Negotiate()
+    if contract.supports(Feature.REPEATABLE_REVIEW):
+        reply = yield from _insist(_review(at))
+        return Moved(wp_id=at.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
     if contract.supports(Feature.IN_REVIEW_LANE):
-        return (yield from _once(_review(at), {Lane.IN_REVIEW}, mine=True))
-    lane = at.lane or (yield from _lane(at))[0]
+        return (yield from _once(_review(at), {Lane.IN_REVIEW}))
+    lane = at.lane or (yield from _lane(at))
     if lane != Lane.FOR_REVIEW:
         raise _no_way(_review(at), lane, "a review")
     return Moved(wp_id=at.wp, lane=lane, changed=False)
@@ -246,7 +251,7 @@ def _judge(
     """Move a work package with what this way on this host has to bring along."""
     lane = at.lane
     if lane is None or _forced(contract, lane, way.to):
-        lane, _ = yield from _lane(at)
+        lane = yield from _lane(at)
         if lane in way.reached:
             return Moved(wp_id=at.wp, lane=lane, changed=False)
     plain = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=way.to, note=note)
@@ -296,23 +301,19 @@ def _insist(command: Command[R]) -> Steps[R]:
     return reply
 
 
-def _once(
-    call: Transition | StartReview, reached: AbstractSet[AnyLane], *, mine: bool = False
-) -> Steps[Moved]:
+def _once(call: Transition | StartReview, reached: AbstractSet[AnyLane]) -> Steps[Moved]:
     """Send what must not be repeated blindly.
 
     Args:
         call: The call.
         reached: The lanes which show that it has taken effect.
-        mine: Whether an effect of another actor does not count. Hosts from 2.1.0 on do not
-            tell whose it was.
     """
     try:
         reply = yield call
     except HostError as e:
         at = Package(mission=call.mission, wp=call.wp)
-        lane, actor = yield from _lane(at)
-        if lane in reached and not (mine and actor not in (None, call.actor)):
+        lane = yield from _lane(at)
+        if lane in reached:
             return Moved(wp_id=call.wp, lane=lane, changed=False)
         if e.outcome == "not_applied":
             raise
@@ -320,14 +321,14 @@ def _once(
     return Moved(wp_id=call.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
 
 
-def _lane(at: Package) -> Steps[tuple[AnyLane, str | None]]:
-    """Read where a work package is, and who moved it there."""
+def _lane(at: Package) -> Steps[AnyLane]:
+    """Read where a work package is. Who moved it there is told by 1.0.x alone."""
     found = yield from state(at.mission)
     wp = next((wp for wp in found.work_packages if wp.wp_id == at.wp), None)
     if wp is None:
         msg = f"there is no work package {at.wp} in {found.mission_slug}"
         raise _refusal(MissionState(mission=at.mission), ErrorCode.WP_NOT_FOUND, msg)
-    return wp.lane, wp.last_actor
+    return wp.lane
 
 
 def _finished_dependencies(call: StartImplementation) -> Steps[tuple[str, ...]]:

@@ -125,10 +125,13 @@ def ensure(at: Place) -> Steps[None]:
     there = yield from branches(at.root, at.branch, at.base, *at.needs)
     if at.base not in there and at.base != at.target:
         yield from git("branch", at.base, at.target, folder=at.root)
-    if there.get(at.branch) is None:
-        new = () if at.branch in there else ("-b", at.branch)
+    where = there.get(at.branch)
+    if where not in (None, at.path):
+        msg = f"{at.branch} is checked out in {where}; it has to be in {at.path}"
+        raise GitFailed(msg)
+    if where is None:  # a folder that is gone, and that git remembers, takes force
+        new = ("--force",) if at.branch in there else ("-b", at.branch)
         what = at.branch if at.branch in there else at.base
-        yield from git("worktree", "prune", folder=at.root)
         yield from git("worktree", "add", "--quiet", *new, at.path, what, folder=at.root)
     for branch in at.needs:
         if branch in there and not (yield from is_ancestor(branch, "HEAD", at.path)):

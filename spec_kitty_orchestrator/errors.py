@@ -2,7 +2,16 @@
 
 from enum import IntEnum
 
-__all__ = ["AnotherRun", "ExitCode", "HostProblem", "OrchestratorError", "UsageProblem"]
+from spec_kitty_client import HostError, HostNotFound, SpecKittyError, UnsupportedHost
+
+__all__ = [
+    "AnotherRun",
+    "ExitCode",
+    "HostProblem",
+    "OrchestratorError",
+    "UsageProblem",
+    "is_of_the_host",
+]
 
 
 class ExitCode(IntEnum):
@@ -44,3 +53,10 @@ class AnotherRun(OrchestratorError):
     """Another run is alive in this repository."""
 
     exit_code = ExitCode.ANOTHER_RUN
+
+
+def is_of_the_host(error: SpecKittyError) -> bool:
+    """Return whether the host cannot be worked with, and not only this once."""
+    if isinstance(error, HostError):
+        return error.code is None
+    return isinstance(error, HostNotFound | UnsupportedHost)

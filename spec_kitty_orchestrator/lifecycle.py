@@ -26,6 +26,7 @@ from spec_kitty_orchestrator import prompts, review
 from spec_kitty_orchestrator.agents import Agent
 from spec_kitty_orchestrator.attempts import Attempts, Spoken
 from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.errors import is_of_the_host
 from spec_kitty_orchestrator.history import History, Record, Role
 from spec_kitty_orchestrator.host import Host
 from spec_kitty_orchestrator.journal import Journal
@@ -98,8 +99,7 @@ class Life:
                 self._lane = await step()
                 self._run.journal.write("lane", wp=self._wp, lane=self._lane)
         except SpecKittyError as e:
-            spoke = isinstance(e, HostError) and e.code is not None
-            raise Trouble(str(e), host=not spoke) from e
+            raise Trouble(str(e), host=is_of_the_host(e)) from e
         except (GitError, OSError) as e:
             reason = f"{e}. Put the worktree in order, then `resume`."
             raise Trouble(reason) from e

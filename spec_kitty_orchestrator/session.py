@@ -13,18 +13,13 @@ from stamina.instrumentation import RetryDetails
 from spec_kitty_client import (
     AsyncClient,
     Feature,
-    GitFailed,
-    HostError,
     Lane,
-    MergeDamaged,
     Mission,
     NotFound,
     Policy,
     Retry,
     SpecKittyError,
     Transition,
-    UnsupportedByHost,
-    WouldLoseWork,
     allowed,
 )
 from spec_kitty_client.contract import spell
@@ -35,6 +30,7 @@ from spec_kitty_orchestrator.errors import (
     HostProblem,
     OrchestratorError,
     UsageProblem,
+    is_of_the_host,
 )
 from spec_kitty_orchestrator.history import History, recall
 from spec_kitty_orchestrator.host import Host
@@ -47,8 +43,6 @@ from spec_kitty_orchestrator.plan import PROTECTION_OFF, Plan, protected_branch
 from spec_kitty_orchestrator.schedule import Board
 
 __all__ = ["client_for", "look", "run"]
-
-_OURS = (GitFailed, WouldLoseWork, MergeDamaged, UnsupportedByHost)  # not the host's failures
 
 Listener = Callable[[Event], None]
 
@@ -209,8 +203,7 @@ async def _work(session: Run, board: Board) -> ExitCode:
             await finish.merge(session)
     except SpecKittyError as e:
         session.journal.write("finish-failed", reason=str(e))
-        answered = isinstance(e, _OURS) or (isinstance(e, HostError) and e.code)
-        kind = OrchestratorError if answered else HostProblem
+        kind = HostProblem if is_of_the_host(e) else OrchestratorError
         raise kind(str(e)) from e
     return ExitCode.DONE
 

@@ -335,6 +335,7 @@ SINCE = {
     Feature.LANES: "3.1.0",
     Feature.IN_REVIEW_LANE: "3.1.1",
     Feature.DEPENDENCY_CHECK: "3.2.0",
+    Feature.REPEATABLE_REVIEW: "3.2.0",
     Feature.APPROVED_IS_ENOUGH: "3.2.0",
     Feature.WORKTREES: "3.2.2",
     Feature.MISSION_IDS: "3.2.6",

@@ -110,7 +110,7 @@ def test_no_field_of_a_lifecycle_reply_is_unknown(release: str) -> None:
 def test_every_failure_is_of_the_type_that_it_means(release: str) -> None:
     """Usage errors, gates of the project, tracebacks: each has its type, answered or not."""
     for entry in recorded(release):
-        answer, completed = answer_to(entry)
+        answer, _completed = answer_to(entry)
         if not isinstance(answer, HostError):
             continue
         envelope, _ = find(entry["stdout"])

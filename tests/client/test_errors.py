@@ -67,7 +67,7 @@ EVERY: list[SpecKittyError] = [
     UnsupportedByHost("resolve-workspace", since="3.2.4", release="3.1.10"),
     GitFailed("text"),
     WouldLoseWork("text", ("a.txt",)),
-    MergeDamaged("main", "abc123", ("a.txt",)),
+    MergeDamaged("main", "abc123", "changed files", ("a.txt",)),
     *ANSWERED,
     *UNANSWERED,
 ]
@@ -197,8 +197,8 @@ def test_what_a_host_cannot_do_is_told_with_both_releases() -> None:
 
 def test_a_damaged_merge_says_where_the_target_was() -> None:
     """Nothing is lost as long as somebody knows the commit."""
-    lost = MergeDamaged("main", "abc123")
-    strange = MergeDamaged("main", "abc123", tuple(f"f{i}" for i in range(12)))
+    lost = MergeDamaged("main", "abc123", "took commits away from it")
+    strange = MergeDamaged("main", "abc123", "changed", tuple(f"f{i}" for i in range(12)))
 
     assert "took commits away" in str(lost)
     assert "abc123" in str(lost)

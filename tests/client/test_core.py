@@ -1,0 +1,563 @@
+"""Tests of `spec_kitty_client.core`: what is asked of a host, and how often."""
+
+import threading
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+import stamina
+from packaging.version import Version
+
+from spec_kitty_client import AsyncClient, Client, Dialect, Retry, Review, ReviewVerdict, core
+from spec_kitty_client.errors import (
+    HostTimeout,
+    InvalidCall,
+    NotReady,
+    SpecKittyError,
+    TransitionRejected,
+    UnsupportedByHost,
+    UnsupportedHost,
+    UsageRejected,
+)
+from spec_kitty_client.transports import Completed
+
+from .answers import POLICY, Scripted, completed, line, refusal, success
+from .releases import RELEASES, SAMPLE
+from .simulated import SLUG, Simulated, Waiting, WithGit
+
+every_host = pytest.mark.parametrize("release", SAMPLE)
+REVIEW = Review(reviewer="rev", reference="r1")
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin every test as a process that knows no host yet."""
+    monkeypatch.setattr(core, "_known", {})
+
+
+class Named(Simulated):
+    """A host whose program can be told from others."""
+
+    who: Hashable = "/bin/spec-kitty"
+
+    def identity(self) -> Hashable:
+        """Return what stays the same as long as the program does."""
+        return self.who
+
+
+def client(host: Simulated) -> Client:
+    """Return a client that may do anything."""
+    return Client(actor="ada", policy=POLICY, transport=host)
+
+
+def tells(release: str) -> bool:
+    """Tell whether a host's contract version says what it is."""
+    return Version(release) >= Version("3.2.2")
+
+
+def asking(release: str) -> list[str]:
+    """Return the questions that it takes to know a host."""
+    return ["contract-version"] if tells(release) else ["contract-version", "--version"]
+
+
+# How a host is recognised.
+
+
+@every_host
+def test_negotiating_takes_two_calls_at_most(release: str) -> None:
+    """One from 3.2.2 on, two before, and none the second time."""
+    host = Simulated(release)
+    mine = client(host)
+    contract = mine.negotiate()
+
+    assert contract.dialect == RELEASES[release]
+    assert contract.release <= Version(release)
+    assert host.verbs == asking(release)
+    assert mine.negotiate() == mine.contract == contract
+    assert host.verbs == asking(release)
+
+
+@every_host
+def test_a_release_that_was_asked_for_is_kept_exactly(release: str) -> None:
+    """Where the contract tells, the oldest host that has it is what can be relied on."""
+    contract = client(Simulated(release)).negotiate()
+
+    assert (str(contract.release) == release) is (release not in ("3.2.3", "3.2.5"))
+
+
+@every_host
+@pytest.mark.parametrize("verb", ["append_history", "start_implementation"])
+def test_beginning_with_a_mutation_asks_first(verb: str, release: str) -> None:
+    """Nothing that changes something is sent before it is known how."""
+    host = Simulated(release)
+    mine = client(host)
+    note = ["n"] if verb == "append_history" else []
+    for _ in range(2):
+        getattr(mine, verb)(SLUG, "WP01", *note)
+
+    assert host.verbs == [*asking(release), *[verb.replace("_", "-")] * 2]
+
+
+@every_host
+def test_beginning_with_a_workflow_verb_asks_first(release: str) -> None:
+    """A verb that has to decide what to send asks the same questions, once."""
+    host = Simulated(release)
+    host.lanes["WP01"] = "in_progress"
+    mine = client(host)
+    mine.block(SLUG, "WP01", "no disk")
+    mine.block(SLUG, "WP01", "no disk")
+    rest = [v for v in host.verbs if v not in asking(release)]
+
+    assert host.verbs[: len(asking(release))] == asking(release)
+    assert rest == ["mission-state", "transition", "mission-state"]
+
+
+@pytest.mark.parametrize("release", [r for r in SAMPLE if tells(r)])
+@pytest.mark.parametrize("read", ["mission_state", "list_ready"])
+def test_beginning_with_a_read_asks_nothing(read: str, release: str) -> None:
+    """Any answer names its contract."""
+    host = Simulated(release)
+    mine = client(host)
+    getattr(mine, read)(SLUG)
+
+    assert host.verbs == [read.replace("_", "-")]
+    assert mine.negotiate().dialect == RELEASES[release]
+    assert host.verbs == [read.replace("_", "-")]
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10", "3.2.1"])
+def test_beginning_with_a_read_that_an_old_host_understands(release: str) -> None:
+    """It is answered at once; the release is asked for when it makes a difference."""
+    host = Simulated(release)
+    mine = client(host)
+
+    assert mine.mission_state(SLUG).lanes() == {"WP01": "planned"}
+    assert host.verbs == ["mission-state"]
+    mine.append_history(SLUG, "WP01", "n")
+    mine.mission_state(SLUG)
+    assert host.verbs[1:] == ["--version", "append-history", "mission-state"]
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.0.3"])
+@pytest.mark.parametrize("read", ["mission_state", "list_ready"])
+def test_beginning_with_a_read_that_an_old_host_does_not_understand(
+    read: str, release: str
+) -> None:
+    """The refusal tells enough to ask one question and say it in the host's own words."""
+    host = Simulated(release)
+    mine = client(host)
+
+    assert getattr(mine, read)(SLUG).mission_slug == SLUG
+    assert len(host.calls) == 3
+    assert "--version" in host.verbs
+    getattr(mine, read)(SLUG)
+    mine.append_history(SLUG, "WP01", "n")
+    assert host.verbs[3:] == [read.replace("_", "-"), "append-history"]
+
+
+@pytest.mark.anyio
+@every_host
+async def test_an_async_client_asks_the_same(release: str) -> None:
+    """Whichever way is waited."""
+    host = WithGit(release)
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    await mine.append_history(SLUG, "WP01", "n")
+    await mine.mission_state(SLUG)
+
+    assert host.verbs == [*asking(release), "append-history", "mission-state"]
+    assert mine.contract == await mine.negotiate()
+    assert mine.contract.dialect == RELEASES[release]
+
+
+def test_asking_for_the_contract_tells_half_on_old_hosts() -> None:
+    """What the caller has asked is not asked again, only what is missing."""
+    host = Simulated("3.1.10")
+    mine = client(host)
+    mine.contract_version()
+
+    assert mine.contract is None
+    assert mine.negotiate().dialect is Dialect.M1
+    assert host.verbs == ["contract-version", "--version"]
+
+
+# What is known to all clients.
+
+
+@every_host
+def test_a_second_client_of_the_same_program_asks_nothing(release: str) -> None:
+    """A program with many clients starts no host to learn what it knows."""
+    host = Named(release)
+    first = client(host).negotiate()
+    asked = len(host.calls)
+    second = client(host)
+
+    assert second.contract == second.negotiate() == first
+    second.append_history(SLUG, "WP01", "n")
+    assert host.verbs[asked:] == ["append-history"]
+
+
+def test_another_program_is_asked_for_itself() -> None:
+    """What is known of one host is not believed of another."""
+    one, other = Named("3.2.7"), Named("1.0.3")
+    other.who = "/other/spec-kitty"
+    client(one).negotiate()
+
+    assert client(other).negotiate().dialect is Dialect.F1
+
+
+def test_a_host_without_an_identity_is_asked_by_every_client() -> None:
+    """Nobody can know that it is the same one."""
+    host = Simulated("3.2.7")
+    client(host).negotiate()
+    client(host).negotiate()
+
+    assert host.verbs == ["contract-version"] * 2
+
+
+@pytest.mark.parametrize("now", ["1.0.3", "3.0.3", "4.0.0rc7"])
+def test_what_was_remembered_wrongly_is_asked_again(now: str) -> None:
+    """A wrapper that calls another host than before costs one call, not an error."""
+    host = Named("3.2.7")
+    client(host).negotiate()
+    host.become(now)
+    asked = len(host.calls)
+    second = client(host)
+
+    assert second.mission_state(SLUG).mission_slug == SLUG
+    assert second.negotiate().dialect == RELEASES[now]
+    assert len(host.calls) - asked <= 3
+
+
+@pytest.mark.parametrize(("before", "now"), [("3.2.7", "4.0.0rc7"), ("3.2.3", "3.2.7")])
+def test_a_replaced_host_is_noticed_by_its_envelope(before: str, now: str) -> None:
+    """An upgrade between two calls is used from the next one on, and no question is asked."""
+    host = Named(before)
+    mine = client(host)
+    mine.negotiate()
+    host.become(now)
+    mine.mission_state(SLUG)
+
+    assert mine.contract is not None
+    assert mine.contract.dialect == RELEASES[now]
+    assert host.verbs == ["contract-version", "mission-state"]
+    assert client(host).contract == mine.contract
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        None,
+        "/bin/spec-kitty",
+    ],
+)
+def test_a_replaced_host_that_does_not_tell_is_asked(who: str | None) -> None:
+    """A downgrade to contract 1.0.0 is noticed, and the release is asked for before a mutation."""
+    host = Named("3.2.7")
+    host.who = who
+    mine = client(host)
+    mine.negotiate()
+    host.become("3.1.10")
+    mine.mission_state(SLUG)
+    asked = len(host.calls)
+    mine.append_history(SLUG, "WP01", "n")
+
+    assert host.verbs[asked:] == ["--version", "append-history"]
+    assert mine.contract is not None
+    assert mine.contract.dialect is Dialect.M1
+
+
+def test_a_mutation_that_a_replaced_host_does_not_understand_is_said_again() -> None:
+    """Its own parser refused it, so nothing was done, and it is sent in the right words."""
+    host = Named("3.2.7")
+    client(host).negotiate()
+    host.become("3.0.3")
+    mine = client(host)
+    mine.append_history(SLUG, "WP01", "n")
+
+    assert host.verbs[-1] == "append-history"
+    assert len(host.sent("append-history")) == 2
+    assert [o.get("note") for o in host.sent("append-history")] == [None, "n"]
+
+
+def test_a_usage_error_of_a_host_that_is_known_is_just_that() -> None:
+    """What was recognised by this client is not doubted, and nothing is sent twice."""
+    host = Scripted(
+        success("contract-version"),
+        completed(line("unknown", code="USAGE_ERROR"), exit_code=2),
+    )
+    mine = Client(transport=host)
+    mine.negotiate()
+
+    with pytest.raises(UsageRejected):
+        mine.mission_state("m")
+    assert host.verbs == ["contract-version", "mission-state"]
+
+
+class Wrapped(Simulated):
+    """A host behind a script that swallows --version."""
+
+    says = ""
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """Answer calls, and hide the version."""
+        answer = super().run(args, time_limit=time_limit)
+        return completed(self.says.encode()) if tuple(args) == ("--version",) else answer
+
+
+@pytest.mark.parametrize("says", ["", "my-wrapper 2.0\n"])
+def test_a_wrapper_that_hides_the_version_is_told(says: str) -> None:
+    """Who has put a script before an old host learns what it has to pass on."""
+    host = Wrapped("3.1.10")
+    host.says = says
+
+    with pytest.raises(UnsupportedHost, match="let that pass --version on"):
+        client(host).append_history(SLUG, "WP01", "n")
+    assert host.mutations == []
+
+
+def test_a_wrapper_that_hides_the_version_of_a_new_host_does_no_harm() -> None:
+    """From 3.2.2 on nobody asks."""
+    host = Wrapped("3.2.7")
+    client(host).append_history(SLUG, "WP01", "n")
+
+    assert host.verbs == ["contract-version", "append-history"]
+
+
+@pytest.mark.parametrize("exit_code", [None, 1])
+def test_a_version_that_does_not_come_is_an_error_of_the_host(exit_code: int | None) -> None:
+    """It is told as what it is, and the next call asks again."""
+    lost = completed(exit_code=exit_code)
+    old = success("contract-version", version="1.0.0")
+    host = Scripted(old, lost, completed(b"spec-kitty-cli version 3.1.10\n"))
+    mine = Client(transport=host)
+
+    with pytest.raises(SpecKittyError) as e:
+        mine.negotiate()
+    assert not isinstance(e.value, UnsupportedHost)
+    assert mine.negotiate().dialect is Dialect.M1
+    assert len(host.calls) == 3
+
+
+# Many at once.
+
+
+class Slow(Simulated):
+    """A host that takes a moment for every answer."""
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """Answer after a while, from any number of threads."""
+        threading.Event().wait(0.02)
+        return super().run(args, time_limit=time_limit)
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
+def test_twenty_threads_ask_once(release: str) -> None:
+    """Threads that share a new client wait for the one that asks."""
+    host = Slow(release)
+    mine = client(host)
+    ready = threading.Barrier(20)
+    failures: list[BaseException] = []
+
+    def note() -> None:
+        try:
+            ready.wait(10)
+            mine.append_history(SLUG, "WP01", "n")
+        except BaseException as e:  # noqa: BLE001
+            failures.append(e)
+
+    threads = [threading.Thread(target=note) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert not failures
+    assert host.verbs[: len(asking(release))] == asking(release)
+    assert host.verbs[len(asking(release)) :] == ["append-history"] * 20
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
+async def test_twenty_tasks_ask_once(release: str) -> None:
+    """Tasks that share a new client wait for the one that asks."""
+    host = WithGit(release)
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(mine.append_history, SLUG, "WP01", "n")
+
+    assert host.verbs == [*asking(release), *["append-history"] * 20]
+
+
+# What a host cannot do.
+
+NEWER: list[tuple[str, dict[str, Any], str, str]] = [
+    ("resolve_workspace", {}, "resolve-workspace", "3.2.4"),
+    ("transition", {"to": "in_review"}, "lane in_review", "3.1.1"),
+    ("transition", {"to": "approved"}, "lane approved", "2.1.0"),
+    (
+        "transition",
+        {"to": "done", "review_result": REVIEW.result(ReviewVerdict.APPROVED)},
+        "--review-result-json of transition",
+        "3.2.6",
+    ),
+]
+
+
+@every_host
+@pytest.mark.parametrize(("verb", "given", "what", "since"), NEWER)
+def test_what_a_host_cannot_do_is_not_sent(
+    verb: str, given: dict[str, Any], what: str, since: str, release: str
+) -> None:
+    """The error names verb, option or lane and both releases, and the host sees nothing of it."""
+    host = Simulated(release)
+    call = getattr(client(host), verb)
+    if Version(release) >= Version(since):
+        with suppress(TransitionRejected):
+            call(SLUG, "WP01", **given)
+        assert verb.replace("_", "-") in host.verbs
+        return
+    with pytest.raises(UnsupportedByHost, match=f"has no {what}; {since} is the first") as e:
+        call(SLUG, "WP01", **given)
+
+    assert RELEASES[e.value.release] == RELEASES[release]
+    assert set(host.verbs) <= set(asking(release))
+
+
+def test_an_invalid_call_is_found_before_the_host_is_asked_anything() -> None:
+    """What no command line can carry needs no host to be refused."""
+    host = Simulated("3.2.7")
+
+    with pytest.raises(InvalidCall, match="NUL"):
+        client(host).append_history(SLUG, "WP01", "a\0b")
+    assert host.calls == []
+
+
+# When a call is repeated.
+
+
+@pytest.fixture
+def no_wait() -> Iterator[None]:
+    """Repeat at once."""
+    with stamina.set_testing(True, attempts=10, cap=True):
+        yield
+
+
+def retrying(host: Scripted, **how: Any) -> Client:
+    """Return a client that repeats what can be repeated."""
+    return Client(actor="ada", policy=POLICY, transport=host, retry=Retry(**how))
+
+
+LOST = completed(exit_code=None)
+HELLO = success("contract-version")
+BUSY = refusal("start-implementation", "DEPENDENCIES_NOT_SATISFIED")
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_a_read_that_was_lost_is_repeated() -> None:
+    """It can have changed nothing."""
+    host = Scripted(LOST, LOST, success("mission-state"))
+
+    assert retrying(host).mission_state("m").work_packages
+
+
+@pytest.mark.usefixtures("no_wait")
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+def test_a_read_is_repeated_as_often_as_was_said(attempts: int) -> None:
+    """The last error is raised, as it is without retries."""
+    host = Scripted(*[LOST] * 9)
+
+    with pytest.raises(HostTimeout):
+        retrying(host, attempts=attempts).mission_state("m")
+    assert host.verbs == ["mission-state"] * attempts
+
+
+def test_nothing_is_repeated_unless_it_was_asked_for() -> None:
+    """A client without a `Retry` says what happened the first time."""
+    host = Scripted(LOST, success("mission-state"))
+
+    with pytest.raises(HostTimeout):
+        Client(transport=host).mission_state("m")
+    assert len(host.calls) == 1
+
+
+@pytest.mark.usefixtures("no_wait")
+@pytest.mark.parametrize("lost", [LOST, completed(exit_code=1), completed(exit_code=-9)])
+def test_what_may_have_had_an_effect_is_never_repeated(lost: Completed) -> None:
+    """A second note would be a second note."""
+    host = Scripted(HELLO, lost, success("append-history"))
+
+    with pytest.raises(SpecKittyError):
+        retrying(host).append_history("m", "WP01", "n")
+    assert host.verbs == ["contract-version", "append-history"]
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_a_not_now_is_repeated() -> None:
+    """Dependencies may be done a moment later, and the host has done nothing."""
+    host = Scripted(HELLO, BUSY, BUSY, success("start-implementation"))
+
+    assert retrying(host).start_implementation("m", "WP01").to_lane == "in_progress"
+    assert host.verbs == ["contract-version", *["start-implementation"] * 3]
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_a_not_now_that_stays_is_raised() -> None:
+    """With the code of the last answer."""
+    host = Scripted(HELLO, *[BUSY] * 9)
+
+    with pytest.raises(NotReady):
+        retrying(host, attempts=4).start_implementation("m", "WP01")
+    assert len(host.calls) == 5
+
+
+@pytest.mark.usefixtures("no_wait")
+@pytest.mark.parametrize("code", ["WP_ALREADY_CLAIMED", "TRANSITION_REJECTED", "WP_ON_FIRE"])
+def test_a_no_is_not_repeated(code: str) -> None:
+    """Asking again does not change the mind of a host."""
+    host = Scripted(HELLO, refusal("start-implementation", code))
+
+    with pytest.raises(SpecKittyError):
+        retrying(host).start_implementation("m", "WP01")
+    assert len(host.calls) == 2
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_the_reads_of_a_workflow_verb_are_repeated() -> None:
+    """A verb that has to look is not given up for one lost look."""
+    host = Simulated("3.2.7")
+    host.lanes["WP01"] = "in_progress"
+    host.faults["mission-state"] = ["before", "crashed before"]
+    mine = Client(actor="ada", policy=POLICY, transport=host, retry=Retry())
+
+    assert mine.block(SLUG, "WP01", "no disk").changed
+    assert len(host.moves) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("no_wait")
+async def test_a_read_that_was_lost_is_repeated_async() -> None:
+    """On both event loops."""
+    host = WithGit("3.2.7")
+    host.faults["mission-state"] = ["before", "after"]
+    mine = AsyncClient(transport=Waiting(host), retry=Retry())
+
+    assert (await mine.mission_state(SLUG)).work_packages
+    assert host.verbs == ["mission-state"] * 3
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("no_wait")
+async def test_what_may_have_had_an_effect_is_never_repeated_async() -> None:
+    """The rule is the same."""
+    host = WithGit("3.2.7")
+    host.faults["append-history"] = ["after"]
+    mine = AsyncClient(actor="ada", transport=Waiting(host), retry=Retry())
+
+    with pytest.raises(HostTimeout):
+        await mine.append_history(SLUG, "WP01", "n")
+    assert host.mutations == ["append-history"]
