@@ -132,10 +132,14 @@ def _reply(command: Command[R], completed: Completed, envelope: Envelope, noise:
 def _message(envelope: Envelope) -> str:
     """Hosts before 3.2.6 leave the message out when there are details."""
     message = envelope.data.get("message")
-    errors = envelope.data.get("errors")
     parts = [message] if isinstance(message, str) else []
-    parts += [str(e).strip() for e in errors] if isinstance(errors, list) else []
-    return ": ".join(parts) or f"the host answered {envelope.error_code}"
+    for name in ("errors", "incomplete_wps"):
+        listed = envelope.data.get(name)
+        parts += [str(e).strip() for e in listed] if isinstance(listed, list) else []
+    outstanding = envelope.data.get("outstanding")  # 4.0.0
+    if isinstance(outstanding, dict):
+        parts += [f"{name} {what}" for name, what in outstanding.items() if what]
+    return ": ".join(parts)[:_LONGEST_WORDS] or f"the host answered {envelope.error_code}"
 
 
 def _no_answer(command: Command[Any], completed: Completed, noise: str) -> HostError:
@@ -146,9 +150,9 @@ def _no_answer(command: Command[Any], completed: Completed, noise: str) -> HostE
     kind: type[HostError] = ProtocolError
     if code in _ENDED_BY_PROJECT_GATE:
         kind, why = EnvironmentProblem, _ENDED_BY_PROJECT_GATE[code]
-    elif code == _USAGE and ("Usage:" in stderr or said):
+    elif code == _USAGE and (said or completed.stdout.strip()):
         # Up to 3.1.0 the option parser answers in prose, with a newer typer always.
-        kind, why = UsageRejected, f"the host did not understand the call: {said}"
+        kind, why = UsageRejected, f"the host did not understand the call: {said or 'see its help'}"
     elif "Traceback (most recent call last)" in stderr:
         kind = HostBroken if _at_import(stderr) else HostCrashed
         why = f"no answer (exit code {code}); the last it said was: {said}"

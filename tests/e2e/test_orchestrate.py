@@ -95,6 +95,7 @@ def test_four_at_once_one_reworked_squashed_into_a_target_that_moved_on(
     assert here.git("status", "--porcelain") == ""
 
 
+@pytest.mark.once
 def test_killed_run_is_resumed_where_its_agents_are(scene: Callable[..., Scene]) -> None:
     """After kill -9 the agents go on, and resume ends with nothing implemented twice."""
     here = scene(2)
@@ -115,6 +116,7 @@ def test_killed_run_is_resumed_where_its_agents_are(scene: Callable[..., Scene])
     assert "--merge" in done.stdout  # the command that merges, since this run does not
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "abort"])
 def test_interrupted_run_leaves_no_process_and_can_be_resumed(
     scene: Callable[..., Scene], how: str
@@ -144,6 +146,7 @@ def test_interrupted_run_leaves_no_process_and_can_be_resumed(
     assert here.lanes() == {"WP01": "done"}
 
 
+@pytest.mark.once
 def test_output_of_200_mb_stays_on_the_disk(scene: Callable[..., Scene]) -> None:
     """What an agent prints never comes into the orchestrator's memory."""
     here = scene(1)
@@ -162,6 +165,7 @@ def test_output_of_200_mb_stays_on_the_disk(scene: Callable[..., Scene]) -> None
     assert 10_000_000 < peak < 100_000_000
 
 
+@pytest.mark.once
 def test_merge_refuses_to_throw_uncommitted_work_away(scene: Callable[..., Scene]) -> None:
     """A dirty lane worktree stops the merge with its name, and a later merge goes through."""
     here = scene(1)

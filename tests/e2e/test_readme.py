@@ -11,6 +11,7 @@ from .conftest import Scene
 README = Path(__file__).parents[2] / "README.md"
 
 
+@pytest.mark.once
 def test_the_ten_lines_start_every_ready_work_package(
     scene: Callable[[int], Scene], capsys: pytest.CaptureFixture[str]
 ) -> None:

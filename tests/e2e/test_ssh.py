@@ -20,6 +20,7 @@ IDENTITY = {
 }
 
 
+@pytest.mark.once
 def test_a_work_package_is_done_and_merged_on_another_machine(
     scene: Callable[..., Scene], tmp_path: Path
 ) -> None:
