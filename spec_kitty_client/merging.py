@@ -86,7 +86,10 @@ def merge(call: MergeMission) -> Steps[Merged]:
     contract: Contract = yield Negotiate()
     scene = yield from _look(call, contract)
     lanes = yield from scene.lanes()
-    if not lanes and _all_ended(scene):
+    if (yield from _is_merged(scene, lanes)):
+        if call.push:
+            msg = f"It is merged already. Push that: git push origin {scene.target}"
+            raise GitFailed(msg)
         return scene.merged(scene.before, changed=False)
     _refuse_strategy(call, contract)
     yield from _forget_removed(scene)
@@ -121,10 +124,14 @@ def _look(call: MergeMission, contract: Contract) -> Steps[_Scene]:
     return _Scene(contract=contract, top=top, mission=mission, target=target, before=before)
 
 
-def _all_ended(scene: _Scene) -> bool:
-    ended = (Lane.DONE, Lane.CANCELED)
-    removes = scene.contract.dialect not in _KEEP_BRANCHES
-    return removes and all(wp.lane in ended for wp in scene.mission.work_packages)
+def _is_merged(scene: _Scene, lanes: dict[str, str | None]) -> Steps[bool]:
+    """Tell whether there is nothing left to merge: no lane, or nothing new in any."""
+    if not all(wp.lane in (Lane.DONE, Lane.CANCELED) for wp in scene.mission.work_packages):
+        return False
+    if scene.contract.dialect not in _KEEP_BRANCHES:
+        return not lanes
+    work = yield from _work_of(lanes, scene)
+    return not (yield from _missing(scene, work, scene.before))
 
 
 def _refuse_strategy(call: MergeMission, contract: Contract) -> None:
@@ -180,15 +187,21 @@ def _compare(scene: _Scene, work: dict[str, set[str]]) -> Steps[Merged]:
     if strange:
         what = "changed files that no work package touched"
         raise MergeDamaged(target, before, what, tuple(sorted(strange)))
-    missing: set[str] = set()
-    for head, files in work.items():
-        if files - new:
-            missing |= (files - new) & (yield from changed(head, after, scene.top))
-    if missing:
+    rest = {head: files - new for head, files in work.items()}
+    if missing := (yield from _missing(scene, rest, after)):
         what = "did not bring what is in the branches of the mission"
         raise MergeDamaged(target, before, what, tuple(sorted(missing)))
     yield from _refresh(scene, after, new)
     return scene.merged(after, changed=after != before)
+
+
+def _missing(scene: _Scene, work: dict[str, set[str]], commit: str) -> Steps[set[str]]:
+    """Return the files that are not in a commit as the lanes have them."""
+    found: set[str] = set()
+    for head, files in work.items():
+        if files:
+            found |= files & (yield from changed(head, commit, scene.top))
+    return found
 
 
 def _refresh(scene: _Scene, after: str, new: set[str]) -> Steps[None]:

@@ -66,13 +66,18 @@ def answer(root: Any, argv: list[str]) -> dict[str, Any]:
     return {"verb": [context.info_name for context in chain[1:]], "params": given}
 
 
+def word(choice: Any) -> Any:
+    """Return the word for what is no text any more: the host reads some words as enums."""
+    return choice.value
+
+
 def serve() -> None:
     """Answer until there are no more questions; what the host prints goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     root = command_tree()
     for line in sys.stdin:
-        answers.write(json.dumps(answer(root, json.loads(line))) + "\n")
+        answers.write(json.dumps(answer(root, json.loads(line)), default=word) + "\n")
         answers.flush()
 
 
