@@ -99,7 +99,8 @@ def merge(call: MergeMission) -> Steps[Merged]:
     work = yield from _work_of(lanes, scene)
     try:
         yield call
-    except HostError:
+    except HostError as e:
+        e.add_note(f"The target {scene.target} was at {scene.before}.")
         # Hosts remove the lanes last: where they are gone now, only the answer was lost.
         if not lanes or (yield from scene.lanes()) or contract.dialect in _KEEP_BRANCHES:
             raise

@@ -46,6 +46,8 @@ class Record:
     """The branch that the mission goes into."""
     submitted: str | None = None
     """The commit that was last handed in for review."""
+    by_hand: bool = False
+    """Whether a human has had it since it was last handed in."""
     attempts: list[Attempt] = field(factory=list)
     open: Attempt | None = None
     """Started, and nothing was recorded about its end."""
@@ -67,7 +69,7 @@ class Record:
         if lane in ("for_review", "blocked"):
             self.failures.clear()
         if lane == "blocked":
-            self.rounds = 0
+            self.rounds, self.by_hand, self.closed_by = 0, True, None
 
     @property
     def started_at(self) -> float | None:
@@ -141,7 +143,7 @@ def _apply(record: Record, event: Event) -> None:
         case "base":
             record.base = event["base"]
         case "submitted":
-            record.submitted = event["head"]
+            record.submitted, record.by_hand = event["head"], False
         case "blocked":
             record.last_error = event["reason"]
         case "attempt-started":

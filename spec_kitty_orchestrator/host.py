@@ -11,6 +11,7 @@ from spec_kitty_client import (
     Contract,
     HostError,
     ImplementationStarted,
+    Lane,
     Merged,
     MergeStrategy,
     Mission,
@@ -71,7 +72,8 @@ class Host:
 
     async def submit(self, wp: str) -> AnyLane:
         """Hand in what was implemented."""
-        return (await self._mutate(self._client.submit_for_review(self.mission, wp))).lane
+        call = self._client.submit_for_review(self.mission, wp)
+        return await self._moved(wp, Lane.IN_PROGRESS, call)
 
     async def begin_review(self, wp: str, lane: AnyLane) -> AnyLane:
         """Begin a review; on hosts that have no lane for it, it stays where it is."""

@@ -79,6 +79,8 @@ class Life:
         self._wp = wp.wp_id
         self._lane = wp.lane
         self._record = run.history.record(wp.wp_id)
+        self._begun_at: str | None = None
+        """Where a worktree that others share was when the work was begun."""
         self._steps: dict[AnyLane, Callable[[], Awaitable[AnyLane]]] = {
             Lane.PLANNED: self._claim,
             Lane.CLAIMED: self._claim,
@@ -125,16 +127,17 @@ class Life:
 
     async def _begin(self) -> None:
         """Let the work begin where others who share the worktree have ended theirs."""
-        if self._shared and not self._record.attempts:
-            head = await self._worktree.head()
-            if head != self._record.base:
-                self._run.journal.write("base", wp=self._wp, base=head)
+        if not self._shared or self._record.open:
+            return
+        self._begun_at = await self._worktree.head()
+        if not self._record.attempts and self._begun_at != self._record.base:
+            self._run.journal.write("base", wp=self._wp, base=self._begun_at)
 
     async def _implemented(self) -> str:
         """Return the commit to hand in: the one that is there, or that of an agent's run."""
         closed = self._record.closed_by
         if closed and closed["kind"] == "implemented" and not self._record.open:
-            if closed["head"] == await self._worktree.head():
+            if await self._is_there(str(closed["head"])):
                 return str(closed["head"])
         while True:
             spoken = await self._attempt("implement", self._implement_prompt)
@@ -155,7 +158,7 @@ class Life:
             head = await self._worktree.commit(message)
         except GitError as e:
             return str(e), None
-        if head == (self._record.submitted or self._record.base) or head in self._of_others():
+        if head in (self._record.submitted or self._record.base, self._begun_at):
             return f"{attempt.agent} says it is done, but changed nothing", None
         return None, head
 
@@ -177,7 +180,8 @@ class Life:
                 raise
             self._failed("implement", f"the host did not take it: {e.failure.message}")
             return self._lane
-        self._run.journal.write("submitted", wp=self._wp, head=head)
+        if lane == Lane.FOR_REVIEW:  # and not where somebody else has taken it meanwhile
+            self._run.journal.write("submitted", wp=self._wp, head=head)
         return lane
 
     # Review
@@ -277,13 +281,15 @@ class Life:
         every = self._run.history.records.values()
         return [r for r in every if r is not self._record and r.workspace == self._record.workspace]
 
-    def _of_others(self) -> set[str]:
-        """Return the commits that others have handed in from the same worktree."""
-        return {r.submitted for r in self._shared if r.submitted}
+    async def _is_there(self, head: str) -> bool:
+        """Return whether a commit is what would be handed in now."""
+        if self._shared:  # others may have gone on
+            return await self._worktree.has(head)
+        return head == await self._worktree.head()
 
     async def _judged_head(self) -> str:
         """Return the commit to judge: in a shared worktree, others may have gone on."""
-        if self._shared and self._record.submitted:
+        if self._shared and self._record.submitted and not self._record.by_hand:
             return self._record.submitted
         return await self._worktree.head()
 

@@ -117,6 +117,7 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, set[st
         HostProblem: If the host cannot be worked with.
     """
     name = settings.mission
+    await _check_branch(client, settings)
     stamina.instrumentation.set_on_retry_hooks([])  # its own would print among our lines
     found: list[Mission] = []
     ready: set[str] = set()
@@ -147,13 +148,18 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, set[st
             "out, and are its tasks finalised?"
         )
         raise UsageProblem(msg)
-    await _check_branch(client, settings)
     return found[0], ready
 
 
 async def _check_branch(client: AsyncClient, settings: Settings) -> None:
     branch = protected_branch(settings.repo_root)
-    if branch and (await client.negotiate()).supports(Feature.PROTECTED_BRANCHES):
+    if branch is None:
+        return
+    try:
+        contract = await client.negotiate()
+    except SpecKittyError as e:
+        raise HostProblem(str(e)) from e
+    if contract.supports(Feature.PROTECTED_BRANCHES):
         msg = (
             f"The branch {branch!r} is checked out, on which this host refuses to commit. Check "
             f"out the mission's own branch, or set {PROTECTION_OFF}=1."
@@ -202,9 +208,10 @@ async def _work(session: Run, board: Board) -> ExitCode:
         if session.settings.merge:
             await finish.merge(session)
     except SpecKittyError as e:
-        session.journal.write("finish-failed", reason=str(e))
+        reason = " ".join([str(e), *getattr(e, "__notes__", ())])
+        session.journal.write("finish-failed", reason=reason)
         kind = HostProblem if is_of_the_host(e) else OrchestratorError
-        raise kind(str(e)) from e
+        raise kind(reason) from e
     return ExitCode.DONE
 
 

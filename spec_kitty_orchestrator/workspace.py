@@ -77,6 +77,10 @@ class Worktree:
         )
         return [entry[3:] for entry in listed.split("\0") if entry[2:3] == " "]
 
+    async def has(self, commit: str) -> bool:
+        """Return whether a commit is part of what is checked out."""
+        return not await self._git("rev-list", "--max-count=1", commit, "--not", "HEAD")
+
     async def commit(self, message: str) -> str:
         """Commit whatever is there, if there is anything, and return the head.
 

@@ -1,6 +1,7 @@
 """A host in memory: the rules of the board, real worktrees, and faults on demand."""
 
 import json
+import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ WAYS = {
     ("in_review", "done"),
     ("in_review", "in_progress"),
     ("approved", "done"),
+    ("blocked", "in_progress"),
     *((lane, "blocked") for lane in ("planned", "in_progress", "for_review", "in_review")),
 }
 """The moves of ``transition`` that the rules of the board allow."""
@@ -36,13 +38,16 @@ class Refused(Exception):
 
 
 class FakeHost:
-    """An `AsyncTransport` that keeps one mission.
+    """An `AsyncGitTransport` that keeps one mission, as host 3.2.7 does.
 
     Args:
         root: The primary checkout; each work package gets a real worktree of it.
         packages: The work packages, each with what it depends on.
         shared: All work packages have one lane worktree.
     """
+
+    contract = "1.5.0"
+    mission_key = "mission_slug"
 
     def __init__(
         self, root: Path, packages: dict[str, list[str]] | None = None, *, shared: bool = False
@@ -53,6 +58,7 @@ class FakeHost:
         self.owners: dict[str, str] = {}
         self.shared = shared
         self.calls: list[tuple[str, dict[str, str]]] = []
+        self.git_calls: list[tuple[str, ...]] = []
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         """Faults by verb, used up one per call: the answer is lost before or after the effect."""
         self.on_call: Callable[[str, dict[str, str]], Fault | None] = lambda _verb, _options: None
@@ -66,21 +72,45 @@ class FakeHost:
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """Answer a call as a host process would, with a wait in it as there is in life."""
-        verb = args[1]
-        pairs = [word.removeprefix("--").partition("=") for word in args[2:]]
-        options = {name: value for name, _, value in pairs}
-        self.calls.append((verb, options))
         await anyio.lowlevel.checkpoint()
+        try:
+            verb, options = self._understand(args)
+        except Refused as e:
+            return _completed(args, 2, self._envelope("unknown", {"message": e.message}, e.code))
+        self.calls.append((verb, options))
         fault = self.on_call(verb, options)
         if self.faults[verb]:
             fault = self.faults[verb].pop(0)
         if fault == "before":
             return _completed(args, None, b"")
         try:
-            answer = _envelope(verb, self._effect(verb, options, refused=fault == "refused"))
+            answer = self._envelope(
+                args[1], self._effect(verb, options, refused=fault == "refused")
+            )
         except Refused as e:
-            return _completed(args, 1, _envelope(verb, {"message": e.message}, e.code))
+            return _completed(args, 1, self._envelope(args[1], {"message": e.message}, e.code))
         return _completed(args, None, b"") if fault == "after" else _completed(args, 0, answer)
+
+    async def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """Run git in the repository, or in a folder of it."""
+        await anyio.lowlevel.checkpoint()
+        self.git_calls.append(tuple(args))
+        done = subprocess.run(  # noqa: ASYNC221 - a moment
+            ["git", *args], cwd=folder or self.root, capture_output=True, check=False
+        )
+        return Completed(
+            argv=("git", *args),
+            exit_code=done.returncode,
+            stdout=done.stdout,
+            stderr=done.stderr,
+            time_limit=time_limit,
+        )
+
+    def _understand(self, args: Sequence[str]) -> tuple[str, dict[str, str]]:
+        pairs = [word.removeprefix("--").partition("=") for word in args[2:]]
+        return args[1], {name: value for name, _, value in pairs}
 
     def _effect(self, verb: str, options: dict[str, str], *, refused: bool) -> dict[str, Any]:
         if refused:
@@ -89,7 +119,7 @@ class FakeHost:
         return effect(**_plain(options))
 
     def verbs(self, wp: str | None = None) -> list[str]:
-        """Return the verbs of the mutations that were sent, for one work package or all."""
+        """Return the mutations that were sent, for one work package or all, by newest names."""
         sent = [(v, o) for v, o in self.calls if v in _MUTATIONS]
         return [verb for verb, options in sent if wp is None or options.get("wp") == wp]
 
@@ -133,7 +163,7 @@ class FakeHost:
         return "lane-a" if self.shared else f"lane-{wp.lower()}"
 
     def _contract_version(self) -> dict[str, Any]:
-        return {"api_version": "1.5.0", "min_supported_provider_version": "0.1.0"}
+        return {"api_version": self.contract, "min_supported_provider_version": "0.1.0"}
 
     def _mission_state(self) -> dict[str, Any]:
         packages = [
@@ -216,12 +246,39 @@ class FakeHost:
         return {"accepted": True, "mode": "auto", "accepted_at": "2026-11-21T00:00:00+00:00"}
 
     def _merge_mission(self, strategy: str, **options: str) -> dict[str, Any]:
-        for wp in self.packages:
-            git(self.root, "merge", "--quiet", "--no-edit", self.branch(wp))
+        for branch in self.branches():
+            git(self.root, "merge", "--quiet", "--no-edit", branch)
+        self._tidy()
         return {"merged": True, "target_branch": "work", "strategy": strategy}
+
+    def branches(self) -> list[str]:
+        """Return the branches that there is work on."""
+        every = git(self.root, "branch", "--format=%(refname:short)").splitlines()
+        return [b for b in dict.fromkeys(map(self.branch, self.packages)) if b in every]
+
+    def _tidy(self) -> None:
+        """Remove what a merge leaves useless, last of all, as hosts from 3.1.0 on do."""
+        there = self.branches()
+        for branch, wp in {self.branch(wp): wp for wp in self.packages}.items():
+            if branch in there:
+                git(self.root, "worktree", "remove", "--force", str(self.worktree(wp)))
+                git(self.root, "branch", "--quiet", "-D", branch)
 
     def _missing(self, wp: str) -> list[str]:
         return [name for name in self.packages[wp] if self.lanes[name] not in FINISHED]
+
+    def _envelope(self, name: str, data: dict[str, Any], code: str | None = None) -> bytes:
+        identity = {self.mission_key: SLUG, "mission_number": None, "mission_type": "software-dev"}
+        answer = {
+            "contract_version": self.contract,
+            "command": f"orchestrator-api.{name}",
+            "timestamp": "2026-11-21T00:00:00+00:00",
+            "correlation_id": "corr-1",
+            "success": code is None,
+            "error_code": code,
+            "data": {**identity, **data} if code is None else data,
+        }
+        return json.dumps(answer).encode() + b"\n"
 
 
 _MUTATIONS = (
@@ -236,20 +293,6 @@ _MUTATIONS = (
 
 def _plain(options: dict[str, str]) -> dict[str, str]:
     return {k.replace("-", "_"): v for k, v in options.items() if k != "mission"}
-
-
-def _envelope(verb: str, data: dict[str, Any], code: str | None = None) -> bytes:
-    identity = {"mission_slug": SLUG, "mission_number": None, "mission_type": "software-dev"}
-    answer = {
-        "contract_version": "1.5.0",
-        "command": f"orchestrator-api.{verb}",
-        "timestamp": "2026-11-21T00:00:00+00:00",
-        "correlation_id": "corr-1",
-        "success": code is None,
-        "error_code": code,
-        "data": {**identity, **data} if code is None else data,
-    }
-    return json.dumps(answer).encode() + b"\n"
 
 
 def _completed(args: Sequence[str], exit_code: int | None, stdout: bytes) -> Completed:

@@ -13,7 +13,7 @@ _BODY = """\
 import json, sys, time
 from pathlib import Path
 here = Path(__file__).parent
-verb = sys.argv[2]
+verb = sys.argv[1] if sys.argv[1] == "--version" else sys.argv[2]
 with (here / "calls").open("a") as file:
     file.write(verb + "\\n")
 answer = json.loads((here / "answers.json").read_text())[verb]
@@ -30,6 +30,7 @@ class Program:
 
     folder: Path
     version: str = "1.5.0"
+    release: str = "3.2.7"
     answers: dict[str, dict[str, Any]] = field(factory=dict)
 
     def install(self) -> None:
@@ -50,6 +51,7 @@ class Program:
         )
         self.says("mission-state", {**about, "summary": summary, "work_packages": packages})
         self.says("list-ready", {**about, "ready_work_packages": ready})
+        self.prints(f"spec-kitty-cli version {self.release}\n", verbs=("--version",))
 
     def says(self, verb: str, data: dict[str, Any], code: str | None = None) -> None:
         """Give an answer to a verb from now on."""

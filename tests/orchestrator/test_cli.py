@@ -100,13 +100,32 @@ def test_a_missing_host_is_told(
 
 
 @pytest.mark.parametrize("words", [ORCHESTRATE, (*ORCHESTRATE, "--dry-run")])
-def test_an_old_host_is_told(host: Program, run: Command, words: tuple[str, ...]) -> None:
+def test_a_contract_that_is_none_is_told(
+    host: Program, run: Command, words: tuple[str, ...]
+) -> None:
     """A host before the contract that is needed is named with its version."""
-    host.version = "1.2.0"
+    host.version = "0.9.0"
     host.install()
     ended = run(*words)
     assert ended.code == ExitCode.HOST
-    assert "The host speaks contract 1.2.0" in complaint(ended)
+    assert "The host speaks contract 0.9.0" in complaint(ended)
+
+
+@pytest.mark.parametrize("version", ["1.1.0", "1.2.0", "1.4.0", "1.16.0"])
+def test_every_contract_will_do(host: Program, run: Command, version: str) -> None:
+    """No host that has the API is too old or too new for a run."""
+    host.version = version
+    host.install()
+    ended = run(*ORCHESTRATE, "--dry-run", "--json")
+    assert ended.code == ExitCode.DONE
+    assert json.loads(ended.out)["contract"] == version
+
+
+def test_a_read_is_tried_three_times(host: Program, run: Command) -> None:
+    """A host that says nothing is asked three times before a run gives up."""
+    host.prints("", verbs=("mission-state",))
+    assert run(*ORCHESTRATE).code == ExitCode.HOST
+    assert host.calls.count("mission-state") == 3
 
 
 @pytest.mark.parametrize(
@@ -205,12 +224,27 @@ def test_a_folder_without_a_repository_is_told(
 
 @pytest.mark.parametrize("branch", ["main", "master"])
 def test_a_protected_branch_is_told(host: Program, run: Command, branch: str) -> None:
-    """On a branch where hosts refuse to commit, no agent is started."""
+    """On a branch where hosts refuse to commit, nothing is moved and no agent is started."""
     git(Path.cwd(), "checkout", "--quiet", "-b", branch)
     ended = run(*ORCHESTRATE)
     assert ended.code == ExitCode.USAGE
     assert f"The branch {branch!r} is checked out" in complaint(ended)
-    assert host.calls == []
+    assert set(host.calls) == {"contract-version"}
+    assert not Places(Path.cwd()).journal.exists()
+
+
+@pytest.mark.parametrize(
+    ("release", "code"),
+    [("3.1.10", ExitCode.DONE), ("3.2.0", ExitCode.USAGE), ("3.2.1", ExitCode.USAGE)],
+)
+def test_main_is_no_problem_for_an_old_host(
+    host: Program, run: Command, release: str, code: ExitCode
+) -> None:
+    """Only hosts from 3.2.0 on refuse to commit on main, which the contract does not tell."""
+    git(Path.cwd(), "checkout", "--quiet", "-b", "main")
+    host.version, host.release = "1.0.0", release
+    host.install()
+    assert run(*ORCHESTRATE, "--dry-run").code == code
 
 
 def test_a_protected_branch_may_be_allowed(

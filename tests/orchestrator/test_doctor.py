@@ -39,7 +39,7 @@ def test_all_is_well(healthy: Program, repo: Path, capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     names = ["host", "agents", "repository", "identity", "branch", "workspace"]
     assert [line.split()[:2] for line in lines] == [["ok", name] for name in names]
-    assert lines[0].endswith("contract 1.5.0")
+    assert lines[0].endswith("contract 1.5.0, as of host 3.2.7")
     assert "Ada <ada@example.invalid>" in lines[3]
     assert lines[4].endswith(" work")
 
@@ -52,13 +52,22 @@ def test_scripts_get_json(healthy: Program, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_bad_host_is_told(healthy: Program, repo: Path) -> None:
-    """A host that is too old, or says nothing, is the first problem and has its exit code."""
+    """A host that is none, or says nothing, is the first problem and has its exit code."""
     healthy.prints("")
     assert "the host printed nothing" in bad(repo)["host"]
-    healthy.version = "1.2.0"
+    healthy.version = "0.9.0"
     healthy.install()
-    assert "contract 1.2.0" in bad(repo)["host"]
+    assert "contract 0.9.0" in bad(repo)["host"]
     assert _main(["doctor", "--json"]) == ExitCode.HOST
+
+
+def test_the_release_of_an_old_host_is_shown(healthy: Program, repo: Path) -> None:
+    """Where the contract does not tell the release, the host is asked, and what it says shown."""
+    healthy.version, healthy.release = "1.0.0", "3.1.10"
+    healthy.install()
+    host = next(check for check in examine(repo) if check.name == "host")
+    assert host.ok
+    assert host.found.endswith("contract 1.0.0, as of host 3.1.10")
 
 
 def test_a_folder_outside_is_told(healthy: Program, tmp_path: Path) -> None:
@@ -81,6 +90,26 @@ def test_a_protected_branch_is_told(healthy: Program, repo: Path) -> None:
     """The branch that hosts refuse to commit on is a problem before the run."""
     git(repo, "checkout", "--quiet", "-b", "main")
     assert "'main' is checked out" in bad(repo)["branch"]
+
+
+def test_a_protected_branch_is_told_where_the_host_is_not_known(
+    healthy: Program, repo: Path
+) -> None:
+    """A host that does not answer may be one that refuses to commit there."""
+    git(repo, "checkout", "--quiet", "-b", "main")
+    healthy.prints("")
+    assert set(bad(repo)) == {"host", "branch"}
+
+
+@pytest.mark.parametrize(("release", "wrong"), [("3.1.10", set()), ("3.2.0", {"branch"})])
+def test_main_is_no_problem_for_an_old_host(
+    healthy: Program, repo: Path, release: str, wrong: set[str]
+) -> None:
+    """Only hosts from 3.2.0 on refuse to commit on main."""
+    git(repo, "checkout", "--quiet", "-b", "main")
+    healthy.version, healthy.release = "1.0.0", release
+    healthy.install()
+    assert set(bad(repo)) == wrong
 
 
 def test_a_detached_head_is_no_problem(healthy: Program, repo: Path) -> None:

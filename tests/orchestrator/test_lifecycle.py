@@ -3,21 +3,23 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spec_kitty_orchestrator.errors import HostProblem
 from spec_kitty_orchestrator.workspace import git
 
-from .hosts import Fault
+from .hosts import ACTOR, Fault
+from .oldhosts import OldHost
 from .worlds import APPROVES, IDLE, REFUSES, REFUSES_ONCE, WRITES, World, script, world
 
 FOUR_CALLS = ["start-implementation", "transition", "start-review", "transition"]
 
 
-def roles(w: World) -> list[str]:
-    """Return which agents have run for WP01, in order."""
-    return [attempt.role for attempt in w.record().attempts]
+def roles(w: World, wp: str = "WP01") -> list[str]:
+    """Return which agents have run for a work package, in order."""
+    return [attempt.role for attempt in w.record(wp).attempts]
 
 
 def claimed(w: World, lane: str) -> Path:
@@ -31,12 +33,12 @@ def claimed(w: World, lane: str) -> Path:
     return path
 
 
-def claim_event(w: World) -> tuple[str, dict[str, str]]:
-    """Return what an earlier run wrote when it claimed WP01."""
-    prompt, base = str(w.host.prompt("WP01")), git(w.root, "rev-parse", "work").strip()
-    workspace = str(w.host.worktree("WP01"))
+def claim_event(w: World, wp: str = "WP01") -> tuple[str, dict[str, str]]:
+    """Return what an earlier run wrote when it claimed a work package."""
+    prompt, base = str(w.host.prompt(wp)), git(w.root, "rev-parse", "work").strip()
+    workspace = str(w.host.worktree(wp))
     told = {"workspace": workspace, "prompt": prompt, "base": base, "target": "work"}
-    return "claimed", {"wp": "WP01", **told}
+    return "claimed", {"wp": wp, **told}
 
 
 # A work package that goes well
@@ -257,10 +259,22 @@ def test_a_move_whose_answer_is_lost_is_not_repeated(repo: Path) -> None:
     """When the state says that it has moved, that is the answer."""
     w = world(repo)
     w.host.faults["transition"] = ["after", "after"]
-    w.host.faults["start-review"] = ["after"]
     w.work()
     assert w.host.verbs() == FOUR_CALLS
     assert w.host.lanes["WP01"] == "done"
+
+
+@pytest.mark.parametrize(("release", "calls"), [(None, 2), ("3.1.10", 1)])
+def test_a_review_whose_answer_is_lost_is_begun(
+    repo: Path, release: str | None, calls: int
+) -> None:
+    """Where a repetition does no harm it is asked for again; 3.1.x would refuse it."""
+    w = world(repo, release=release)
+    w.host.faults["start-review"] = ["after"]
+    w.work()
+    assert len(w.host.sent("start-review")) == calls
+    assert w.host.lanes["WP01"] == "done"
+    assert roles(w) == ["implement", "review"]
 
 
 def test_a_move_that_was_lost_is_sent_once_more(repo: Path) -> None:
@@ -347,6 +361,17 @@ def test_the_primary_checkout_is_not_worked_in(repo: Path) -> None:
     board = w.work()
     assert "primary checkout" in board.stuck["WP01"]
     assert not w.events("attempt-started")
+
+
+def test_a_worktree_that_cannot_be_made_stops_one_work_package(repo: Path) -> None:
+    """What git or the mission's files stand in the way of is no failure of the host."""
+    w = world(repo, {"WP01": [], "WP02": []}, release="3.1.10")
+    path = w.host.worktree("WP01")
+    path.parent.mkdir()
+    path.write_text("in the way\n")
+    board = w.work()
+    assert w.host.lanes == {"WP01": "in_progress", "WP02": "done"}
+    assert "git worktree" in board.stuck["WP01"]
 
 
 # Resuming
@@ -484,6 +509,201 @@ def test_work_of_another_package_in_the_same_worktree_is_not_ones_own(repo: Path
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement=idle_at_2, shared=True)
     w.work()
     assert w.host.lanes == {"WP01": "done", "WP02": "blocked"}
+
+
+SIBLINGS: dict[str, list[str]] = {"WP01": [], "WP02": []}
+SHARING = pytest.mark.parametrize("release", [None, "3.1.10"])
+
+
+@SHARING
+def test_siblings_are_claimed_at_the_same_time(repo: Path, release: str | None) -> None:
+    """Work packages of one lane that wait for nothing are claimed at once, and each is done."""
+    w = world(repo, SIBLINGS, shared=True, release=release)
+    w.work()
+    starts = [v for v, o in w.host.calls if v in ("start-implementation", "transition")]
+    assert starts[:2] == ["start-implementation"] * 2
+    assert w.host.lanes == {"WP01": "done", "WP02": "done"}
+    assert [roles(w, wp) for wp in SIBLINGS] == [["implement", "review"]] * 2
+
+
+@SHARING
+def test_who_changes_nothing_is_noticed_though_another_has_committed(
+    repo: Path, release: str | None
+) -> None:
+    """What a sibling committed between the claim and the first attempt is no work of one's own."""
+    idle_at_2 = "if wp == 'WP02':\n    sys.exit(0)\n" + WRITES
+    w = world(repo, SIBLINGS, implement=idle_at_2, shared=True, release=release)
+    w.work()
+    assert w.host.lanes == {"WP01": "done", "WP02": "blocked"}
+    assert "changed nothing" in w.prompt(2, "implement", "WP02")
+
+
+def save(w: World, name: str) -> str:
+    """Commit a file in the worktree that all share, and return the commit."""
+    path = w.host.make_worktree("WP01")
+    (path / name).write_text(f"# {name}\n")
+    git(path, "add", "--all")
+    git(path, "commit", "--quiet", f"--message={name}")
+    return git(path, "rev-parse", "HEAD").strip()
+
+
+def earlier(w: World, wp: str, lane: str, *events: tuple[str, dict[str, Any]]) -> None:
+    """Put a work package in a lane, after what an earlier run wrote about it."""
+    w.host.lanes[wp], w.host.owners[wp] = lane, ACTOR
+    w.write(claim_event(w, wp), *((kind, {"wp": wp, **fields}) for kind, fields in events))
+
+
+def attempt(w: World, wp: str, head: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Return what an earlier run wrote when an implementer had ended well."""
+    directory = str(w.log(1, "implement", wp))
+    about = {"role": "implement", "number": 1, "agent": "script", "directory": directory}
+    return ("attempt-started", about), ("implemented", {"number": 1, "head": head})
+
+
+def judged(head: str, verdict: str) -> tuple[str, dict[str, Any]]:
+    """Return what an earlier run wrote when a reviewer had ended."""
+    told = {"reviewer": "script", "reference": "log", "summary": "seen", "findings": []}
+    return "verdict", {"number": 2, "head": head, "verdict": verdict, **told}
+
+
+def test_what_a_lane_holds_before_a_claim_is_not_ones_own(repo: Path) -> None:
+    """Commits that were there before the claim, whoever made them, are no implementation."""
+    w = world(repo, implement=IDLE)
+    path = w.host.make_worktree("WP01")
+    (path / "before.py").write_text("work = 1\n")
+    git(path, "add", "--all")
+    git(path, "commit", "--quiet", "--message=before")
+    w.work()
+    assert w.host.lanes["WP01"] == "blocked"
+    assert roles(w) == ["implement", "implement"]
+
+
+@pytest.fixture
+def shared(repo: Path) -> World:
+    """Return a mission of two work packages in one worktree."""
+    return world(repo, SIBLINGS, shared=True)
+
+
+def test_a_rework_that_changes_nothing_is_noticed_though_another_has_committed(
+    shared: World, repo: Path
+) -> None:
+    """What a sibling handed in before a rework is no work of the one who was to do it."""
+    shared.implementer = script(repo.parent / "idle.py", IDLE)
+    mine = save(shared, "mine.py")
+    handed_in = ("submitted", {"head": mine})
+    changes = judged(mine, "changes_requested")
+    earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine), handed_in, changes)
+    theirs = save(shared, "theirs.py")
+    earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
+    shared.work()
+    assert shared.host.lanes["WP01"] == "blocked"
+    assert "changed nothing" in (shared.record().last_error or "")
+
+
+def test_a_rework_that_changes_nothing_is_noticed_though_another_has_failed(
+    shared: World, repo: Path
+) -> None:
+    """What a sibling committed and never handed in is no work of one's own either."""
+    shared.implementer = script(repo.parent / "idle.py", IDLE)
+    mine = save(shared, "mine.py")
+    handed_in = ("submitted", {"head": mine})
+    changes = judged(mine, "changes_requested")
+    earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine), handed_in, changes)
+    save(shared, "theirs.py")
+    earlier(shared, "WP02", "blocked")
+    shared.work()
+    assert shared.host.lanes["WP01"] == "blocked"
+
+
+def test_the_review_is_about_what_was_handed_in(shared: World) -> None:
+    """A reviewer is not shown what a sibling committed after the work package was handed in."""
+    mine = save(shared, "mine.py")
+    earlier(shared, "WP01", "for_review", ("submitted", {"head": mine}))
+    theirs = save(shared, "theirs.py")
+    earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
+    shared.work()
+    told = shared.prompt(1, "review")
+    assert "+# mine.py" in told
+    assert "theirs.py" not in told
+    assert shared.events("verdict", "WP01")[0]["head"] == mine
+
+
+def test_the_review_is_not_about_what_was_there_before(repo: Path) -> None:
+    """The diff of a work package begins where the sibling before it had ended."""
+    w = world(repo, SIBLINGS, shared=True)
+    w.work()
+    first, second = w.prompt(2, "review", "WP01"), w.prompt(2, "review", "WP02")
+    assert "b/WP01.py" in first
+    assert "b/WP02.py" not in first
+    assert "b/WP02.py" in second
+    assert "b/WP01.py" not in second
+
+
+@pytest.mark.parametrize(("verdict", "agents"), [("approved", []), ("changes_requested", [1])])
+def test_no_review_is_repeated_because_somebody_else_went_on(
+    shared: World, verdict: str, agents: list[int]
+) -> None:
+    """A verdict about what was handed in counts, wherever the worktree is by now."""
+    mine = save(shared, "mine.py")
+    handed_in = ("submitted", {"head": mine})
+    said = judged(mine, verdict)
+    earlier(shared, "WP01", "in_review", *attempt(shared, "WP01", mine), handed_in, said)
+    theirs = save(shared, "theirs.py")
+    earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
+    shared.work()
+    again = ["implement", "review"] * len(agents)
+    assert roles(shared) == ["implement", *again]
+    assert shared.host.lanes["WP01"] == "done"
+
+
+def test_implemented_work_is_handed_in_though_somebody_else_went_on(shared: World) -> None:
+    """A run that died before the submit does not pay twice because a sibling has committed."""
+    mine = save(shared, "mine.py")
+    earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine))
+    theirs = save(shared, "theirs.py")
+    earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
+    shared.work()
+    assert roles(shared) == ["implement", "review"]
+    assert shared.record().submitted == mine
+
+
+def test_work_of_a_human_in_a_shared_worktree_is_reviewed_anew(shared: World) -> None:
+    """What a human handed in after a block needs another verdict there as well."""
+    mine = save(shared, "mine.py")
+    handed_in = ("submitted", {"head": mine})
+    said = judged(mine, "changes_requested")
+    blocked = ("lane", {"lane": "blocked"})
+    earlier(shared, "WP01", "for_review", *attempt(shared, "WP01", mine), handed_in, said, blocked)
+    earlier(shared, "WP02", "done", ("submitted", {"head": save(shared, "theirs.py")}))
+    save(shared, "by_hand.py")
+    shared.work()
+    assert roles(shared) == ["implement", "review"]
+    assert "+# by_hand.py" in shared.prompt(2, "review")
+
+
+@pytest.mark.xfail(strict=True, reason="takes a lane of several that depends on several others")
+def test_an_agent_at_work_is_not_disturbed_by_a_claim(repo: Path) -> None:
+    """What a sibling's claim merges into the worktree is no work of the agent that runs there."""
+    packages = {"WP01": [], "WP02": [], "WP03": ["WP02"], "WP04": ["WP01"]}
+    lanes = {"WP01": "lane-a", "WP02": "lane-c", "WP03": "lane-b", "WP04": "lane-b"}
+    third, fourth = repo.parent / "third", repo.parent / "fourth"
+    body = (
+        f"while wp == 'WP01' and not Path({str(third)!r}).exists():\n    time.sleep(0.02)\n"
+        f"if wp == 'WP03':\n    Path({str(third)!r}).touch()\n"
+        f"    for _ in range(250):\n"
+        f"        time.sleep(0 if Path({str(fourth)!r}).exists() else 0.02)\n"
+        "    sys.exit(0)\n" + WRITES
+    )
+    host = OldHost(repo, packages, release="3.1.10", lane_ids=lanes)
+    w = world(repo, implement=body, host=host)
+
+    def watch(_verb: str, _options: dict[str, str]) -> None:
+        if w.places.journal.exists() and w.events("claimed", "WP04"):
+            fourth.touch()
+
+    host.on_call = watch
+    w.work(max_attempts=1, max_concurrent=4, heartbeat=0.05)
+    assert host.lanes["WP03"] == "blocked"
 
 
 def _gone_when(verb: str, to: str) -> Callable[[str, dict[str, str]], Fault | None]:

@@ -4,11 +4,13 @@ import os
 import shlex
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
-from spec_kitty_client import AsyncClient, Policy
+from spec_kitty_client import AsyncClient, Policy, Retry
 from spec_kitty_orchestrator import agents, plan, session
 from spec_kitty_orchestrator.cli import _main
 from spec_kitty_orchestrator.config import Settings
@@ -16,8 +18,8 @@ from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.lock import is_alive
 from spec_kitty_orchestrator.workspace import git
 
-from .hosts import SLUG, Fault
-from .worlds import IDLE, REFUSES, WRITES, World, script, world
+from .hosts import SLUG, Fault, Refused
+from .worlds import IDLE, REFUSES, REFUSES_ONCE, WRITES, World, script, world
 
 Orchestrate = Callable[..., int]
 
@@ -38,7 +40,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Orchestrate:
 
     def run(w: World, *words: str) -> int:
         def client_for(settings: Settings, policy: Policy) -> AsyncClient:
-            return AsyncClient(actor=settings.actor, policy=policy, transport=w.host)
+            return AsyncClient(actor=settings.actor, policy=policy, transport=w.host, retry=Retry())
 
         monkeypatch.setattr(session, "client_for", client_for)
         monkeypatch.chdir(w.root)
@@ -142,6 +144,93 @@ def test_a_merge_that_would_lose_something_is_told(repo: Path, start: Orchestrat
     assert "merge-mission" not in w.host.verbs()
 
 
+def merging(w: World, does: Callable[[], None]) -> None:
+    """Let the host do something more when it merges."""
+
+    def call(verb: str, _options: dict[str, str]) -> None:
+        if verb == "merge-mission":
+            does()
+
+    w.host.on_call = call
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (("reset", "--quiet", "--hard", "HEAD~2"), "took commits away"),
+        (("rm", "--quiet", "README.md"), "changed files that no work package touched: README.md"),
+    ],
+)
+def test_a_merge_that_did_harm_is_told(
+    repo: Path, start: Orchestrate, harm: tuple[str, ...], words: str
+) -> None:
+    """A merge that did more than it should is exit code 1, and the message has the way back."""
+    w = world(repo)
+    found: list[str] = []
+
+    def does() -> None:
+        found.append(git(repo, "rev-parse", "work").strip())
+        git(repo, *harm)
+        if harm[0] == "rm":
+            git(repo, "commit", "--quiet", "--message=strange")
+
+    merging(w, does)
+    assert start(w, "--merge") == ExitCode.INCOMPLETE
+    assert words in str(end(w)["problem"])
+    assert found[0] in str(end(w)["problem"])
+    assert w.events("finish-failed")[0]["reason"] == end(w)["problem"]
+    assert not w.events("merged")
+
+
+def test_a_merge_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None:
+    """A host that does not merge is exit code 1, with its words."""
+    w = world(repo)
+    w.host.faults["merge-mission"] = ["refused"]
+    assert start(w, "--merge") == ExitCode.INCOMPLETE
+    assert "the guard says no" in w.events("finish-failed")[0]["reason"]
+
+
+def test_a_merge_that_git_stands_in_the_way_of_is_told(repo: Path, start: Orchestrate) -> None:
+    """A target that is no branch is the user's to correct, and the host is not asked to merge."""
+    w = world(repo)
+    assert start(w, "--merge", "--target=nowhere") == ExitCode.INCOMPLETE
+    assert "there is no branch 'nowhere'" in w.events("finish-failed")[0]["reason"]
+    assert "merge-mission" not in w.host.verbs()
+
+
+def test_a_strategy_that_the_host_cannot_do_is_told(repo: Path, start: Orchestrate) -> None:
+    """What this host cannot do is exit code 1 with the release that can, and nothing is sent."""
+    w = world(repo, release="3.0.3")
+    assert start(w, "--merge", "--strategy=rebase") == ExitCode.INCOMPLETE
+    assert "3.2.0 is the first that has" in w.events("finish-failed")[0]["reason"]
+    assert "merge-mission" not in w.host.verbs()
+
+
+@pytest.mark.parametrize("verb", ["accept-mission", "merge-mission"])
+def test_a_host_that_is_gone_at_the_end_is_told(repo: Path, start: Orchestrate, verb: str) -> None:
+    """An end without an answer is exit code 3, as it is on the way."""
+    w = world(repo)
+    w.host.faults[verb] = ["before", "before"]
+    assert start(w, "--merge") == ExitCode.HOST
+    assert f"{verb}: no answer" in w.events("finish-failed")[0]["reason"]
+
+
+def test_a_merge_that_broke_off_says_where_the_target_was(repo: Path, start: Orchestrate) -> None:
+    """A merge that broke off half-way leaves the way back in the message."""
+    w = world(repo)
+    found: list[str] = []
+
+    def does() -> None:
+        found.append(git(repo, "rev-parse", "work").strip())
+        raise Refused("MERGE_FAILED", "there is a conflict")
+
+    w.host._merge_mission = lambda **_: does()  # type: ignore[method-assign, return-value]
+    assert start(w, "--merge") == ExitCode.INCOMPLETE
+    reason = w.events("finish-failed")[0]["reason"]
+    assert "there is a conflict" in reason
+    assert found[0][:12] in reason
+
+
 def test_a_run_can_be_resumed(repo: Path, start: Orchestrate) -> None:
     """``resume`` goes on where the run was, with its settings, and does no work twice."""
     w = world(repo, review=REFUSES)
@@ -201,3 +290,114 @@ def test_nothing_of_ours_is_seen_by_git(repo: Path, start: Orchestrate) -> None:
     w = world(repo)
     start(w)
     assert git(repo, "status", "--porcelain", "--untracked-files=all") == ""
+
+
+# Old hosts
+
+
+def told(w: World, wp: str) -> list[str]:
+    """Return the mutations that were sent for a work package, each with what matters of it."""
+    shown = {"start-implementation": "claim", "start-review": "review", "transition": ""}
+    sent = [(v, o) for v, o in w.host.calls if v in shown and o["wp"] == wp]
+    return [
+        " ".join(filter(None, (shown[v], o.get("to"), "forced" if "force" in o else "")))
+        for v, o in sent
+    ]
+
+
+ROUNDS = {
+    "1.0.3": ["claim", "for_review", "review", "for_review", "done"],
+    "3.0.3": ["claim", "for_review", "review", "for_review", "done forced"],
+    "3.1.10": [
+        *("claim", "for_review", "review", "in_progress forced"),
+        *("for_review", "review", "done forced"),
+    ],
+}
+"""What takes a work package through one rework. Up to 3.1.0 ``start-review`` is the way back."""
+
+
+@pytest.mark.parametrize("release", ROUNDS)
+def test_an_old_host_takes_a_mission_to_its_end(
+    repo: Path, start: Orchestrate, release: str
+) -> None:
+    """Two work packages with a rework each, accepted and merged, by the calls that it knows."""
+    w = world(repo, {"WP01": [], "WP02": ["WP01"]}, review=REFUSES_ONCE, release=release)
+    assert start(w, "--merge") == ExitCode.DONE
+    assert {wp: told(w, wp) for wp in w.host.packages} == dict.fromkeys(
+        w.host.packages, ROUNDS[release]
+    )
+    assert w.host.verbs()[-2:] == ["accept-mission", "merge-mission"]
+    assert (repo / "WP01.py").read_text() == (repo / "WP02.py").read_text() == "# attempt 3\n"
+
+
+def test_a_mission_with_one_lane_for_all_is_taken_to_its_end(
+    repo: Path, start: Orchestrate
+) -> None:
+    """On 3.1.x work packages in one lane are done one after the other, in one worktree."""
+    packages: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01"]}
+    w = world(repo, packages, review=REFUSES_ONCE, release="3.1.10", shared=True)
+    assert start(w, "--merge") == ExitCode.DONE
+    assert all(told(w, wp) == ROUNDS["3.1.10"] for wp in packages)
+    assert {w.record(wp).workspace for wp in packages} == {str(w.host.worktree("WP01"))}
+    assert all((repo / f"{wp}.py").is_file() for wp in packages)
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10"])
+def test_an_old_host_is_asked_for_its_release_once(
+    repo: Path, start: Orchestrate, release: str
+) -> None:
+    """What tells old hosts apart costs one call in a run."""
+    w = world(repo, release=release)
+    assert start(w) == ExitCode.DONE
+    assert len(w.host.sent("--version")) == 1
+
+
+def test_what_is_forced_says_why(repo: Path, start: Orchestrate) -> None:
+    """Force goes out only where the host has no option for a verdict, and the note has it."""
+    w = world(repo, review=REFUSES_ONCE, release="3.1.10")
+    assert start(w) == ExitCode.DONE
+    notes = [options["note"] for options in w.host.sent("transition") if "force" in options]
+    assert [note.partition(" by ")[0] for note in notes] == ["changes_requested", "approved"]
+    assert all("no option for a review's outcome" in note for note in notes)
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10"])
+def test_an_old_host_lets_nothing_wait_that_is_blocked(
+    repo: Path, start: Orchestrate, release: str
+) -> None:
+    """What agents cannot do is given to a human on every host, with the reason as the note."""
+    w = world(repo, implement=IDLE, release=release)
+    assert start(w) == ExitCode.INCOMPLETE
+    assert w.host.lanes["WP01"] == "blocked"
+    assert "changed nothing" in w.host.sent("transition")[-1]["note"]
+
+
+@pytest.mark.parametrize(
+    ("release", "forced"), [("1.0.3", True), ("3.0.3", False), ("3.1.10", False), (None, False)]
+)
+def test_the_command_that_is_shown_reopens(
+    repo: Path, start: Orchestrate, release: str | None, forced: bool
+) -> None:
+    """What a human types to go on works on this host; 1.0.x wants force, and gets a note."""
+    w = world(repo, implement=IDLE, release=release)
+    assert start(w, "--max-attempts=1") == ExitCode.INCOMPLETE
+    commands = end(w)["next"]
+    assert isinstance(commands, list)
+    words = shlex.split(commands[0])
+    assert words[0] == "spec-kitty"
+    assert ("--force" in words) is forced
+    assert ("--note=reopened by hand" in words) is forced
+    answer = anyio.run(partial(w.host.run, tuple(words[1:]), time_limit=1))
+    assert answer.exit_code == 0
+    assert w.host.lanes["WP01"] == "in_progress"
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10"])
+def test_a_run_on_an_old_host_can_be_resumed(repo: Path, start: Orchestrate, release: str) -> None:
+    """A run that died between a verdict and its move pays for no second review."""
+    w = world(repo, release=release)
+    w.host.on_call = lambda _verb, options: "before" if options.get("to") == "done" else None
+    assert start(w) == ExitCode.HOST
+    w.host.on_call = lambda _verb, _options: None
+    assert start(w, "resume") == ExitCode.DONE
+    assert [a.role for a in w.record().attempts] == ["implement", "review"]

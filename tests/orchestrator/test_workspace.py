@@ -152,7 +152,10 @@ def test_everything_is_committed(repo: Path) -> None:
     assert head != before
     assert git(repo, "log", "-1", "--format=%s") == "WP01: done\n"
     assert git(repo, "status", "--porcelain") == ""
-    assert do(Worktree(repo).changed(before, head)) == {"gone.txt", "new/file.txt"}
+    assert git(repo, "diff", "--name-only", "--no-renames", before, head).split() == [
+        "gone.txt",
+        "new/file.txt",
+    ]
 
 
 def test_nothing_to_commit_is_the_head(repo: Path) -> None:
@@ -220,8 +223,8 @@ def test_without_names_the_base_is_the_head(
 def test_changes_are_statistics_and_text(repo: Path) -> None:
     """A reviewer sees which files changed by how much, and the diff."""
     before = do(Worktree(repo).head())
-    save(repo, "a.txt", "hello\n")
-    stat, text = do(Worktree(repo).changes(before, 10_000))
+    head = save(repo, "a.txt", "hello\n")
+    stat, text = do(Worktree(repo).changes(before, head, 10_000))
     assert "a.txt | 1 +" in stat
     assert "+hello" in text
 
@@ -229,8 +232,8 @@ def test_changes_are_statistics_and_text(repo: Path) -> None:
 def test_long_changes_are_cut(repo: Path) -> None:
     """A diff of any length fits into a prompt; the statistics stay whole."""
     before = do(Worktree(repo).head())
-    save(repo, "a.txt", "hello\n" * 10_000)
-    stat, text = do(Worktree(repo).changes(before, 500))
+    head = save(repo, "a.txt", "hello\n" * 10_000)
+    stat, text = do(Worktree(repo).changes(before, head, 500))
     assert len(text) == 500
     assert "10000" in stat
 
@@ -239,8 +242,16 @@ def test_bytes_that_are_no_text_do_not_stop_a_review(repo: Path) -> None:
     """A file in another encoding is shown, escaped."""
     before = do(Worktree(repo).head())
     (repo / "latin.txt").write_bytes(b"caf\xe9\n")
-    do(Worktree(repo).commit("latin"))
-    assert "caf\\xe9" in do(Worktree(repo).changes(before, 10_000))[1]
+    head = do(Worktree(repo).commit("latin"))
+    assert "caf\\xe9" in do(Worktree(repo).changes(before, head, 10_000))[1]
+
+
+def test_changes_end_at_a_commit(repo: Path) -> None:
+    """What came after the commit that is looked at is in neither statistics nor text."""
+    before = do(Worktree(repo).head())
+    head = save(repo, "a.txt")
+    save(repo, "b.txt")
+    assert "b.txt" not in "".join(do(Worktree(repo).changes(before, head, 10_000)))
 
 
 # set_aside
@@ -265,61 +276,3 @@ def test_nothing_is_set_aside_of_a_clean_worktree(repo: Path) -> None:
     """Where nothing changed, there is no stash."""
     assert do(Worktree(repo).set_aside("nothing")) == []
     assert git(repo, "stash", "list") == ""
-
-
-# commit_folder
-
-
-def test_only_the_folder_is_committed(repo: Path) -> None:
-    """What a user has staged or changed elsewhere is left as it is."""
-    write(repo / "kitty-specs" / "meta.json", "{}\n")
-    write(repo / "kitty-specs" / "spec.md", "changed\n")
-    write(repo / "mine.txt")
-    git(repo, "add", "mine.txt")
-    write(repo / "README.md", "mine too\n")
-    assert do(Worktree(repo).commit_folder(repo / "kitty-specs", "status"))
-    shown = git(repo, "show", "--name-only", "--format=%s", "HEAD").split()
-    assert shown == ["status", "kitty-specs/meta.json", "kitty-specs/spec.md"]
-    assert git(repo, "status", "--porcelain") == " M README.md\nA  mine.txt\n"
-
-
-def test_a_file_that_vanished_from_the_folder_is_committed(repo: Path) -> None:
-    """A deletion is a change like any other."""
-    (repo / "kitty-specs" / "spec.md").unlink()
-    assert do(Worktree(repo).commit_folder(repo / "kitty-specs", "status"))
-    assert git(repo, "status", "--porcelain") == ""
-
-
-def test_a_folder_without_changes_is_not_committed(repo: Path) -> None:
-    """What changed elsewhere is no reason for a commit."""
-    head = do(Worktree(repo).head())
-    write(repo / "mine.txt")
-    assert not do(Worktree(repo).commit_folder(repo / "kitty-specs", "status"))
-    assert do(Worktree(repo).head()) == head
-
-
-# branches and commits
-
-
-def test_lanes_have_their_worktrees(repo: Path) -> None:
-    """The branches of one mission are listed, each with where it is checked out."""
-    git(repo, "branch", "kitty/mission-a-lane-b")
-    git(repo, "branch", "kitty/mission-a-more-lane-a")
-    git(repo, "branch", "other")
-    path = linked(repo, "kitty/mission-a-lane-a")
-    found = do(Worktree(repo).lanes("a"))
-    assert found == {"kitty/mission-a-lane-a": path, "kitty/mission-a-lane-b": None}
-
-
-def test_commits_are_found_and_compared(repo: Path) -> None:
-    """What a name stands for, where two left each other, and which is in which."""
-    first = do(Worktree(repo).commit_of("work"))
-    path = linked(repo)
-    lane, work = save(path, "a.txt"), save(repo, "b.txt")
-    tree = Worktree(repo)
-    assert do(tree.commit_of("lane")) == lane
-    assert do(tree.fork_point("lane", "work")) == first
-    assert do(tree.is_ancestor(first, lane))
-    assert not do(tree.is_ancestor(work, lane))
-    with pytest.raises(GitError):
-        do(tree.commit_of("nowhere"))

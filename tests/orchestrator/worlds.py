@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from attrs import define
 
-from spec_kitty_client import AsyncClient
+from spec_kitty_client import AsyncClient, Retry
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator.config import Settings
 from spec_kitty_orchestrator.history import History, Record, recall
@@ -21,6 +21,7 @@ from spec_kitty_orchestrator.plan import default_policy
 from spec_kitty_orchestrator.schedule import Board
 
 from .hosts import SLUG, FakeHost
+from .oldhosts import OldHost
 
 _HEAD = """\
 import json, os, subprocess, sys, time
@@ -76,7 +77,7 @@ class World:
         )
         implementer, reviewer = agents.find(made.impl_agent), agents.find(made.review_agent)
         policy = default_policy(implementer)
-        client = AsyncClient(self.root, actor=made.actor, policy=policy, transport=self.host)
+        client = AsyncClient(actor=made.actor, policy=policy, transport=self.host, retry=Retry())
         history = recall(read(self.places.journal)).get(SLUG) or History(mission=SLUG)
         run = Run(
             settings=made,
@@ -138,11 +139,15 @@ def world(
     implement: str = WRITES,
     review: str = APPROVES,
     shared: bool = False,
+    release: str | None = None,
+    host: FakeHost | None = None,
 ) -> World:
-    """Make a world whose agents do as they are told."""
+    """Make a world whose agents do as they are told, on an old host if one is named."""
+    if host is None and release:
+        host = OldHost(root, packages, shared=shared, release=release)
     return World(
         root=root,
-        host=FakeHost(root, packages, shared=shared),
+        host=host or FakeHost(root, packages, shared=shared),
         implementer=script(root.parent / "implement.py", implement),
         reviewer=script(root.parent / "review.py", review),
     )
