@@ -1,0 +1,249 @@
+"""A repository with a mission in which a scenario plays, and the record of its calls."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests import missions
+from tests.record.host import Completed, Host
+from tests.record.scrub import Scrubber, lighten, shorten
+
+__all__ = ["DAG", "Release", "Tape", "World"]
+
+DAG = {"WP01": [], "WP02": ["WP01"], "WP03": []}
+
+
+@dataclass(frozen=True)
+class Release:
+    """What differs between releases and scenarios have to know."""
+
+    name: str
+
+    def since(self, *version: int) -> bool:
+        """Return whether it is this version or a later one."""
+        return missions.version(self.name) >= version
+
+    @property
+    def selector(self) -> str:
+        return "mission" if self.since(3, 1) else "feature"
+
+    @property
+    def lanes(self) -> list[str]:
+        """The lanes there are."""
+        known = ["planned", "in_progress", "for_review", "done", "blocked", "canceled"]
+        if self.since(2, 1):
+            known += ["claimed", "approved"]
+        if self.since(3, 1, 1):
+            known += ["in_review"]
+        return sorted(known)
+
+    def verb(self, short: str) -> str:
+        """Return how it spells a verb."""
+        merge = "consolidate" if self.since(4) else "merge"
+        parts = {"state": "state", "accept": "accept", "merge": merge}
+        if short == "state":
+            return f"{self.selector}-state"
+        return f"{parts[short]}-{self.selector}" if short in parts else short
+
+
+class Tape:
+    """The calls of one release, in the order of the scenarios."""
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
+        self._lines: dict[str, str] = {}
+        self._group: list[tuple[str, tuple[str, ...], Completed]] = []
+
+    def add(self, scenario: str, argv: tuple[str, ...], done: Completed) -> None:
+        """Keep a call.
+
+        Raises:
+            ValueError: If there is one of this name.
+        """
+        if scenario in self._lines or any(scenario == known for known, *_ in self._group):
+            raise ValueError(f"Two scenarios are named {scenario!r}")
+        self._group.append((scenario, argv, done))
+
+    def mission(self, ulid: str) -> None:
+        """Tell of a mission's id."""
+        self._scrubber.mission(ulid)
+
+    def close(self) -> None:
+        """End a group of calls, within which identifiers mean the same."""
+        clean = self._scrubber
+        for scenario, argv, done in self._group:
+            stdout, cut = lighten(done.stdout)
+            line = {
+                "scenario": f"{scenario} (cut)" if cut else scenario,
+                "argv": [clean(word) for word in argv],
+                "exit_code": done.exit_code,
+                "stdout": clean(stdout),
+                "stderr": clean(shorten(done.stderr)),
+            }
+            self._lines[scenario] = json.dumps(line, ensure_ascii=False)
+        self._group.clear()
+        clean.forget()
+
+    def text(self) -> str:
+        """Return it all, one JSON object a line."""
+        return "".join(f"{line}\n" for line in self._lines.values())
+
+
+@dataclass
+class World:
+    """A repository, and how to call the host in it."""
+
+    release: Release
+    host: Host
+    tape: Tape
+    base: Path
+    mission: missions.Mission
+    tops: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        return self.mission.root
+
+    @property
+    def folder(self) -> Path:
+        """The mission's own."""
+        return self.root / "kitty-specs" / self.mission.slug
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / "meta.json").read_text(encoding="utf-8")))
+
+    def save(self, name: str) -> None:
+        """Keep the repository as it is now; worktrees name their paths, so it stays there."""
+        shutil.rmtree(self.base / name, ignore_errors=True)
+        shutil.copytree(self.root, self.base / name, symlinks=True)
+
+    def load(self, name: str = "fresh") -> None:
+        """Go back to how it was, in a new group of calls."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.copytree(self.base / name, self.root, symlinks=True)
+        self.tape.close()
+        if "mission_id" in self.meta:
+            self.tape.mission(self.meta["mission_id"])
+
+    def git(self, *args: str, cwd: Path | None = None) -> str:
+        """Run git in the repository.
+
+        Raises:
+            CalledProcessError: If it failed.
+        """
+        where = cwd or self.root
+        return subprocess.run(
+            ["git", *args], cwd=where, env=self.host.env, capture_output=True, text=True, check=True
+        ).stdout
+
+    def commit(self, *paths: str, cwd: Path | None = None) -> None:
+        """Commit what there is to commit."""
+        self.git("add", "--all", *paths, cwd=cwd)
+        self.git("commit", "--quiet", "--allow-empty", "--message=By the recorder", cwd=cwd)
+
+    def say(self, scenario: str, *argv: str, cwd: Path | None = None) -> Completed:
+        """Call the host with arguments as they are, and record it."""
+        done = self.host.call(cwd or self.root, argv)
+        self.tape.add(scenario, argv, done)
+        return done
+
+    def do(
+        self,
+        scenario: str,
+        verb: str,
+        *,
+        cwd: Path | None = None,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        failures_only: bool = False,
+        **options: object,
+    ) -> dict[str, Any]:
+        """Call a verb on the mission and return the data of its answer.
+
+        Args:
+            scenario: Its name in the record.
+            verb: As `Release.verb` has it.
+            cwd: The repository's root if not given.
+            stdin: What it reads.
+            env: Set on top of the host's environment.
+            failures_only: Do not record a success, which is like any other of its verb.
+            options: None: not given; True: a flag, or the usual policy.
+        """
+        argv = ("orchestrator-api", self.release.verb(verb), *self._options(options))
+        done = self.host.call(cwd or self.root, argv, stdin=stdin, env=env)
+        if done.exit_code != 0 or not failures_only:
+            self.tape.add(scenario, argv, done)
+        return _data(done)
+
+    def must(self, verb: str, **options: object) -> dict[str, Any]:
+        """Do what no scenario is about.
+
+        Raises:
+            RuntimeError: If the host refuses.
+        """
+        argv = ("orchestrator-api", self.release.verb(verb), *self._options(options))
+        done = self.host.call(self.root, argv)
+        if done.exit_code != 0:
+            raise RuntimeError(f"{argv}: {done}")
+        return _data(done)
+
+    def _options(self, options: dict[str, object]) -> list[str]:
+        argv: list[str] = []
+        for name, value in ({"mission": self.mission.slug} | options).items():
+            if value is None:
+                continue
+            spelled = self.release.selector if name == "mission" else name.replace("_", "-")
+            argv.append(f"--{spelled}")
+            if name == "policy" and value is True:
+                argv.append(missions.POLICY)
+            elif value is not True:
+                argv.append(value if isinstance(value, str) else json.dumps(value))
+        return argv
+
+    def lane(self, wp: str = "WP01") -> str:
+        """Return where a work package is now."""
+        packages = self.must("state")["work_packages"]
+        return str(next(p["lane"] for p in packages if p["wp_id"] == wp))
+
+    def worktree(self, wp: str) -> Path:
+        """Return where a work package's commits go; before 3.2.2 the client makes it."""
+        slug = self.mission.slug
+        lanes = self.folder / "lanes.json"
+        top, branch = self.mission.target_branch, f"{slug}-{wp}"
+        path = self.root / ".worktrees" / branch
+        if lanes.exists():
+            plan = json.loads(lanes.read_text(encoding="utf-8"))
+            lane = next(a["lane_id"] for a in plan["lanes"] if wp in a["wp_ids"])
+            path = self.root / ".worktrees" / f"{slug}-{lane}"
+            top, branch = plan["mission_branch"], f"{plan['mission_branch']}-{lane}"
+        if not path.exists():
+            if not self.git("branch", "--list", top):
+                self.git("branch", top, self.mission.target_branch)
+            self.git("worktree", "add", "--quiet", str(path), "-b", branch, top)
+            for needed in DAG[wp]:
+                other = self.worktree(needed)
+                self.git(
+                    "merge", "--quiet", self.git("rev-parse", "HEAD", cwd=other).strip(), cwd=path
+                )
+        return path
+
+    def work(self, wp: str, text: str = "") -> None:
+        """Do what an agent does: write the work package's file and commit it."""
+        path = self.worktree(wp)
+        name = self.mission.files[wp]
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        body = f'def status() -> str:\n    """Say it."""\n    return "{wp}"\n{text}'
+        (path / name).write_text(body, encoding="utf-8")
+        self.commit(name, cwd=path)
+
+
+def _data(done: Completed) -> dict[str, Any]:
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith("{"):
+            return dict(json.loads(line)["data"])
+    return {}
