@@ -201,8 +201,12 @@ class Core:
 
     @staticmethod
     def _fill(command: Command[R], name: str, own: object, *, needed: bool) -> Command[R]:
-        if getattr(command, name) is not None:
+        given = getattr(command, name)
+        if given is not None and str(given).strip():
             return command
+        if given is not None:
+            msg = f"{command.verb}: {name}={given!r} is nobody; hosts would record it"
+            raise InvalidCall(msg)
         if own is None and needed:
             msg = f"{command.verb} needs {name}=, in the call or in the client"
             raise InvalidCall(msg)

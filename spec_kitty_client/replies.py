@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from spec_kitty_client.lanes import AnyLane
+from spec_kitty_client.lanes import AnyLane, Lane
 
 __all__ = [
     "HistoryAppended",
@@ -76,6 +76,25 @@ class Mission(MissionReply):
     summary: Mapping[str, int]
     """Number of work packages by lane."""
     work_packages: tuple[WorkPackage, ...]
+
+    @property
+    def doubt(self) -> str | None:
+        """Why this success cannot be believed, as the rest of a sentence; None: it can.
+
+        From 3.1.0 on a mission of which only the folder is checked out has no work packages,
+        and from 3.1.1 on one whose event log is missing has them all planned: counted none.
+        """
+        if not self.work_packages:
+            return (
+                "has no work packages here: its branch is not checked out, or its tasks are not "
+                "finalised"
+            )
+        if Lane.IN_REVIEW in self.summary and not any(self.summary.values()):
+            return (
+                "has work packages and no events about them: status.events.jsonl, or the "
+                "coordination worktree, is missing. Restore it from git"
+            )
+        return None
 
     def lanes(self) -> dict[str, AnyLane]:
         """Return the lane of each work package by its id."""

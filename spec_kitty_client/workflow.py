@@ -101,15 +101,12 @@ def state(mission: str) -> Steps[replies.Mission]:
     """Read where every work package stands.
 
     Raises:
-        NotFound: Also where the host reports success with no work packages, as 3.2.7 does
-            when another branch is checked out.
+        NotFound: Also where the host reports a success that cannot be believed; see
+            `replies.Mission.doubt`.
     """
     found: replies.Mission = yield MissionState(mission=mission)
-    if not found.work_packages:
-        msg = (
-            f"mission {found.mission_slug} has no work packages here: its branch is not checked "
-            "out, or its tasks are not finalised"
-        )
+    if found.doubt:
+        msg = f"mission {found.mission_slug} {found.doubt}"
         raise _refusal(MissionState(mission=mission), ErrorCode.MISSION_NOT_FOUND, msg)
     return found
 

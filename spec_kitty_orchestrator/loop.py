@@ -92,7 +92,10 @@ class Loop:
         while True:
             await anyio.sleep(self._run.settings.heartbeat)
             try:
-                changed = self._board.update(await self._run.host.state())
+                seen = await self._run.host.state()
+                if seen.doubt:
+                    continue
+                changed = self._board.update(seen)
             except SpecKittyError:
                 continue  # a call that matters will meet the same trouble
             self._stale = self._stale or (changed and self._board.waits())

@@ -142,11 +142,8 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, set[st
         if isinstance(error, NotFound | ValueError):
             raise UsageProblem(str(error)) from error
         raise HostProblem(str(error)) from error
-    if not found[0].work_packages:
-        msg = (
-            f"Mission {found[0].mission_slug} has no work packages here. Is its branch checked "
-            "out, and are its tasks finalised?"
-        )
+    if found[0].doubt:
+        msg = f"Mission {found[0].mission_slug} {found[0].doubt}."
         raise UsageProblem(msg)
     return found[0], ready
 

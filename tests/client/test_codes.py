@@ -24,7 +24,8 @@ FAMILIES = {
     Family.CONFLICT: """
         WP_ALREADY_CLAIMED MISSION_ALREADY_EXISTS DECISION_ALREADY_CLOSED
         DECISION_TERMINAL_CONFLICT NO_PENDING_DECISION AMBIGUOUS_PENDING_DECISION
-        DECISION_NOT_PENDING STATUS_LOCK_HELD DESIGN_REVISION_CONFLICT DESIGN_PARENT_STALE
+        DECISION_NOT_PENDING WRITE_CHECKOUT_OCCUPIED STATUS_LOCK_HELD
+        DESIGN_REVISION_CONFLICT DESIGN_PARENT_STALE
         DESIGN_CONTEXT_STALE DESIGN_LOCK_TIMEOUT
     """,
     Family.REJECTED: """
@@ -34,7 +35,7 @@ FAMILIES = {
     """,
     Family.NOT_READY: """
         DEPENDENCIES_NOT_SATISFIED FEATURE_NOT_READY MISSION_NOT_READY
-        WORKFLOW_EVIDENCE_REQUIRED DIRTY_WORKTREE DESIGN_INTERVIEW_INCOMPLETE
+        WORKFLOW_EVIDENCE_REQUIRED WRITE_CHECKOUT_DIRTY DIRTY_WORKTREE DESIGN_INTERVIEW_INCOMPLETE
         DESIGN_PREREQUISITES_FAILED RUNTIME_BLOCKED
     """,
     Family.INTEGRATION: """
@@ -50,7 +51,7 @@ FAMILIES = {
     """,
     Family.ENVIRONMENT: """
         CONTRACT_VERSION_MISMATCH STATUS_READ_PATH_NOT_FOUND PLACEMENT_RESOLUTION_REQUIRED
-        DESIGN_STATUS_EVENT_LOG_UNREADABLE SAFE_COMMIT_PATH_LOOP
+        DESIGN_STATUS_EVENT_LOG_UNREADABLE SAFE_COMMIT_PATH_LOOP WRITE_CHECKOUT_WRONG_BRANCH
     """,
 }
 RETRYABLE = """
@@ -71,7 +72,7 @@ def test_each_family_has_the_codes_of_the_contract(family: Family) -> None:
 def test_every_known_code_is_in_a_family() -> None:
     """The open family is for codes without a name, and no name is forgotten."""
     assert not [c for c in ErrorCode if c.family is Family.UNKNOWN]
-    assert sum(len(words.split()) for words in FAMILIES.values()) == len(ErrorCode) == 83
+    assert sum(len(words.split()) for words in FAMILIES.values()) == len(ErrorCode) == 86
 
 
 def test_the_codes_that_a_retry_can_help() -> None:

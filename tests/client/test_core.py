@@ -13,9 +13,9 @@ from packaging.version import Version
 
 from spec_kitty_client import AsyncClient, Client, Dialect, Retry, Review, ReviewVerdict, core
 from spec_kitty_client.errors import (
+    Conflict,
     HostTimeout,
     InvalidCall,
-    NotReady,
     SpecKittyError,
     TransitionRejected,
     UnsupportedByHost,
@@ -454,7 +454,7 @@ def retrying(host: Scripted, **how: Any) -> Client:
 
 LOST = completed(exit_code=None)
 HELLO = success("contract-version")
-BUSY = refusal("start-implementation", "DEPENDENCIES_NOT_SATISFIED")
+BUSY = refusal("start-implementation", "STATUS_LOCK_HELD")
 
 
 @pytest.mark.usefixtures("no_wait")
@@ -498,7 +498,7 @@ def test_what_may_have_had_an_effect_is_never_repeated(lost: Completed) -> None:
 
 @pytest.mark.usefixtures("no_wait")
 def test_a_not_now_is_repeated() -> None:
-    """Dependencies may be done a moment later, and the host has done nothing."""
+    """Another call may be over a moment later, and the host has done nothing."""
     host = Scripted(HELLO, BUSY, BUSY, success("start-implementation"))
 
     assert retrying(host).start_implementation("m", "WP01").to_lane == "in_progress"
@@ -510,13 +510,16 @@ def test_a_not_now_that_stays_is_raised() -> None:
     """With the code of the last answer."""
     host = Scripted(HELLO, *[BUSY] * 9)
 
-    with pytest.raises(NotReady):
+    with pytest.raises(Conflict):
         retrying(host, attempts=4).start_implementation("m", "WP01")
     assert len(host.calls) == 5
 
 
 @pytest.mark.usefixtures("no_wait")
-@pytest.mark.parametrize("code", ["WP_ALREADY_CLAIMED", "TRANSITION_REJECTED", "WP_ON_FIRE"])
+@pytest.mark.parametrize(
+    "code",
+    ["WP_ALREADY_CLAIMED", "TRANSITION_REJECTED", "WP_ON_FIRE", "DEPENDENCIES_NOT_SATISFIED"],
+)
 def test_a_no_is_not_repeated(code: str) -> None:
     """Asking again does not change the mind of a host."""
     host = Scripted(HELLO, refusal("start-implementation", code))

@@ -170,3 +170,22 @@ def test_a_reply_is_a_value_that_pickles(verb: str) -> None:
     assert pickle.loads(pickle.dumps(reply)) == reply  # noqa: S301
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         reply.extra = {}
+
+
+@pytest.mark.parametrize(
+    ("summary", "packages", "doubt"),
+    [
+        ({"planned": 1, "in_review": 0}, ["WP01"], None),
+        ({"planned": 0, "in_review": 0}, ["WP01"], "no events"),
+        ({"planned": 0, "for_review": 0}, ["WP01"], None),  # up to 3.1.0 that is a fresh mission
+        ({}, [], "no work packages"),
+    ],
+)
+def test_a_success_that_cannot_be_believed_says_why(
+    summary: dict[str, int], packages: list[str], doubt: str | None
+) -> None:
+    """Hosts report missions of which the files are missing as if nothing had been done."""
+    work = tuple(WorkPackage(wp_id=wp, lane=Lane.PLANNED) for wp in packages)
+    mission = Mission(mission_slug="m", summary=summary, work_packages=work)
+    assert (doubt is None) == (mission.doubt is None)
+    assert (doubt or "") in (mission.doubt or "")

@@ -19,7 +19,7 @@ from spec_kitty_client.errors import (
     TransitionRejected,
 )
 
-from .answers import POLICY
+from .answers import POLICY, Scripted, success
 from .releases import EDGES, OPTIONLESS, RELEASES, SAMPLE
 from .simulated import SLUG, Fault, Simulated, Waiting, WithGit
 
@@ -480,3 +480,13 @@ async def test_a_whole_review_async(release: str) -> None:
     with pytest.raises(HostError):
         await mine.block(SLUG, "WP01", "too late")
     assert host.lanes["WP01"] == "done"
+
+
+def test_a_board_without_events_is_not_believed() -> None:
+    """Where a host has lost its event log, nothing that is done is begun anew."""
+    summary = dict.fromkeys(("planned", "in_review", "done"), 0)
+    packages = [{"wp_id": "WP01", "lane": "planned", "dependencies": [], "last_actor": None}]
+    board = {"mission_slug": "m", "summary": summary, "work_packages": packages}
+    host = Scripted(success("mission-state", board))
+    with pytest.raises(NotFound, match="no events"):
+        next(Client(transport=host).watch("m"))
