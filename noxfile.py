@@ -22,7 +22,8 @@ HOSTS: dict[str, tuple[str, ...]] = {  # release: what its environment needs bes
     "3.2.6.2": (),
     "3.2.7": (),
 }
-RECORDED = {**HOSTS, "4.0.0rc7": ()}
+DOES_NOT_START = "3.2.1"  # with the newest typer; that is recorded as well
+RECORDED = {**HOSTS, "3.2.2": (OLD_TYPER,), "4.0.0rc7": ()}
 NEWEST = "3.2.7"
 CI_HOSTS = ("1.0.3", "3.1.10", NEWEST)
 nox.options.sessions = [
@@ -86,12 +87,17 @@ def e2e(session: nox.Session, host: str) -> None:
 def record(session: nox.Session, host: str) -> None:
     """Write tests/corpus anew: what a real host answers, to every call and every mistake."""
     spec_kitty = host_environment(session, host)
-    session.run("python", "-m", "tests.record", "--host", str(spec_kitty), "--release", host)
+    options = ["--host", str(spec_kitty), "--release", host]
+    if host == DOES_NOT_START:
+        options += ["--broken-host", str(host_environment(session, host, broken=True))]
+    session.run("python", "-m", "tests.record", *options)
 
 
-def host_environment(session: nox.Session, version: str) -> Path:
+def host_environment(session: nox.Session, version: str, *, broken: bool = False) -> Path:
     """Install a host beside the sessions, once, and return its program."""
-    home = Path(session.cache_dir).resolve() / f"host-{version}"
+    name = f"host-{version}" + ("-broken" if broken else "")
+    needs = () if broken else RECORDED[version]
+    home = Path(session.cache_dir).resolve() / name
     spec_kitty = home / "bin" / "spec-kitty"
     ready = home / "ready"  # an installation that was cut short is begun anew
     if not ready.exists():
@@ -100,7 +106,7 @@ def host_environment(session: nox.Session, version: str) -> Path:
         # pip, because uv does not take what these releases pin and their makers have yanked.
         session.run(
             str(python), "-m", "pip", "install", "--quiet", f"spec-kitty-cli=={version}",
-            *RECORDED[version], external=True, env={"HOME": os.environ.get("HOME", "/")},
+            *needs, external=True, env={"HOME": os.environ.get("HOME", "/")},
         )  # fmt: skip
         ready.touch()
     return spec_kitty

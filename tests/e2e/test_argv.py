@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from spec_kitty_client.commands import (
+    AcceptMission,
     AppendHistory,
     Command,
     ContractVersion,
     Evidence,
-    MergeStrategy,
     ReviewResult,
     ReviewVerdict,
     StartImplementation,
@@ -29,8 +29,8 @@ from spec_kitty_client.commands import (
 )
 from spec_kitty_client.contract import Contract, names_of, recognise, spell
 from spec_kitty_client.core import Core
-from spec_kitty_client.design import Origin, StepResult, Topology
 from spec_kitty_client.dialects import Dialect
+from spec_kitty_client.errors import InvalidCall
 from spec_kitty_client.lanes import Lane, UnknownLane, lanes_of
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports.process import host_environment
@@ -89,6 +89,7 @@ def run(folder: Path, argv: Sequence[str]) -> dict[str, Any]:
         check=False,
         capture_output=True,
     )
+    assert done.stdout.startswith(b"{"), (done.returncode, done.stdout, done.stderr[-2000:])
     envelope: dict[str, Any] = json.loads(done.stdout)
     return envelope
 
@@ -148,6 +149,7 @@ evidence = st.builds(
     verification=st.lists(json_objects, max_size=2).map(tuple),
 )
 
+# All kinds of values but enums, whose members are what there is.
 KINDS: dict[object, st.SearchStrategy[Any]] = {
     NoneType: st.none(),
     bool: st.booleans(),
@@ -158,7 +160,6 @@ KINDS: dict[object, st.SearchStrategy[Any]] = {
     Mapping[str, Any]: json_objects,
     Mapping[str, str]: st.dictionaries(words, words, max_size=3),
     Sequence[str]: st.lists(words, max_size=4),
-    **{kind: st.sampled_from(kind) for kind in (MergeStrategy, Origin, StepResult, Topology)},
 }
 
 
@@ -183,8 +184,10 @@ def values(attribute: "attrs.Attribute[Any]", contract: Contract) -> st.SearchSt
         str: names if named else texts(option),
         Lane: st.sampled_from(sorted(lanes_of(contract.dialect))),
     }
+    if option == "--origin-check":  # of the host's words; see the last test
+        kinds[str] = st.sampled_from(["enforce", "warn", "off"])
     parts = get_args(attribute.type) if isinstance(attribute.type, UnionType) else [attribute.type]
-    return st.one_of(kinds[part] for part in parts)
+    return st.one_of(kinds[p] if p in kinds else st.sampled_from(p) for p in parts)
 
 
 @cache
@@ -320,3 +323,12 @@ def test_calls_about_no_mission_are_understood(repository: Path, contract: Contr
     codes = {run(repository, spell(call, contract))["error_code"] for call in calls}
 
     assert codes <= {"FEATURE_NOT_FOUND", "MISSION_NOT_FOUND"}
+
+
+@pytest.mark.xfail(
+    strict=True, reason="BUG: origin_check takes any text, and the host refuses to read it"
+)
+def test_an_origin_check_is_a_word_of_the_contract() -> None:
+    """What the host's parser has a fixed choice for is checked before a host is started."""
+    with pytest.raises(InvalidCall, match="enforce"):
+        AcceptMission(mission="pay", actor="ada", origin_check="--force")
