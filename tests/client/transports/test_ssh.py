@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shlex
 import shutil
 import signal
@@ -363,8 +364,8 @@ def test_what_is_not_absolute_begins_at_the_login_folder(
 ) -> None:
     """As with scp; and ``~`` is the same place."""
     executable = host(TELL, sys.executable)
-    root = Path.home()
-    away = os.path.relpath(executable, root)
+    home = pwd.getpwuid(os.getuid()).pw_dir  # whatever HOME says here
+    away = os.path.relpath(executable, home)
     for given in (away, f"~/{away}"):
         login = server.login(executable=given, repo=str(Path(given).parent))
         told = json.loads(SshTransport(**login).run((), time_limit=PATIENCE).stdout)
