@@ -23,7 +23,8 @@ from spec_kitty_client.verbs import VERBS
 __all__ = ["page"]
 
 _AT = Path(__file__).with_name("reference.md")
-_EXAMPLES: dict[str, Any] = {  # values of the options for which not any text will do
+_EXAMPLES: dict[str, Any] = {
+    "origin_check": "off",  # values of the options for which not any text will do
     "to": "done",
     "strategy": "merge",
     "topology": "lanes",

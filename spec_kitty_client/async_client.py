@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spec_kitty_client import commands, merging, replies, workflow
-from spec_kitty_client.commands import Command, Evidence, MergeStrategy, ReviewResult
+from spec_kitty_client.commands import (
+    Command,
+    Evidence,
+    MergeStrategy,
+    OriginCheck,
+    ReviewResult,
+)
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
 from spec_kitty_client.errors import GitFailed, SpecKittyError
@@ -198,7 +204,11 @@ class AsyncClient:
         )
 
     async def accept_mission(
-        self, mission: str, *, actor: str | None = None, origin_check: str | None = None
+        self,
+        mission: str,
+        *,
+        actor: str | None = None,
+        origin_check: OriginCheck | str | None = None,
     ) -> replies.MissionAccepted:
         """Accept a finished mission; see `commands.AcceptMission`."""
         return await self.call(
@@ -212,7 +222,7 @@ class AsyncClient:
         target: str | None = None,
         strategy: MergeStrategy | str = MergeStrategy.MERGE,
         push: bool = False,
-        origin_check: str | None = None,
+        origin_check: OriginCheck | str | None = None,
     ) -> replies.MissionMerged:
         """Merge a mission into its target branch; see `commands.MergeMission`."""
         return await self.call(

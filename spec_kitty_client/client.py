@@ -13,7 +13,13 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spec_kitty_client import commands, merging, replies, workflow
-from spec_kitty_client.commands import Command, Evidence, MergeStrategy, ReviewResult
+from spec_kitty_client.commands import (
+    Command,
+    Evidence,
+    MergeStrategy,
+    OriginCheck,
+    ReviewResult,
+)
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
 from spec_kitty_client.errors import GitFailed, SpecKittyError
@@ -211,7 +217,11 @@ class Client:
         return self.call(commands.AppendHistory(mission=mission, wp=wp, note=note, actor=actor))
 
     def accept_mission(
-        self, mission: str, *, actor: str | None = None, origin_check: str | None = None
+        self,
+        mission: str,
+        *,
+        actor: str | None = None,
+        origin_check: OriginCheck | str | None = None,
     ) -> replies.MissionAccepted:
         """Accept a finished mission; see `commands.AcceptMission`."""
         return self.call(
@@ -225,7 +235,7 @@ class Client:
         target: str | None = None,
         strategy: MergeStrategy | str = MergeStrategy.MERGE,
         push: bool = False,
-        origin_check: str | None = None,
+        origin_check: OriginCheck | str | None = None,
     ) -> replies.MissionMerged:
         """Merge a mission into its target branch; see `commands.MergeMission`."""
         return self.call(

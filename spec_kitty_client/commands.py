@@ -30,6 +30,7 @@ __all__ = [
     "MergeMission",
     "MergeStrategy",
     "MissionState",
+    "OriginCheck",
     "ResolveWorkspace",
     "ReviewResult",
     "ReviewVerdict",
@@ -58,6 +59,14 @@ class MergeStrategy(StrEnum):
     MERGE = "merge"
     SQUASH = "squash"
     REBASE = "rebase"
+
+
+class OriginCheck(StrEnum):
+    """What to do where the mission's branches at origin may be newer (4.0.0rc6 and later)."""
+
+    ENFORCE = "enforce"
+    WARN = "warn"
+    OFF = "off"
 
 
 @frozen(kw_only=True)
@@ -129,6 +138,10 @@ def one_of(kind: type[E], value: E | str) -> E:
     except ValueError:
         msg = f"{value!r} is no {kind.__name__}; choose from {', '.join(kind)}"
         raise InvalidCall(msg) from None
+
+
+def _origin_check(value: OriginCheck | str | None) -> OriginCheck | None:
+    return None if value is None else one_of(OriginCheck, value)
 
 
 def _strategy(value: MergeStrategy | str) -> MergeStrategy:
@@ -363,9 +376,10 @@ class AcceptMission(Command[replies.MissionAccepted]):
 
     mission: str = field(metadata=MISSION, validator=name_only)
     actor: str | None = field(default=None, metadata=ACTOR)
-    origin_check: str | None = field(default=None, metadata=ORIGIN_CHECK)
-    """``enforce``, ``warn`` or ``off``: whether what is at origin must not be newer, which
-    takes the network. None: enforce."""
+    origin_check: OriginCheck | None = field(
+        default=None, metadata=ORIGIN_CHECK, converter=_origin_check
+    )
+    """None: enforce, which takes the network where there is an origin."""
 
 
 @frozen(kw_only=True)
@@ -391,5 +405,7 @@ class MergeMission(Command[replies.MissionMerged]):
         converter=_strategy,
     )
     push: bool = field(default=False, metadata={"option": "--push"})
-    origin_check: str | None = field(default=None, metadata=ORIGIN_CHECK)
+    origin_check: OriginCheck | None = field(
+        default=None, metadata=ORIGIN_CHECK, converter=_origin_check
+    )
     """See `AcceptMission`."""

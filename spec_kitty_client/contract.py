@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from spec_kitty_client.commands import Command, Transition
 from spec_kitty_client.dialects import Dialect, Feature, dialect_of, oldest_release
-from spec_kitty_client.errors import UnsupportedByHost, UnsupportedHost
+from spec_kitty_client.errors import InvalidCall, UnsupportedByHost, UnsupportedHost
 from spec_kitty_client.lanes import lanes_of
 
 __all__ = [
@@ -37,6 +37,8 @@ NEWEST_TESTED = Version("1.16.0")
 
 _LONGEST = 40  # characters of a version that is none, in a message
 _QUIET = "SPEC_KITTY_CLIENT_NO_VERSION_WARNING"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SAFE_NAMES = Version("3.2.0")
 _RELEASE = re.compile(r"\bversion (\d+\.\S+)")
 
 _FEATURE_NAMES = {
@@ -162,11 +164,21 @@ def spell(command: Command[Any], contract: Contract | None = None) -> tuple[str,
     if missing := _missing(command, contract):
         what, since = missing
         raise UnsupportedByHost(what, since=since, release=str(contract.release))
+    _check_selector(command, contract)
     words = command.spelled()
     if contract.dialect in _SAYS_FEATURE:
         words = tuple(_swap(word, "--mission=", "--feature=") for word in words)
     verb = _names_in(contract.dialect).get(command.verb, command.verb)
     return ("orchestrator-api", verb, *words)
+
+
+def _check_selector(command: Command[Any], contract: Contract) -> None:
+    """Refuse a name of a mission that hosts answer with a traceback (3.2.0 to 3.2.7)."""
+    name = getattr(command, "mission", None)
+    if contract.release < _SAFE_NAMES or name is None or _SAFE_NAME.fullmatch(name):
+        return
+    msg = f"mission={name!r} is no slug or id: letters, digits, '.', '_' and '-', no '-' first"
+    raise InvalidCall(msg)
 
 
 def _swap(word: str, old: str, new: str) -> str:

@@ -1,5 +1,6 @@
 """A new host process for every call, on this machine."""
 
+import errno
 import os
 import shutil
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from attrs import converters, field, frozen
 
-from spec_kitty_client.errors import HostNotFound
+from spec_kitty_client.errors import HostNotFound, InvalidCall
 from spec_kitty_client.transports import Completed, program
 
 __all__ = [
@@ -144,6 +145,9 @@ class _Host:
         try:
             yield argv, host_environment(host, {**os.environ, **self.env}, self.home)
         except program.CannotStart as e:
+            if isinstance(e.__cause__, OSError) and e.__cause__.errno == errno.E2BIG:
+                msg = "All options together are too long for the operating system; shorten them"
+                raise InvalidCall(msg) from e
             msg = f"No host: {e}."
             advice = "Check `repo`." if not self.repo.is_dir() else "Install it anew."
             raise HostNotFound(f"{msg} {advice}") from e
