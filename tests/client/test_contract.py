@@ -34,7 +34,7 @@ from spec_kitty_client.contract import (
     spell,
 )
 from spec_kitty_client.dialects import Dialect, Feature
-from spec_kitty_client.errors import UnsupportedByHost, UnsupportedHost
+from spec_kitty_client.errors import InvalidCall, UnsupportedByHost, UnsupportedHost
 
 from .releases import CONTRACTS, RELEASES
 
@@ -355,3 +355,12 @@ def test_which_hosts_have_a_feature(feature: Feature) -> None:
     having = {r for r in RELEASES if host(r).supports(feature)}
 
     assert having == {r for r in RELEASES if Version(r) >= Version(SINCE[feature])}
+
+
+@pytest.mark.parametrize("name", ["\u00e9", "-x", "a b", "_x"])
+def test_a_name_that_hosts_crash_at_is_not_sent(name: str) -> None:
+    """3.2.0 and later answer such a selector with a traceback; older ones take any folder."""
+    call = MissionState(mission=name)
+    with pytest.raises(InvalidCall, match="no slug or id"):
+        spell(call, Contract(Version("1.5.0"), Version("3.2.7")))
+    assert spell(call, Contract(Version("1.0.0"), Version("3.1.10")))[-1] == f"--mission={name}"

@@ -20,6 +20,7 @@ from spec_kitty_client.errors import (
     EnvironmentProblem,
     HostNotFound,
     HostTimeout,
+    InvalidCall,
     NotFound,
     ProtocolError,
     SpecKittyError,
@@ -517,3 +518,10 @@ def test_a_call_without_a_host_fails_the_same_for_every_verb(tmp_path: Path) -> 
     for call in (nobody.contract_version, nobody.negotiate):
         with pytest.raises(SpecKittyError):
             call()
+
+
+def test_more_than_the_system_takes_is_the_callers_to_shorten(tmp_path: Path) -> None:
+    """Each option may be short enough and all of them too long; the host is not to blame."""
+    transport = ProcessTransport(repo=tmp_path, executable="/bin/true")
+    with pytest.raises(InvalidCall, match="too long"):
+        transport.run(["x" * 100_000] * 100, time_limit=10)
