@@ -25,6 +25,7 @@ from spec_kitty_client.contract import Contract, UntestedHostWarning
 from spec_kitty_client.core import Retry
 from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.errors import (
+    CannotBeWarm,
     Conflict,
     EnvironmentProblem,
     Failure,
@@ -81,6 +82,7 @@ from spec_kitty_client.replies import (
 from spec_kitty_client.transports import (
     AsyncGitTransport,
     AsyncTransport,
+    Closable,
     Completed,
     GitTransport,
     Identified,
@@ -99,7 +101,9 @@ __all__ = [
     "AsyncClient",
     "AsyncGitTransport",
     "AsyncTransport",
+    "CannotBeWarm",
     "Client",
+    "Closable",
     "Command",
     "Completed",
     "Conflict",

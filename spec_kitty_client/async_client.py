@@ -5,7 +5,7 @@ from __future__ import annotations  # the verbs of design are loaded when they a
 from collections.abc import AsyncIterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from spec_kitty_client import commands, merging, replies, workflow
 from spec_kitty_client.commands import (
@@ -17,10 +17,10 @@ from spec_kitty_client.commands import (
 )
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
-from spec_kitty_client.errors import GitFailed, SpecKittyError
+from spec_kitty_client.errors import GitFailed, InvalidCall, SpecKittyError
 from spec_kitty_client.lanes import AnyLane, Lane
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.transports import AsyncGitTransport, AsyncTransport, Completed
+from spec_kitty_client.transports import AsyncGitTransport, AsyncTransport, Closable, Completed
 from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
 from spec_kitty_client.workflow import Moved, Package, Review
 
@@ -45,17 +45,36 @@ class AsyncClient:
         transport: AsyncTransport | None = None,
         time_limit: float | None = None,
         retry: Retry | None = None,
+        warm: Literal["auto"] | bool = "auto",
     ) -> None:
         if transport is None:
             from spec_kitty_client.transports.process import AsyncProcessTransport
 
-            transport = AsyncProcessTransport(repo=Path(repo))
+            transport = cold = AsyncProcessTransport(repo=Path(repo))
+            if warm:
+                from spec_kitty_client.transports.warm import AsyncWarmTransport
+
+                transport = AsyncWarmTransport(cold, only=warm is True)
+        elif warm is True:
+            msg = "warm=True is for a client's own transport; give it AsyncWarmTransport(transport)"
+            raise InvalidCall(msg)
         self._transport = transport
         self._core = Core(actor, policy, time_limit, transport)
         self._retry = retry
         import anyio
 
         self._negotiation = anyio.Lock()
+
+    def close(self) -> None:
+        """Let a host that was kept warm end. The client can still be used, and starts it again."""
+        if isinstance(self._transport, Closable):
+            self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def contract(self) -> Contract | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from spec_kitty_client import commands, merging, replies, workflow
 from spec_kitty_client.commands import (
@@ -22,10 +22,10 @@ from spec_kitty_client.commands import (
 )
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
-from spec_kitty_client.errors import GitFailed, SpecKittyError
+from spec_kitty_client.errors import GitFailed, InvalidCall, SpecKittyError
 from spec_kitty_client.lanes import AnyLane, Lane
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.transports import Completed, GitTransport, Transport
+from spec_kitty_client.transports import Closable, Completed, GitTransport, Transport
 from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
 from spec_kitty_client.workflow import Moved, Package, Review
 
@@ -48,6 +48,13 @@ class Client:
         transport: How calls reach the host; None: a process of ``spec-kitty`` on PATH.
         time_limit: Seconds for every call; None: what suits each verb.
         retry: When a call is repeated that cannot have had an effect; None: never.
+        warm: Whether the host is imported once and forked for every call, which takes a
+            fiftieth of the time and gives the same answers. "auto": where that can be done;
+            True: or else `CannotBeWarm` is raised; False: a process of its own for every call.
+            A transport that is given decides for itself: see `WarmTransport`.
+
+    With a host that is kept warm there is a process, which ends with this one, with the client,
+    or by `close`; clients of the same host share it.
 
     Every method raises `HostNotFound`, `UnsupportedHost`, `UnsupportedByHost`, `InvalidCall`
     or a `HostError`; the workflow verbs also `GitFailed`, `WouldLoseWork` and `MergeDamaged`.
@@ -62,15 +69,34 @@ class Client:
         transport: Transport | None = None,
         time_limit: float | None = None,
         retry: Retry | None = None,
+        warm: Literal["auto"] | bool = "auto",
     ) -> None:
         if transport is None:
             from spec_kitty_client.transports.process import ProcessTransport
 
-            transport = ProcessTransport(repo=Path(repo))
+            transport = cold = ProcessTransport(repo=Path(repo))
+            if warm:
+                from spec_kitty_client.transports.warm import WarmTransport
+
+                transport = WarmTransport(cold, only=warm is True)
+        elif warm is True:
+            msg = "warm=True is for a client's own transport; give it WarmTransport(transport)"
+            raise InvalidCall(msg)
         self._transport = transport
         self._core = Core(actor, policy, time_limit, transport)
         self._retry = retry
         self._negotiation = Lock()
+
+    def close(self) -> None:
+        """Let a host that was kept warm end. The client can still be used, and starts it again."""
+        if isinstance(self._transport, Closable):
+            self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def contract(self) -> Contract | None:

@@ -104,6 +104,10 @@ class HostNotFound(SpecKittyError):
     """There is no host that could be called."""
 
 
+class CannotBeWarm(SpecKittyError):
+    """A host that is to be kept warm, and nothing else, cannot be."""
+
+
 class UnsupportedHost(SpecKittyError):
     """What was called is no host, or one whose contract nobody knows."""
 

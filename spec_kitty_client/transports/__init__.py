@@ -13,6 +13,7 @@ from attrs import field, frozen
 __all__ = [
     "AsyncGitTransport",
     "AsyncTransport",
+    "Closable",
     "Completed",
     "GitTransport",
     "Identified",
@@ -95,4 +96,13 @@ class Identified(Protocol):
 
     def identity(self) -> Hashable:
         """Return what stays the same as long as the program does; None: not known."""
+        ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """Has something running between two calls."""
+
+    def close(self) -> None:
+        """End it; the next call starts it again."""
         ...

@@ -3,15 +3,20 @@
 import errno
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Hashable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
+from typing import Any
 
 from attrs import converters, field, frozen
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
 from spec_kitty_client.transports import Completed, program
+from spec_kitty_client.transports.launchers import HEAD
+from spec_kitty_client.transports.program import GRACE
 
 __all__ = [
     "GIT_REDIRECTS",
@@ -134,6 +139,15 @@ class _Host:
             return None
         return (str(host), *self._words[1:], about.st_ino, about.st_mtime_ns, about.st_size)
 
+    def place(self) -> "LocalPlace | None":
+        """See `Warmable.place`."""
+        identity = self.identity()
+        if identity is None or not self.repo.is_dir():
+            return None  # a process of its own says what is wrong
+        with self._ready() as (words, env):
+            folder = os.path.join(os.getcwd(), self.repo)  # noqa: PTH109, PTH118 - as the kernel
+            return LocalPlace(words=words, env=env, folder=folder, identity=identity)
+
     @property
     def _words(self) -> tuple[str, ...]:
         return (self.executable,) if isinstance(self.executable, str) else self.executable
@@ -164,6 +178,47 @@ class _Host:
         except program.CannotStart as e:
             msg = f"No git: {e}."
             raise HostNotFound(msg) from e
+
+
+@frozen(kw_only=True)
+class LocalPlace:
+    """A host on this machine, as a server of `warm` needs to know it."""
+
+    words: tuple[str, ...]
+    env: dict[str, str]
+    folder: str
+    identity: tuple[object, ...]
+
+    @property
+    def key(self) -> Hashable:
+        """The same for the same program in the same environment."""
+        # What a module is may depend on the folder; where a script is does not.
+        folder = self.folder if len(self.words) > 1 else None
+        return (*self.identity, folder, frozenset(self.env.items()))
+
+    def head(self, path: str) -> bytes:
+        """Read the beginning of a file."""
+        with Path(path).open("rb") as file:
+            return file.read(HEAD)
+
+    def start(self, argv: Sequence[str]) -> Any:
+        """Start a program with pipes for input and output, in a session of its own."""
+        return program.start(
+            argv, cwd=Path(self.folder), env=self.env, given=PIPE, out=PIPE, err=DEVNULL
+        )
+
+    def lost(self, proc: Any) -> tuple[int, bytes]:
+        """End what a server that was killed has left, which is all in its session."""
+        if program.wait_at_most(proc, GRACE) is None:
+            proc.kill()
+        if proc.wait() != 0:
+            import psutil
+
+            for pid in psutil.pids():
+                with suppress(ProcessLookupError, PermissionError):
+                    if os.getsid(pid) == proc.pid:
+                        os.kill(pid, signal.SIGKILL)
+        return -signal.SIGKILL, b""
 
 
 @frozen(kw_only=True)

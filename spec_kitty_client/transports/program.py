@@ -75,9 +75,15 @@ class Program(LocalCommand):
 
 
 def start(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], out: IO[bytes], err: IO[bytes]
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    out: IO[bytes] | int,
+    err: IO[bytes] | int,
+    given: IO[bytes] | int = DEVNULL,
 ) -> Any:
-    """Start a program in a session of its own, with no input and exactly this environment.
+    """Start a program in a session of its own, with exactly this environment.
 
     Raises:
         CannotStart: If the operating system refuses.
@@ -87,7 +93,7 @@ def start(
             argv[1:],
             cwd=str(cwd),
             env=dict(env),
-            stdin=DEVNULL,
+            stdin=given,
             stdout=out,
             stderr=err,
             new_session=True,

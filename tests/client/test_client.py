@@ -30,6 +30,7 @@ from spec_kitty_client.lanes import Lane
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessTransport
+from spec_kitty_client.transports.warm import AsyncWarmTransport, WarmTransport
 
 from .answers import POLICY, AsyncScripted, Scripted, completed, line, refusal, success
 
@@ -118,7 +119,9 @@ def test_both_clients_have_the_same_signatures() -> None:
     assert {n: plain(s) for n, s in one.items()} == {n: plain(s) for n, s in other.items()}
 
 
-@pytest.mark.parametrize("name", [n for n in public(Client) if n not in ("__init__", "contract")])
+@pytest.mark.parametrize(
+    "name", [n for n in public(Client) if n not in ("__init__", "contract", "close")]
+)
 def test_both_clients_differ_in_how_they_wait(name: str) -> None:
     """Every method of the one is plain, of the other to be awaited, and both say what it does."""
     one, other = getattr(Client, name), getattr(AsyncClient, name)
@@ -562,9 +565,25 @@ def test_a_command_is_not_changed_by_a_call() -> None:
     assert command == commands.AcceptMission(mission="m")
 
 
-def test_the_usual_host_is_a_process(tmp_path: Path) -> None:
-    """Without a transport the program on PATH is called, in the folder that was given."""
-    one, other = Client(tmp_path)._transport, AsyncClient(str(tmp_path))._transport
+@pytest.mark.parametrize(("warm", "only"), [("auto", False), (True, True)])
+def test_the_usual_host_is_kept_warm(tmp_path: Path, warm: Any, only: bool) -> None:
+    """Without a transport the program on PATH is called warm, in the folder that was given."""
+    one = Client(tmp_path, warm=warm)._transport
+    other = AsyncClient(str(tmp_path), warm=warm)._transport
 
-    assert one == ProcessTransport(repo=tmp_path)
-    assert other == AsyncProcessTransport(repo=tmp_path)
+    assert isinstance(one, WarmTransport)
+    assert isinstance(other, AsyncWarmTransport)
+    assert (one.cold, one.only) == (ProcessTransport(repo=tmp_path), only)
+    assert (other.cold, other.only) == (AsyncProcessTransport(repo=tmp_path), only)
+
+
+def test_who_wants_it_gets_a_process_for_every_call(tmp_path: Path) -> None:
+    """With warm=False nothing of a host is running between two calls."""
+    assert Client(tmp_path, warm=False)._transport == ProcessTransport(repo=tmp_path)
+    assert AsyncClient(tmp_path, warm=False)._transport == AsyncProcessTransport(repo=tmp_path)
+
+
+def test_a_transport_that_is_given_is_not_made_warm_by_a_flag(tmp_path: Path) -> None:
+    """Who gives a transport is told how to have it warm, instead of being ignored."""
+    with pytest.raises(InvalidCall, match=r"WarmTransport\(transport\)"):
+        Client(transport=ProcessTransport(repo=tmp_path), warm=True)

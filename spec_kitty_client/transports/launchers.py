@@ -1,0 +1,128 @@
+"""What is behind the name of a program: an interpreter of Python, and what it is to run."""
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+
+from attrs import frozen
+
+__all__ = ["HEAD", "Launch", "NotPython", "find"]
+
+HEAD = 4096  # bytes at the beginning of a program that tell what it is
+_SHELLS = {"sh", "bash", "dash"}
+# What pip and uv write where the path of the interpreter is too long for a first line, or has
+# spaces: nothing to the shell but a command, and to Python a text and the end of it.
+_FOR_BOTH = re.compile(r"'''exec' (.+) \"\$0\" \"\$@\"\n' '''\n")
+_WRAPPER = re.compile(r'exec (.+) "\$@"')
+_DEEPEST = 5  # wrappers around wrappers
+
+
+class NotPython(Exception):
+    """It is not known to be a program in Python; the reason is for people."""
+
+
+@frozen(kw_only=True)
+class Launch:
+    """How the interpreter is started, and with what."""
+
+    interpreter: tuple[str, ...]
+    """Its path, or ``/usr/bin/env`` and its name, and its options."""
+    script: str | None = None
+    module: str | None = None
+    """As after ``-m``, where there is no script."""
+
+
+def find(words: Sequence[str], head: Callable[[str], bytes]) -> Launch:
+    """Look behind first lines, links and wrappers that only call another program.
+
+    Args:
+        words: The absolute path of a program, and words of its own.
+        head: Reads the beginning of a file.
+
+    Raises:
+        NotPython: If something else is behind it, or something that is not understood.
+    """
+    program = words[0]
+    for _ in range(_DEEPEST):
+        program, *rest = words
+        if _is_python(program):
+            return _launch(words)
+        if rest:
+            raise NotPython(f"{program} is given words of its own")
+        text = _text(program, head)
+        first, _, body = text.partition("\n")
+        interpreter = _interpreter(program, first)
+        if _is_python(_program(interpreter)):
+            return Launch(interpreter=tuple(interpreter), script=program)
+        if PurePosixPath(interpreter[0]).name not in _SHELLS:
+            raise NotPython(f"{program} is run by {interpreter[0]}")
+        if both := _FOR_BOTH.match(body):
+            return Launch(interpreter=tuple(_split(program, both[1])), script=program)
+        words = _wrapped(program, body)
+    raise NotPython(f"{program} is a wrapper around too many others")
+
+
+def _text(program: str, head: Callable[[str], bytes]) -> str:
+    try:
+        return head(program).decode("utf-8", "surrogateescape")
+    except OSError as e:
+        raise NotPython(f"{program} cannot be read: {e.strerror}") from e
+
+
+def _is_python(program: str) -> bool:
+    return bool(re.fullmatch(r"(python|pypy)[\d.]*", PurePosixPath(program).name))
+
+
+def _launch(words: Sequence[str]) -> Launch:
+    """Return what an interpreter is told to run: a module or a script, after its options."""
+    options = 1
+    while options < len(words) and re.fullmatch(r"-[bBdEiIOPqsSuvx]+", words[options]):
+        options += 1
+    interpreter = tuple(words[:options])
+    match list(words[options:]):
+        case ["-m", module]:
+            return Launch(interpreter=interpreter, module=module)
+        case [script] if not script.startswith("-"):
+            return Launch(interpreter=interpreter, script=script)
+        case _:
+            raise NotPython(f"{' '.join(words)}: it is not understood what this runs")
+
+
+def _interpreter(program: str, first: str) -> list[str]:
+    """Read a first line as the kernel does: the interpreter, and one argument at most."""
+    if not first.startswith("#!"):
+        raise NotPython(f"{program} has no first line that names an interpreter")
+    name, *argument = first[2:].strip().split(None, 1)
+    if PurePosixPath(name).name == "env" and argument and argument[0].startswith("-S"):
+        return [name, *_split(program, argument[0][2:])]
+    return [name, *argument]
+
+
+def _program(interpreter: Sequence[str]) -> str:
+    """Return what ``env`` would start."""
+    if PurePosixPath(interpreter[0]).name == "env" and len(interpreter) > 1:
+        return interpreter[1]
+    return interpreter[0]
+
+
+def _wrapped(program: str, body: str) -> list[str]:
+    """Return what a wrapper calls, if it does nothing else."""
+    lines = [line.strip() for line in body.splitlines()]
+    left = [line for line in lines if line and not line.startswith(("#", "set -"))]
+    called = _WRAPPER.fullmatch(left[0]) if len(left) == 1 else None
+    words = _split(program, called[1]) if called else []
+    # What the shell would replace is not known here.
+    if called is None or re.search(r"[$`]", called[1]) or not words[0].startswith("/"):
+        raise NotPython(f"{program} is a shell script that does more than to call a program")
+    return words
+
+
+def _split(program: str, text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = []
+    if not words:
+        raise NotPython(f"{program} is not understood")
+    return words

@@ -1,0 +1,476 @@
+"""A host that is kept warm: imported once, and forked for every call.
+
+A host takes seconds to be imported and hundredths of one to answer. One process of the host's
+own interpreter imports it, and its children are the calls; see `warm_server` for that side.
+Wherever that cannot be done, a transport starts a process for every call, as ever.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import queue
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from attrs import define, field
+
+from spec_kitty_client.errors import CannotBeWarm, HostNotFound
+from spec_kitty_client.transports import (
+    AsyncGitTransport,
+    AsyncTransport,
+    Completed,
+    GitTransport,
+    Transport,
+)
+from spec_kitty_client.transports.launchers import Launch, NotPython, find
+from spec_kitty_client.transports.program import GRACE, LARGEST, LONGEST_WAIT
+
+__all__ = ["AsyncWarmTransport", "Place", "WarmTransport", "Warmable"]
+
+_SERVER = Path(__file__).with_name("warm_server.py")
+# Read as text from the input, so that it need not be there where the host is. What is in the
+# current folder must not be taken for a module.
+_BOOT = """\
+import sys
+first = sys.path[:1] == [""]
+if first: sys.path.pop(0)
+import os
+def take(n):
+    taken = b""
+    while len(taken) < n:
+        part = os.read(0, n - len(taken))
+        if not part: os._exit(0)
+        taken += part
+    return taken
+size = b""
+while not size.endswith(b"\\n"): size += take(1)
+source, told = map(int, size.split())
+space = {"__name__": "spec_kitty_warm"}
+exec(compile(take(source), "<warm>", "exec"), space)
+space["main"]({**space["json"].loads(take(told)), "first_on_path": first})
+"""
+_LONGEST = 100_000  # bytes of arguments; more may be too many for the operating system to start
+_STRIKES = 3  # servers that were of no use, one after the other
+_ENOUGH = 2 * GRACE + 1.0  # seconds for a server to end a call
+
+
+class Place(Protocol):
+    """Where a server can be started: what a transport knows about its host."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The host as it is called: its absolute path, and words of its own."""
+        ...
+
+    @property
+    def key(self) -> Hashable:
+        """The same for everything that one server can serve."""
+        ...
+
+    @property
+    def folder(self) -> str | None:
+        """Where calls run; None: where the server was started."""
+        ...
+
+    def head(self, path: str) -> bytes:
+        """Read the beginning of a file."""
+        ...
+
+    def start(self, argv: Sequence[str]) -> Any:
+        """Start a program with pipes for input and output, in a session of its own."""
+        ...
+
+    def lost(self, proc: Any) -> tuple[int, bytes]:
+        """Clean up after a server; return exit code and stderr of a call that it took along."""
+        ...
+
+
+class Warmable(Protocol):
+    """A transport whose host can be kept warm."""
+
+    def place(self) -> Place | None:
+        """Return where the host is; None: there is none, or not for this call."""
+        ...
+
+    def identity(self) -> Hashable:
+        """See `Identified.identity`."""
+        ...
+
+
+class _ColdTransport(Warmable, Transport, GitTransport, Protocol):
+    pass
+
+
+class _AsyncColdTransport(Warmable, AsyncTransport, AsyncGitTransport, Protocol):
+    pass
+
+
+@define(eq=False)
+class _Call:
+    """A call on its way."""
+
+    number: int
+    line: "_Line"
+    done: threading.Event = field(factory=threading.Event)
+    out: list[bytes] = field(factory=list)
+    err: list[bytes] = field(factory=list)
+    code: int | None = None
+    unfit: str | None = None
+    """Why it was not made."""
+
+    def end(self, *, at_once: bool = False) -> None:
+        """Ask that it be ended, with all its children."""
+        if self.line.ready:
+            self.line.ask(end=self.number, at_once=at_once)
+        else:
+            self.line.kill()
+
+
+class _Line:
+    """The connection to a server. One thread writes, one reads, and callers wait."""
+
+    def __init__(self, place: Place, launch: Launch) -> None:
+        self.place = place
+        self.proc = place.start([*launch.interpreter, "-c", _BOOT])
+        self.owner = os.getpid()
+        self.over: str | None = None
+        """Why it takes no calls any more."""
+        self.again = False
+        """Whether another server may do better."""
+        self.ready = False
+        """Whether anything that was asked for was sent."""
+        self._go = threading.Event()
+        self._calls: dict[int, _Call] = {}
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._first = _first_words(place, launch)
+        self._threads = [
+            threading.Thread(target=job, name="spec-kitty-warm", daemon=True)
+            for job in (self._write, self._read)
+        ]
+        _lines.add(self)
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes calls of this process."""
+        return self.over is None and self.owner == os.getpid()
+
+    def send(self, args: Sequence[str], folder: str | None) -> _Call:
+        """Ask for a call; what becomes of it is told by the call."""
+        call = _Call(next(self._numbers), self)
+        words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in args]
+        with self._lock:
+            call.unfit = self.over
+            if call.unfit is None:
+                self._calls[call.number] = call
+        if call.unfit is None:
+            self.ask(id=call.number, argv=words, cwd=folder)
+        else:
+            call.done.set()
+        return call
+
+    def ask(self, **request: object) -> None:
+        """Send something, without waiting until it is read."""
+        self._requests.put(json.dumps(request).encode() + b"\n")
+
+    def kill(self) -> None:
+        """End a server that does not answer."""
+        with contextlib.suppress(ProcessLookupError):
+            self.proc.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let the server end, and wait for that; what it still does is over soon."""
+        if self.owner != os.getpid():
+            return
+        self._hang_up("it was closed")
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(_ENOUGH)
+
+    def _hang_up(self, why: str) -> None:
+        self.over = self.over or why
+        self._requests.put(None)
+        self._go.set()
+
+    def let_go(self) -> None:
+        """Forget the server of another process, of which this one is a fork."""
+        self._lock = threading.Lock()
+        self.over = "it belongs to another process"
+        self.proc.returncode = 0
+        for pipe in (self.proc.stdin, self.proc.stdout):
+            with contextlib.suppress(OSError, ValueError):
+                os.close(pipe.fileno())
+
+    # The two threads
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):
+            self._put(self._first)
+            self._go.wait()
+            while (request := self._requests.get()) is not None:
+                self._put(request)
+        self.proc.stdin.close()
+
+    def _put(self, text: bytes) -> None:
+        while text:
+            text = text[os.write(self.proc.stdin.fileno(), text) :]
+
+    def _read(self) -> None:
+        # Whatever cannot be understood is not of our server.
+        with contextlib.suppress(OSError, ValueError, LookupError):
+            while self.over is None or (self.ready and self._calls):
+                line = self.proc.stdout.readline()
+                if not line:
+                    break
+                self._take(json.loads(line))
+        self._hang_up("its server has died")
+        code, words = self.place.lost(self.proc)
+        self.proc.stdout.close()
+        with self._lock:
+            left = [*self._calls.values()]
+            self._calls.clear()
+        for call in left:
+            if self.ready:
+                call.code, call.out, call.err = code, [], [words]
+            else:  # nothing was sent
+                call.unfit = self.over
+            call.done.set()
+
+    def _take(self, reply: dict[str, Any]) -> None:
+        if "ready" in reply:
+            self.ready = self.again = True
+            self._go.set()
+        if "unfit" in reply:
+            with self._lock:
+                self.again, self.over = reply["again"], reply["unfit"]
+        if "length" in reply:
+            part = self.proc.stdout.read(reply["length"])
+            call = self._calls[reply["id"]]
+            (call.out if reply["stream"] == "out" else call.err).append(part)
+        elif "id" in reply:
+            with self._lock:
+                call = self._calls.pop(reply["id"])
+            call.code, call.unfit = reply.get("code"), reply.get("unfit")
+            call.done.set()
+
+
+def _first_words(place: Place, launch: Launch) -> bytes:
+    told = {
+        "words": list(place.words),
+        "script": launch.script,
+        "module": launch.module,
+        "largest": LARGEST,
+    }
+    source, about = _SERVER.read_bytes(), json.dumps(told).encode()
+    return b"%d %d\n%b%b" % (len(source), len(about), source, about)
+
+
+class _Server:
+    """A server in use. It ends when nobody has it any more, or with this process."""
+
+    def __init__(self, place: Place, launch: Launch) -> None:
+        self.key = place.key
+        self.line = _Line(place, launch)
+        self.close = weakref.finalize(self, self.line.close)
+
+
+_lines: weakref.WeakSet[_Line] = weakref.WeakSet()
+_servers: weakref.WeakValueDictionary[Hashable, _Server] = weakref.WeakValueDictionary()
+_starting = threading.Lock()
+
+
+def _forget() -> None:
+    global _starting  # noqa: PLW0603 - it may have been held by a thread that is not here
+    _starting = threading.Lock()
+    for line in tuple(_lines):
+        line.let_go()
+    _servers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+T = TypeVar("T", bound=Warmable)
+
+
+@define(eq=False)
+class _Warm(Generic[T]):
+    """What both transports are made of."""
+
+    cold: T
+    """What makes the calls that cannot be made warm, and runs git."""
+    only: bool = field(default=False, kw_only=True)
+    """Raise `CannotBeWarm` instead."""
+    _server: _Server | None = field(default=None, init=False)
+    _strikes: int = field(default=0, init=False)
+    _given_up: tuple[Hashable, str] | None = field(default=None, init=False)
+
+    @property
+    def why_cold(self) -> str | None:
+        """Why calls are not made warm; None: they are, as far as is known."""
+        return self._given_up and self._given_up[1]
+
+    def identity(self) -> Hashable:
+        """See `Identified.identity`."""
+        return self.cold.identity()
+
+    def prepare(self) -> None:
+        """Start the server now, so that it is there for the first call."""
+        with contextlib.suppress(HostNotFound, CannotBeWarm):
+            if (place := self.cold.place()) is not None:
+                self._line(place)
+
+    def close(self) -> None:
+        """Let the server end, unless others use it. The next call starts one again."""
+        self._server = None
+
+    def _begin(self, args: Sequence[str]) -> _Call | None:
+        """Ask for a call, if it can be made warm."""
+        size = sum(len(os.fsencode(word)) for word in args)
+        if size > _LONGEST or any("\0" in word for word in args):
+            return None  # the operating system is to say what it thinks of that
+        place = self.cold.place()
+        if place is None or (line := self._line(place)) is None:
+            return None
+        return line.send(args, place.folder)
+
+    def _line(self, place: Place) -> _Line | None:
+        with _starting:
+            for server in (self._server, _servers.get(place.key)):
+                if server is not None and server.key == place.key and server.line.usable:
+                    self._server = server
+                    return server.line
+            if self._given_up is None or self._given_up[0] != place.key:
+                try:
+                    server = _Server(place, find(place.words, place.head))
+                except (NotPython, OSError) as e:
+                    self._given_up = (place.key, str(e))
+                else:
+                    self._server = _servers[place.key] = server
+                    return server.line
+        if self.only:
+            msg = f"The host cannot be kept warm: {self.why_cold}"
+            raise CannotBeWarm(msg)
+        return None
+
+    def _conclude(
+        self, call: _Call, args: Sequence[str], time_limit: float, *, in_time: bool
+    ) -> Completed | None:
+        """Return how a call ended; None: it was not made, and may be made in another way."""
+        line = call.line
+        self._strikes = 0 if line.usable else self._strikes + 1
+        if not line.usable and (not line.again or self._strikes >= _STRIKES):
+            self._given_up = (line.place.key, line.over or "")
+        if in_time and call.unfit is not None:
+            return None
+        return Completed(
+            argv=(*line.place.words, *args),
+            exit_code=call.code if in_time else None,
+            stdout=b"".join(call.out),
+            stderr=b"".join(call.err),
+            time_limit=time_limit,
+        )
+
+
+class WarmTransport(_Warm[_ColdTransport]):
+    """Makes the calls of another transport by a host that is kept warm, where that can be done.
+
+    No answer tells the difference. A call whose server was killed has the exit code -9, as if
+    its own process had been.
+    """
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """See `Transport.run`. Ctrl-C ends the call with all its children."""
+        until = time.monotonic() + time_limit
+        while call := self._begin(args):
+            in_time = False
+            try:
+                in_time = call.done.wait(min(_left(until), LONGEST_WAIT))
+            finally:
+                if not in_time:
+                    _end(call)
+            if completed := self._conclude(call, args, time_limit, in_time=in_time):
+                return completed
+        return self.cold.run(args, time_limit=_left(until))
+
+    def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """See `GitTransport.git`."""
+        return self.cold.git(args, folder=folder, time_limit=time_limit)
+
+
+def _left(until: float) -> float:
+    return max(0.0, until - time.monotonic())
+
+
+def _end(call: _Call) -> None:
+    """End a call; an interruption only shortens the grace."""
+    try:
+        call.end()
+        call.done.wait(_ENOUGH)
+    finally:
+        if not call.done.is_set():
+            call.end(at_once=True)
+            if not call.done.wait(GRACE):
+                call.line.kill()
+                call.done.wait(GRACE)
+
+
+class AsyncWarmTransport(_Warm[_AsyncColdTransport]):
+    """The same, under any anyio event loop."""
+
+    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """See `AsyncTransport.run`."""
+        import anyio
+
+        until = time.monotonic() + time_limit
+        while call := self._begin(args):
+            in_time = False
+            try:
+                with anyio.move_on_after(_left(until)):
+                    in_time = await _wait(call)
+            finally:
+                if not in_time:
+                    await _end_async(call)
+            if completed := self._conclude(call, args, time_limit, in_time=in_time):
+                return completed
+        return await self.cold.run(args, time_limit=_left(until))
+
+    async def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """See `GitTransport.git`."""
+        return await self.cold.git(args, folder=folder, time_limit=time_limit)
+
+
+async def _wait(call: _Call) -> bool:
+    import anyio.to_thread
+
+    # A limiter of its own: calls must never queue for one of a limited number of threads.
+    return await anyio.to_thread.run_sync(
+        call.done.wait, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+    )
+
+
+async def _end_async(call: _Call) -> None:
+    import anyio
+
+    with anyio.CancelScope(shield=True):
+        call.end()
+        with anyio.move_on_after(_ENOUGH):
+            await _wait(call)
+        if not call.done.is_set():
+            call.line.kill()
+            with anyio.move_on_after(GRACE):
+                await _wait(call)
