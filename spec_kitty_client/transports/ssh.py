@@ -17,17 +17,20 @@ import shlex
 import shutil
 import tempfile
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import cached_property
+from subprocess import PIPE
 from typing import IO, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.converters import optional
 from plumbum import LocalPath
 from plumbum.machines.ssh_machine import SshMachine
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
 from spec_kitty_client.transports import Completed
+from spec_kitty_client.transports.launchers import HEAD
 from spec_kitty_client.transports.process import GIT_REDIRECTS, GIT_SET, SET, UNSET
 from spec_kitty_client.transports.program import (
     GRACE,
@@ -205,6 +208,10 @@ class _Far:
     home: str | None = field(default=None, converter=optional(str), kw_only=True)
     """A HOME there for the host alone; None: the user's."""
 
+    def place(self) -> "FarPlace | None":
+        """See `Warmable.place`."""
+        return FarPlace(self)
+
     def _host_call(self, args: Sequence[str]) -> Task:
         name = self.executable[0]
         missing = f"There is no program {name!r} on {self.host}. Install the host there, or "
@@ -221,6 +228,26 @@ class _Far:
             ],
         )
 
+    def head_call(self, program: str | None) -> Task:
+        """Return what tells the whole path of a program, or the host's, and its beginning."""
+        host = self._host_call(())
+        name = '"$k_host"' if program is None else shlex.quote(program)
+        return evolve(
+            host,
+            words=("sh", "-c", f'printf "%s\\n" "$k_head"; exec head -c {HEAD} "$k_head"'),
+            steps=[*host.steps, f"export k_head={name}", *found("sh", "There is no sh.")],
+        )
+
+    def server_script(self, argv: Sequence[str]) -> bytes:
+        """Return what starts a server over there; its input is what follows."""
+        call = self._host_call(())
+        refuse = 'k_refuse() { printf %s "$1" >&2; exit 1; }'
+        cd = f"cd {path(call.folder)} || k_refuse {shlex.quote(call.nowhere)}"
+        # Whoever kills it leaves calls behind, which are all in its session.
+        sweep = '[ "$k_code" = 0 ] || pkill -KILL -s 0; exit "$k_code"'
+        lines = ("{ " + refuse, *call.steps, cd, f"{shlex.join(argv)}; k_code=$?", sweep, "}")
+        return os.fsencode("\n".join(lines))
+
     def _git_call(self, args: Sequence[str], folder: str | None) -> Task:
         where = self.repo if folder is None else folder
         return Task(
@@ -234,7 +261,7 @@ class _Far:
         )
 
     @contextmanager
-    def _started(self, task: Task, time_limit: float) -> Generator[_Call]:
+    def started(self, task: Task, time_limit: float) -> Generator[_Call]:
         mark = secrets.token_hex(16)
         script = task.script(mark, time_limit)
         with (
@@ -250,15 +277,15 @@ class _Far:
                 lifeline=lifeline,
                 out=out,
                 err=err,
-                proc=self._machine(time_limit).popen(
-                    (),
-                    ssh_opts=["-o", f"RemoteCommand={READ.format(len(script))}", "--"],
-                    stdin=lifeline.end,
-                    stdout=out,
-                    stderr=err,
-                    new_session=True,
-                ),
+                proc=self.client(script, time_limit, stdin=lifeline.end, stdout=out, stderr=err),
             )
+
+    def client(self, script: bytes, time_limit: float, **files: Any) -> Any:
+        """Start an ssh client, whose input begins with a script."""
+        command = f"RemoteCommand={READ.format(len(script))}"
+        return self._machine(time_limit).popen(
+            (), ssh_opts=["-o", command, "--"], new_session=True, **files
+        )
 
     def _machine(self, time_limit: float) -> _Machine:
         client_path = shutil.which("ssh")
@@ -307,23 +334,24 @@ class SshTransport(_Far):
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`. Ctrl-C ends the host with all its children."""
-        return self._run(self._host_call(args), time_limit)
+        return _run(self, self._host_call(args), time_limit)
 
     def git(
         self, args: Sequence[str], *, folder: str | None = None, time_limit: float
     ) -> Completed:
         """See `GitTransport.git`."""
-        return self._run(self._git_call(args, folder), time_limit)
+        return _run(self, self._git_call(args, folder), time_limit)
 
-    def _run(self, task: Task, time_limit: float) -> Completed:
-        with self._started(task, time_limit) as call:
-            code: int | None = None
-            try:
-                code = wait_at_most(call.proc, time_limit)
-            finally:
-                if code is None:
-                    _hang_up(call)
-            return call.completed(code)
+
+def _run(far: _Far, task: Task, time_limit: float) -> Completed:
+    with far.started(task, time_limit) as call:
+        code: int | None = None
+        try:
+            code = wait_at_most(call.proc, time_limit)
+        finally:
+            if code is None:
+                _hang_up(call)
+        return call.completed(code)
 
 
 def _hang_up(call: _Call) -> None:
@@ -351,7 +379,7 @@ class AsyncSshTransport(_Far):
     async def _run(self, task: Task, time_limit: float) -> Completed:
         import anyio
 
-        with self._started(task, time_limit) as call:
+        with self.started(task, time_limit) as call:
             code: int | None = None
             try:
                 with anyio.move_on_after(time_limit):
@@ -370,3 +398,55 @@ async def _hang_up_async(call: _Call) -> None:
             await wait(call.proc)
         if call.proc.poll() is None:
             await stop(call.proc)
+
+
+class FarPlace:
+    """A host on another machine, as a server of `warm` needs to know it."""
+
+    folder = None
+
+    def __init__(self, far: _Far) -> None:
+        self._far = far
+
+    @property
+    def key(self) -> Hashable:
+        """A server has one connection, which is that of one transport."""
+        return id(self._far)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The host as it is called."""
+        return (self._found[0], *self._far.executable[1:])
+
+    @cached_property
+    def _found(self) -> tuple[str, bytes]:
+        return self._look(None)
+
+    def _look(self, program: str | None) -> tuple[str, bytes]:
+        looked = _run(self._far, self._far.head_call(program), _CONNECT)
+        where, _, head = looked.stdout.partition(b"\n")
+        if looked.exit_code != 0 or not where:
+            raise OSError(None, _text(looked.stderr))
+        return os.fsdecode(where), head
+
+    def head(self, path: str) -> bytes:
+        """Read the beginning of a file."""
+        where, head = self._found
+        return head if path == where else self._look(path)[1]
+
+    def start(self, argv: Sequence[str]) -> Any:
+        """Start a program with pipes for input and output."""
+        script = self._far.server_script(argv)
+        with tempfile.TemporaryFile() as err:
+            proc = self._far.client(script, _CONNECT, stdin=PIPE, stdout=PIPE, stderr=err)
+            self._said = os.dup(err.fileno())
+        os.write(proc.stdin.fileno(), script)  # which is less than a pipe takes
+        return proc
+
+    def lost(self, proc: Any) -> tuple[int, bytes]:
+        """End the connection, and with it what runs at its other end."""
+        if wait_at_most(proc, GRACE) is None:
+            stop_now(proc)
+        with open(self._said, "rb") as said:  # noqa: PTH123 - a descriptor
+            said.seek(0)
+            return proc.returncode or _LOST, said.read(LARGEST)

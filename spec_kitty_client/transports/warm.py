@@ -26,6 +26,7 @@ from spec_kitty_client.transports import (
     AsyncTransport,
     Completed,
     GitTransport,
+    Identified,
     Transport,
 )
 from spec_kitty_client.transports.launchers import Launch, NotPython, find
@@ -41,6 +42,7 @@ import sys
 first = sys.path[:1] == [""]
 if first: sys.path.pop(0)
 import os
+os.write(1, b"\\n")
 def take(n):
     taken = b""
     while len(taken) < n:
@@ -95,11 +97,7 @@ class Warmable(Protocol):
     """A transport whose host can be kept warm."""
 
     def place(self) -> Place | None:
-        """Return where the host is; None: there is none, or not for this call."""
-        ...
-
-    def identity(self) -> Hashable:
-        """See `Identified.identity`."""
+        """Return where the host is; None: there is none. May take as long as a call."""
         ...
 
 
@@ -145,7 +143,7 @@ class _Line:
         """Whether another server may do better."""
         self.ready = False
         """Whether anything that was asked for was sent."""
-        self._go = threading.Event()
+        self._listening, self._go = threading.Event(), threading.Event()
         self._calls: dict[int, _Call] = {}
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -199,6 +197,7 @@ class _Line:
     def _hang_up(self, why: str) -> None:
         self.over = self.over or why
         self._requests.put(None)
+        self._listening.set()
         self._go.set()
 
     def let_go(self) -> None:
@@ -214,6 +213,7 @@ class _Line:
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):
+            self._listening.wait()
             self._put(self._first)
             self._go.wait()
             while (request := self._requests.get()) is not None:
@@ -231,7 +231,10 @@ class _Line:
                 line = self.proc.stdout.readline()
                 if not line:
                     break
-                self._take(json.loads(line))
+                if line == b"\n":  # before that, it may go to who has started the interpreter
+                    self._listening.set()
+                else:
+                    self._take(json.loads(line))
         self._hang_up("its server has died")
         code, words = self.place.lost(self.proc)
         self.proc.stdout.close()
@@ -285,12 +288,13 @@ class _Server:
 
 _lines: weakref.WeakSet[_Line] = weakref.WeakSet()
 _servers: weakref.WeakValueDictionary[Hashable, _Server] = weakref.WeakValueDictionary()
-_starting = threading.Lock()
+_transports: "weakref.WeakSet[_Warm[Any]]" = weakref.WeakSet()
 
 
 def _forget() -> None:
-    global _starting  # noqa: PLW0603 - it may have been held by a thread that is not here
-    _starting = threading.Lock()
+    """In a fork of this process: forget its servers, and locks of threads that are not here."""
+    for transport in tuple(_transports):
+        transport.let_go()
     for line in tuple(_lines):
         line.let_go()
     _servers.clear()
@@ -314,6 +318,14 @@ class _Warm(Generic[T]):
     _server: _Server | None = field(default=None, init=False)
     _strikes: int = field(default=0, init=False)
     _given_up: tuple[Hashable, str] | None = field(default=None, init=False)
+    _starting: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        _transports.add(self)
+
+    def let_go(self) -> None:
+        """Forget what another process has, of which this one is a fork."""
+        self._starting, self._server = threading.Lock(), None
 
     @property
     def why_cold(self) -> str | None:
@@ -322,7 +334,8 @@ class _Warm(Generic[T]):
 
     def identity(self) -> Hashable:
         """See `Identified.identity`."""
-        return self.cold.identity()
+        cold: object = self.cold
+        return cold.identity() if isinstance(cold, Identified) else None
 
     def prepare(self) -> None:
         """Start the server now, so that it is there for the first call."""
@@ -345,7 +358,7 @@ class _Warm(Generic[T]):
         return line.send(args, place.folder)
 
     def _line(self, place: Place) -> _Line | None:
-        with _starting:
+        with self._starting:
             for server in (self._server, _servers.get(place.key)):
                 if server is not None and server.key == place.key and server.line.usable:
                     self._server = server
@@ -432,10 +445,11 @@ class AsyncWarmTransport(_Warm[_AsyncColdTransport]):
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `AsyncTransport.run`."""
-        import anyio
+        import anyio.to_thread
 
         until = time.monotonic() + time_limit
-        while call := self._begin(args):
+        # In a thread, because over ssh it takes a while to find the host.
+        while call := await anyio.to_thread.run_sync(self._begin, args):
             in_time = False
             try:
                 with anyio.move_on_after(_left(until)):

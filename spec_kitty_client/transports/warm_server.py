@@ -524,7 +524,8 @@ class Server:
             for end in (self.woken, self.wake, self.requests, self.replies):
                 os.close(end)
             self.said.close()
-            os.chdir(request["cwd"])
+            if request["cwd"] is not None:
+                os.chdir(request["cwd"])
             before = set(sys.modules)
             code = _as_an_interpreter(self.program, request["argv"])
             new = [name for name in sys.modules if name not in before]

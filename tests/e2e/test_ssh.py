@@ -9,6 +9,7 @@ import pytest
 
 from spec_kitty_client import AsyncClient, Client, Lane, NotFound, Review
 from spec_kitty_client.transports.ssh import AsyncSshTransport, SshTransport
+from spec_kitty_client.transports.warm import AsyncWarmTransport, WarmTransport
 from tests.client.transports.sshd import serving
 
 from .conftest import POLICY, Scene
@@ -21,8 +22,9 @@ IDENTITY = {
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("warm", [True, False])
 def test_a_work_package_is_done_and_merged_on_another_machine(
-    scene: Callable[..., Scene], tmp_path: Path
+    scene: Callable[..., Scene], tmp_path: Path, warm: bool
 ) -> None:
     """The workflow verbs and their git work over ssh as they do here, errors included."""
     here = scene(1)
@@ -31,7 +33,9 @@ def test_a_work_package_is_done_and_merged_on_another_machine(
         login = server.login(
             repo=here.root, executable=os.environ["E2E_HOST"], env=IDENTITY, home=str(tmp_path)
         )
-        client = Client(transport=SshTransport(**login), actor="e2e", policy=POLICY)
+        cold = SshTransport(**login)
+        transport = WarmTransport(cold, only=True) if warm else cold
+        client = Client(transport=transport, actor="e2e", policy=POLICY)
         with pytest.raises(NotFound):
             client.mission_state("no-such-mission")
         claimed = client.claim(here.mission, "WP01")
@@ -44,9 +48,12 @@ def test_a_work_package_is_done_and_merged_on_another_machine(
         assert client.merge(here.mission).changed
 
         async def state() -> dict[str, object]:
-            transport = AsyncSshTransport(**login)
-            mission = await AsyncClient(transport=transport).mission_state(here.mission)
+            cold = AsyncSshTransport(**login)
+            transport = AsyncWarmTransport(cold, only=True) if warm else cold
+            with AsyncClient(transport=transport) as reader:
+                mission = await reader.mission_state(here.mission)
             return dict(mission.lanes())
 
         assert anyio.run(state) == {"WP01": Lane.DONE}
+        client.close()
     assert here.files["WP01"] in here.merged_files()
