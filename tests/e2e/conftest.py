@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,13 @@ from spec_kitty_client import Client, Feature, Policy
 from tests import missions
 from tests.missions import Mission
 
+NOTING = """\
+import os, sys
+if __name__ == "__main__":
+    calls = os.open({!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(calls, (sys.argv[2] + chr(10)).encode())
+    os.close(calls)
+"""
 AGENTS = Path(__file__).with_name("agents.py")
 POLICY = Policy(
     orchestrator_id="e2e",
@@ -46,13 +52,17 @@ class Scene:
         self.configure()
         for name in ("claude", "codex"):
             self._program(name, f"{sys.executable} {AGENTS} {base / 'agents.json'} {name}")
-        host = os.environ["E2E_HOST"]
-        self._program("spec-kitty", host, f'echo "$2" >> {shlex.quote(str(self.calls))}')
+        # As the host's own script, and of its interpreter, so that it can be kept warm.
+        first, _, rest = Path(os.environ["E2E_HOST"]).read_text(encoding="utf-8").partition("\n")
+        self._file("spec-kitty", f"{first}\n{NOTING.format(str(self.calls))}{rest}")
 
-    def _program(self, name: str, command: str, before: str = ":") -> None:
+    def _program(self, name: str, command: str) -> None:
+        self._file(name, f'#!/bin/sh\nexec {command} "$@"\n')
+
+    def _file(self, name: str, text: str) -> None:
         path = self.base / "bin" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f'#!/bin/sh\n{before}\nexec {command} "$@"\n', encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         path.chmod(0o755)
 
     def configure(self, **options: object) -> None:

@@ -30,6 +30,7 @@ from spec_kitty_client import (
     WorkPackageAdded,
 )
 from spec_kitty_client.transports.process import ProcessTransport
+from spec_kitty_client.transports.warm import WarmTransport
 
 from .conftest import POLICY, Scene, has
 
@@ -41,7 +42,7 @@ class Counting:
     """Calls the host as it is, and loses the answers that it is told to lose."""
 
     def __init__(self, repo: Path, executable: str | tuple[str, ...] = "spec-kitty") -> None:
-        self._host = ProcessTransport(repo=repo, executable=executable)
+        self._host = WarmTransport(ProcessTransport(repo=repo, executable=executable))
         self.calls: list[tuple[str, ...]] = []
         self.lose: str | None = None
         self.git = self._host.git
