@@ -82,10 +82,10 @@ from spec_kitty_client.replies import (
 from spec_kitty_client.transports import (
     AsyncGitTransport,
     AsyncTransport,
-    Closable,
     Completed,
     GitTransport,
     Identified,
+    Kept,
     Transport,
 )
 from spec_kitty_client.watching import AcceptanceSeen, LaneChanged, MissionEvent, WorkPackageAdded
@@ -103,7 +103,6 @@ __all__ = [
     "AsyncTransport",
     "CannotBeWarm",
     "Client",
-    "Closable",
     "Command",
     "Completed",
     "Conflict",
@@ -130,6 +129,7 @@ __all__ = [
     "ImplementationStarted",
     "IntegrationFailed",
     "InvalidCall",
+    "Kept",
     "Lane",
     "LaneChanged",
     "ListReady",

@@ -20,7 +20,7 @@ from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
 from spec_kitty_client.errors import GitFailed, InvalidCall, SpecKittyError
 from spec_kitty_client.lanes import AnyLane, Lane
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.transports import AsyncGitTransport, AsyncTransport, Closable, Completed
+from spec_kitty_client.transports import AsyncGitTransport, AsyncTransport, Completed, Kept
 from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
 from spec_kitty_client.workflow import Moved, Package, Review
 
@@ -65,9 +65,14 @@ class AsyncClient:
 
         self._negotiation = anyio.Lock()
 
+    def prepare(self) -> None:
+        """Have a host that is kept warm loaded while the program does something else."""
+        if isinstance(self._transport, Kept):
+            self._transport.prepare()
+
     def close(self) -> None:
         """Let a host that was kept warm end. The client can still be used, and starts it again."""
-        if isinstance(self._transport, Closable):
+        if isinstance(self._transport, Kept):
             self._transport.close()
 
     def __enter__(self) -> Self:

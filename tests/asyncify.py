@@ -26,7 +26,7 @@ WORDS = (  # pattern, what it becomes; one after the other
     (r"^( +)time\.sleep\(", r"\1import anyio\n\n\1await anyio.sleep("),
     (r"with self\._negotiation", "async with self._negotiation"),
     (r"\.caller\(\)", ".async_caller()"),
-    (r"^    def (?!__|contract\(|close\(|_package)", "    async def "),
+    (r"^    def (?!__|contract\(|close\(|prepare\(|_package)", "    async def "),
     (
         r"return self\.(call|_call|_drive|_do|_git|negotiate|_transport|_retry)\b",
         r"return await self.\1",

@@ -13,10 +13,10 @@ from attrs import field, frozen
 __all__ = [
     "AsyncGitTransport",
     "AsyncTransport",
-    "Closable",
     "Completed",
     "GitTransport",
     "Identified",
+    "Kept",
     "Transport",
 ]
 
@@ -100,8 +100,12 @@ class Identified(Protocol):
 
 
 @runtime_checkable
-class Closable(Protocol):
-    """Has something running between two calls."""
+class Kept(Protocol):
+    """Keeps something running between two calls."""
+
+    def prepare(self) -> None:
+        """Start it now, without waiting for it."""
+        ...
 
     def close(self) -> None:
         """End it; the next call starts it again."""

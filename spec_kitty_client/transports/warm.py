@@ -190,6 +190,8 @@ class _Line:
         if self.owner != os.getpid():
             return
         self._hang_up("it was closed")
+        if not self.ready:
+            self.kill()  # while it imports, it does not listen
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(_ENOUGH)
@@ -338,7 +340,7 @@ class _Warm(Generic[T]):
         return cold.identity() if isinstance(cold, Identified) else None
 
     def prepare(self) -> None:
-        """Start the server now, so that it is there for the first call."""
+        """Start the server now, without waiting for it."""
         with contextlib.suppress(HostNotFound, CannotBeWarm):
             if (place := self.cold.place()) is not None:
                 self._line(place)

@@ -120,7 +120,7 @@ def test_both_clients_have_the_same_signatures() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in public(Client) if n not in ("__init__", "contract", "close")]
+    "name", [n for n in public(Client) if n not in ("__init__", "contract", "prepare", "close")]
 )
 def test_both_clients_differ_in_how_they_wait(name: str) -> None:
     """Every method of the one is plain, of the other to be awaited, and both say what it does."""
