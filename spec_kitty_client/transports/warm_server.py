@@ -18,6 +18,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import io
+import itertools
 import json
 import logging
 import os
@@ -205,10 +206,9 @@ def remember_commands(program: Program) -> None:
 
 def _decorations(app: Any) -> tuple[Any, ...]:
     """Return what the tree of an application is made of."""
-    groups = [(id(g), id(g.typer_instance)) for g in app.registered_groups]
-    inner = [_decorations(g.typer_instance) for g in app.registered_groups if g.typer_instance]
-    commands = [id(c) for c in app.registered_commands]
-    return id(app.registered_callback), commands, groups, inner
+    groups = [g.typer_instance for g in app.registered_groups]
+    inner = [_decorations(group) for group in groups if group is not None]
+    return id(app.registered_callback), len(app.registered_commands), len(groups), inner
 
 
 @contextlib.contextmanager
@@ -526,9 +526,11 @@ class Server:
             self.said.close()
             if request["cwd"] is not None:
                 os.chdir(request["cwd"])
-            before = set(sys.modules)
+            before = len(sys.modules)
             code = _as_an_interpreter(self.program, request["argv"])
-            new = [name for name in sys.modules if name not in before]
+            # From the end, because to touch what is shared with the parent copies it.
+            new = [*itertools.islice(reversed(sys.modules), max(0, len(sys.modules) - before))]
+            new.reverse()
             os.pwrite(call.news.fileno(), " ".join(new).encode(), 0)
         finally:
             os._exit(code)
