@@ -8,6 +8,7 @@ from rich.console import Console
 
 from spec_kitty_client import Client, Contract, Feature, SpecKittyError
 from spec_kitty_client.transports.process import ProcessTransport
+from spec_kitty_client.transports.warm import WarmTransport
 from spec_kitty_orchestrator.agents import KNOWN, installed
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
 from spec_kitty_orchestrator.plan import protected_branch
@@ -28,8 +29,8 @@ class Check:
 
 def examine(folder: Path) -> list[Check]:
     """Check everything, from any folder of a repository."""
-    host, contract = _host(folder)
-    checks = [host, _agents()]
+    found, contract = _host(folder)
+    checks = [*found, _agents()]
     try:
         root = root_of(folder)
     except UsageProblem as e:
@@ -55,15 +56,22 @@ def show(checks: list[Check]) -> None:
         console.print(check.found, markup=False)
 
 
-def _host(folder: Path) -> tuple[Check, Contract | None]:
-    transport = ProcessTransport(repo=folder)
+def _host(folder: Path) -> tuple[list[Check], Contract | None]:
+    transport = WarmTransport(ProcessTransport(repo=folder))
     try:
-        program = transport.locate()
-        contract = Client(transport=transport).negotiate()
+        program = transport.cold.locate()
+        with Client(transport=transport) as client:
+            contract = client.negotiate()
     except SpecKittyError as e:
-        return Check(name="host", ok=False, found=str(e)), None
+        return [Check(name="host", ok=False, found=str(e))], None
     about = f"{program}, contract {contract.version}, as of host {contract.release}"
-    return Check(name="host", ok=True, found=about), contract
+    why = transport.why_cold
+    warm = "yes" if why is None else f"no, every call starts it anew, which is slower: {why}"
+    # A run is as good without; it only takes longer.
+    return [
+        Check(name="host", ok=True, found=about),
+        Check(name="warm", ok=True, found=warm),
+    ], contract
 
 
 def _agents() -> Check:

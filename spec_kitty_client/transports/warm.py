@@ -307,6 +307,8 @@ if hasattr(os, "register_at_fork"):
 
 
 T = TypeVar("T", bound=Warmable)
+S = TypeVar("S", bound=_ColdTransport)
+A = TypeVar("A", bound=_AsyncColdTransport)
 
 
 @define(eq=False)
@@ -397,7 +399,7 @@ class _Warm(Generic[T]):
         )
 
 
-class WarmTransport(_Warm[_ColdTransport]):
+class WarmTransport(_Warm[S]):
     """Makes the calls of another transport by a host that is kept warm, where that can be done.
 
     No answer tells the difference. A call whose server was killed has the exit code -9, as if
@@ -442,7 +444,7 @@ def _end(call: _Call) -> None:
                 call.done.wait(GRACE)
 
 
-class AsyncWarmTransport(_Warm[_AsyncColdTransport]):
+class AsyncWarmTransport(_Warm[A]):
     """The same, under any anyio event loop."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
