@@ -1,5 +1,6 @@
 """Ending a run from another terminal, agents included."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import anyio
 from attrs import define, field
 from rich.console import Console
 
-from spec_kitty_orchestrator.history import History, recall
+from spec_kitty_orchestrator.history import Attempt, History, recall
 from spec_kitty_orchestrator.journal import Journal, read
 from spec_kitty_orchestrator.lock import end_live_run, only_run
 from spec_kitty_orchestrator.places import Places
@@ -43,11 +44,10 @@ def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
     done = Aborted(run_ended=end_live_run(places, _LIMIT))
     with only_run(places):
         for history in recall(read(places.journal)).values():
-            journal = Journal(places.journal, {"mission": history.mission, "run": "abort"})
-            anyio.run(partial(_end_agents, history, journal, done))
+            if any(_left(history)):
+                anyio.run(partial(_end_agents, places, history, done))
             if cleanup_worktrees:
                 anyio.run(partial(_clean_up, root, history, done))
-            journal.close()
         _record(places, done)
     return done
 
@@ -60,16 +60,22 @@ def _record(places: Places, done: Aborted) -> None:
         journal.close()
 
 
-async def _end_agents(history: History, journal: Journal, done: Aborted) -> None:
+def _left(history: History) -> Iterator[tuple[str, Attempt]]:
+    """Yield the agents of a mission that are alive, each with its work package."""
     for wp, record in history.records.items():
-        attempt = record.open
-        if attempt is None or not local.is_alive(Path(attempt.directory)):
-            continue
+        if record.open and local.is_alive(Path(record.open.directory)):
+            yield wp, record.open
+
+
+async def _end_agents(places: Places, history: History, done: Aborted) -> None:
+    journal = Journal(places.journal, {"mission": history.mission, "run": "abort"})
+    for wp, attempt in _left(history):
         await local.stop(Path(attempt.directory))
         done.agents_ended.append(attempt.directory)
         journal.write(
             "attempt-stopped", wp=wp, role=attempt.role, number=attempt.number, reason="aborted"
         )
+    journal.close()
 
 
 async def _clean_up(root: Path, history: History, done: Aborted) -> None:

@@ -8,13 +8,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from attrs import asdict, frozen
 from cyclopts import App, Group, Parameter
 
-from spec_kitty_orchestrator import __version__
+import spec_kitty_orchestrator
 from spec_kitty_orchestrator.errors import ExitCode, OrchestratorError
+
+if TYPE_CHECKING:
+    from spec_kitty_orchestrator.config import Settings
 
 __all__ = ["app", "main"]
 
@@ -29,7 +32,7 @@ app = App(
     name="spec-kitty-orchestrator",
     help="Run coding agents through a spec-kitty mission: implement, review, rework, done.",
     help_epilogue=_EPILOGUE,
-    version=__version__,
+    version=lambda: spec_kitty_orchestrator.__version__,
     help_format="plaintext",
 )
 
@@ -38,8 +41,10 @@ _WHAT, _WHO, _HOW, _END = (
 )
 
 
-def _flag(text: str, group: Group, *names: str) -> Parameter:
-    return Parameter(help=text, group=group, name=names or None, show_default=False)
+def _flag(text: str, group: Group, *names: str, negative: str | None = None) -> Parameter:
+    return Parameter(
+        help=text, group=group, name=names or None, negative=negative, show_default=False
+    )
 
 
 @frozen(kw_only=True)
@@ -66,6 +71,19 @@ class _Flags:
     max_concurrent: Annotated[
         int | None, _flag("Work packages at the same time. Default: 4.", _HOW)
     ] = None
+    max_implementing: Annotated[
+        int | None, _flag("Those of them that are implemented. Default: all.", _HOW)
+    ] = None
+    max_reviewing: Annotated[
+        int | None, _flag("Those of them that are reviewed. Default: all.", _HOW)
+    ] = None
+    max_per_agent: Annotated[
+        list[str] | None,
+        _flag("Those that an agent works on: codex=2. May be repeated.", _HOW, negative=""),
+    ] = None
+    order: Annotated[
+        str | None, _flag("What is started first: longest-path (default) or plan.", _HOW)
+    ] = None
     max_rounds: Annotated[
         int | None, _flag("Rework rounds before a work package is blocked. Default: 3.", _HOW)
     ] = None
@@ -79,7 +97,7 @@ class _Flags:
         float | None, _flag("Seconds for one host call. Default: 120, a merge 900.", _HOW)
     ] = None
     heartbeat: Annotated[
-        float | None, _flag("Seconds between looks at the board. Default: 120.", _HOW)
+        float | None, _flag("Seconds between looks at the board. Default: 30.", _HOW)
     ] = None
     accept: Annotated[bool | None, _flag("Accept the mission. Default: yes.", _END)] = None
     merge: Annotated[bool | None, _flag("Merge it too. Default: no.", _END)] = None
@@ -234,21 +252,32 @@ def demo(
 
 
 def _run(given: dict[str, Any], *, dry_run: bool, as_json: bool) -> int:
+    from spec_kitty_orchestrator import config
+    from spec_kitty_orchestrator.agents import choose
+
+    settings = config.make(choose(given))
+    return _preview(settings, as_json) if dry_run else _go(settings, as_json)
+
+
+def _preview(settings: "Settings", as_json: bool) -> int:
+    from spec_kitty_orchestrator.dryrun import preview, show
+    from spec_kitty_orchestrator.plan import make_plan
+
+    plan = make_plan(settings)
+    with _spinner(as_json)("Asking the host"):
+        found = preview(plan)
+    _print_json(found) if as_json else show(found)
+    return ExitCode.DONE
+
+
+def _go(settings: "Settings", as_json: bool) -> int:
     from rich.console import Console
 
-    from spec_kitty_orchestrator import config, session
-    from spec_kitty_orchestrator.agents import choose
+    from spec_kitty_orchestrator import session
     from spec_kitty_orchestrator.plan import make_plan
     from spec_kitty_orchestrator.view import watch
 
-    plan = make_plan(config.make(choose(given)))
-    if dry_run:
-        from spec_kitty_orchestrator.dryrun import preview, show
-
-        with _spinner(as_json)("Asking the host"):
-            found = preview(plan)
-        _print_json(found) if as_json else show(found)
-        return ExitCode.DONE
+    plan = make_plan(settings)
     with watch(Console(), as_json=as_json) as watcher:
         return session.run(plan, [watcher])
 
@@ -288,18 +317,18 @@ def main() -> NoReturn:
 
 
 def _main(words: list[str]) -> int:
-    from spec_kitty_client.errors import HostNotFound, InvalidCall, SpecKittyError
-
     try:
         return int(app(words, result_action="return_value") or 0)
     except OrchestratorError as e:
         return _complain(e, e.exit_code)
-    except InvalidCall as e:
-        return _complain(e, ExitCode.USAGE)
-    except (HostNotFound, SpecKittyError) as e:
-        return _complain(e, ExitCode.HOST)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except Exception as e:
+        from spec_kitty_client import InvalidCall, SpecKittyError
+
+        if not isinstance(e, SpecKittyError):
+            raise
+        return _complain(e, ExitCode.USAGE if isinstance(e, InvalidCall) else ExitCode.HOST)
 
 
 def _complain(error: Exception, code: ExitCode) -> int:

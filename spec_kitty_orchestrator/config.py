@@ -4,6 +4,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,20 @@ from attrs import field, frozen, validators
 from spec_kitty_client import MergeStrategy
 from spec_kitty_orchestrator.errors import UsageProblem
 
-__all__ = ["ENV_PREFIX", "Settings", "load", "make", "restore", "save"]
+__all__ = ["ENV_PREFIX", "Order", "Settings", "load", "make", "restore", "save"]
 
 ENV_PREFIX = "SPEC_KITTY_ORCHESTRATOR_"
 _FILE = Path(".kittify", "orchestrator.toml")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+class Order(StrEnum):
+    """What comes first of the work packages that may be started."""
+
+    LONGEST_PATH = "longest-path"
+    """That with the most work left, counted along the longest chain that waits for it."""
+    PLAN = "plan"
+    """That which the host lists first."""
 
 
 @frozen(kw_only=True)
@@ -30,7 +40,19 @@ class Settings:
     impl_agent: str
     review_agent: str
     max_concurrent: int = field(default=4, validator=validators.ge(1))
-    """Work packages under way at the same time."""
+    """Work packages that agents are at, at the same time."""
+    max_implementing: int | None = field(
+        default=None, validator=validators.optional(validators.ge(1))
+    )
+    """Those of them that are being implemented; None: all."""
+    max_reviewing: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    """Those of them that are being reviewed; None: all."""
+    max_per_agent: Mapping[str, int] = field(
+        factory=dict, validator=validators.deep_mapping(validators.min_len(1), validators.ge(1))
+    )
+    """Those of them that an agent works on, by its name, in whatever role."""
+    order: Order = Order.LONGEST_PATH
+    """Which of them are started first."""
     actor: str = "spec-kitty-orchestrator"
     """Who the host records as the owner of what this run does."""
     policy: Path | None = None
@@ -51,7 +73,7 @@ class Settings:
         default=None, validator=validators.optional(validators.gt(0))
     )
     """Seconds for one host call; None: 120, and 900 for a merge."""
-    heartbeat: float = field(default=120.0, validator=validators.gt(0))
+    heartbeat: float = field(default=30.0, validator=validators.gt(0))
     """Seconds between looks at what other people changed on the board."""
 
 
@@ -151,12 +173,19 @@ def _typed(name: str, value: Any, source: str) -> Any:
     try:
         return _convert(kind, value)
     except (ValueError, TypeError, KeyError):
-        shown = "|".join(MergeStrategy) if kind is MergeStrategy else kind.__name__
-        msg = f"{source}: {value!r} is not of the kind {shown}"
+        msg = f"{source}: {value!r} is not of the kind {_shown(kind)}"
         raise UsageProblem(msg) from None
 
 
+def _shown(kind: Any) -> str:
+    if typing.get_origin(kind) is Mapping:
+        return "AGENT=NUMBER"
+    return "|".join(kind) if issubclass(kind, StrEnum) else str(kind.__name__)
+
+
 def _convert(kind: Any, value: Any) -> Any:
+    if typing.get_origin(kind) is Mapping:
+        return _numbers(value)
     if kind is bool and isinstance(value, str):
         return {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}[value.lower()]
     if isinstance(value, str) or type(value) is kind or isinstance(value, Path):
@@ -164,6 +193,15 @@ def _convert(kind: Any, value: Any) -> Any:
     if kind in (int, float) and type(value) in (int, float) and kind(value) == value:
         return kind(value)
     raise TypeError
+
+
+def _numbers(value: Any) -> dict[str, int]:
+    """Return numbers by name, out of a table or of words such as ``codex=2``."""
+    if isinstance(value, Mapping):
+        return {name: _convert(int, number) for name, number in value.items()}
+    text = value if isinstance(value, str) else " ".join(value)
+    pairs = (word.split("=") for word in text.replace(",", " ").split())
+    return {name: int(number) for name, number in pairs}
 
 
 def _range_message(error: ValueError) -> str:

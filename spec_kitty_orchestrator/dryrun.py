@@ -8,7 +8,11 @@ import anyio
 from rich.console import Console
 
 from spec_kitty_orchestrator import config
+from spec_kitty_orchestrator.durations import learn
 from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.journal import read
+from spec_kitty_orchestrator.limits import limits_of
+from spec_kitty_orchestrator.places import Places
 from spec_kitty_orchestrator.plan import Plan
 from spec_kitty_orchestrator.schedule import Board
 from spec_kitty_orchestrator.session import client_for, look
@@ -24,8 +28,14 @@ def preview(plan: Plan) -> dict[str, Any]:
 async def _preview(plan: Plan) -> dict[str, Any]:
     client = client_for(plan.settings, plan.policy)
     mission, ready = await look(client, plan.settings)
-    board = Board(ready=ready)
-    board.update(mission)
+    names: dict[Role, str] = {role: agent.name for role, agent in plan.agents.items()}
+    board = Board(
+        mission,
+        ready,
+        limits_of(plan.settings, names),
+        order=plan.settings.order,
+        costs=learn(read(Places(plan.settings.repo_root).journal)).costs(names),
+    )
     return {
         "mission": mission.mission_slug,
         "contract": str(client.contract.version) if client.contract else None,
@@ -35,13 +45,12 @@ async def _preview(plan: Plan) -> dict[str, Any]:
         "review": _command(plan, "review"),
         "warnings": list(plan.warnings),
         "lanes": {wp: str(lane) for wp, lane in mission.lanes().items()},
-        "first": [wp.wp_id for wp in board.startable(plan.settings.max_concurrent)],
+        "first": [wp.wp_id for wp in board.take()],
     }
 
 
 def _command(plan: Plan, role: Role) -> str:
-    agent = plan.implementer if role == "implement" else plan.reviewer
-    return shlex.join(agent.argv(role, plan.policy, plan.settings.repo_root))
+    return shlex.join(plan.agents[role].argv(role, plan.policy, plan.settings.repo_root))
 
 
 def show(found: dict[str, Any]) -> None:

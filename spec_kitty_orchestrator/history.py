@@ -1,5 +1,6 @@
 """What the journal tells about each work package, folded event by event."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Literal
@@ -91,6 +92,14 @@ class History:
     merged: bool = False
     ended: Event | None = None
     """The end of the last run; None while it runs, or when it was killed."""
+    _by_workspace: defaultdict[str | None, set[str]] = field(
+        factory=lambda: defaultdict(set), init=False
+    )
+
+    def shares(self, wp: str) -> bool:
+        """Return whether others are worked on in the same worktree."""
+        workspace = self.record(wp).workspace
+        return workspace is not None and len(self._by_workspace[workspace]) > 1
 
     def record(self, wp: str) -> Record:
         """Return what is known of a work package."""
@@ -113,6 +122,12 @@ class History:
                 self.accepted = True
             case "merged":
                 self.merged = True
+            case "claimed":
+                record = self.record(event["wp"])
+                before = record.workspace
+                _apply(record, event)
+                self._by_workspace[before].discard(event["wp"])
+                self._by_workspace[record.workspace].add(event["wp"])
             case _:
                 if "wp" in event:
                     _apply(self.record(event["wp"]), event)

@@ -9,7 +9,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +89,20 @@ class Journal:
 
     def write(self, kind: str, **fields: object) -> Event:
         """Append an event, wait until it is on the disk, and return it."""
-        event: Event = {"at": round(time.time(), 3), "kind": kind, **self._common, **fields}
-        self._file.write(_encode(event))
+        (event,) = self.write_all(kind, [fields])
+        return event
+
+    def write_all(self, kind: str, entries: Iterable[Event]) -> list[Event]:
+        """Append an event for each entry and wait for the disk once; see `write`."""
+        at = round(time.time(), 3)
+        events = [{"at": at, "kind": kind, **self._common, **fields} for fields in entries]
+        self._file.write(b"".join(map(_encode, events)))
         self._file.flush()
         os.fsync(self._file.fileno())
-        for listener in self._listeners:
-            listener(event)
-        return event
+        for event in events:
+            for listener in self._listeners:
+                listener(event)
+        return events
 
     def close(self) -> None:
         """Close the file."""

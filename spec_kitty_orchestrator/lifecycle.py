@@ -26,10 +26,12 @@ from spec_kitty_orchestrator import prompts, review
 from spec_kitty_orchestrator.agents import Agent
 from spec_kitty_orchestrator.attempts import Attempts, Spoken
 from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.durations import Durations
 from spec_kitty_orchestrator.errors import is_of_the_host
-from spec_kitty_orchestrator.history import History, Record, Role
+from spec_kitty_orchestrator.history import History, Role
 from spec_kitty_orchestrator.host import Host
 from spec_kitty_orchestrator.journal import Journal
+from spec_kitty_orchestrator.schedule import ROLES
 from spec_kitty_orchestrator.workspace import GitError, Worktree
 
 __all__ = ["Life", "Run", "Trouble"]
@@ -64,6 +66,7 @@ class Run:
     host: Host
     journal: Journal
     history: History
+    durations: Durations
     logs: Path
     """Folder of this mission's attempts."""
     agents: dict[Role, Agent]
@@ -72,7 +75,11 @@ class Run:
 
 
 class Life:
-    """The life of one work package in one run."""
+    """The life of one work package in one run, as far as one agent's turn.
+
+    After it the work package may have to wait for a slot; what the next turn has to know
+    is in the lane and in the journal.
+    """
 
     def __init__(self, run: Run, wp: WorkPackage) -> None:
         self._run = run
@@ -91,14 +98,15 @@ class Life:
         }
 
     async def live(self) -> AnyLane:
-        """Take the work package as far as it goes, and return the lane it ends in.
+        """Take the work package as far as its agent can, and return the lane it ends in.
 
         Raises:
             Trouble: If it cannot go on.
         """
+        role = ROLES[self._lane]
         try:
-            while step := self._steps.get(self._lane):
-                self._lane = await step()
+            while ROLES.get(self._lane) == role:
+                self._lane = await self._steps[self._lane]()
                 self._run.journal.write("lane", wp=self._wp, lane=self._lane)
         except SpecKittyError as e:
             raise Trouble(str(e), host=is_of_the_host(e)) from e
@@ -127,7 +135,7 @@ class Life:
 
     async def _begin(self) -> None:
         """Let the work begin where others who share the worktree have ended theirs."""
-        if not self._shared or self._record.open:
+        if not self._is_shared or self._record.open:
             return
         self._begun_at = await self._worktree.head()
         if not self._record.attempts and self._begun_at != self._record.base:
@@ -276,20 +284,18 @@ class Life:
     # What the steps have in common
 
     @property
-    def _shared(self) -> list[Record]:
-        """Others that are worked on in the same worktree."""
-        every = self._run.history.records.values()
-        return [r for r in every if r is not self._record and r.workspace == self._record.workspace]
+    def _is_shared(self) -> bool:
+        return self._run.history.shares(self._wp)
 
     async def _is_there(self, head: str) -> bool:
         """Return whether a commit is what would be handed in now."""
-        if self._shared:  # others may have gone on
+        if self._is_shared:  # others may have gone on
             return await self._worktree.has(head)
         return head == await self._worktree.head()
 
     async def _judged_head(self) -> str:
         """Return the commit to judge: in a shared worktree, others may have gone on."""
-        if self._shared and self._record.submitted and not self._record.by_hand:
+        if self._is_shared and self._record.submitted and not self._record.by_hand:
             return self._record.submitted
         return await self._worktree.head()
 

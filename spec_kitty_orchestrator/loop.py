@@ -5,13 +5,16 @@ git or the journal's content: a work package's life is in `lifecycle`, the order
 `schedule`, the calls in `host`.
 """
 
+from collections.abc import Set as AbstractSet
+
 import anyio
 from anyio.abc import TaskGroup
-from attrs import evolve
 
-from spec_kitty_client import Lane, SpecKittyError, WorkPackage
+from spec_kitty_client import Lane, Mission, SpecKittyError, WorkPackage
 from spec_kitty_orchestrator.errors import HostProblem
+from spec_kitty_orchestrator.history import Role
 from spec_kitty_orchestrator.lifecycle import Life, Run, Trouble
+from spec_kitty_orchestrator.limits import limits_of
 from spec_kitty_orchestrator.schedule import Board
 
 __all__ = ["Loop"]
@@ -20,16 +23,28 @@ __all__ = ["Loop"]
 class Loop:
     """Takes every work package of a mission as far as it goes.
 
-    Nothing waits for anything but its own news: a host call in one task delays neither the
-    start of another agent nor the notice of its end.
+    A slot is held for one agent's turn: who waits for the other role holds none. Nothing
+    waits for anything but its own news: a host call in one task delays neither the start of
+    an agent elsewhere nor the notice of its end.
+
+    Args:
+        run: The run.
+        mission: Where every work package stands.
+        ready: What of it may be started.
     """
 
-    def __init__(self, run: Run, board: Board) -> None:
+    def __init__(self, run: Run, mission: Mission, ready: AbstractSet[str]) -> None:
         self._run = run
-        self._board = board
+        self._names: dict[Role, str] = {role: agent.name for role, agent in run.agents.items()}
+        self.board = Board(
+            mission,
+            ready,
+            limits_of(run.settings, self._names),
+            order=run.settings.order,
+            costs=run.durations.costs(self._names),
+            begun=(wp for wp, record in run.history.records.items() if record.open),
+        )
         self._news = anyio.Event()
-        self._stale = False
-        """Whether ``list-ready`` may have a new answer."""
         self._asking = False
         self._host_trouble: str | None = None
 
@@ -44,7 +59,7 @@ class Loop:
             while True:
                 self._news = anyio.Event()
                 self._start(tasks)
-                if not self._board.busy and not self._asking:
+                if not self.board.busy and not self._asking:
                     break
                 await self._news.wait()
             tasks.cancel_scope.cancel()
@@ -52,52 +67,46 @@ class Loop:
             raise HostProblem(self._host_trouble)
 
     def _start(self, tasks: TaskGroup) -> None:
-        for wp in self._board.startable(self._run.settings.max_concurrent):
-            self._board.busy.add(wp.wp_id)
+        for wp in self.board.take():
             tasks.start_soon(self._live, wp)
-        if self._stale and not self._asking and not self._host_trouble:
+        if self.board.doubts and not self._asking and not self._host_trouble:
             self._asking = True
+            self.board.ask()
             tasks.start_soon(self._ask)
 
     async def _live(self, wp: WorkPackage) -> None:
-        """Take one work package as far as it goes; its troubles are its own."""
+        """Take one work package through an agent's turn; its troubles are its own."""
+        lane, reason = wp.lane, None
         try:
             lane = await Life(self._run, wp).live()
-            self._board.packages[wp.wp_id] = evolve(wp, lane=lane)
             if lane == Lane.BLOCKED:
-                reason = self._run.history.record(wp.wp_id).last_error
-                self._board.stuck[wp.wp_id] = f"is blocked: {reason}"
+                reason = f"is blocked: {self._run.history.record(wp.wp_id).last_error}"
         except Trouble as trouble:
-            self._board.stuck[wp.wp_id] = trouble.reason
-            self._run.journal.write("trouble", wp=wp.wp_id, reason=trouble.reason)
+            reason = trouble.reason
+            self._run.journal.write("trouble", wp=wp.wp_id, reason=reason)
             if trouble.host:
-                self._host_trouble = trouble.reason
-        self._board.busy.discard(wp.wp_id)
-        self._stale = self._stale or self._board.unlocks(wp.wp_id)
+                self._host_trouble = reason
+        self.board.give_back(wp.wp_id, lane, reason)
+        self.board.expect(self._run.durations.costs(self._names))
         self._news.set()
 
     async def _ask(self) -> None:
-        """Ask what may be started now; what happened meanwhile is asked for again."""
+        """Ask what may be started now; what happens meanwhile may be asked about again."""
         try:
-            self._stale = False
-            self._board.ready = await self._run.host.ready()
+            self.board.hear(await self._run.host.ready())
         except SpecKittyError as e:
             self._host_trouble = str(e)
-        finally:
-            self._asking = False
-            self._news.set()
+        self._asking = False
+        self._news.set()
 
     async def _heartbeat(self) -> None:
         """Notice what other people change on the board."""
         while True:
             await anyio.sleep(self._run.settings.heartbeat)
+            asked_at = self.board.moves
             try:
                 seen = await self._run.host.state()
-                if seen.doubt:
-                    continue
-                changed = self._board.update(seen)
             except SpecKittyError:
                 continue  # a call that matters will meet the same trouble
-            self._stale = self._stale or (changed and self._board.waits())
-            if changed:
+            if not seen.doubt and self.board.update(seen, asked_at):
                 self._news.set()

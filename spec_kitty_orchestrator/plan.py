@@ -10,6 +10,7 @@ from spec_kitty_client import Policy, PolicyError
 from spec_kitty_orchestrator import __version__, agents
 from spec_kitty_orchestrator.config import Settings
 from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.history import Role
 from spec_kitty_orchestrator.workspace import GitError, git
 
 __all__ = ["PROTECTION_OFF", "Plan", "default_policy", "make_plan", "protected_branch"]
@@ -31,6 +32,11 @@ class Plan:
     warnings: tuple[str, ...]
     """What the policy declares and an agent cannot be held to."""
 
+    @property
+    def agents(self) -> dict[Role, agents.Agent]:
+        """The agent of each role."""
+        return {"implement": self.implementer, "review": self.reviewer}
+
 
 def make_plan(settings: Settings) -> Plan:
     """Check the settings against this machine and this repository.
@@ -41,6 +47,7 @@ def make_plan(settings: Settings) -> Plan:
     implementer = agents.find(settings.impl_agent)
     reviewer = agents.find(settings.review_agent)
     policy = _policy(settings.policy) if settings.policy else default_policy(implementer)
+    _check_limits(settings)
     _check_repository(settings.repo_root)
     loose = {agent.name: agent.unenforced(policy) for agent in (implementer, reviewer)}
     warnings = tuple(
@@ -79,6 +86,13 @@ def _policy(path: Path) -> Policy:
     except OSError as e:
         msg = f"The policy {path} cannot be read: {e.strerror}"
         raise UsageProblem(msg) from e
+
+
+def _check_limits(settings: Settings) -> None:
+    for name in settings.max_per_agent:
+        if name not in agents.NAMES:
+            msg = f"max_per_agent: there is no agent {name!r}. There are: {', '.join(agents.NAMES)}"
+            raise UsageProblem(msg)
 
 
 def _check_repository(root: Path) -> None:

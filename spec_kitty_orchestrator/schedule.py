@@ -1,110 +1,249 @@
-"""Which work package comes next: the dependency graph, and what may be started."""
+"""Which work package comes next: the dependency graph, and what may be started.
 
-from collections.abc import Iterable
+Nothing here looks at every work package because of one that has moved: what may be started
+is in a queue, and what a move unlocks is found by its dependents.
+"""
 
-from attrs import define, field
+from collections.abc import Iterable, Mapping
+
+from attrs import evolve
 
 from spec_kitty_client import AnyLane, Lane, Mission, WorkPackage
+from spec_kitty_orchestrator.config import Order
+from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.limits import Limit, Slots
+from spec_kitty_orchestrator.paths import ENDED, Costs, behind, left
+from spec_kitty_orchestrator.queues import Queue
 
-__all__ = ["Board"]
+__all__ = ["ROLES", "Board"]
 
-_ENDED = frozenset({Lane.DONE, Lane.CANCELED})
-_UNDER_WAY = (Lane.APPROVED, Lane.IN_REVIEW, Lane.FOR_REVIEW, Lane.IN_PROGRESS, Lane.CLAIMED)
+ROLES: Mapping[AnyLane, Role] = {
+    Lane.APPROVED: "review",
+    Lane.IN_REVIEW: "review",
+    Lane.FOR_REVIEW: "review",
+    Lane.IN_PROGRESS: "implement",
+    Lane.CLAIMED: "implement",
+    Lane.PLANNED: "implement",
+}
+"""Whose turn it is in a lane, the lane that is nearest to the end first."""
+
+_STAGES = {lane: stage for stage, lane in enumerate(ROLES)}
+_FINISHED = frozenset({Lane.DONE, Lane.APPROVED})
+_EQUAL: Costs = {"implement": 1.0, "review": 1.0}
+_NOTICEABLE = 1.25  # by which factor a cost has to change before everything is reckoned anew
+_PAID_BY_EVENT = 4  # work packages: that is how many a new reckoning may look at per event
 
 
-@define
 class Board:
-    """The mission as the host last reported it, and what this run does with it."""
+    """The mission as the host last reported it, and what this run does with it.
 
-    packages: dict[str, WorkPackage] = field(factory=dict)
-    ready: set[str] = field(factory=set)
-    """What ``list-ready`` said may be started."""
-    busy: set[str] = field(factory=set)
-    """Under way in this run."""
-    stuck: dict[str, str] = field(factory=dict)
-    """Cannot go on in this run, with the reason."""
-    _depth: dict[str, int] = field(factory=dict)
+    Args:
+        mission: What the host reports.
+        ready: What it says may be started, asked at the same time.
+        limits: How many may work at the same time.
+        order: Which comes first of those that are at the same stage.
+        costs: What a step of each role takes.
+        begun: Those whose agents an earlier run left behind; these run already.
+    """
 
-    def update(self, mission: Mission) -> bool:
+    def __init__(
+        self,
+        mission: Mission,
+        ready: Iterable[str],
+        limits: tuple[Limit, ...],
+        *,
+        order: Order = Order.LONGEST_PATH,
+        costs: Costs = _EQUAL,
+        begun: Iterable[str] = (),
+    ) -> None:
+        self.packages: dict[str, WorkPackage] = {}
+        self.ready = set(ready)
+        """What ``list-ready`` said may be started, and was not yet."""
+        self.busy: dict[str, Role] = {}
+        """Who works on what in this run."""
+        self.stuck: dict[str, str] = {}
+        """Cannot go on in this run, with the reason."""
+        self.moves = 0
+        """How often this run has moved something."""
+        self._slots = Slots(limits)
+        self._order, self._costs, self._begun = order, costs, set(begun)
+        self._events = 0  # since everything was last reckoned anew
+        self._moved: dict[str, int] = {}  # the last move of each
+        self._place: dict[str, int] = {}  # in the plan
+        self._dependents: dict[str, list[str]] = {}
+        self._missing: dict[str, int] = {}  # how many dependencies are not finished
+        self._behind: dict[str, float] = {}
+        self._doubtful: set[str] = set()  # may be ready: the host was not asked since
+        self._asked: set[str] = set()  # the same, and the host is being asked
+        self._queues: dict[Role, Queue] = {"review": Queue(), "implement": Queue()}
+        self.update(mission)
+        self.ask()
+        self.hear(self.ready)
+
+    # What happens
+
+    def update(self, mission: Mission, asked_at: int | None = None) -> bool:
         """Take in the host's report and return whether anything had changed.
 
-        What is under way in this run is left out: its own calls tell more.
+        What is under way in this run is left out: its own calls tell more. So do those that
+        ended after the report was asked for, when there had been `asked_at` moves.
         """
-        if self.packages.keys() != {wp.wp_id for wp in mission.work_packages}:
-            self._depth = _depths(mission.work_packages)
-        news = {wp.wp_id: wp for wp in mission.work_packages if wp.wp_id not in self.busy}
-        changed = any(self.packages.get(name) != wp for name, wp in news.items())
-        self.packages |= news
-        return changed
+        asked_at = self.moves if asked_at is None else asked_at
+        changed = [
+            wp
+            for wp in mission.work_packages
+            if self.packages.get(wp.wp_id) != wp
+            and wp.wp_id not in self.busy
+            and self._moved.get(wp.wp_id, 0) <= asked_at
+        ]
+        if not changed:
+            return False
+        self.packages |= {wp.wp_id: wp for wp in changed}
+        self._link()
+        self._reckon()
+        for wp in changed:
+            self._doubt(wp.wp_id, *self._dependents[wp.wp_id])
+        return True
 
-    def lane(self, wp: str) -> AnyLane:
-        """Return where a work package stands."""
-        return self.packages[wp].lane
+    def take(self) -> list[WorkPackage]:
+        """Return what is to be started now; each has taken its slot until it is given back.
 
-    def startable(self, slots: int) -> list[WorkPackage]:
-        """Return what to start now, at most as many as there are free slots.
-
-        What is nearest to its end comes first, since that frees others; then what has the
-        longest chain of work packages waiting behind it; then the order of the plan.
+        Reviews come first, since they free others. What would come next and may have become
+        ready keeps a slot until the host has said so: an answer takes seconds, and an agent
+        that is started in its place takes the slot for much longer.
         """
-        free = max(0, slots - len(self.busy))
-        waiting = [wp for wp in self.packages.values() if self._may_start(wp)]
-        waiting.sort(key=lambda wp: (_distance(wp.lane), -self._depth.get(wp.wp_id, 0)))
-        return waiting[:free]
+        started: list[WorkPackage] = []
+        for role, queue in self._queues.items():
+            kept: list[str] = []
+            while self._slots.free(role) > len(kept) and (name := queue.pop()):
+                if self._is_doubtful(name):
+                    kept.append(name)
+                    continue
+                self.ready.discard(name)
+                self.busy[name] = role
+                self._slots.taken[role] += 1
+                started.append(self.packages[name])
+            for name in kept:
+                self._queue(name)
+        return started
+
+    def give_back(self, name: str, lane: AnyLane, stuck: str | None = None) -> None:
+        """Take in where a work package has got to; with a reason why it cannot go on."""
+        self._slots.taken[self.busy.pop(name)] -= 1
+        before = self.packages[name]
+        self.packages[name] = evolve(before, lane=lane)
+        self.moves += 1
+        self._events += 1
+        self._moved[name] = self.moves
+        if stuck is not None:
+            self.stuck[name] = stuck
+        self._begun.discard(name)
+        finished = (lane in _FINISHED) - (before.lane in _FINISHED)
+        for dependent in self._dependents[name] if lane != before.lane else ():
+            self._missing[dependent] -= finished
+            self._doubt(dependent)
+        self._doubt(name)
+        self._queue(name)
+
+    def expect(self, costs: Costs) -> None:
+        """Take in what steps take now; the order changes when that makes a difference.
+
+        All of it is reckoned anew, so that has to be paid for by as many events.
+        """
+        noticeable = any(
+            max(cost, self._costs[role]) > _NOTICEABLE * min(cost, self._costs[role])
+            for role, cost in costs.items()
+        )
+        if noticeable and self._events * _PAID_BY_EVENT >= len(self.packages):
+            self._costs = costs
+            self._reckon()
+
+    # What is ready
+
+    @property
+    def doubts(self) -> bool:
+        """Whether the host has to be asked what is ready, because what comes next may be."""
+        name = self._queues["implement"].first()
+        return name is not None and name in self._doubtful and self._is_doubtful(name)
+
+    def ask(self) -> None:
+        """Remember what the answer of the host will be about; then `hear` it."""
+        self._asked, self._doubtful = self._doubtful, set()
+
+    def hear(self, ready: set[str]) -> None:
+        """Take in what the host has answered."""
+        changed = (self.ready ^ ready) | self._asked
+        self.ready, self._asked = set(ready), set()
+        for name in changed:
+            if name in self.packages:
+                self._queue(name)
+
+    def _is_doubtful(self, name: str) -> bool:
+        return self.packages[name].lane == Lane.PLANNED and name not in self.ready
+
+    def _doubt(self, *names: str) -> None:
+        """Have the host asked about those that miss nothing any more."""
+        for name in names:
+            if self._is_doubtful(name) and not self._missing[name]:
+                self._doubtful.add(name)
+                self._queue(name)
+
+    # The order
+
+    def _link(self) -> None:
+        """Write down who waits for whom."""
+        self._place = {name: place for place, name in enumerate(self.packages)}
+        self._dependents = {name: [] for name in self.packages}
+        self._missing = dict.fromkeys(self.packages, 0)
+        for name, wp in self.packages.items():
+            for dependency in dict.fromkeys(wp.dependencies):
+                self._missing[name] += self._is_open(dependency)
+                if dependency in self.packages:
+                    self._dependents[dependency].append(name)
+
+    def _reckon(self) -> None:
+        """Put everything in order anew."""
+        self._events = 0
+        if self._order == Order.LONGEST_PATH:
+            self._behind = behind(self.packages, self._dependents, self._costs)
+        self._queues = {role: Queue() for role in self._queues}
+        for name in self.packages:
+            self._queue(name)
+
+    def _queue(self, name: str) -> None:
+        """Put a work package where it waits for its turn, or nowhere."""
+        wp = self.packages[name]
+        if self._may_start(wp):
+            self._queues[ROLES[wp.lane]].put(name, self._key(wp))
+        elif wp.lane in ROLES:
+            self._queues[ROLES[wp.lane]].remove(name)
 
     def _may_start(self, wp: WorkPackage) -> bool:
-        if wp.wp_id in self.busy or wp.wp_id in self.stuck:
+        name = wp.wp_id
+        if name in self.busy or name in self.stuck or wp.lane not in ROLES:
             return False
-        return wp.lane in _UNDER_WAY or (wp.lane == Lane.PLANNED and wp.wp_id in self.ready)
+        known = name in self.ready or name in self._doubtful or name in self._asked
+        return known or wp.lane != Lane.PLANNED
 
-    def unlocks(self, wp: str) -> bool:
-        """Return whether the host may have a new answer because this one has ended."""
-        return any(wp in p.dependencies and not self._missing(p) for p in self._waiting())
+    def _key(self, wp: WorkPackage) -> tuple[bool, int, float, int]:
+        """Return what decides: the nearest to its end, the longest way to go, the plan."""
+        length = 0.0
+        if self._order == Order.LONGEST_PATH:
+            length = left(wp.lane, self._costs) + self._behind[wp.wp_id]
+        return wp.wp_id not in self._begun, _STAGES[wp.lane], -length, self._place[wp.wp_id]
 
-    def waits(self) -> bool:
-        """Return whether some planned work package is not known to be ready."""
-        return any(True for _ in self._waiting())
-
-    def _waiting(self) -> Iterable[WorkPackage]:
-        planned = (p for p in self.packages.values() if p.lane == Lane.PLANNED)
-        return (p for p in planned if p.wp_id not in self.ready | self.busy)
+    # What is left
 
     def unfinished(self) -> dict[str, str]:
         """Return what is not done, each with the reason."""
-        left = [wp for wp in self.packages.values() if wp.lane not in _ENDED]
-        return {wp.wp_id: self.stuck.get(wp.wp_id) or self._why(wp) for wp in left}
+        rest = [wp for wp in self.packages.values() if wp.lane not in ENDED]
+        return {wp.wp_id: self.stuck.get(wp.wp_id) or self._why(wp) for wp in rest}
 
     def _why(self, wp: WorkPackage) -> str:
-        missing = self._missing(wp)
+        missing = [name for name in wp.dependencies if self._is_open(name)]
         if wp.lane == Lane.PLANNED and missing:
             return f"waits for {', '.join(missing)}"
         return f"is {wp.lane}"
 
-    def _missing(self, wp: WorkPackage) -> list[str]:
-        return [name for name in wp.dependencies if self._is_open(name)]
-
-    def _is_open(self, wp: str) -> bool:
-        return wp not in self.packages or self.lane(wp) not in (Lane.DONE, Lane.APPROVED)
-
-
-def _distance(lane: AnyLane) -> int:
-    return _UNDER_WAY.index(lane) if lane in _UNDER_WAY else len(_UNDER_WAY)
-
-
-def _depths(packages: Iterable[WorkPackage]) -> dict[str, int]:
-    """Return the length of the longest chain that waits behind each; cycles count as none."""
-    needs = {wp.wp_id: set(wp.dependencies) for wp in packages}
-    open_dependents = dict.fromkeys(needs, 0)
-    for dependencies in needs.values():
-        for name in dependencies & needs.keys():
-            open_dependents[name] += 1
-    depth = dict.fromkeys(needs, 0)
-    todo = [name for name, count in open_dependents.items() if count == 0]
-    while todo:
-        name = todo.pop()
-        for dependency in needs[name] & needs.keys():
-            depth[dependency] = max(depth[dependency], depth[name] + 1)
-            open_dependents[dependency] -= 1
-            if open_dependents[dependency] == 0:
-                todo.append(dependency)
-    return depth
+    def _is_open(self, name: str) -> bool:
+        return name not in self.packages or self.packages[name].lane not in _FINISHED

@@ -25,6 +25,7 @@ from spec_kitty_client import (
 from spec_kitty_client.contract import spell
 from spec_kitty_orchestrator import __version__, config, finish
 from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.durations import learn
 from spec_kitty_orchestrator.errors import (
     ExitCode,
     HostProblem,
@@ -40,7 +41,6 @@ from spec_kitty_orchestrator.lock import only_run
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.places import Places
 from spec_kitty_orchestrator.plan import PROTECTION_OFF, Plan, protected_branch
-from spec_kitty_orchestrator.schedule import Board
 
 __all__ = ["client_for", "look", "run"]
 
@@ -84,19 +84,18 @@ async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
     client = client_for(plan.settings, plan.policy)
     mission, ready = await look(client, plan.settings)
     session = _open(plan, client, mission, listeners)
-    board = Board(ready=ready)
-    board.update(mission)
+    loop = Loop(session, mission, ready)
     problem: OrchestratorError | None = None
     code = ExitCode.INTERRUPTED
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_until_signal, scope)
             try:
-                code = await _work(session, board)
+                code = await _work(session, loop)
             except OrchestratorError as e:
                 problem, code = e, e.exit_code
             tasks.cancel_scope.cancel()
-    reasons = board.unfinished()
+    reasons = loop.board.unfinished()
     session.journal.write(
         "run-ended",
         outcome=code.name.lower(),
@@ -167,15 +166,16 @@ async def _check_branch(client: AsyncClient, settings: Settings) -> None:
 def _open(plan: Plan, client: AsyncClient, mission: Mission, listeners: Sequence[Listener]) -> Run:
     places = Places(plan.settings.repo_root)
     slug = mission.mission_slug
-    history = recall(read(places.journal)).get(slug) or History(mission=slug)
+    earlier = list(read(places.journal))
+    history = recall(earlier).get(slug) or History(mission=slug)
+    durations = learn(earlier)
     common = {"mission": slug, "run": uuid.uuid4().hex[:8]}
-    journal = Journal(places.journal, common, [history.apply, *listeners])
+    journal = Journal(places.journal, common, [history.apply, durations.apply, *listeners])
     journal.write("run-started", settings=config.save(plan.settings), version=__version__)
     for warning in plan.warnings:
         journal.write("warning", message=warning)
-    for wp in mission.work_packages:
-        if history.lanes.get(wp.wp_id) != wp.lane:
-            journal.write("lane", wp=wp.wp_id, lane=wp.lane)
+    lanes = [{"wp": wp, "lane": lane} for wp, lane in mission.lanes().items()]
+    journal.write_all("lane", [e for e in lanes if history.lanes.get(e["wp"]) != e["lane"]])
     _tell_retries(journal)
     return Run(
         settings=plan.settings,
@@ -183,8 +183,9 @@ def _open(plan: Plan, client: AsyncClient, mission: Mission, listeners: Sequence
         host=Host(client, slug),
         journal=journal,
         history=history,
+        durations=durations,
         logs=places.logs / slug,
-        agents={"implement": plan.implementer, "review": plan.reviewer},
+        agents=plan.agents,
     )
 
 
@@ -195,9 +196,9 @@ def _tell_retries(journal: Journal) -> None:
     stamina.instrumentation.set_on_retry_hooks([hook])
 
 
-async def _work(session: Run, board: Board) -> ExitCode:
-    await Loop(session, board).work()
-    if board.unfinished():
+async def _work(session: Run, loop: Loop) -> ExitCode:
+    await loop.work()
+    if loop.board.unfinished():
         return ExitCode.INCOMPLETE
     try:
         if session.settings.accept:

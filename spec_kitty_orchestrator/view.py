@@ -2,8 +2,10 @@
 
 import json
 import time
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from rich.console import Console
@@ -20,14 +22,19 @@ _COLUMNS = ("WP", "lane", "agent", "attempts", "rework", "elapsed", "last error"
 _STYLES = {"done": "green", "approved": "green", "blocked": "red", "canceled": "dim"}
 
 
+_FRAME = 3  # lines of a terminal that are not for work packages: head, rest, prompt
+
+
 class Watcher:
-    """Shows events as they come."""
+    """Shows events as they come, and a table of what fits on the terminal: the latest."""
 
     def __init__(self, console: Console, *, as_json: bool) -> None:
         self.console = console
         self.as_json = as_json
         self.live: Live | None = None
         self.history: History | None = None
+        self._lately: dict[str, None] = {}  # work packages; the one with the newest event is last
+        self._lanes = Counter[str]()
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
@@ -36,13 +43,28 @@ class Watcher:
             return
         if self.history is None:
             self.history = History(mission=event["mission"])
+        if "wp" in event:
+            self._lately.pop(event["wp"], None)
+            self._lately[event["wp"]] = None
+        if event["kind"] == "lane":
+            self._lanes[self.history.lanes.get(event["wp"], "")] -= 1
+            self._lanes[event["lane"]] += 1
         self.history.apply(event)
         if text := line(event):
             self.console.print(Text(text), soft_wrap=True)
 
     def __rich__(self) -> Table:
-        """Return the table as it is now; the live display asks for it."""
-        return table(rows(self.history) if self.history else [])
+        """Return the table as it is now; the live display asks for it twice a second."""
+        if self.history is None:
+            return table([])
+        room = max(1, self.console.height - _FRAME)
+        every = len(self._lately) <= room or not self.console.is_terminal
+        names = self._lately if every else islice(reversed(self._lately), room)
+        made = table(rows(self.history, names=sorted(names)))
+        if not every:
+            counts = ", ".join(f"{count} {lane}" for lane, count in (+self._lanes).items())
+            made.caption = f"the latest of {len(self._lately)}: {counts}"
+        return made
 
 
 @contextmanager
@@ -56,15 +78,18 @@ def watch(console: Console, *, as_json: bool) -> Generator[Watcher]:
         yield watcher
 
 
-def rows(history: History, lanes: dict[str, str] | None = None) -> list[dict[str, Any]]:
-    """Return what is known of each work package, one plain object each.
+def rows(
+    history: History, lanes: dict[str, str] | None = None, names: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return what is known of work packages, one plain object each.
 
     Args:
         history: What the journal tells.
         lanes: The lanes as the host reports them now; None: as it last told a run.
+        names: The work packages; None: all.
     """
     lanes = history.lanes if lanes is None else lanes
-    names = sorted({*lanes, *history.records})
+    names = sorted({*lanes, *history.records}) if names is None else names
     return [_row(name, lanes.get(name), history.records.get(name) or Record()) for name in names]
 
 

@@ -8,11 +8,13 @@ from spec_kitty_orchestrator.agents import claude_code, codex, opencode, script
 from spec_kitty_orchestrator.agents.base import Agent
 from spec_kitty_orchestrator.errors import UsageProblem
 
-__all__ = ["KNOWN", "Agent", "choose", "find", "installed"]
+__all__ = ["KNOWN", "NAMES", "Agent", "choose", "find", "installed"]
 
 KNOWN: dict[str, Agent] = {
     agent.name: agent for agent in (claude_code.AGENT, codex.AGENT, opencode.AGENT)
 }
+NAMES = (*KNOWN, script.NAME)
+"""What agents are called in the journal; all commands of your own have one name."""
 
 
 def find(name: str) -> Agent:

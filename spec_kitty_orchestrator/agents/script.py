@@ -10,7 +10,9 @@ from pathlib import Path
 
 from spec_kitty_orchestrator.agents.base import Agent, Said
 
-__all__ = ["agent"]
+__all__ = ["NAME", "agent"]
+
+NAME = "script"
 
 
 def agent(command: tuple[str, ...]) -> Agent:
@@ -18,7 +20,7 @@ def agent(command: tuple[str, ...]) -> Agent:
     if os.sep in command[0]:  # found from here, run in a worktree
         command = (str(Path(command[0]).absolute()), *command[1:])
     return Agent(
-        name="script",
+        name=NAME,
         program=command[0],
         family="script",
         install="Check the command after script:",

@@ -35,7 +35,7 @@ def w(repo: Path) -> World:
 
 def attempt(w: World, role: Role = "implement", prompt: str = "words", **changes: object) -> Spoken:
     """Run an attempt in a new run."""
-    run, _ = w.start()
+    run = w.start()
     usual: dict[str, object] = {
         "mission": run.host.mission,
         "wp": "WP01",
@@ -132,7 +132,7 @@ def test_a_folder_that_is_there_is_not_used_again(w: World) -> None:
 
 def test_a_program_that_is_not_there_is_a_failure(w: World) -> None:
     """An agent that was uninstalled meanwhile is told by name."""
-    run, _ = w.start()
+    run = w.start()
     run.journal.close()
     agent = run.agents["implement"]
     vanished = evolve(agent, argv=lambda *_: ("/no/such/agent",))
@@ -181,7 +181,7 @@ def test_an_agent_that_says_that_it_failed_has(w: World) -> None:
     """An exit code of 0 does not hide an error that is in the output."""
     line = '{"type": "result", "is_error": true, "result": "no\\ncredit"}'
     (w.root.parent / "implement.py").write_text(f"print({line!r})")
-    run, _ = w.start()
+    run = w.start()
     run.journal.close()
     agent = evolve(KNOWN["claude-code"], argv=run.agents["implement"].argv)
     assert attempt(w, agent=agent).failure == f"claude-code: no credit; see {w.log(1, 'implement')}"

@@ -304,6 +304,9 @@ def test_a_bad_file_is_told(host: Program, run: Command, text: str, words: str) 
         ("--max-rounds=-1", "'max_rounds' must be >= 0: -1"),
         ("--max-concurrent=0", "'max_concurrent' must be >= 1: 0"),
         ("--strategy=octopus", "--strategy: 'octopus' is not of the kind merge|squash|rebase"),
+        ("--order=shortest", "--order: 'shortest' is not of the kind longest-path|plan"),
+        ("--max-per-agent=codex", "--max-per-agent: ['codex'] is not of the kind AGENT=NUMBER"),
+        ("--max-per-agent=bob=1", "There are: claude-code, codex, opencode, script"),
         ("--policy=/no/such.json", "The policy /no/such.json cannot be read"),
         ("--impl-agent=script:", "needs a command"),
     ],
@@ -415,7 +418,17 @@ def test_settings_come_from_everywhere(
     ended = run(*ORCHESTRATE, "--dry-run", "--json", "--max-concurrent=9", "--no-merge")
     found = json.loads(ended.out)["settings"]
     names = ("max_rounds", "max_attempts", "max_concurrent", "heartbeat", "merge")
-    assert [found[name] for name in names] == [1, 5, 9, 120.0, False]
+    assert [found[name] for name in names] == [1, 5, 9, 30.0, False]
+
+
+def test_limits_and_order_are_flags(host: Program, run: Command) -> None:
+    """Limits of roles and agents, and the order, are typed as they are read in the help."""
+    words = ("--max-implementing", "3", "--max-reviewing", "2", "--order", "plan")
+    each = ("--max-per-agent", "claude-code=2", "--max-per-agent", "codex=1")
+    found = json.loads(run(*ORCHESTRATE, "--dry-run", "--json", *words, *each).out)["settings"]
+    assert (found["max_implementing"], found["max_reviewing"], found["order"]) == (3, 2, "plan")
+    assert found["max_per_agent"] == {"claude-code": 2, "codex": 1}
+    assert "--empty" not in run("orchestrate", "--help").out
 
 
 def test_the_repository_may_come_from_the_environment(

@@ -1,5 +1,6 @@
 """Tests of `spec_kitty_orchestrator.config`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from spec_kitty_client import MergeStrategy
 from spec_kitty_orchestrator import config
-from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.config import Order, Settings
 from spec_kitty_orchestrator.errors import UsageProblem
 
 NEEDED: dict[str, Any] = {
@@ -18,6 +19,7 @@ NEEDED: dict[str, Any] = {
     "impl_agent": "a",
     "review_agent": "b",
 }
+MANY = {"codex": 2, "claude-code": 3}
 
 
 def toml(root: Path, text: str) -> Path:
@@ -77,6 +79,11 @@ def test_there_need_be_no_file(tmp_path: Path) -> None:
         ("policy", "p.json", Path("p.json")),
         ("target", "release", "release"),
         ("host_timeout", "3", 3.0),
+        ("max_implementing", "3", 3),
+        ("order", "plan", Order.PLAN),
+        ("max_per_agent", "codex=2", {"codex": 2}),
+        ("max_per_agent", "codex=2, claude-code=3 script=1,", {**MANY, "script": 1}),
+        ("max_per_agent", "", {}),
     ],
 )
 def test_text_stands_for_any_kind(tmp_path: Path, name: str, text: str, value: object) -> None:
@@ -84,6 +91,20 @@ def test_text_stands_for_any_kind(tmp_path: Path, name: str, text: str, value: o
     found = config.load({}, tmp_path, {variable(name): text})[name]
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("words", [["codex=2", "claude-code=3"], ["codex=2,claude-code=3"]])
+def test_a_flag_may_be_repeated(tmp_path: Path, words: list[str]) -> None:
+    """Limits of several agents are given in as many flags, or in one."""
+    assert config.load({"max_per_agent": words}, tmp_path, {}) == {"max_per_agent": MANY}
+
+
+def test_the_file_has_a_table_for_agents(tmp_path: Path) -> None:
+    """What is a list of words elsewhere is a table in TOML, on one line or on several."""
+    toml(tmp_path, "max_per_agent = {codex = 2, claude-code = 3}\n")
+    assert config.load({}, tmp_path, {}) == {"max_per_agent": MANY}
+    toml(tmp_path, "[max-per-agent]\ncodex = 2\nclaude-code = 3\n")
+    assert config.load({}, tmp_path, {}) == {"max_per_agent": MANY}
 
 
 @pytest.mark.parametrize("key", ["max_concurrent", "max-concurrent"])
@@ -95,7 +116,16 @@ def test_keys_of_the_file_may_be_spelled_like_flags(tmp_path: Path, key: str) ->
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_rounds", "many"), ("accept", "maybe"), ("strategy", "octopus"), ("heartbeat", "soon")],
+    [
+        ("max_rounds", "many"),
+        ("accept", "maybe"),
+        ("strategy", "octopus"),
+        ("heartbeat", "soon"),
+        ("order", "shortest"),
+        ("max_per_agent", "codex"),
+        ("max_per_agent", "codex=many"),
+        ("max_per_agent", "codex=1=2"),
+    ],
 )
 def test_a_bad_variable_is_named(tmp_path: Path, name: str, value: str) -> None:
     """A variable that cannot be understood is named with its value."""
@@ -115,6 +145,10 @@ def test_a_bad_variable_is_named(tmp_path: Path, name: str, value: str) -> None:
         ("actor = ['a']", "['a']"),
         ("strategy = 'octopus'", "'octopus'"),
         ("policy = {}", "{}"),
+        ("order = 1", "1"),
+        ("max_per_agent = 2", "2"),
+        ("max_per_agent = {codex = true}", "{'codex': True}"),
+        ("max_per_agent = [2]", "[2]"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, shown: str) -> None:
@@ -171,12 +205,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("agent_timeout", 0.0),
         ("host_timeout", -1.0),
         ("heartbeat", float("nan")),
+        ("max_implementing", 0),
+        ("max_reviewing", 0),
+        ("max_per_agent", 0),
     ],
 )
 def test_a_value_out_of_range_is_named(name: str, value: float) -> None:
     """A number that makes no sense is named with its setting."""
+    given = {"codex": value} if name == "max_per_agent" else value
     with pytest.raises(UsageProblem) as caught:
-        config.make({**NEEDED, name: value})
+        config.make({**NEEDED, name: given})
     assert f"'{name}'" in str(caught.value)
     assert str(value) in str(caught.value)
 
@@ -195,6 +233,10 @@ SETTINGS = st.builds(
     impl_agent=TEXT,
     review_agent=TEXT,
     max_concurrent=st.integers(1, 99),
+    max_implementing=st.none() | st.integers(1, 99),
+    max_reviewing=st.none() | st.integers(1, 99),
+    max_per_agent=st.dictionaries(TEXT, st.integers(1, 99), max_size=3),
+    order=st.sampled_from(Order),
     actor=TEXT,
     policy=st.none() | st.sampled_from([Path("p.json"), Path("/a/b c.json")]),
     accept=st.booleans(),
@@ -214,7 +256,7 @@ SETTINGS = st.builds(
 @given(made=SETTINGS)
 def test_what_is_saved_can_be_restored(made: Settings) -> None:
     """A resumed run has exactly the settings of the run before."""
-    assert config.make(config.restore(config.save(made))) == made
+    assert config.make(config.restore(json.loads(json.dumps(config.save(made))))) == made
 
 
 def test_settings_that_are_no_more_are_forgotten() -> None:

@@ -37,7 +37,7 @@ def w(repo: Path) -> World:
 
 def do(w: World, step: Callable[[Run], Awaitable[None]], **settings: Any) -> None:
     """Take one step at the end of a mission, in a new run."""
-    run, _ = w.start(**settings)
+    run = w.start(**settings)
     try:
         anyio.run(step, run)
     finally:
@@ -131,7 +131,7 @@ def test_a_merge_that_loses_something_is_not_taken_for_one(
 
 def test_the_merge_command_says_what_was_set(w: World) -> None:
     """The command that merges later has the settings that matter to a merge."""
-    run, _ = w.start(target="release", strategy=MergeStrategy.SQUASH, push=True)
+    run = w.start(target="release", strategy=MergeStrategy.SQUASH, push=True)
     run.journal.close()
     command = finish.merge_command(run)
     assert "--merge" in command

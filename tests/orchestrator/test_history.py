@@ -133,3 +133,21 @@ def test_events_of_later_releases_are_passed_over() -> None:
     """A journal that a newer release wrote into can be read."""
     histories = recall([event("run-started", settings={}), of_wp("dreamt"), event("rested")])
     assert histories["m"].record("WP01") == Record()
+
+
+def claimed(wp: str, workspace: str) -> Event:
+    """Return a claim of a work package."""
+    return event("claimed", wp=wp, **{**CLAIM, "workspace": workspace})
+
+
+def test_a_worktree_is_shared_by_those_who_were_claimed_into_it() -> None:
+    """Work packages with one worktree share it, and one that has moved out does not."""
+    history = recall([claimed("A", "/w"), claimed("B", "/w"), claimed("C", "/v")])["m"]
+    assert [history.shares(wp) for wp in "ABCD"] == [True, True, False, False]
+    history.apply(claimed("B", "/v"))
+    assert [history.shares(wp) for wp in "ABC"] == [False, True, True]
+
+
+def test_whoever_is_claimed_twice_does_not_share_with_itself() -> None:
+    """A second claim of the same work package makes no second one."""
+    assert not recall([claimed("A", "/w"), claimed("A", "/w")])["m"].shares("A")

@@ -40,6 +40,19 @@ def test_what_is_written_is_read(path: Path) -> None:
     assert path.read_bytes().count(b"\n") == 1
 
 
+def test_many_are_written_like_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of one kind go to the disk together, and each is told when all are there."""
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    told: list[int] = []
+    journal = Journal(path, {"run": "r"}, [lambda _: told.append(len(list(read(path))))])
+    with contextlib.closing(journal):
+        made = journal.write_all("lane", [{"wp": "WP01"}, {"wp": "WP02"}])
+    assert list(read(path)) == made
+    assert [event["wp"] for event in made] == ["WP01", "WP02"]
+    assert (len(synced), told) == (1, [2, 2])
+
+
 def test_there_need_be_no_journal(path: Path) -> None:
     """A repository without a run has no events, and reading makes no file."""
     assert list(read(path)) == []

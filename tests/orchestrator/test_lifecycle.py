@@ -350,7 +350,7 @@ def test_a_move_by_somebody_else_is_accepted(repo: Path) -> None:
 
     w.host.on_call = blocks
     board = w.work()
-    assert board.lane("WP01") == "blocked"
+    assert board.packages["WP01"].lane == "blocked"
     assert roles(w) == ["implement"]
 
 

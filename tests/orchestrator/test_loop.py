@@ -1,17 +1,22 @@
 """Tests of `spec_kitty_orchestrator.loop`: many work packages at once."""
 
 import contextlib
+import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 import pytest
 
+from spec_kitty_client import Completed
 from spec_kitty_orchestrator.errors import HostProblem
-from spec_kitty_orchestrator.loop import Loop
+from spec_kitty_orchestrator.journal import read
 
-from .hosts import Fault
+from .hosts import FakeHost, Fault
 from .processes import eventually
-from .worlds import WRITES, world
+from .worlds import APPROVES, WRITES, World, begin, world
 
 
 def waits(wp: str, file: Path) -> str:
@@ -69,6 +74,154 @@ def test_the_host_is_asked_only_when_it_may_have_a_new_answer(repo: Path) -> Non
     w.work()
     assert len(w.host.sent("list-ready")) == 2
     assert len(w.host.sent("mission-state")) == 1
+
+
+def calls(w: World) -> Counter[str]:
+    """Return how often each verb was sent."""
+    return Counter(verb for verb, _ in w.host.calls)
+
+
+FOUR = {"start-implementation": 1, "transition": 2, "start-review": 1}
+"""The mutations that a work package without rework takes."""
+
+
+def four_each(packages: int) -> dict[str, int]:
+    """Return the mutations of so many work packages."""
+    return {verb: count * packages for verb, count in FOUR.items()}
+
+
+def test_a_work_package_takes_four_calls_and_no_read(repo: Path) -> None:
+    """Beside the two reads that a run begins with, there is nothing but the four mutations."""
+    w = world(repo)
+    w.work()
+    assert calls(w) == {"mission-state": 1, "list-ready": 1, **FOUR}
+
+
+def test_a_chain_takes_one_read_for_each_link(repo: Path) -> None:
+    """Each end unlocks one work package, which the host is asked about once."""
+    w = world(repo, {"WP01": [], **{f"WP0{i}": [f"WP0{i - 1}"] for i in range(2, 6)}})
+    w.work()
+    assert calls(w) == {"mission-state": 1, "list-ready": 5, **four_each(5)}
+
+
+class SlowToList(FakeHost):
+    """A host that does not say again what is ready before four work packages are done."""
+
+    enough: anyio.Event
+
+    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """Answer late."""
+        if args[1] == "list-ready" and self.sent("list-ready"):
+            await self.enough.wait()
+        answer = await super().run(args, time_limit=time_limit)
+        if list(self.lanes.values()).count("done") == 4:
+            self.enough.set()
+        return answer
+
+
+def test_ends_at_the_same_moment_share_one_read(repo: Path) -> None:
+    """What ends while the host is being asked is no reason to ask again, if the answer has it.
+
+    The other three are handed in, reviewed and done beside the read.
+    """
+    firsts = {f"WP0{i}": list[str]() for i in range(1, 5)}
+    then = {f"WP0{i + 4}": [f"WP0{i}"] for i in range(1, 5)}
+    host = SlowToList(repo, firsts | then)
+    host.enough = anyio.Event()
+    w = world(repo, host=host)
+    w.work()
+    assert calls(w) == {"mission-state": 1, "list-ready": 2, **four_each(8)}
+
+
+def test_what_comes_later_is_not_asked_about(repo: Path) -> None:
+    """While enough is known to be ready that comes first, ends cause no read."""
+    firsts = {f"WP0{i}": list[str]() for i in range(1, 5)}
+    w = world(repo, {**firsts, "WP05": ["WP01"], "WP06": ["WP02"], "WP07": ["WP06"]})
+    w.work(max_concurrent=1)
+    begun = [o["wp"] for o in w.host.sent("start-implementation")]
+    assert begun == ["WP02", "WP01", "WP06", "WP03", "WP04", "WP05", "WP07"]
+    assert calls(w)["list-ready"] <= 4
+
+
+def test_nothing_polls_faster_than_the_heartbeat(repo: Path) -> None:
+    """While agents work, the board is read once per heartbeat, and what is ready never."""
+    w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement="time.sleep(1)\n" + WRITES)
+    begun = time.monotonic()
+    w.work(heartbeat=0.2)
+    beats = (time.monotonic() - begun) / 0.2
+    assert 5 <= calls(w)["mission-state"] <= beats + 1
+    assert calls(w)["list-ready"] == 2
+
+
+def test_a_change_that_unlocks_nothing_is_no_reason_to_ask(repo: Path) -> None:
+    """What others do to work packages that nothing waits for causes no list-ready."""
+    go = repo.parent / "go"
+    w = world(
+        repo, {"WP01": [], "WP02": [], "WP03": ["WP01"]}, implement=waits("WP01", go) + WRITES
+    )
+    w.host.lanes["WP02"] = "blocked"
+
+    def human(_verb: str, _options: dict[str, str]) -> None:
+        if len(w.host.sent("mission-state")) == 2:
+            w.host.lanes["WP02"] = "canceled"
+        if len(w.host.sent("mission-state")) == 4:
+            assert len(w.host.sent("list-ready")) == 1
+            go.touch()
+
+    w.host.on_call = human
+    w.work(heartbeat=0.05)
+    assert w.host.lanes == {"WP01": "done", "WP02": "canceled", "WP03": "done"}
+
+
+def test_who_waits_for_a_reviewer_lets_others_be_implemented(repo: Path) -> None:
+    """With one reviewer, what has been implemented holds no slot until it is its turn."""
+    go = repo.parent / "go"
+    review = f"while not Path({str(go)!r}).exists():\n    time.sleep(0.02)\n" + APPROVES
+    w = world(repo, {"WP01": [], "WP02": [], "WP03": []}, review=review)
+
+    def watch(verb: str, options: dict[str, str]) -> None:
+        if verb == "start-implementation" and options["wp"] == "WP03":
+            go.touch()
+
+    w.host.on_call = watch
+    w.work(max_concurrent=2, max_reviewing=1)
+    assert set(w.host.lanes.values()) == {"done"}
+    assert calls(w) == {"mission-state": 1, "list-ready": 1, **four_each(3)}
+
+
+def together(w: World, role: str | None = None) -> int:
+    """Return how many agents were at work at the same time, by the journal."""
+    ends = {"implemented": "implement", "verdict": "review"}
+    working, most = 0, 0
+    for event in read(w.places.journal):
+        if event["kind"] == "attempt-started" and role in (None, event["role"]):
+            working += 1
+            most = max(most, working)
+        elif event["kind"] in ends and role in (None, ends[event["kind"]]):
+            working -= 1
+    return most
+
+
+@pytest.mark.parametrize(
+    ("settings", "implementing", "reviewing", "all_in_all"),
+    [
+        ({}, 4, 4, 4),
+        ({"max_implementing": 1, "max_reviewing": 2}, 1, 2, 3),
+        ({"max_per_agent": {"script": 2}}, 2, 2, 2),
+    ],
+)
+def test_limits_hold_in_a_run(
+    repo: Path, settings: dict[str, Any], implementing: int, reviewing: int, all_in_all: int
+) -> None:
+    """Agents that take their time are never more than the limits of roles and agents say."""
+    slow = "time.sleep(0.1)\n"
+    packages = {f"WP0{i}": list[str]() for i in range(1, 6)}
+    w = world(repo, packages, implement=slow + WRITES, review=slow + APPROVES)
+    w.work(max_concurrent=4, **settings)
+    assert set(w.host.lanes.values()) == {"done"}
+    assert together(w, "implement") <= implementing
+    assert together(w, "review") <= reviewing
+    assert together(w) <= all_in_all
 
 
 def test_one_trouble_does_not_end_other_agents(repo: Path) -> None:
@@ -161,13 +314,11 @@ def test_a_cancelled_run_ends_its_agents(repo: Path, backend: str) -> None:
     started = repo.parent / "started"
     body = f"Path({str(started)!r}).touch()\ntime.sleep(60)\n"
     w = world(repo, implement=body)
-    run, board = w.start()
+    run = w.start()
 
     async def main() -> None:
-        board.update(await run.host.state())
-        board.ready = await run.host.ready()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(Loop(run, board).work)
+            tasks.start_soon((await begin(run)).work)
             assert await anyio.to_thread.run_sync(eventually, started.exists)
             tasks.cancel_scope.cancel()
 

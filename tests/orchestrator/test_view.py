@@ -9,7 +9,7 @@ from rich.console import Console
 
 from spec_kitty_orchestrator.history import History, recall
 from spec_kitty_orchestrator.journal import Event
-from spec_kitty_orchestrator.view import line, rows, table, watch
+from spec_kitty_orchestrator.view import Watcher, line, rows, table, watch
 
 
 def event(kind: str, **fields: Any) -> Event:
@@ -153,3 +153,30 @@ def test_a_terminal_gets_a_table() -> None:
     text = console.file.getvalue()
     assert "rework" in text
     assert "WP01 is in_progress" in text
+
+
+def terminal(height: int) -> Console:
+    """Return a console that is a terminal of some height."""
+    return Console(file=io.StringIO(), width=120, height=height, force_terminal=True)
+
+
+def test_a_large_mission_shows_what_was_last() -> None:
+    """On a terminal that is too small for all, the latest are shown, and the rest is counted."""
+    watcher = Watcher(terminal(8), as_json=False)
+    for i in range(100):
+        watcher(event("lane", wp=f"WP{i:02}", lane="planned"))
+    watcher(event("lane", wp="WP07", lane="in_progress"))
+    made = watcher.__rich__()
+    assert list(made.columns[0].cells) == ["WP07", "WP96", "WP97", "WP98", "WP99"]
+    assert made.caption == "the latest of 100: 99 planned, 1 in_progress"
+
+
+def test_a_mission_that_fits_is_shown_whole() -> None:
+    """Where there is room for all, or nobody scrolls, none is left out."""
+    for console in (terminal(24), Console(file=io.StringIO(), width=120, height=8)):
+        watcher = Watcher(console, as_json=False)
+        for i in range(20):
+            watcher(event("lane", wp=f"WP{i:02}", lane="planned"))
+        made = watcher.__rich__()
+        assert made.row_count == 20
+        assert made.caption is None

@@ -1,5 +1,6 @@
 """A run on a host in memory, with agents that are small scripts."""
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from attrs import define
 from spec_kitty_client import AsyncClient, Retry
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.durations import learn
 from spec_kitty_orchestrator.history import History, Record, recall
 from spec_kitty_orchestrator.host import Host
 from spec_kitty_orchestrator.journal import Event, Journal, read
@@ -65,7 +67,7 @@ class World:
     def places(self) -> Places:
         return Places(self.root)
 
-    def start(self, **settings: Any) -> tuple[Run, Board]:
+    def start(self, **settings: Any) -> Run:
         """Return a run with what the journal tells, as a new process would make it."""
         self.places.make()
         made = Settings(
@@ -78,33 +80,33 @@ class World:
         implementer, reviewer = agents.find(made.impl_agent), agents.find(made.review_agent)
         policy = default_policy(implementer)
         client = AsyncClient(actor=made.actor, policy=policy, transport=self.host, retry=Retry())
-        history = recall(read(self.places.journal)).get(SLUG) or History(mission=SLUG)
-        run = Run(
+        earlier = list(read(self.places.journal))
+        history = recall(earlier).get(SLUG) or History(mission=SLUG)
+        durations = learn(earlier)
+        listeners = [history.apply, durations.apply]
+        return Run(
             settings=made,
             policy=policy,
             host=Host(client, SLUG),
-            journal=Journal(self.places.journal, {"mission": SLUG, "run": "test"}, [history.apply]),
+            journal=Journal(self.places.journal, {"mission": SLUG, "run": "test"}, listeners),
             history=history,
+            durations=durations,
             logs=self.places.logs / SLUG,
             agents={"implement": implementer, "review": reviewer},
         )
-        return run, Board()
 
     def work(self, *, backend: str = "asyncio", **settings: Any) -> Board:
         """Run the loop to its end."""
-        run, board = self.start(**settings)
+        run = self.start(**settings)
 
-        async def main() -> None:
-            board.update(await run.host.state())
-            board.ready = await run.host.ready()
+        async def main() -> Board:
+            loop = await begin(run)
             with anyio.fail_after(60):
-                await Loop(run, board).work()
+                await loop.work()
+            return loop.board
 
-        try:
-            anyio.run(main, backend=backend)
-        finally:
-            run.journal.close()
-        return board
+        with contextlib.closing(run.journal):
+            return anyio.run(main, backend=backend)
 
     def events(self, kind: str, wp: str | None = None) -> list[Event]:
         """Return the events of a kind, for one work package or all."""
@@ -130,6 +132,11 @@ class World:
     def prompt(self, number: int, role: str, wp: str = "WP01") -> str:
         """Return what an attempt was told."""
         return (self.log(number, role, wp) / "prompt.md").read_text()
+
+
+async def begin(run: Run) -> Loop:
+    """Return the loop of a run that is about to begin."""
+    return Loop(run, await run.host.state(), await run.host.ready())
 
 
 def world(

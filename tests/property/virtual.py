@@ -1,0 +1,122 @@
+"""A mission that is run in virtual time: the real board, and agents that only take time."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+from random import Random
+
+from attrs import Factory, define, field
+
+from spec_kitty_client import Lane, Mission, WorkPackage
+from spec_kitty_orchestrator.config import Order
+from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.limits import Limit
+from spec_kitty_orchestrator.schedule import ROLES, Board
+
+Dag = Mapping[str, list[str]]
+
+FINISHED = (Lane.DONE, Lane.APPROVED)
+
+
+@define
+class Run:
+    """A run of a mission; nothing takes time but the agents.
+
+    Args:
+        dag: The work packages, each with what it depends on.
+        limits: How many may work at the same time.
+        order: Which come first.
+        seconds: How long an agent takes.
+        sent_back: How often reviewers ask for changes.
+        look: Told after each moment what was started in it.
+    """
+
+    dag: Dag
+    limits: tuple[Limit, ...]
+    order: Order = Order.LONGEST_PATH
+    seconds: Callable[[str, Role], float] = lambda _wp, _role: 1.0
+    sent_back: Counter[str] = field(factory=Counter[str])
+    look: Callable[["Run", list[WorkPackage]], None] = lambda _run, _started: None
+    lanes: dict[str, Lane] = Factory(lambda self: dict.fromkeys(self.dag, Lane.PLANNED), True)
+    now: float = 0.0
+    ends: int = 0
+    reads: int = 0
+    starts: list[str] = field(factory=list)
+    working: Counter[Role] = field(factory=Counter[Role])
+    busy: set[str] = field(factory=set[str])
+
+    def waiting(self, role: Role) -> set[str]:
+        """Return what somebody in a role could begin with, if there were a slot."""
+        idle = {wp for wp in self.dag if ROLES.get(self.lanes[wp]) == role} - self.busy
+        return {wp for wp in idle if self.lanes[wp] != Lane.PLANNED or self.is_free(wp)}
+
+    def ready(self) -> set[str]:
+        """Return what the host calls ready."""
+        return {wp for wp, lane in self.lanes.items() if lane == Lane.PLANNED and self.is_free(wp)}
+
+    def is_free(self, wp: str) -> bool:
+        """Return whether everything that a work package depends on is finished."""
+        return all(self.lanes[name] in FINISHED for name in self.dag[wp])
+
+    def board(self) -> Board:
+        """Return a board of this mission."""
+        packages = tuple(
+            WorkPackage(wp_id=wp, lane=self.lanes[wp], dependencies=tuple(needs))
+            for wp, needs in self.dag.items()
+        )
+        mission = Mission(mission_slug="m", summary={}, work_packages=packages)
+        return Board(mission, self.ready(), self.limits, order=self.order)
+
+    def play(self) -> float:
+        """Run the mission until nothing goes on, and return how long that took."""
+        board = self.board()
+        agents: list[tuple[float, int, str, Role]] = []
+        while True:
+            started = self._started(board)
+            for wp in started:
+                role = board.busy[wp.wp_id]
+                self.working[role] += 1
+                self.starts.append(wp.wp_id)
+                self.busy.add(wp.wp_id)
+                until = self.now + self.seconds(wp.wp_id, role)
+                heappush(agents, (until, len(self.starts), wp.wp_id, role))
+            self.look(self, started)
+            if not agents:
+                return self.now
+            self.now, _, name, role = heappop(agents)
+            self.working[role] -= 1
+            self.busy.remove(name)
+            self.ends += 1
+            self.lanes[name] = self._next(name, role)
+            board.give_back(name, self.lanes[name])
+
+    def _started(self, board: Board) -> list[WorkPackage]:
+        """Start what may be started, as the loop does, on a host that answers at once."""
+        started = board.take()
+        if board.doubts:
+            self.reads += 1
+            board.ask()
+            board.hear(self.ready())
+            started += board.take()
+        return started
+
+    def _next(self, wp: str, role: Role) -> Lane:
+        if role == "implement":
+            return Lane.FOR_REVIEW
+        if self.sent_back[wp] > 0:
+            self.sent_back[wp] -= 1
+            return Lane.IN_PROGRESS
+        return Lane.DONE
+
+
+def layered(random: Random, layers: int, widest: int) -> Dag:
+    """Return a mission in layers, each work package of which needs one to three of the last."""
+    made: dict[str, list[str]] = {}
+    above: list[str] = []
+    for _ in range(layers):
+        layer = [f"WP{len(made) + i:02}" for i in range(1, random.randint(2, widest) + 1)]
+        for name in layer:
+            needs = random.sample(above, min(len(above), random.randint(1, 3)))
+            made[name] = sorted(needs)
+        above = layer
+    return made
