@@ -1,8 +1,12 @@
 """What stops a run, and the exit code each kind ends with."""
 
-from enum import IntEnum
+from __future__ import annotations  # the command line loads the client when it needs it
 
-from spec_kitty_client import HostError, HostNotFound, SpecKittyError, UnsupportedHost
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spec_kitty_client import SpecKittyError
 
 __all__ = [
     "AnotherRun",
@@ -57,6 +61,8 @@ class AnotherRun(OrchestratorError):
 
 def is_of_the_host(error: SpecKittyError) -> bool:
     """Return whether the host cannot be worked with, and not only this once."""
+    from spec_kitty_client import HostError, HostNotFound, UnsupportedHost
+
     if isinstance(error, HostError):
         return error.code is None
     return isinstance(error, HostNotFound | UnsupportedHost)

@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Generator
 
-import psutil
 from filelock import FileLock, Timeout
 
 from spec_kitty_orchestrator.errors import AnotherRun
@@ -24,6 +23,8 @@ def only_run(places: Places) -> Generator[None]:
     Raises:
         AnotherRun: If there is one.
     """
+    import psutil  # whoever only asks whether a run is alive does not need it
+
     places.make()
     lock = FileLock(places.lock)
     try:
@@ -72,6 +73,8 @@ def end_live_run(places: Places, seconds: float) -> bool:
 
 def _signal_it(places: Places) -> None:
     """Signal the process that holds the lock, if it is the one that wrote its number."""
+    import psutil
+
     until = time.monotonic() + _BIRTH
     while time.monotonic() < until:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):

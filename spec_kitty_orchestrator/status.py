@@ -46,7 +46,8 @@ def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> di
     problem, lanes = None, None
     with spinner("Asking the host"):
         try:
-            state = Client(root).mission_state(history.mission)
+            client = Client(root, warm=False)  # for one call there is nothing to keep
+            state = client.mission_state(history.mission)
             lanes = {wp: str(lane) for wp, lane in state.lanes().items()}
         except SpecKittyError as e:
             problem = str(e)

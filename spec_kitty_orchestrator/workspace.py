@@ -5,7 +5,6 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import anyio.to_thread
 from attrs import frozen
 
 from spec_kitty_client.transports import program
@@ -122,4 +121,6 @@ class Worktree:
         return files
 
     async def _git(self, *args: str) -> str:
+        import anyio.to_thread  # whoever only looks for the root has no event loop
+
         return await anyio.to_thread.run_sync(partial(git, self.path, *args))
