@@ -99,6 +99,9 @@ class _Flags:
     heartbeat: Annotated[
         float | None, _flag("Seconds between looks at the board. Default: 30.", _HOW)
     ] = None
+    warm: Annotated[
+        bool | None, _flag("Load the host once, not for every call. Default: yes.", _HOW)
+    ] = None
     accept: Annotated[bool | None, _flag("Accept the mission. Default: yes.", _END)] = None
     merge: Annotated[bool | None, _flag("Merge it too. Default: no.", _END)] = None
     target: Annotated[
@@ -252,11 +255,15 @@ def demo(
 
 
 def _run(given: dict[str, Any], *, dry_run: bool, as_json: bool) -> int:
+    from spec_kitty_client import Client
     from spec_kitty_orchestrator import config
     from spec_kitty_orchestrator.agents import choose
 
     settings = config.make(choose(given))
-    return _preview(settings, as_json) if dry_run else _go(settings, as_json)
+    # The host takes the longest to be loaded: it is begun before everything else is.
+    with Client(settings.repo_root, warm="auto" if settings.warm else False) as host:
+        host.prepare()
+        return _preview(settings, as_json) if dry_run else _go(settings, as_json)
 
 
 def _preview(settings: "Settings", as_json: bool) -> int:

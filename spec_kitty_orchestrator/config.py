@@ -75,6 +75,8 @@ class Settings:
     """Seconds for one host call; None: 120, and 900 for a merge."""
     heartbeat: float = field(default=30.0, validator=validators.gt(0))
     """Seconds between looks at what other people changed on the board."""
+    warm: bool = True
+    """Whether the host is loaded once and kept, where that can be done."""
 
 
 _TYPES = typing.get_type_hints(Settings)

@@ -1,7 +1,9 @@
 """Is everything there that a run needs? One line each, and what to do about it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from rich.console import Console
@@ -9,6 +11,7 @@ from rich.console import Console
 from spec_kitty_client import Client, Contract, Feature, SpecKittyError
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport
+from spec_kitty_orchestrator import config
 from spec_kitty_orchestrator.agents import KNOWN, installed
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
 from spec_kitty_orchestrator.plan import protected_branch
@@ -29,14 +32,22 @@ class Check:
 
 def examine(folder: Path) -> list[Check]:
     """Check everything, from any folder of a repository."""
-    found, contract = _host(folder)
-    checks = [*found, _agents()]
+    transport = WarmTransport(ProcessTransport(repo=folder))
+    host, contract = _host(transport)
+    checks = [host, _agents()]
     try:
         root = root_of(folder)
     except UsageProblem as e:
         return [*checks, Check(name="repository", ok=False, found=str(e))]
-    here = Check(name="repository", ok=True, found=str(root))
-    return [*checks, here, _identity(root), _branch(root, contract), _workspace(root)]
+    checks.append(Check(name="repository", ok=True, found=str(root)))
+    try:
+        settings = config.load({}, root, os.environ)
+    except UsageProblem as e:
+        checks.append(Check(name="settings", ok=False, found=str(e)))
+    else:
+        if contract is not None:
+            checks.append(_warm(transport, settings))
+    return [*checks, _identity(root), _branch(root, contract), _workspace(root)]
 
 
 def exit_code(checks: list[Check]) -> ExitCode:
@@ -56,22 +67,22 @@ def show(checks: list[Check]) -> None:
         console.print(check.found, markup=False)
 
 
-def _host(folder: Path) -> tuple[list[Check], Contract | None]:
-    transport = WarmTransport(ProcessTransport(repo=folder))
+def _host(transport: WarmTransport[ProcessTransport]) -> tuple[Check, Contract | None]:
     try:
         program = transport.cold.locate()
         with Client(transport=transport) as client:
             contract = client.negotiate()
     except SpecKittyError as e:
-        return [Check(name="host", ok=False, found=str(e))], None
+        return Check(name="host", ok=False, found=str(e)), None
     about = f"{program}, contract {contract.version}, as of host {contract.release}"
-    why = transport.why_cold
-    warm = "yes" if why is None else f"no, every call starts it anew, which is slower: {why}"
-    # A run is as good without; it only takes longer.
-    return [
-        Check(name="host", ok=True, found=about),
-        Check(name="warm", ok=True, found=warm),
-    ], contract
+    return Check(name="host", ok=True, found=about), contract
+
+
+def _warm(transport: WarmTransport[ProcessTransport], settings: Mapping[str, Any]) -> Check:
+    """Tell whether a run loads the host once; it is as good without, and only takes longer."""
+    why = transport.why_cold if settings.get("warm", True) else "the settings say warm = false"
+    found = f"no, the host is loaded for every call: {why}" if why else "yes, it is loaded once"
+    return Check(name="warm", ok=True, found=found)
 
 
 def _agents() -> Check:

@@ -55,6 +55,7 @@ def client_for(settings: Settings, policy: Policy) -> AsyncClient:
         policy=policy,
         time_limit=settings.host_timeout,
         retry=Retry(),
+        warm="auto" if settings.warm else False,
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from spec_kitty_client.errors import CannotBeWarm, HostNotFound
 from spec_kitty_client.transports import (
@@ -418,7 +418,8 @@ class WarmTransport(_Warm[S]):
                     _end(call)
             if completed := self._conclude(call, args, time_limit, in_time=in_time):
                 return completed
-        return self.cold.run(args, time_limit=_left(until))
+        completed = self.cold.run(args, time_limit=_left(until))
+        return evolve(completed, time_limit=time_limit)
 
     def git(
         self, args: Sequence[str], *, folder: str | None = None, time_limit: float
@@ -463,7 +464,8 @@ class AsyncWarmTransport(_Warm[A]):
                     await _end_async(call)
             if completed := self._conclude(call, args, time_limit, in_time=in_time):
                 return completed
-        return await self.cold.run(args, time_limit=_left(until))
+        completed = await self.cold.run(args, time_limit=_left(until))
+        return evolve(completed, time_limit=time_limit)
 
     async def git(
         self, args: Sequence[str], *, folder: str | None = None, time_limit: float

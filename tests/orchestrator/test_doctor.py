@@ -37,11 +37,38 @@ def test_all_is_well(healthy: Program, repo: Path, capsys: pytest.CaptureFixture
     """Every check has one line with what was found, and the exit code is 0."""
     assert _main(["doctor"]) == ExitCode.DONE
     lines = capsys.readouterr().out.splitlines()
-    names = ["host", "agents", "repository", "identity", "branch", "workspace"]
+    names = ["host", "agents", "repository", "warm", "identity", "branch", "workspace"]
     assert [line.split()[:2] for line in lines] == [["ok", name] for name in names]
     assert lines[0].endswith("contract 1.5.0, as of host 3.2.7")
-    assert "Ada <ada@example.invalid>" in lines[3]
-    assert lines[4].endswith(" work")
+    assert "no, the host is loaded for every call: no package that is installed" in lines[3]
+    assert "Ada <ada@example.invalid>" in lines[4]
+    assert lines[5].endswith(" work")
+
+
+def found(folder: Path, name: str) -> Check:
+    """Return what one check has found."""
+    return next(check for check in examine(folder) if check.name == name)
+
+
+@pytest.mark.parametrize("where", ["file", "environment"])
+def test_a_host_that_is_not_to_be_kept_warm(
+    healthy: Program, repo: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Doctor says what a run with the settings would do."""
+    if where == "file":
+        (repo / ".kittify" / "orchestrator.toml").write_text("warm = false\n")
+    else:
+        monkeypatch.setenv("SPEC_KITTY_ORCHESTRATOR_WARM", "no")
+
+    assert "warm = false" in found(repo, "warm").found
+
+
+def test_bad_settings_are_told(healthy: Program, repo: Path) -> None:
+    """A file that no run could read is a problem, and the other checks are made all the same."""
+    (repo / ".kittify" / "orchestrator.toml").write_text("warmth = 3\n")
+
+    assert "'warmth'" in bad(repo)["settings"]
+    assert found(repo, "workspace").ok
 
 
 def test_scripts_get_json(healthy: Program, capsys: pytest.CaptureFixture[str]) -> None:
