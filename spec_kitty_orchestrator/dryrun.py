@@ -27,11 +27,10 @@ def preview(plan: Plan) -> dict[str, Any]:
 
 async def _preview(plan: Plan) -> dict[str, Any]:
     client = client_for(plan.settings, plan.policy)
-    mission, ready = await look(client, plan.settings)
+    mission = await look(client, plan.settings)
     names: dict[Role, str] = {role: agent.name for role, agent in plan.agents.items()}
     board = Board(
         mission,
-        ready,
         limits_of(plan.settings, names),
         order=plan.settings.order,
         costs=learn(read(Places(plan.settings.repo_root).journal)).costs(names),

@@ -57,11 +57,6 @@ class Host:
         """Return where every work package stands."""
         return await self._client.mission_state(self.mission)
 
-    async def ready(self) -> set[str]:
-        """Return the work packages that may be started now."""
-        listed = await self._client.list_ready(self.mission)
-        return {wp.wp_id for wp in listed.ready_work_packages}
-
     async def workspace(self, wp: str) -> Workspace:
         """Return where a work package is worked on."""
         return await self._client.locate(self.mission, wp)

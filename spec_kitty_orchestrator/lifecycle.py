@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from spec_kitty_client import (
     AnyLane,
+    ErrorCode,
     HostError,
     Lane,
     Policy,
@@ -34,7 +35,7 @@ from spec_kitty_orchestrator.journal import Journal
 from spec_kitty_orchestrator.schedule import ROLES
 from spec_kitty_orchestrator.workspace import GitError, Worktree
 
-__all__ = ["Life", "Run", "Trouble"]
+__all__ = ["Life", "NotYet", "Run", "Trouble"]
 
 _LONGEST_NOTE = 2000  # characters of a reason that go to the host
 
@@ -51,6 +52,10 @@ class Trouble(Exception):
         super().__init__(reason, host)
         self.reason = reason
         self.host = host
+
+
+class NotYet(Exception):
+    """The host does not let a work package begin: what it depends on is not finished."""
 
 
 class _GivingUp(Exception):
@@ -101,6 +106,7 @@ class Life:
         """Take the work package as far as its agent can, and return the lane it ends in.
 
         Raises:
+            NotYet: If it cannot be begun, and nothing has happened.
             Trouble: If it cannot go on.
         """
         role = ROLES[self._lane]
@@ -109,6 +115,8 @@ class Life:
                 self._lane = await self._steps[self._lane]()
                 self._run.journal.write("lane", wp=self._wp, lane=self._lane)
         except SpecKittyError as e:
+            if isinstance(e, HostError) and e.code == ErrorCode.DEPENDENCIES_NOT_SATISFIED:
+                raise NotYet(str(e)) from e
             raise Trouble(str(e), host=is_of_the_host(e)) from e
         except (GitError, OSError) as e:
             reason = f"{e}. Put the worktree in order, then `resume`."

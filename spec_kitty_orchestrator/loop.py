@@ -1,11 +1,11 @@
-"""The reference loop: start what may be started, wait for news, ask the host once.
+"""The reference loop: start what may be started, and wait for news.
 
 This is the page to read before writing a loop of your own. It knows nothing of agents,
 git or the journal's content: a work package's life is in `lifecycle`, the order in
 `schedule`, the calls in `host`.
 """
 
-from collections.abc import Set as AbstractSet
+from contextlib import suppress
 
 import anyio
 from anyio.abc import TaskGroup
@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from spec_kitty_client import Lane, Mission, SpecKittyError, WorkPackage
 from spec_kitty_orchestrator.errors import HostProblem
 from spec_kitty_orchestrator.history import Role
-from spec_kitty_orchestrator.lifecycle import Life, Run, Trouble
+from spec_kitty_orchestrator.lifecycle import Life, NotYet, Run, Trouble
 from spec_kitty_orchestrator.limits import limits_of
 from spec_kitty_orchestrator.schedule import Board
 
@@ -30,22 +30,19 @@ class Loop:
     Args:
         run: The run.
         mission: Where every work package stands.
-        ready: What of it may be started.
     """
 
-    def __init__(self, run: Run, mission: Mission, ready: AbstractSet[str]) -> None:
+    def __init__(self, run: Run, mission: Mission) -> None:
         self._run = run
         self._names: dict[Role, str] = {role: agent.name for role, agent in run.agents.items()}
         self.board = Board(
             mission,
-            ready,
             limits_of(run.settings, self._names),
             order=run.settings.order,
             costs=run.durations.costs(self._names),
             begun=(wp for wp, record in run.history.records.items() if record.open),
         )
         self._news = anyio.Event()
-        self._asking = False
         self._host_trouble: str | None = None
 
     async def work(self) -> None:
@@ -59,7 +56,7 @@ class Loop:
             while True:
                 self._news = anyio.Event()
                 self._start(tasks)
-                if not self.board.busy and not self._asking:
+                if not self.board.busy:
                     break
                 await self._news.wait()
             tasks.cancel_scope.cancel()
@@ -69,10 +66,6 @@ class Loop:
     def _start(self, tasks: TaskGroup) -> None:
         for wp in self.board.take():
             tasks.start_soon(self._live, wp)
-        if self.board.doubts and not self._asking and not self._host_trouble:
-            self._asking = True
-            self.board.ask()
-            tasks.start_soon(self._ask)
 
     async def _live(self, wp: WorkPackage) -> None:
         """Take one work package through an agent's turn; its troubles are its own."""
@@ -81,6 +74,8 @@ class Loop:
             lane = await Life(self._run, wp).live()
             if lane == Lane.BLOCKED:
                 reason = f"is blocked: {self._run.history.record(wp.wp_id).last_error}"
+        except NotYet as not_yet:
+            reason = None if await self._look_again(wp.wp_id) else str(not_yet)
         except Trouble as trouble:
             reason = trouble.reason
             self._run.journal.write("trouble", wp=wp.wp_id, reason=reason)
@@ -90,14 +85,12 @@ class Loop:
         self.board.expect(self._run.durations.costs(self._names))
         self._news.set()
 
-    async def _ask(self) -> None:
-        """Ask what may be started now; what happens meanwhile may be asked about again."""
-        try:
-            self.board.hear(await self._run.host.ready())
-        except SpecKittyError as e:
-            self._host_trouble = str(e)
-        self._asking = False
-        self._news.set()
+    async def _look_again(self, wp: str) -> bool:
+        """See who has moved what a work package depends on; return whether anybody has."""
+        asked_at = self.board.moves
+        with suppress(SpecKittyError):  # then it goes without saying
+            self.board.update(await self._run.host.state(), asked_at)
+        return self.board.waits(wp)
 
     async def _heartbeat(self) -> None:
         """Notice what other people change on the board."""

@@ -1,5 +1,9 @@
 """Which work package comes next: the dependency graph, and what may be started.
 
+A work package may be begun once all that it depends on is done: that is the rule of every host,
+and what is only approved is brought to done first. The host has the last word, when it is asked
+to begin.
+
 Nothing here looks at every work package because of one that has moved: what may be started
 is in a queue, and what a move unlocks is found by its dependents.
 """
@@ -28,7 +32,6 @@ ROLES: Mapping[AnyLane, Role] = {
 """Whose turn it is in a lane, the lane that is nearest to the end first."""
 
 _STAGES = {lane: stage for stage, lane in enumerate(ROLES)}
-_FINISHED = frozenset({Lane.DONE, Lane.APPROVED})
 _EQUAL: Costs = {"implement": 1.0, "review": 1.0}
 _NOTICEABLE = 1.25  # by which factor a cost has to change before everything is reckoned anew
 _PAID_BY_EVENT = 4  # work packages: that is how many a new reckoning may look at per event
@@ -39,7 +42,6 @@ class Board:
 
     Args:
         mission: What the host reports.
-        ready: What it says may be started, asked at the same time.
         limits: How many may work at the same time.
         order: Which comes first of those that are at the same stage.
         costs: What a step of each role takes.
@@ -49,7 +51,6 @@ class Board:
     def __init__(
         self,
         mission: Mission,
-        ready: Iterable[str],
         limits: tuple[Limit, ...],
         *,
         order: Order = Order.LONGEST_PATH,
@@ -57,8 +58,6 @@ class Board:
         begun: Iterable[str] = (),
     ) -> None:
         self.packages: dict[str, WorkPackage] = {}
-        self.ready = set(ready)
-        """What ``list-ready`` said may be started, and was not yet."""
         self.busy: dict[str, Role] = {}
         """Who works on what in this run."""
         self.stuck: dict[str, str] = {}
@@ -73,12 +72,8 @@ class Board:
         self._dependents: dict[str, list[str]] = {}
         self._missing: dict[str, int] = {}  # how many dependencies are not finished
         self._behind: dict[str, float] = {}
-        self._doubtful: set[str] = set()  # may be ready: the host was not asked since
-        self._asked: set[str] = set()  # the same, and the host is being asked
         self._queues: dict[Role, Queue] = {"review": Queue(), "implement": Queue()}
         self.update(mission)
-        self.ask()
-        self.hear(self.ready)
 
     # What happens
 
@@ -101,30 +96,19 @@ class Board:
         self.packages |= {wp.wp_id: wp for wp in changed}
         self._link()
         self._reckon()
-        for wp in changed:
-            self._doubt(wp.wp_id, *self._dependents[wp.wp_id])
         return True
 
     def take(self) -> list[WorkPackage]:
         """Return what is to be started now; each has taken its slot until it is given back.
 
-        Reviews come first, since they free others. What would come next and may have become
-        ready keeps a slot until the host has said so: an answer takes seconds, and an agent
-        that is started in its place takes the slot for much longer.
+        Reviews come first, since they free others.
         """
         started: list[WorkPackage] = []
         for role, queue in self._queues.items():
-            kept: list[str] = []
-            while self._slots.free(role) > len(kept) and (name := queue.pop()):
-                if self._is_doubtful(name):
-                    kept.append(name)
-                    continue
-                self.ready.discard(name)
+            while self._slots.free(role) and (name := queue.pop()):
                 self.busy[name] = role
                 self._slots.taken[role] += 1
                 started.append(self.packages[name])
-            for name in kept:
-                self._queue(name)
         return started
 
     def give_back(self, name: str, lane: AnyLane, stuck: str | None = None) -> None:
@@ -138,11 +122,10 @@ class Board:
         if stuck is not None:
             self.stuck[name] = stuck
         self._begun.discard(name)
-        finished = (lane in _FINISHED) - (before.lane in _FINISHED)
-        for dependent in self._dependents[name] if lane != before.lane else ():
-            self._missing[dependent] -= finished
-            self._doubt(dependent)
-        self._doubt(name)
+        if freed := (lane == Lane.DONE) - (before.lane == Lane.DONE):
+            for dependent in self._dependents[name]:
+                self._missing[dependent] -= freed
+                self._queue(dependent)
         self._queue(name)
 
     def expect(self, costs: Costs) -> None:
@@ -158,35 +141,9 @@ class Board:
             self._costs = costs
             self._reckon()
 
-    # What is ready
-
-    @property
-    def doubts(self) -> bool:
-        """Whether the host has to be asked what is ready, because what comes next may be."""
-        name = self._queues["implement"].first()
-        return name is not None and name in self._doubtful and self._is_doubtful(name)
-
-    def ask(self) -> None:
-        """Remember what the answer of the host will be about; then `hear` it."""
-        self._asked, self._doubtful = self._doubtful, set()
-
-    def hear(self, ready: set[str]) -> None:
-        """Take in what the host has answered."""
-        changed = (self.ready ^ ready) | self._asked
-        self.ready, self._asked = set(ready), set()
-        for name in changed:
-            if name in self.packages:
-                self._queue(name)
-
-    def _is_doubtful(self, name: str) -> bool:
-        return self.packages[name].lane == Lane.PLANNED and name not in self.ready
-
-    def _doubt(self, *names: str) -> None:
-        """Have the host asked about those that miss nothing any more."""
-        for name in names:
-            if self._is_doubtful(name) and not self._missing[name]:
-                self._doubtful.add(name)
-                self._queue(name)
+    def waits(self, name: str) -> bool:
+        """Return whether a work package depends on what is not finished."""
+        return self._missing[name] > 0
 
     # The order
 
@@ -222,8 +179,7 @@ class Board:
         name = wp.wp_id
         if name in self.busy or name in self.stuck or wp.lane not in ROLES:
             return False
-        known = name in self.ready or name in self._doubtful or name in self._asked
-        return known or wp.lane != Lane.PLANNED
+        return wp.lane != Lane.PLANNED or not self.waits(name)
 
     def _key(self, wp: WorkPackage) -> tuple[bool, int, float, int]:
         """Return what decides: the nearest to its end, the longest way to go, the plan."""
@@ -246,4 +202,4 @@ class Board:
         return f"is {wp.lane}"
 
     def _is_open(self, name: str) -> bool:
-        return name not in self.packages or self.packages[name].lane not in _FINISHED
+        return name not in self.packages or self.packages[name].lane != Lane.DONE

@@ -83,9 +83,9 @@ def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
 
 async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
     client = client_for(plan.settings, plan.policy)
-    mission, ready = await look(client, plan.settings)
+    mission = await look(client, plan.settings)
     session = _open(plan, client, mission, listeners)
-    loop = Loop(session, mission, ready)
+    loop = Loop(session, mission)
     problem: OrchestratorError | None = None
     code = ExitCode.INTERRUPTED
     with anyio.CancelScope() as scope:
@@ -109,43 +109,25 @@ async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
     return code
 
 
-async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, set[str]]:
-    """Return the mission and what of it may be started, by two reads at the same time.
+async def look(client: AsyncClient, settings: Settings) -> Mission:
+    """Return the mission.
 
     Raises:
         UsageProblem: If there is no such mission, or not on the branch that is checked out.
         HostProblem: If the host cannot be worked with.
     """
-    name = settings.mission
     await _check_branch(client, settings)
     stamina.instrumentation.set_on_retry_hooks([])  # its own would print among our lines
-    found: list[Mission] = []
-    ready: set[str] = set()
-    trouble: list[SpecKittyError] = []
-
-    async def state() -> None:
-        try:
-            found.append(await Host(client, name).state())
-        except SpecKittyError as e:
-            trouble.insert(0, e)  # of two troubles, this one tells more
-
-    async def list_ready() -> None:
-        try:
-            ready.update(await Host(client, name).ready())
-        except SpecKittyError as e:
-            trouble.append(e)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(state)
-        tasks.start_soon(list_ready)
-    for error in trouble:
-        if isinstance(error, NotFound | ValueError):
-            raise UsageProblem(str(error)) from error
-        raise HostProblem(str(error)) from error
-    if found[0].doubt:
-        msg = f"Mission {found[0].mission_slug} {found[0].doubt}."
+    try:
+        found = await Host(client, settings.mission).state()
+    except (NotFound, ValueError) as e:
+        raise UsageProblem(str(e)) from e
+    except SpecKittyError as e:
+        raise HostProblem(str(e)) from e
+    if found.doubt:
+        msg = f"Mission {found.mission_slug} {found.doubt}."
         raise UsageProblem(msg)
-    return found[0], ready
+    return found
 
 
 async def _check_branch(client: AsyncClient, settings: Settings) -> None:

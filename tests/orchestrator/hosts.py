@@ -173,14 +173,6 @@ class FakeHost:
         lanes = list(self.lanes.values())
         return {"summary": {lane: lanes.count(lane) for lane in lanes}, "work_packages": packages}
 
-    def _list_ready(self) -> dict[str, Any]:
-        ready = [w for w, lane in self.lanes.items() if lane == "planned" and not self._missing(w)]
-        return {
-            "ready_work_packages": [
-                {"wp_id": wp, "lane": "planned", "dependencies_satisfied": True} for wp in ready
-            ]
-        }
-
     def _resolve_workspace(self, wp: str) -> dict[str, Any]:
         return {
             "wp_id": wp,

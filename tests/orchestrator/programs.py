@@ -44,13 +44,11 @@ class Program:
             {"wp_id": "WP01", "lane": "done", "dependencies": [], "last_actor": "ada"},
             {"wp_id": "WP02", "lane": "planned", "dependencies": ["WP01"], "last_actor": None},
         ]
-        ready = [{"wp_id": "WP02", "lane": "planned", "dependencies_satisfied": True}]
         summary = {"done": 1, "planned": 1}
         self.says(
             "contract-version", {"api_version": self.version, "min_supported_provider_version": "0"}
         )
         self.says("mission-state", {**about, "summary": summary, "work_packages": packages})
-        self.says("list-ready", {**about, "ready_work_packages": ready})
         self.prints(f"spec-kitty-cli version {self.release}\n", verbs=("--version",))
 
     def says(self, verb: str, data: dict[str, Any], code: str | None = None) -> None:

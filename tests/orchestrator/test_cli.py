@@ -156,14 +156,6 @@ def test_a_host_that_hangs_is_told(host: Program, run: Command) -> None:
     assert "mission-state: no answer within 0.3 s" in complaint(ended)
 
 
-def test_a_host_that_does_not_say_what_is_ready_is_told(host: Program, run: Command) -> None:
-    """A run that does not know what it may start is a problem of the host, not an idle run."""
-    host.prints("", verbs=("list-ready",))
-    ended = run(*ORCHESTRATE)
-    assert ended.code == ExitCode.HOST
-    assert "list-ready: the host printed nothing" in complaint(ended)
-
-
 def test_a_mission_without_work_packages_is_told(host: Program, run: Command) -> None:
     """A mission whose branch is not checked out looks empty; the message says so."""
     about = {"mission_slug": SLUG, "mission_number": None, "mission_type": ""}
@@ -176,8 +168,7 @@ def test_a_mission_without_work_packages_is_told(host: Program, run: Command) ->
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_an_unknown_mission_is_told(host: Program, run: Command, more: tuple[str, ...]) -> None:
     """A mission that does not exist is the user's to correct, with how to list them."""
-    for verb in ("mission-state", "list-ready"):
-        host.says(verb, {"message": "there is no such mission"}, "MISSION_NOT_FOUND")
+    host.says("mission-state", {"message": "there is no such mission"}, "MISSION_NOT_FOUND")
     ended = run(*ORCHESTRATE, *more)
     assert ended.code == ExitCode.USAGE
     assert "ls kitty-specs" in complaint(ended)
@@ -375,10 +366,10 @@ def test_another_run_is_told(host: Program, run: Command) -> None:
 
 
 def test_a_dry_run_moves_nothing(host: Program, run: Command) -> None:
-    """A dry run asks two questions, writes no file, and says what a run would do."""
+    """A dry run asks one question, writes no file, and says what a run would do."""
     ended = run(*ORCHESTRATE, "--dry-run")
     assert ended.code == ExitCode.DONE
-    assert sorted(host.calls) == ["list-ready", "mission-state"]
+    assert host.calls == ["mission-state"]
     assert f"Mission {SLUG} on contract 1.5.0" in ended.out
     assert "WP02     planned  <- first" in ended.out
     assert ended.out.endswith("Nothing was moved.\n")
@@ -629,7 +620,6 @@ def test_events_may_be_json(host: Program, run: Command, repo: Path) -> None:
     ]
     about = {"mission_slug": SLUG, "mission_number": None, "mission_type": ""}
     host.says("mission-state", {**about, "summary": {}, "work_packages": packages})
-    host.says("list-ready", {**about, "ready_work_packages": []})
     ended = run(*ORCHESTRATE, "--json")
     assert ended.code == ExitCode.INCOMPLETE
     assert ended.err == ""

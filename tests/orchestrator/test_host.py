@@ -53,11 +53,10 @@ def do(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def test_reads_say_where_everything_stands(fake: FakeHost) -> None:
-    """State, what is ready and the workspace come as the SDK's own values."""
+    """State and the workspace come as the SDK's own values."""
     host = on(fake)
     fake.lanes["WP01"] = "planned"
     assert do(host.state).lanes() == {"WP01": Lane.PLANNED}
-    assert do(host.ready) == {"WP01"}
     assert do(lambda: host.workspace("WP01")).workspace_path == str(fake.worktree("WP01"))
 
 

@@ -3,14 +3,12 @@
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 import pytest
 
-from spec_kitty_client import Completed
 from spec_kitty_orchestrator.errors import HostProblem
 from spec_kitty_orchestrator.journal import read
 
@@ -68,14 +66,6 @@ def test_a_slot_that_is_free_is_used_at_once(repo: Path) -> None:
     assert set(w.host.lanes.values()) == {"done"}
 
 
-def test_the_host_is_asked_only_when_it_may_have_a_new_answer(repo: Path) -> None:
-    """Work packages that nobody waits for cause no list-ready when they end."""
-    w = world(repo, {"WP01": [], "WP02": [], "WP03": ["WP02"]})
-    w.work()
-    assert len(w.host.sent("list-ready")) == 2
-    assert len(w.host.sent("mission-state")) == 1
-
-
 def calls(w: World) -> Counter[str]:
     """Return how often each verb was sent."""
     return Counter(verb for verb, _ in w.host.calls)
@@ -91,86 +81,58 @@ def four_each(packages: int) -> dict[str, int]:
 
 
 def test_a_work_package_takes_four_calls_and_no_read(repo: Path) -> None:
-    """Beside the two reads that a run begins with, there is nothing but the four mutations."""
+    """Beside the read that a run begins with, there is nothing but the four mutations."""
     w = world(repo)
     w.work()
-    assert calls(w) == {"mission-state": 1, "list-ready": 1, **FOUR}
+    assert calls(w) == {"mission-state": 1, **FOUR}
 
 
-def test_a_chain_takes_one_read_for_each_link(repo: Path) -> None:
-    """Each end unlocks one work package, which the host is asked about once."""
-    w = world(repo, {"WP01": [], **{f"WP0{i}": [f"WP0{i - 1}"] for i in range(2, 6)}})
+def test_what_waits_for_others_is_known_without_a_read(repo: Path) -> None:
+    """What an end unlocks follows from the graph: the host is asked by claiming it."""
+    chain = {"WP01": [], **{f"WP0{i}": [f"WP0{i - 1}"] for i in range(2, 6)}}
+    w = world(repo, {**chain, "WP06": ["WP01"], "WP07": ["WP05", "WP06"]})
     w.work()
-    assert calls(w) == {"mission-state": 1, "list-ready": 5, **four_each(5)}
+    assert calls(w) == {"mission-state": 1, **four_each(7)}
 
 
-class SlowToList(FakeHost):
-    """A host that does not say again what is ready before four work packages are done."""
+@pytest.mark.parametrize("release", [None, "1.0.3"])
+def test_what_the_host_does_not_let_begin_waits(repo: Path, release: str | None) -> None:
+    """When a dependency was moved back meanwhile, what needs it begins when it is done again."""
+    w = world(repo, {"WP01": [], "WP02": ["WP01"]}, release=release)
 
-    enough: anyio.Event
+    def human(_verb: str, _options: dict[str, str]) -> None:
+        if w.host.lanes["WP01"] == "done":  # whatever comes next is about WP02
+            w.host.lanes["WP01"] = "for_review"
+            w.host.on_call = lambda _verb, _options: None
 
-    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
-        """Answer late."""
-        if args[1] == "list-ready" and self.sent("list-ready"):
-            await self.enough.wait()
-        answer = await super().run(args, time_limit=time_limit)
-        if list(self.lanes.values()).count("done") == 4:
-            self.enough.set()
-        return answer
-
-
-def test_ends_at_the_same_moment_share_one_read(repo: Path) -> None:
-    """What ends while the host is being asked is no reason to ask again, if the answer has it.
-
-    The other three are handed in, reviewed and done beside the read.
-    """
-    firsts = {f"WP0{i}": list[str]() for i in range(1, 5)}
-    then = {f"WP0{i + 4}": [f"WP0{i}"] for i in range(1, 5)}
-    host = SlowToList(repo, firsts | then)
-    host.enough = anyio.Event()
-    w = world(repo, host=host)
+    w.host.on_call = human
     w.work()
-    assert calls(w) == {"mission-state": 1, "list-ready": 2, **four_each(8)}
+    assert set(w.host.lanes.values()) == {"done"}
+    assert not w.events("trouble")
 
 
-def test_what_comes_later_is_not_asked_about(repo: Path) -> None:
-    """While enough is known to be ready that comes first, ends cause no read."""
-    firsts = {f"WP0{i}": list[str]() for i in range(1, 5)}
-    w = world(repo, {**firsts, "WP05": ["WP01"], "WP06": ["WP02"], "WP07": ["WP06"]})
-    w.work(max_concurrent=1)
-    begun = [o["wp"] for o in w.host.sent("start-implementation")]
-    assert begun == ["WP02", "WP01", "WP06", "WP03", "WP04", "WP05", "WP07"]
-    assert calls(w)["list-ready"] <= 4
+class Contradicting(FakeHost):
+    """A host to which something done is not done, when it is asked to begin."""
+
+    def _missing(self, wp: str) -> list[str]:
+        return self.packages[wp]
+
+
+def test_a_host_that_contradicts_itself_is_not_asked_for_ever(repo: Path) -> None:
+    """When the host says that a dependency is done and not done, the work package is left."""
+    host = Contradicting(repo, {"WP01": [], "WP02": ["WP01"]})
+    board = world(repo, host=host).work()
+    assert len(host.sent("start-implementation")) == 2
+    assert "DEPENDENCIES_NOT_SATISFIED" in board.unfinished()["WP02"]
 
 
 def test_nothing_polls_faster_than_the_heartbeat(repo: Path) -> None:
-    """While agents work, the board is read once per heartbeat, and what is ready never."""
+    """While agents work, the board is read once per heartbeat."""
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement="time.sleep(1)\n" + WRITES)
     begun = time.monotonic()
     w.work(heartbeat=0.2)
     beats = (time.monotonic() - begun) / 0.2
     assert 5 <= calls(w)["mission-state"] <= beats + 1
-    assert calls(w)["list-ready"] == 2
-
-
-def test_a_change_that_unlocks_nothing_is_no_reason_to_ask(repo: Path) -> None:
-    """What others do to work packages that nothing waits for causes no list-ready."""
-    go = repo.parent / "go"
-    w = world(
-        repo, {"WP01": [], "WP02": [], "WP03": ["WP01"]}, implement=waits("WP01", go) + WRITES
-    )
-    w.host.lanes["WP02"] = "blocked"
-
-    def human(_verb: str, _options: dict[str, str]) -> None:
-        if len(w.host.sent("mission-state")) == 2:
-            w.host.lanes["WP02"] = "canceled"
-        if len(w.host.sent("mission-state")) == 4:
-            assert len(w.host.sent("list-ready")) == 1
-            go.touch()
-
-    w.host.on_call = human
-    w.work(heartbeat=0.05)
-    assert w.host.lanes == {"WP01": "done", "WP02": "canceled", "WP03": "done"}
 
 
 def test_who_waits_for_a_reviewer_lets_others_be_implemented(repo: Path) -> None:
@@ -186,7 +148,7 @@ def test_who_waits_for_a_reviewer_lets_others_be_implemented(repo: Path) -> None
     w.host.on_call = watch
     w.work(max_concurrent=2, max_reviewing=1)
     assert set(w.host.lanes.values()) == {"done"}
-    assert calls(w) == {"mission-state": 1, "list-ready": 1, **four_each(3)}
+    assert calls(w) == {"mission-state": 1, **four_each(3)}
 
 
 def together(w: World, role: str | None = None) -> int:
@@ -273,31 +235,6 @@ def test_the_heartbeat_notices_what_others_do(repo: Path) -> None:
     w.host.on_call = human
     w.work(heartbeat=0.05)
     assert set(w.host.lanes.values()) == {"done"}
-
-
-def test_reads_that_fail_are_tried_again(repo: Path) -> None:
-    """A list-ready without an answer is asked for again before the run gives up."""
-    w = world(repo, {"WP01": [], "WP02": ["WP01"]})
-
-    def sometimes(verb: str, _options: dict[str, str]) -> Fault | None:
-        return "before" if verb == "list-ready" and len(w.host.sent(verb)) in (2, 3) else None
-
-    w.host.on_call = sometimes
-    w.work()
-    assert w.host.lanes["WP02"] == "done"
-
-
-def test_a_host_that_does_not_say_what_is_ready_stops_the_run(repo: Path) -> None:
-    """Without an answer to list-ready the run ends, and says that it was the host."""
-    w = world(repo, {"WP01": [], "WP02": ["WP01"]})
-
-    def later(verb: str, _options: dict[str, str]) -> Fault | None:
-        return "before" if verb == "list-ready" and len(w.host.sent(verb)) > 1 else None
-
-    w.host.on_call = later
-    with pytest.raises(HostProblem, match="list-ready"):
-        w.work()
-    assert w.host.lanes == {"WP01": "done", "WP02": "planned"}
 
 
 def test_nothing_to_do_ends_at_once(repo: Path) -> None:

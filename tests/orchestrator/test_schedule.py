@@ -33,7 +33,6 @@ def limits(slots: int, **roles: int) -> tuple[Limit, ...]:
 
 def board(
     packages: Mapping[str, Sequence[str]],
-    ready: str = "",
     slots: int | tuple[Limit, ...] = 99,
     *,
     order: Order = Order.LONGEST_PATH,
@@ -41,11 +40,11 @@ def board(
     begun: str = "",
     **lanes: str,
 ) -> Board:
-    """Return a board with what is ready."""
+    """Return a board."""
     bounds = limits(slots) if isinstance(slots, int) else slots
     more: dict[str, Any] = {"costs": costs} if costs else {}
     made = mission(packages, **lanes)
-    return Board(made, set(ready.split()), bounds, order=order, begun=begun.split(), **more)
+    return Board(made, bounds, order=order, begun=begun.split(), **more)
 
 
 def taken(made: Board) -> list[str]:
@@ -53,20 +52,15 @@ def taken(made: Board) -> list[str]:
     return [wp.wp_id for wp in made.take()]
 
 
-def answer(made: Board, ready: str) -> None:
-    """Ask the host what is ready."""
-    made.ask()
-    made.hear(set(ready.split()))
-
-
 # What may be started
 
 
-def test_only_what_the_host_calls_ready_is_begun() -> None:
-    """Dependencies are the host's to judge: planned work waits for list-ready."""
-    made = board({"A": [], "B": []}, ready="B")
-    assert taken(made) == ["B"]
-    assert not made.doubts
+def test_only_what_waits_for_nothing_is_begun() -> None:
+    """Planned work waits until all that it depends on is done; approved is not enough."""
+    needs = {"A": [], "B": [], "C": ["A"], "D": ["B"], "E": ["B", "F"], "F": []}
+    made = board(needs, A="done", B="blocked", F="done")
+    assert taken(made) == ["C"]
+    assert made.waits("D")
 
 
 def test_what_is_under_way_goes_on() -> None:
@@ -79,12 +73,12 @@ def test_what_is_under_way_goes_on() -> None:
 @pytest.mark.parametrize("lane", ["done", "blocked", "canceled", "hovering"])
 def test_what_is_ended_or_a_humans_is_left_alone(lane: str) -> None:
     """No agent starts at what is done, blocked, canceled or in an unknown lane."""
-    assert taken(board({"A": []}, ready="A", A=lane)) == []
+    assert taken(board({"A": []}, A=lane)) == []
 
 
 def test_nothing_is_started_twice() -> None:
     """What is under way in this run is not started again until it has been given back."""
-    made = board({"A": []}, ready="A")
+    made = board({"A": []})
     assert taken(made) == ["A"]
     assert taken(made) == []
     made.give_back("A", Lane.FOR_REVIEW)
@@ -94,7 +88,7 @@ def test_nothing_is_started_twice() -> None:
 
 def test_what_is_stuck_is_not_tried_again() -> None:
     """A work package that cannot go on in this run is left, with its reason."""
-    made = board({"A": [], "B": []}, ready="A B", slots=1)
+    made = board({"A": [], "B": []}, slots=1)
     assert taken(made) == ["A"]
     made.give_back("A", Lane.IN_PROGRESS, "somebody else has it")
     assert taken(made) == ["B"]
@@ -106,7 +100,7 @@ def test_what_is_stuck_is_not_tried_again() -> None:
 
 def test_slots_are_counted() -> None:
     """No more are started than there are free slots; what is given back frees one."""
-    made = board({name: [] for name in "ABCD"}, ready="A B C D", slots=3)
+    made = board({name: [] for name in "ABCD"}, slots=3)
     assert taken(made) == ["A", "B", "C"]
     assert taken(made) == []
     made.give_back("B", Lane.DONE)
@@ -115,7 +109,7 @@ def test_slots_are_counted() -> None:
 
 def test_who_waits_for_a_reviewer_holds_no_slot() -> None:
     """With one reviewer, whatever else is implemented meanwhile takes the free slots."""
-    made = board({name: [] for name in "ABCD"}, ready="A B C D", slots=limits(2, review=1))
+    made = board({name: [] for name in "ABCD"}, slots=limits(2, review=1))
     assert taken(made) == ["A", "B"]
     made.give_back("A", Lane.FOR_REVIEW)
     assert taken(made) == ["A"]
@@ -128,7 +122,7 @@ def test_who_waits_for_a_reviewer_holds_no_slot() -> None:
 def test_who_waits_for_an_implementer_holds_no_slot() -> None:
     """Work that is sent back waits for its turn, and reviews go on."""
     lanes = {"A": "in_review", "B": "for_review", "C": "for_review"}
-    made = board({n: [] for n in "ABCD"}, "D", limits(3, implement=1, review=2), **lanes)
+    made = board({n: [] for n in "ABCD"}, limits(3, implement=1, review=2), **lanes)
     assert taken(made) == ["A", "B", "D"]
     made.give_back("A", Lane.IN_PROGRESS)
     assert taken(made) == ["C"]
@@ -138,7 +132,7 @@ def test_who_waits_for_an_implementer_holds_no_slot() -> None:
 
 def test_the_limit_of_an_agent_counts_both_its_roles() -> None:
     """An agent that implements and reviews has one limit for both together."""
-    made = board({"A": [], "B": []}, "A B", (Limit(9, BOTH), Limit(1, BOTH)))
+    made = board({"A": [], "B": []}, (Limit(9, BOTH), Limit(1, BOTH)))
     assert taken(made) == ["A"]
     made.give_back("A", Lane.FOR_REVIEW)
     assert taken(made) == ["A"]
@@ -149,34 +143,34 @@ def test_the_limit_of_an_agent_counts_both_its_roles() -> None:
 
 def test_reviews_come_before_new_work() -> None:
     """What is nearest to its end is finished first, because that frees others."""
-    made = board({"A": [], "B": []}, ready="A", slots=1, B="for_review")
+    made = board({"A": [], "B": []}, slots=1, B="for_review")
     assert taken(made) == ["B"]
 
 
 def test_the_longest_chain_comes_first() -> None:
     """Of what may be begun, that with the longest chain waiting behind it is begun first."""
     needs = {"A": [], "B": [], "C": ["B"], "D": ["C"], "E": [], "F": ["E"]}
-    assert taken(board(needs, ready="A B E")) == ["B", "E", "A"]
+    assert taken(board(needs)) == ["B", "E", "A"]
 
 
 def test_what_is_left_counts_and_not_how_many() -> None:
     """A chain whose work is nearly done is shorter than one work package that is to be begun."""
     needs = {"A": [], "B": ["A"], "C": [], "D": ["C"]}
     lanes = {"B": "for_review"}
-    assert taken(board(needs, ready="A C", slots=2, **lanes)) == ["B", "C"]
+    assert taken(board(needs, slots=2, **lanes)) == ["B", "C"]
     costs: Mapping[Role, float] = {"implement": 1.0, "review": 9.0}
-    assert taken(board(needs, "A C", 3, costs=costs, **lanes)) == ["B", "C", "A"]
+    assert taken(board(needs, 3, costs=costs, **lanes)) == ["B", "C", "A"]
 
 
 def test_the_order_of_the_plan_decides_the_rest() -> None:
     """Equal work packages are begun in the order in which the host lists them."""
-    assert taken(board({"B": [], "C": [], "A": []}, ready="A B C")) == ["B", "C", "A"]
+    assert taken(board({"B": [], "C": [], "A": []})) == ["B", "C", "A"]
 
 
 def test_the_order_of_the_plan_can_be_asked_for() -> None:
     """With ``plan``, chains make no difference; what is under way still goes first."""
     needs = {"A": [], "B": [], "C": ["B"], "D": []}
-    made = board(needs, ready="A B", order=Order.PLAN, D="in_progress")
+    made = board(needs, order=Order.PLAN, D="in_progress")
     assert taken(made) == ["D", "A", "B"]
 
 
@@ -194,18 +188,18 @@ def test_costs_that_change_noticeably_change_the_order(
 ) -> None:
     """What agents turn out to take decides which chain is the longest."""
     needs = {"A": [], "B": ["A"], "D": [], "E": ["D"], "F": ["E"], "G": ["F"]}
-    made = board(needs, "", limits(4, implement=1), E="in_review", F="in_review", G="in_review")
-    assert taken(made) == ["E", "F", "G"]
+    made = board({**needs, "H": []}, 4, **dict.fromkeys("EFGH", "in_review"))
+    assert taken(made) == ["E", "F", "G", "H"]
     for name in "EF":
         made.give_back(name, Lane.IN_REVIEW)
+    made.give_back("H", Lane.DONE)
     made.expect({"implement": implement, "review": review})
-    made.hear({"A", "D"})
     assert taken(made) == ["E", "F", first]
 
 
 def test_a_large_mission_is_not_reckoned_anew_at_every_event() -> None:
     """However often the costs change, the whole graph is walked once in many events."""
-    made = board({f"WP{i}": [] for i in range(400)}, " ".join(f"WP{i}" for i in range(400)), 1)
+    made = board({f"WP{i}": [] for i in range(400)}, 1)
     walks = set()
     for i in range(200):
         (wp,) = made.take()
@@ -215,111 +209,54 @@ def test_a_large_mission_is_not_reckoned_anew_at_every_event() -> None:
     assert len(walks) <= 3
 
 
-# What the host is asked
+# What an end unlocks
 
 
 def test_an_end_unlocks_what_waited_for_it() -> None:
-    """The host is asked when the last missing dependency of something has ended."""
+    """A work package is begun when the last that it depends on is done."""
     needs = {"A": [], "B": [], "C": ["A", "B"], "D": []}
     made = board(needs, A="in_progress", B="in_progress", D="in_progress")
     assert sorted(taken(made)) == ["A", "B", "D"]
     made.give_back("D", Lane.DONE)
-    assert not made.doubts
     made.give_back("A", Lane.DONE)
-    assert not made.doubts
-    made.give_back("B", Lane.APPROVED)
-    assert made.doubts
+    assert taken(made) == []
+    made.give_back("B", Lane.DONE)
+    assert taken(made) == ["C"]
 
 
 @pytest.mark.parametrize("lane", [Lane.BLOCKED, Lane.CANCELED])
 def test_a_bad_end_unlocks_nothing(lane: Lane) -> None:
     """A dependency that was given up leaves what needs it where it is."""
-    made = board({"A": [], "B": ["A"]}, ready="A")
+    made = board({"A": [], "B": ["A"]})
     assert taken(made) == ["A"]
     made.give_back("A", lane)
-    assert not made.doubts
+    assert taken(made) == []
     assert made.unfinished()["B"] == "waits for A"
 
 
-def test_what_is_known_is_not_asked_again() -> None:
-    """No call is spent on what the host has said already, nor on what was begun."""
-    made = board({"A": [], "B": ["A"]}, ready="A")
-    assert taken(made) == ["A"]
-    made.give_back("A", Lane.DONE)
-    answer(made, "B")
-    assert not made.doubts
-    assert taken(made) == ["B"]
-    made.give_back("B", Lane.FOR_REVIEW)
-    assert not made.doubts
-
-
-def test_the_host_is_not_asked_about_what_would_not_be_started() -> None:
-    """What is unlocked and comes later than what is known to be ready can wait with its question.
-
-    The last that is known is one too few: the answer is to be there when a slot is free.
-    """
-    needs = {"A": [], "A2": ["A"], "B": [], "B2": ["B"], "C": [], "C2": ["C"]}
-    made = board(needs, ready="A B C", slots=1)
-    asked = []
-    for name in "ABC":
-        assert taken(made) == [name]
-        asked.append(made.doubts)
-        made.give_back(name, Lane.DONE)
-    assert asked == [False, False, True]
-
-
-def test_a_slot_is_kept_for_the_longer_chain_until_the_host_has_answered() -> None:
-    """What an end unlocks, and comes first, is not overtaken by what happens to be known."""
-    needs = {"A": [], "A2": ["A"], "A3": ["A2"], "B": [], "C": []}
-    made = board(needs, ready="A B C", slots=2)
+def test_a_slot_goes_to_the_longer_chain_that_an_end_unlocks() -> None:
+    """What an end unlocks, and comes first, is not overtaken by what was free before."""
+    made = board({"A": [], "A2": ["A"], "A3": ["A2"], "B": [], "C": []}, slots=2)
     assert taken(made) == ["A", "B"]
     made.give_back("A", Lane.DONE)
-    assert made.doubts
-    assert taken(made) == []
-    made.ask()
-    assert not made.doubts
-    made.give_back("B", Lane.DONE)
-    assert taken(made) == ["C"]
-    made.hear({"A2", "C"})
     assert taken(made) == ["A2"]
 
 
-def test_what_the_host_does_not_call_ready_keeps_no_slot() -> None:
-    """When the host judges otherwise, its word counts until something has changed."""
-    made = board({"A": [], "B": ["A"], "C": []}, ready="A C", slots=1)
-    assert taken(made) == ["A"]
-    made.give_back("A", Lane.APPROVED)
-    assert taken(made) == ["A"]
-    answer(made, "C")
-    made.give_back("A", Lane.APPROVED)
-    assert taken(made) == ["A"]
-    made.give_back("A", Lane.DONE)
-    assert made.doubts
-    answer(made, "B C")
-    assert taken(made) == ["B"]
-
-
-def test_what_happens_while_the_host_is_asked_is_asked_again() -> None:
-    """An answer may be older than an end that came after the question."""
-    made = board({"A": [], "A2": ["A"], "B": [], "B2": ["B"]}, ready="A B")
-    assert taken(made) == ["A", "B"]
-    made.give_back("A", Lane.DONE)
-    made.ask()
-    made.give_back("B", Lane.DONE)
-    made.hear({"A2"})
-    assert taken(made) == ["A2"]
-    assert made.doubts
-
-
-def test_what_is_planned_again_is_asked_about_again() -> None:
-    """A work package that somebody has put back begins when the host says so."""
-    made = board({"A": []}, ready="A")
+def test_what_is_planned_again_is_begun_again() -> None:
+    """A work package that the host did not let begin is tried again."""
+    made = board({"A": []})
     assert taken(made) == ["A"]
     made.give_back("A", Lane.PLANNED)
-    assert taken(made) == []
-    assert made.doubts
-    answer(made, "A")
     assert taken(made) == ["A"]
+
+
+def test_what_is_undone_is_waited_for_again() -> None:
+    """A dependency that somebody has moved back holds up what needs it."""
+    needs = {"A": [], "B": ["A"]}
+    made = board(needs, A="done")
+    assert made.update(mission(needs, A="in_progress"))
+    assert taken(made) == ["A"]
+    assert made.waits("B")
 
 
 # Reports
@@ -334,18 +271,18 @@ def test_a_report_is_news_only_when_something_changed() -> None:
 
 
 def test_a_report_unlocks_what_others_have_finished() -> None:
-    """The host is asked after a change that may matter to it, and after no other."""
+    """A human may have finished what something waits for."""
     needs = {"A": [], "B": ["A"], "C": []}
     made = board(needs, A="blocked")
     assert made.update(mission(needs, A="blocked", C="blocked"))
-    assert not made.doubts
+    assert taken(made) == []
     assert made.update(mission(needs, A="done", C="blocked"))
-    assert made.doubts
+    assert taken(made) == ["B"]
 
 
 def test_a_report_says_nothing_of_what_this_run_is_doing() -> None:
     """The run's own calls know more than a report that was asked for earlier."""
-    made = board({"A": []}, ready="A")
+    made = board({"A": []})
     assert taken(made) == ["A"]
     assert not made.update(mission({"A": []}, A="for_review"))
     assert made.packages["A"].lane == Lane.PLANNED
@@ -353,7 +290,7 @@ def test_a_report_says_nothing_of_what_this_run_is_doing() -> None:
 
 def test_a_report_says_nothing_of_what_has_ended_since() -> None:
     """A report that was under way at the end of a work package does not start it again."""
-    made = board({"A": [], "B": []}, ready="A B")
+    made = board({"A": [], "B": []})
     assert taken(made) == ["A", "B"]
     made.give_back("B", Lane.DONE)
     asked_at = made.moves
@@ -366,7 +303,7 @@ def test_a_report_says_nothing_of_what_has_ended_since() -> None:
 
 def test_new_work_packages_are_taken_in() -> None:
     """A mission may grow during a run; chains are measured again."""
-    made = board({"A": [], "B": []}, ready="A B")
+    made = board({"A": [], "B": []})
     assert made.update(mission({"A": [], "B": [], "C": ["B"]}))
     assert taken(made) == ["B", "A"]
 
@@ -388,10 +325,10 @@ def test_what_is_done_is_not_unfinished() -> None:
 def test_cycles_do_not_hang() -> None:
     """A plan that contradicts itself starts what it can, and says what waits for what."""
     needs = {"A": ["B"], "B": ["A"], "C": ["C"], "D": [], "E": ["A", "D"]}
-    made = board(needs, ready="D")
+    made = board(needs)
     assert taken(made) == ["D"]
     made.give_back("D", Lane.DONE)
-    assert not made.doubts
+    assert taken(made) == []
     assert made.unfinished()["A"] == "waits for B"
     assert made.unfinished()["C"] == "waits for C"
 
@@ -401,7 +338,7 @@ def test_a_long_chain_is_no_effort() -> None:
     needs: dict[str, list[str]] = {"WP0": []}
     needs |= {f"WP{i}": [f"WP{i - 1}"] for i in range(1, 10_000)}
     begun = time.process_time()
-    made = board({**needs, "X": []}, ready="X WP0", slots=1)
+    made = board({**needs, "X": []}, slots=1)
     assert taken(made) == ["WP0"]
     assert made.unfinished()["WP9999"] == "waits for WP9998"
     assert time.process_time() - begun < 5

@@ -263,13 +263,13 @@ def test_retries_are_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A host that has to be asked again is no secret."""
-    w = world(repo, {"WP01": [], "WP02": ["WP01"]})
+    w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement="time.sleep(0.5)\n" + WRITES)
 
     def once(verb: str, _options: dict[str, str]) -> Fault | None:
-        return "before" if verb == "list-ready" and len(w.host.sent(verb)) == 2 else None
+        return "before" if verb == "mission-state" and len(w.host.sent(verb)) == 2 else None
 
     w.host.on_call = once
-    assert start(w) == ExitCode.DONE
+    assert start(w, "--heartbeat=0.1") == ExitCode.DONE
     assert "the host is asked again" in capsys.readouterr().out
 
 

@@ -136,7 +136,7 @@ class World:
 
 async def begin(run: Run) -> Loop:
     """Return the loop of a run that is about to begin."""
-    return Loop(run, await run.host.state(), await run.host.ready())
+    return Loop(run, await run.host.state())
 
 
 def world(

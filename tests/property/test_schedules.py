@@ -112,16 +112,6 @@ def test_everything_is_done_in_the_end(
     assert Counter(run.starts) == turns
 
 
-@given(dags(), limits, orders, seeds)
-def test_the_host_is_read_once_per_end_at_most(
-    dag: Dag, bounds: tuple[Limit, ...], order: Order, seed: int
-) -> None:
-    """No end of an agent causes more than one read."""
-    run = any_run(dag, bounds, order, seed)
-    run.play()
-    assert run.reads <= run.ends
-
-
 @given(dags(), limits, seeds)
 def test_the_longest_path_comes_first(dag: Dag, bounds: tuple[Limit, ...], seed: int) -> None:
     """Of those that are ready to be begun, none with a shorter way to go is started before."""

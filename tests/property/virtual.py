@@ -15,8 +15,6 @@ from spec_kitty_orchestrator.schedule import ROLES, Board
 
 Dag = Mapping[str, list[str]]
 
-FINISHED = (Lane.DONE, Lane.APPROVED)
-
 
 @define
 class Run:
@@ -40,7 +38,6 @@ class Run:
     lanes: dict[str, Lane] = Factory(lambda self: dict.fromkeys(self.dag, Lane.PLANNED), True)
     now: float = 0.0
     ends: int = 0
-    reads: int = 0
     starts: list[str] = field(factory=list)
     working: Counter[Role] = field(factory=Counter[Role])
     busy: set[str] = field(factory=set[str])
@@ -50,13 +47,9 @@ class Run:
         idle = {wp for wp in self.dag if ROLES.get(self.lanes[wp]) == role} - self.busy
         return {wp for wp in idle if self.lanes[wp] != Lane.PLANNED or self.is_free(wp)}
 
-    def ready(self) -> set[str]:
-        """Return what the host calls ready."""
-        return {wp for wp, lane in self.lanes.items() if lane == Lane.PLANNED and self.is_free(wp)}
-
     def is_free(self, wp: str) -> bool:
         """Return whether everything that a work package depends on is finished."""
-        return all(self.lanes[name] in FINISHED for name in self.dag[wp])
+        return all(self.lanes[name] == Lane.DONE for name in self.dag[wp])
 
     def board(self) -> Board:
         """Return a board of this mission."""
@@ -65,14 +58,14 @@ class Run:
             for wp, needs in self.dag.items()
         )
         mission = Mission(mission_slug="m", summary={}, work_packages=packages)
-        return Board(mission, self.ready(), self.limits, order=self.order)
+        return Board(mission, self.limits, order=self.order)
 
     def play(self) -> float:
         """Run the mission until nothing goes on, and return how long that took."""
         board = self.board()
         agents: list[tuple[float, int, str, Role]] = []
         while True:
-            started = self._started(board)
+            started = board.take()
             for wp in started:
                 role = board.busy[wp.wp_id]
                 self.working[role] += 1
@@ -89,16 +82,6 @@ class Run:
             self.ends += 1
             self.lanes[name] = self._next(name, role)
             board.give_back(name, self.lanes[name])
-
-    def _started(self, board: Board) -> list[WorkPackage]:
-        """Start what may be started, as the loop does, on a host that answers at once."""
-        started = board.take()
-        if board.doubts:
-            self.reads += 1
-            board.ask()
-            board.hear(self.ready())
-            started += board.take()
-        return started
 
     def _next(self, wp: str, role: Role) -> Lane:
         if role == "implement":
