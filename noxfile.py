@@ -83,6 +83,15 @@ def e2e(session: nox.Session, host: str) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """How fast calls, missions and commands are, against the baseline. A quiet machine."""
+    session.install(".")
+    hosts = [f"--host={host_environment(session, host)}" for host in (NEWEST, "1.0.3")]
+    baseline = "--baseline=tests/bench/baseline.json"
+    session.run("python", "-m", "tests.bench", *hosts, baseline, *session.posargs)
+
+
+@nox.session
 @nox.parametrize("host", list(RECORDED))
 def record(session: nox.Session, host: str) -> None:
     """Write tests/corpus anew: what a real host answers, to every call and every mistake."""

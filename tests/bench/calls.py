@@ -1,0 +1,203 @@
+"""Calls of every lifecycle verb: a new process for each, against a host that is kept warm.
+
+Both walk equal missions verb by verb, one after the other, so that a ratio is of two calls
+that the machine has made at nearly the same time. Before them a third mission is walked by
+a server that is new, because what it has never done takes longer: that is what a run of an
+orchestrator meets.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from spec_kitty_client import Client, Completed, Policy, Review, UnsupportedByHost
+from spec_kitty_client.transports.process import ProcessTransport
+from spec_kitty_client.transports.warm import WarmTransport
+from tests.bench import machine
+from tests.bench.bounds import wide
+from tests.bench.figures import figure
+from tests.bench.lab import Lab, say
+from tests.missions import Mission
+
+__all__ = ["measure"]
+
+_POLICY = Policy(
+    orchestrator_id="bench",
+    orchestrator_version="1",
+    agent_family="script",
+    approval_mode="full_auto",
+    sandbox_mode="workspace_write",
+    network_mode="open",
+)
+_REVIEW = Review(reviewer="bench", reference="reviews/1")
+_OF_ONE_WP = (
+    *("start-implementation", "transition to for_review"),
+    *("start-review", "transition to done"),
+)
+_HELLO = ("orchestrator-api", "contract-version")
+
+Taken = dict[str, float]
+"""Seconds by verb."""
+
+
+def measure(lab: Lab, runs: int) -> dict[str, Any]:
+    """Return the seconds of every verb, and what the server takes."""
+    mission = lab.mission("calls", wide(1))
+    found: dict[str, list[Taken]] = defaultdict(list)
+    for number in range(runs):
+        say(f"{lab.release}, calls: run {number + 1} of {runs}")
+        with tempfile.TemporaryDirectory(dir=lab.base) as folder:
+            taken = _run(lab, mission, Path(folder), cold_first=number % 2 == 0)
+        for kind, seconds in taken.items():
+            found[kind].append(seconds)
+    verbs = [verb for verb in found["warm"][0] if verb in found["cold"][0]]
+    four = [sum(t[verb] for verb in _OF_ONE_WP if verb in t) for t in found["warm"]]
+    return {
+        "verbs": {verb: _figures(found, verb) for verb in verbs},
+        "mutations_of_one_wp_s": figure(four),
+        **{kind: _together(found[kind]) for kind in ("server", "walk")},
+    }
+
+
+def _together(some: list[Taken]) -> dict[str, Any]:
+    return {name: figure(one[name] for one in some) for name in some[0]}
+
+
+def _figures(found: dict[str, list[Taken]], verb: str) -> dict[str, Any]:
+    cold, warm, first = ([t[verb] for t in found[kind]] for kind in ("cold", "warm", "first"))
+    return {
+        "cold_s": figure(cold),
+        "warm_s": figure(warm),
+        "first_s": figure(first),
+        "ratio": figure(w / c for w, c in zip(warm, cold, strict=True)),
+    }
+
+
+def _run(lab: Lab, mission: Mission, folder: Path, *, cold_first: bool) -> dict[str, Taken]:
+    """Walk three equal missions."""
+    cold = {
+        name: ProcessTransport(
+            repo=shutil.copytree(mission.root, folder / name, symlinks=True),
+            executable=str(lab.host),
+            env=lab.env,
+        )
+        for name in ("cold", "warm", "first")
+    }
+    warm = {name: WarmTransport(cold[name], only=True) for name in ("warm", "first")}
+    start = time.perf_counter()
+    for transport in warm.values():
+        transport.run(_HELLO, time_limit=120)
+    server = warm["warm"]._server
+    if server is None or server is not warm["first"]._server:
+        raise RuntimeError("two clients of the same host do not share its server")
+    about = {"first_answer_s": time.perf_counter() - start}
+    pid = server.line.proc.pid
+    walkers = {name: Walker(Timed(t, pid), mission) for name, t in warm.items()}
+    walkers["cold"] = Walker(Timed(cold["cold"], os.getpid()), mission)
+    for step in walkers["first"].steps():
+        step()
+    load = machine.Load()
+    order = ("cold", "warm") if cold_first else ("warm", "cold")
+    for steps in zip(*(walkers[name].steps() for name in order), strict=True):
+        for step in steps:
+            step()
+    used = {name: walker.timed.processor for name, walker in walkers.items()}
+    walk = {
+        "cold_cpu_s": used["cold"],
+        "warm_cpu_s": used["warm"],
+        "ratio_cpu": used["warm"] / used["cold"],
+        "other_load": load.other(used["cold"] + used["warm"]),
+    }
+    about |= _memory(pid)
+    for transport in warm.values():
+        transport.close()
+    taken = {name: walker.timed.taken for name, walker in walkers.items()}
+    return {**taken, "server": about, "walk": walk}
+
+
+def _memory(pid: int) -> Taken:
+    """Return what a process has of the memory: all of it, and its share of what is shared."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    kb = {name: int(words.split()[0]) for name, _, words in (x.partition(":") for x in lines[1:])}
+    return {"rss_mb": kb["Rss"] / 1024, "pss_mb": kb["Pss"] / 1024}
+
+
+class Timed:
+    """A transport that takes the time of the first call of each verb.
+
+    Args:
+        transport: What makes the calls.
+        pid: The process that waits for the host's, and so knows what they have used.
+    """
+
+    def __init__(self, transport: ProcessTransport | WarmTransport, pid: int) -> None:
+        self._transport = transport
+        self._pid = pid
+        self.git = transport.git
+        self.identity = transport.identity
+        self.taken: Taken = {}
+        self.processor = 0.0
+        """Seconds of it for all calls."""
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """See `Transport.run`."""
+        before, start = machine.spent(self._pid), time.perf_counter()
+        done = self._transport.run(args, time_limit=time_limit)
+        self.taken.setdefault(_name(args), time.perf_counter() - start)
+        self.processor += machine.spent(self._pid) - before
+        return done
+
+
+def _name(args: Sequence[str]) -> str:
+    """Return the verb, in the words of newer hosts, with the lane where it names one."""
+    verb = args[1].replace("feature", "mission") if len(args) > 1 else args[0]
+    lane = next((word.partition("=")[2] for word in args if word.startswith("--to=")), "")
+    return f"{verb} to {lane}" if lane else verb
+
+
+class Walker:
+    """Takes a mission of one work package from planned to merged."""
+
+    def __init__(self, timed: Timed, mission: Mission) -> None:
+        self.timed = timed
+        self._client = Client(transport=timed, actor="bench", policy=_POLICY)
+        self._slug = mission.slug
+        self._wp, self._file = next(iter(mission.files.items()))
+
+    def steps(self) -> tuple[Callable[[], object], ...]:
+        """Return what it does, one step at a time."""
+        client, slug, wp = self._client, self._slug, self._wp
+        return (
+            client.contract_version,
+            lambda: client.mission_state(slug),
+            lambda: client.list_ready(slug),
+            self._implement,
+            self._resolve,
+            lambda: client.append_history(slug, wp, "a note"),
+            lambda: client.submit_for_review(slug, wp),
+            lambda: client.begin_review(slug, wp),
+            lambda: client.finish(slug, wp, _REVIEW),
+            lambda: client.accept(slug),
+            lambda: client.merge(slug),
+        )
+
+    def _implement(self) -> None:
+        folder = self._client.claim(self._slug, self._wp).workspace_path
+        path = Path(folder, self._file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("done = True\n", encoding="utf-8")
+        for args in (("add", "--all"), ("commit", "--quiet", "--message=work")):
+            done = self.timed.git(args, folder=folder, time_limit=60)
+            if done.exit_code != 0:
+                raise RuntimeError(done.stderr.decode())
+
+    def _resolve(self) -> None:
+        try:
+            self._client.resolve_workspace(self._slug, self._wp)
+        except UnsupportedByHost:
+            return

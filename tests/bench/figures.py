@@ -1,0 +1,107 @@
+"""What a measurement comes to, and what has got worse since another one.
+
+Every figure is one of which less is better. Whatever else is in the results is not compared.
+"""
+
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+__all__ = ["GOALS", "Goal", "Worse", "every", "figure", "judge", "worse"]
+
+Figure = dict[str, Any]
+
+_NOTICEABLE = {"s": 0.05, "ms": 10.0, "mb": 5.0}
+"""By unit, which is the end of a figure's name: less than that is noise, by whatever factor."""
+
+
+def figure(values: Iterable[float]) -> Figure:
+    """Return the median of some runs, and how far apart they are."""
+    runs = [round(value, 5) for value in values]
+    return {"median": statistics.median(runs), "low": min(runs), "high": max(runs), "runs": runs}
+
+
+def every(results: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
+    """Yield every figure of some results with its path, such as ``startup/--help/over_ms``."""
+    if not isinstance(results, dict):
+        return
+    if "median" in results:
+        yield path, results
+        return
+    for name, inner in results.items():
+        yield from every(inner, f"{path}/{name}" if path else name)
+
+
+@dataclass(frozen=True)
+class Worse:
+    """A figure that is worse than it was."""
+
+    path: str
+    now: float
+    before: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {self.now:.4g}, was {self.before:.4g} ({self.now / self.before:.2f} x)"
+        )
+
+
+def worse(now: Any, before: Any, factor: float) -> list[Worse]:
+    """Return what is worse than before by more than a factor, the worst first.
+
+    Seconds of another machine say nothing about these; what is a ratio of two is compared.
+    """
+    same = _kind(now) == _kind(before)
+    then = dict(every(before))
+    found = []
+    for path, taken in every(now):
+        name = path.rpartition("/")[2]
+        if path not in then or not (same or name.startswith("ratio")):
+            continue
+        old, new = then[path]["median"], taken["median"]
+        least = _NOTICEABLE.get(name.rpartition("_")[2], 0.0)
+        if new > max(old * factor, old + least) and old > 0:
+            found.append(Worse(path, new, old))
+    return sorted(found, key=lambda w: w.before / w.now)
+
+
+def _kind(results: Any) -> tuple[Any, ...]:
+    machine = results.get("machine", {})
+    return machine.get("cpu"), machine.get("cores")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure should come to at most; None: nothing is asked of it."""
+
+    pattern: str
+    most: float | None
+
+
+GOALS = (
+    Goal("calls/*/verbs/merge-mission/ratio", None),
+    Goal("calls/3.2.7/verbs/contract-version/ratio", 1 / 50),
+    Goal("calls/3.2.7/verbs/*/ratio", 1 / 18),
+    Goal("calls/3.2.7/mutations_of_one_wp_s", 0.8),
+    Goal("calls/1.0.3/verbs/*/ratio", 1 / 8),
+    Goal("missions/3.2.7/ours/8 wide/ratio", 1.45),
+    Goal("missions/3.2.7/ours/chain of 4/ratio", 1.25),
+    Goal("missions/3.2.7/ours/layered 12/ratio", 1.35),
+    Goal("missions/3.2.7/ours/*/ratio_after_first_answer", 1.15),
+    Goal("missions/3.2.7/ours/*/mutations_per_wp", 4),
+    Goal("missions/3.2.7/ours/*/idle_per_wp_s", 0.5),
+    Goal("startup/--help/over_ms", 250),
+    Goal("startup/import spec_kitty_client/over_ms", 150),
+)
+"""The first that fits counts."""
+
+
+def judge(results: Any) -> Iterator[tuple[str, float, float]]:
+    """Yield path, median and goal of every figure that has a goal."""
+    for path, taken in every(results):
+        fitting = (goal.most for goal in GOALS if fnmatchcase(path, goal.pattern))
+        most = next(fitting, None)
+        if most is not None:
+            yield path, taken["median"], most

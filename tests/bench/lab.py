@@ -1,0 +1,58 @@
+"""A host, and a place of its own to measure it in."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests import missions
+from tests.bench.bounds import Dag
+from tests.missions import Mission
+
+__all__ = ["Lab", "environment", "say"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """Where one host is measured."""
+
+    host: Path
+    """Its program."""
+    release: str
+    base: Path
+    """A folder that is there and is removed by somebody else."""
+    env: Mapping[str, str]
+
+    @classmethod
+    def of(cls, host: Path, base: Path, env: Mapping[str, str]) -> "Lab":
+        """Ask a host for its release and make a folder for it."""
+        done = subprocess.run(
+            [str(host), "--version"], env=env, check=True, capture_output=True, text=True
+        )
+        release = done.stdout.split()[-1]
+        folder = base / release
+        folder.mkdir(parents=True)
+        return cls(host=host.absolute(), release=release, base=folder, env=env)
+
+    def mission(self, name: str, dag: Dag) -> Mission:
+        """Make a mission; it is copied before it is worked on."""
+        say(f"{self.release}: a mission is made")
+        return missions.make(self.host, self.release, self.base / name, dag, env=self.env)
+
+
+def environment(base: Path) -> dict[str, str]:
+    """Return this environment with a HOME of its own: hosts write into it."""
+    home = base / "home"
+    home.mkdir()
+    env = {**os.environ, "HOME": str(home)}
+    for who in ("AUTHOR", "COMMITTER"):
+        env |= {f"GIT_{who}_NAME": "Bench", f"GIT_{who}_EMAIL": "bench@example.invalid"}
+    return env
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,129 @@
+"""The arithmetic of the benchmark: what could have been, and where the rest of the time went."""
+
+import heapq
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.bench import table
+from tests.bench.bounds import AgentRun, Dag, Trace, chain, layered, lower_bound, most_at_once, wide
+from tests.bench.figures import figure, judge, worse
+
+DIAMOND: Dag = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01"], "WP04": ["WP02", "WP03"]}
+
+
+def results(name: str, *seconds: float, cpu: str = "a") -> dict:
+    return {"machine": {"cpu": cpu, "cores": 2}, "calls": {name: figure(seconds)}}
+
+
+def played(dag: Dag, slots: int, delays: list[float]) -> Trace:
+    """Play a run in which each start of an agent is late by the next delay."""
+    late = iter(delays * (4 * len(dag)))
+    free, runs, done = [0.0] * slots, [], {}
+    for wp, needs in dag.items():
+        start = max(heapq.heappop(free), *(done[name] for name in needs), 1.0) + next(late)
+        implemented = AgentRun(wp, "implement", start, start + 5)
+        start = implemented.end + next(late)
+        reviewed = AgentRun(wp, "review", start, start + 2)
+        runs += [implemented, reviewed]
+        done[wp] = reviewed.end + next(late)
+        heapq.heappush(free, done[wp])
+    return Trace(
+        dag=dag,
+        slots=slots,
+        started=0.0,
+        ended=max(done.values()) + next(late),
+        first_answer=1.0,
+        done=done,
+        runs=runs,
+    )
+
+
+def test_lower_bound_is_the_longest_path_or_the_work_by_slots() -> None:
+    """No orchestrator can be faster, whichever of the two is in its way."""
+    seconds = dict.fromkeys(DIAMOND, 7.0)
+    assert lower_bound(DIAMOND, seconds, 4) == 21
+    assert lower_bound(DIAMOND, seconds, 1) == 28
+    assert lower_bound(wide(8), dict.fromkeys(wide(8), 7.0), 4) == 14
+    assert lower_bound(chain(4), dict.fromkeys(chain(4), 7.0), 4) == 28
+
+
+@given(st.integers(3, 30), st.integers(0, 99))
+def test_layers_depend_on_the_layer_before_and_on_nothing_but_the_seed(
+    count: int, seed: int
+) -> None:
+    """A mission is the same whenever it is measured, and dependencies come first."""
+    dag = layered(count, seed)
+    assert dag == layered(count, seed)
+    names = list(dag)
+    assert len(names) == count
+    for place, name in enumerate(names):
+        assert all(names.index(needed) < place for needed in dag[name])
+        assert len(set(dag[name])) == len(dag[name]) <= 2
+
+
+def test_agents_that_follow_each_other_are_not_at_the_same_time() -> None:
+    """An end and a start at the same moment are one agent."""
+    runs = [AgentRun("WP01", "implement", 0, 5), AgentRun("WP01", "review", 5, 7)]
+    assert most_at_once(runs) == 1
+    assert most_at_once([*runs, AgentRun("WP02", "implement", 6, 9)]) == 2
+    assert most_at_once([]) == 0
+
+
+def test_a_start_is_late_from_when_it_was_possible() -> None:
+    """What the host has to say and the slot that has to be free are not the orchestrator's."""
+    trace = played({"WP01": [], "WP02": ["WP01"], "WP03": []}, 1, [0.5])
+    by = {(w.run.wp, w.run.role): w for w in trace.waits()}
+    assert by["WP01", "implement"].seconds == pytest.approx(0.5)  # after the first answer
+    assert by["WP01", "review"].seconds == pytest.approx(0.5)
+    assert by["WP02", "implement"].seconds == pytest.approx(0.5)  # after WP01 was said to be done
+    assert by["WP03", "implement"].seconds == pytest.approx(1.0)  # after the slot was free
+    assert [w.handed_over for w in trace.waits()] == [False, True] * 3
+
+
+@given(
+    st.sampled_from([wide(8), chain(4), DIAMOND, layered(12, 0), layered(12, 1)]),
+    st.integers(1, 5),
+    st.lists(st.floats(0, 9), min_size=1, max_size=5),
+)
+def test_what_was_lost_adds_up(dag: Dag, slots: int, delays: list[float]) -> None:
+    """Every second beyond the lower bound is accounted for, once."""
+    trace = played(dag, slots, delays)
+    assert trace.bound() == pytest.approx(lower_bound(dag, dict.fromkeys(dag, 7.0), slots))
+    assert sum(trace.account().values()) == pytest.approx(trace.wall - trace.bound())
+    assert all(wait.seconds >= -1e-9 for wait in trace.waits())
+
+
+def test_only_what_is_worse_by_more_than_the_factor_is_told() -> None:
+    """Noise, what is too small to matter, and what is better are not."""
+    assert [str(w) for w in worse(results("x_s", 2.6), results("x_s", 2.0), 1.25)] == [
+        "calls/x_s: 2.6, was 2 (1.30 x)"
+    ]
+    assert not worse(results("x_s", 2.4), results("x_s", 2.0), 1.25)
+    assert not worse(results("x_s", 0.04), results("x_s", 0.01), 1.25)
+    assert not worse(results("x_s", 1.0), results("y_s", 0.1), 1.25)
+
+
+def test_another_machine_is_compared_by_ratios_alone() -> None:
+    """A slow machine is no change for the worse."""
+    assert not worse(results("x_s", 9.0, cpu="b"), results("x_s", 2.0), 1.25)
+    assert worse(results("ratio", 9.0, cpu="b"), results("ratio", 2.0), 1.25)
+
+
+def test_the_first_goal_that_fits_counts() -> None:
+    """What nothing is asked of is not judged by a goal for all."""
+    verbs = {verb: {"ratio": figure([0.9, 0.1, 0.04])} for verb in ("merge-mission", "list-ready")}
+    found = list(judge({"calls": {"3.2.7": {"verbs": verbs}}}))
+    assert found == [("calls/3.2.7/verbs/list-ready/ratio", 0.1, 1 / 18)]
+
+
+def test_tables_replace_what_is_between_the_comments(tmp_path: Path) -> None:
+    """The rest of the page stays as it is, however often."""
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nb\n", encoding="utf-8")
+    for text in ("one\n", "two\n"):
+        table.insert(page, text)
+    said = page.read_text(encoding="utf-8")
+    assert said == "a\n<!-- bench: begin -->\n\ntwo\n\n<!-- bench: end -->\nb\n"
