@@ -11,10 +11,15 @@ __all__ = ["HEAD", "Launch", "NotPython", "find"]
 
 HEAD = 4096  # bytes at the beginning of a program that tell what it is
 _SHELLS = {"sh", "bash", "dash"}
+_OPTIONS = re.compile(r"-[bBEIOPqsSu]+")  # of Python, such as a fork has them as well
+# Words in which a shell replaces nothing.
+_WORDS = r"""((?:[\w@%+=:,./ -]|'[^'\n]*'|"[^"$`\\\n]*"|\\[^\n])+)"""
 # What pip and uv write where the path of the interpreter is too long for a first line, or has
 # spaces: nothing to the shell but a command, and to Python a text and the end of it.
-_FOR_BOTH = re.compile(r"'''exec' (.+) \"\$0\" \"\$@\"\n' '''\n")
-_WRAPPER = re.compile(r'exec (.+) "\$@"')
+_FOR_BOTH = re.compile(rf"""'''exec' {_WORDS} "\$0" "\$@"\n' '''\n""")
+_WRAPPER = re.compile(rf'exec {_WORDS} "\$@"')
+_NOTHING = re.compile(r"#.*|set -[eu]+|")
+_NOTHING_TO_BASH = re.compile(r"set -[eu]*o pipefail")
 _DEEPEST = 5  # wrappers around wrappers
 
 
@@ -54,13 +59,24 @@ def find(words: Sequence[str], head: Callable[[str], bytes]) -> Launch:
         first, _, body = text.partition("\n")
         interpreter = _interpreter(program, first)
         if _is_python(_program(interpreter)):
-            return Launch(interpreter=tuple(interpreter), script=program)
-        if PurePosixPath(interpreter[0]).name not in _SHELLS:
-            raise NotPython(f"{program} is run by {interpreter[0]}")
+            return _scripts(interpreter, program)
+        shell, *options = interpreter
+        if PurePosixPath(shell).name not in _SHELLS or options not in ([], ["-e"], ["-u"]):
+            raise NotPython(f"{program} is run by {' '.join(interpreter)}")
         if both := _FOR_BOTH.match(body):
-            return Launch(interpreter=tuple(_split(program, both[1])), script=program)
-        words = _wrapped(program, body)
+            return _scripts(_split(program, both[1]), program)
+        words = _wrapped(program, body, bash=PurePosixPath(shell).name == "bash")
     raise NotPython(f"{program} is a wrapper around too many others")
+
+
+def _scripts(interpreter: Sequence[str], script: str) -> Launch:
+    """Return how a script is started, if its interpreter does nothing else."""
+    env = PurePosixPath(interpreter[0]).name == "env"
+    if not interpreter[0].startswith("/") or not all(
+        _OPTIONS.fullmatch(word) for word in interpreter[1 + env :]
+    ):
+        raise NotPython(f"{script} is run by {' '.join(interpreter)}")
+    return Launch(interpreter=tuple(interpreter), script=script)
 
 
 def _text(program: str, head: Callable[[str], bytes]) -> str:
@@ -71,19 +87,19 @@ def _text(program: str, head: Callable[[str], bytes]) -> str:
 
 
 def _is_python(program: str) -> bool:
-    return bool(re.fullmatch(r"(python|pypy)[\d.]*", PurePosixPath(program).name))
+    return bool(re.fullmatch(r"python[\d.]*", PurePosixPath(program).name))
 
 
 def _launch(words: Sequence[str]) -> Launch:
     """Return what an interpreter is told to run: a module or a script, after its options."""
     options = 1
-    while options < len(words) and re.fullmatch(r"-[bBdEiIOPqsSuvx]+", words[options]):
+    while options < len(words) and _OPTIONS.fullmatch(words[options]):
         options += 1
     interpreter = tuple(words[:options])
     match list(words[options:]):
         case ["-m", module]:
             return Launch(interpreter=interpreter, module=module)
-        case [script] if not script.startswith("-"):
+        case [script] if script.startswith("/"):  # else it depends on where that is
             return Launch(interpreter=interpreter, script=script)
         case _:
             raise NotPython(f"{' '.join(words)}: it is not understood what this runs")
@@ -93,7 +109,7 @@ def _interpreter(program: str, first: str) -> list[str]:
     """Read a first line as the kernel does: the interpreter, and one argument at most."""
     if not first.startswith("#!"):
         raise NotPython(f"{program} has no first line that names an interpreter")
-    name, *argument = first[2:].strip().split(None, 1)
+    name, *argument = re.split(r"[ \t]+", first[2:].strip(" \t"), maxsplit=1)
     if PurePosixPath(name).name == "env" and argument and argument[0].startswith("-S"):
         return [name, *_split(program, argument[0][2:])]
     return [name, *argument]
@@ -106,14 +122,15 @@ def _program(interpreter: Sequence[str]) -> str:
     return interpreter[0]
 
 
-def _wrapped(program: str, body: str) -> list[str]:
+def _wrapped(program: str, body: str, *, bash: bool) -> list[str]:
     """Return what a wrapper calls, if it does nothing else."""
-    lines = [line.strip() for line in body.splitlines()]
-    left = [line for line in lines if line and not line.startswith(("#", "set -"))]
+    lines = [line.strip(" \t") for line in body.split("\n")]
+    left = [line for line in lines if not _NOTHING.fullmatch(line)]
+    if bash:
+        left = [line for line in left if not _NOTHING_TO_BASH.fullmatch(line)]
     called = _WRAPPER.fullmatch(left[0]) if len(left) == 1 else None
     words = _split(program, called[1]) if called else []
-    # What the shell would replace is not known here.
-    if called is None or re.search(r"[$`]", called[1]) or not words[0].startswith("/"):
+    if called is None or not words[0].startswith("/"):
         raise NotPython(f"{program} is a shell script that does more than to call a program")
     return words
 

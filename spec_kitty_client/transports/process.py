@@ -8,7 +8,7 @@ import sys
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
+from subprocess import PIPE, STDOUT
 from typing import Any
 
 from attrs import converters, field, frozen
@@ -144,9 +144,13 @@ class _Host:
         identity = self.identity()
         if identity is None or not self.repo.is_dir():
             return None  # a process of its own says what is wrong
-        with self._ready() as (words, env):
-            folder = os.path.join(os.getcwd(), self.repo)  # noqa: PTH109, PTH118 - as the kernel
-            return LocalPlace(words=words, env=env, folder=folder, identity=identity)
+        with self._ready() as (words, env), suppress(FileNotFoundError):  # a folder that is gone
+            here = "" if self.repo.is_absolute() else os.getcwd()  # noqa: PTH109
+            folder = os.path.join(here, self.repo)  # noqa: PTH118 - as the kernel
+            return LocalPlace(
+                words=words, env=env, folder=folder, umask=_umask(), identity=identity
+            )
+        return None
 
     @property
     def _words(self) -> tuple[str, ...]:
@@ -180,6 +184,15 @@ class _Host:
             raise HostNotFound(msg) from e
 
 
+def _umask() -> int | None:
+    """Return what new files of this process may not be, where that can be asked (Linux)."""
+    with suppress(OSError), Path("/proc/self/status").open() as status:
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return None
+
+
 @frozen(kw_only=True)
 class LocalPlace:
     """A host on this machine, as a server of `warm` needs to know it."""
@@ -187,6 +200,7 @@ class LocalPlace:
     words: tuple[str, ...]
     env: dict[str, str]
     folder: str
+    umask: int | None
     identity: tuple[object, ...]
 
     @property
@@ -202,9 +216,9 @@ class LocalPlace:
             return file.read(HEAD)
 
     def start(self, argv: Sequence[str]) -> Any:
-        """Start a program with pipes for input and output, in a session of its own."""
+        """Start a program with pipes for input and all output, in a session of its own."""
         return program.start(
-            argv, cwd=Path(self.folder), env=self.env, given=PIPE, out=PIPE, err=DEVNULL
+            argv, cwd=Path(self.folder), env=self.env, given=PIPE, out=PIPE, err=STDOUT
         )
 
     def lost(self, proc: Any) -> tuple[int, bytes]:

@@ -245,7 +245,8 @@ class _Far:
         cd = f"cd {path(call.folder)} || k_refuse {shlex.quote(call.nowhere)}"
         # Whoever kills it leaves calls behind, which are all in its session.
         sweep = '[ "$k_code" = 0 ] || pkill -KILL -s 0; exit "$k_code"'
-        lines = ("{ " + refuse, *call.steps, cd, f"{shlex.join(argv)}; k_code=$?", sweep, "}")
+        run = f"{shlex.join(argv)} 2>&1; k_code=$?"
+        lines = ("{ " + refuse, *call.steps, cd, run, sweep, "}")
         return os.fsencode("\n".join(lines))
 
     def _git_call(self, args: Sequence[str], folder: str | None) -> Task:
@@ -404,6 +405,7 @@ class FarPlace:
     """A host on another machine, as a server of `warm` needs to know it."""
 
     folder = None
+    umask = None
 
     def __init__(self, far: _Far) -> None:
         self._far = far
@@ -435,7 +437,7 @@ class FarPlace:
         return head if path == where else self._look(path)[1]
 
     def start(self, argv: Sequence[str]) -> Any:
-        """Start a program with pipes for input and output."""
+        """Start a program with pipes for input and all output."""
         script = self._far.server_script(argv)
         with tempfile.TemporaryFile() as err:
             proc = self._far.client(script, _CONNECT, stdin=PIPE, stdout=PIPE, stderr=err)

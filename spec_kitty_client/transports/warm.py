@@ -3,6 +3,12 @@
 A host takes seconds to be imported and hundredths of one to answer. One process of the host's
 own interpreter imports it, and its children are the calls; see `warm_server` for that side.
 Wherever that cannot be done, a transport starts a process for every call, as ever.
+
+What differs all the same: what a module has made at import of the time, of chance or of the
+folder is that of the server (calls in other folders are made by it only for the API, which asks
+for its folder each time); limits, priority and ignored signals are those of when it was started;
+modules may be in memory that a call does not import; variables that a shell sets by the way
+(``_``, ``SHLVL``, ``PWD``) are not set where a host is behind a wrapper.
 """
 
 import contextlib
@@ -14,7 +20,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -60,6 +66,7 @@ space["main"]({**space["json"].loads(take(told)), "first_on_path": first})
 _LONGEST = 100_000  # bytes of arguments; more may be too many for the operating system to start
 _STRIKES = 3  # servers that were of no use, one after the other
 _ENOUGH = 2 * GRACE + 1.0  # seconds for a server to end a call
+_PATIENCE = 60.0  # seconds for a host to be imported, when somebody has waited in vain
 
 
 class Place(Protocol):
@@ -80,12 +87,17 @@ class Place(Protocol):
         """Where calls run; None: where the server was started."""
         ...
 
+    @property
+    def umask(self) -> int | None:
+        """What calls must not let others do with their files; None: as the server was started."""
+        ...
+
     def head(self, path: str) -> bytes:
         """Read the beginning of a file."""
         ...
 
     def start(self, argv: Sequence[str]) -> Any:
-        """Start a program with pipes for input and output, in a session of its own."""
+        """Start a program with pipes for input and all output, in a session of its own."""
         ...
 
     def lost(self, proc: Any) -> tuple[int, bytes]:
@@ -116,18 +128,19 @@ class _Call:
     number: int
     line: "_Line"
     done: threading.Event = field(factory=threading.Event)
+    sent: bool = False
     out: list[bytes] = field(factory=list)
     err: list[bytes] = field(factory=list)
     code: int | None = None
     unfit: str | None = None
     """Why it was not made."""
+    cold: bool = False
+    """Whether it can be made nowhere but in a process of its own."""
 
     def end(self, *, at_once: bool = False) -> None:
-        """Ask that it be ended, with all its children."""
-        if self.line.ready:
+        """Ask that it be ended, with all its children; it is never begun after that."""
+        if not self.line.withdraw(self):
             self.line.ask(end=self.number, at_once=at_once)
-        else:
-            self.line.kill()
 
 
 class _Line:
@@ -136,19 +149,20 @@ class _Line:
     def __init__(self, place: Place, launch: Launch) -> None:
         self.place = place
         self.proc = place.start([*launch.interpreter, "-c", _BOOT])
-        self.owner = os.getpid()
+        self.owner, self.began = os.getpid(), time.monotonic()
         self.over: str | None = None
         """Why it takes no calls any more."""
         self.again = False
         """Whether another server may do better."""
         self.ready = False
-        """Whether anything that was asked for was sent."""
+        """Whether the host is imported; nothing is sent before that."""
         self._listening, self._go = threading.Event(), threading.Event()
         self._calls: dict[int, _Call] = {}
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._first = _first_words(place, launch)
+        self._requests: queue.SimpleQueue[tuple[_Call | None, bytes] | None]
+        self._requests = queue.SimpleQueue()
+        self._first = _first_words(launch)
         self._threads = [
             threading.Thread(target=job, name="spec-kitty-warm", daemon=True)
             for job in (self._write, self._read)
@@ -162,7 +176,7 @@ class _Line:
         """Whether it takes calls of this process."""
         return self.over is None and self.owner == os.getpid()
 
-    def send(self, args: Sequence[str], folder: str | None) -> _Call:
+    def send(self, args: Sequence[str], place: Place) -> _Call:
         """Ask for a call; what becomes of it is told by the call."""
         call = _Call(next(self._numbers), self)
         words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in args]
@@ -171,14 +185,25 @@ class _Line:
             if call.unfit is None:
                 self._calls[call.number] = call
         if call.unfit is None:
-            self.ask(id=call.number, argv=words, cwd=folder)
+            self.ask(call, id=call.number, argv=words, cwd=place.folder, umask=place.umask)
         else:
             call.done.set()
         return call
 
-    def ask(self, **request: object) -> None:
+    def ask(self, call: _Call | None = None, /, **request: object) -> None:
         """Send something, without waiting until it is read."""
-        self._requests.put(json.dumps(request).encode() + b"\n")
+        self._requests.put((call, json.dumps(request).encode() + b"\n"))
+
+    def withdraw(self, call: _Call) -> bool:
+        """Take back what was not sent yet, and tell whether it was that."""
+        with self._lock:
+            if call.sent or self._calls.pop(call.number, None) is None:
+                return False
+        if not self.ready and time.monotonic() - self.began > _PATIENCE:
+            self.over = f"it takes longer than {_PATIENCE:.0f} seconds to be imported"
+            self.kill()
+        call.done.set()
+        return True
 
     def kill(self) -> None:
         """End a server that does not answer."""
@@ -216,11 +241,20 @@ class _Line:
     def _write(self) -> None:
         with contextlib.suppress(OSError):
             self._listening.wait()
-            self._put(self._first)
+            if self.over is None:
+                self._put(self._first)
             self._go.wait()
             while (request := self._requests.get()) is not None:
-                self._put(request)
+                if self._may_send(request[0]):
+                    self._put(request[1])
         self.proc.stdin.close()
+
+    def _may_send(self, call: _Call | None) -> bool:
+        if call is None:
+            return True
+        with self._lock:
+            call.sent = self.ready and call.number in self._calls
+        return call.sent
 
     def _put(self, text: bytes) -> None:
         while text:
@@ -228,15 +262,15 @@ class _Line:
 
     def _read(self) -> None:
         # Whatever cannot be understood is not of our server.
-        with contextlib.suppress(OSError, ValueError, LookupError):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            if (first := self.proc.stdout.readline(500)) not in (b"", b"\n"):
+                self.over = f"its interpreter prints when it starts: {first!r}"
+            self._listening.set()
             while self.over is None or (self.ready and self._calls):
                 line = self.proc.stdout.readline()
                 if not line:
                     break
-                if line == b"\n":  # before that, it may go to who has started the interpreter
-                    self._listening.set()
-                else:
-                    self._take(json.loads(line))
+                self._take(json.loads(line))
         self._hang_up("its server has died")
         code, words = self.place.lost(self.proc)
         self.proc.stdout.close()
@@ -244,9 +278,9 @@ class _Line:
             left = [*self._calls.values()]
             self._calls.clear()
         for call in left:
-            if self.ready:
+            if call.sent:
                 call.code, call.out, call.err = code, [], [words]
-            else:  # nothing was sent
+            else:
                 call.unfit = self.over
             call.done.set()
 
@@ -264,13 +298,13 @@ class _Line:
         elif "id" in reply:
             with self._lock:
                 call = self._calls.pop(reply["id"])
+            call.cold = "declined" in reply
             call.code, call.unfit = reply.get("code"), reply.get("unfit")
             call.done.set()
 
 
-def _first_words(place: Place, launch: Launch) -> bytes:
+def _first_words(launch: Launch) -> bytes:
     told = {
-        "words": list(place.words),
         "script": launch.script,
         "module": launch.module,
         "largest": LARGEST,
@@ -291,10 +325,13 @@ class _Server:
 _lines: weakref.WeakSet[_Line] = weakref.WeakSet()
 _servers: weakref.WeakValueDictionary[Hashable, _Server] = weakref.WeakValueDictionary()
 _transports: "weakref.WeakSet[_Warm[Any]]" = weakref.WeakSet()
+_looking = [threading.Lock()]
+"""Held by who looks for a server, so that nobody starts another meanwhile."""
 
 
 def _forget() -> None:
     """In a fork of this process: forget its servers, and locks of threads that are not here."""
+    _looking[:] = [threading.Lock()]
     for transport in tuple(_transports):
         transport.let_go()
     for line in tuple(_lines):
@@ -306,6 +343,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
+R = TypeVar("R")
 T = TypeVar("T", bound=Warmable)
 S = TypeVar("S", bound=_ColdTransport)
 A = TypeVar("A", bound=_AsyncColdTransport)
@@ -320,7 +358,8 @@ class _Warm(Generic[T]):
     only: bool = field(default=False, kw_only=True)
     """Raise `CannotBeWarm` instead."""
     _server: _Server | None = field(default=None, init=False)
-    _strikes: int = field(default=0, init=False)
+    _dead: set[_Line] = field(factory=set, init=False)
+    """Those since the last call that was answered."""
     _given_up: tuple[Hashable, str] | None = field(default=None, init=False)
     _starting: threading.Lock = field(factory=threading.Lock, init=False)
 
@@ -345,50 +384,63 @@ class _Warm(Generic[T]):
         """Start the server now, without waiting for it."""
         with contextlib.suppress(HostNotFound, CannotBeWarm):
             if (place := self.cold.place()) is not None:
-                self._line(place)
+                self._find(place)
 
     def close(self) -> None:
         """Let the server end, unless others use it. The next call starts one again."""
         self._server = None
 
-    def _begin(self, args: Sequence[str]) -> _Call | None:
-        """Ask for a call, if it can be made warm."""
+    def _begin(self, args: Sequence[str]) -> tuple[_Server, _Call] | None:
+        """Ask for a call, if it can be made warm. Its server ends if it is not kept."""
         size = sum(len(os.fsencode(word)) for word in args)
         if size > _LONGEST or any("\0" in word for word in args):
             return None  # the operating system is to say what it thinks of that
         place = self.cold.place()
-        if place is None or (line := self._line(place)) is None:
+        if place is None or (server := self._find(place)) is None:
             return None
-        return line.send(args, place.folder)
+        return server, server.line.send(args, place)
 
-    def _line(self, place: Place) -> _Line | None:
+    def _find(self, place: Place) -> _Server | None:
         with self._starting:
-            for server in (self._server, _servers.get(place.key)):
-                if server is not None and server.key == place.key and server.line.usable:
-                    self._server = server
-                    return server.line
-            if self._given_up is None or self._given_up[0] != place.key:
-                try:
-                    server = _Server(place, find(place.words, place.head))
-                except (NotPython, OSError) as e:
-                    self._given_up = (place.key, str(e))
-                else:
-                    self._server = _servers[place.key] = server
-                    return server.line
-        if self.only:
+            server = self._running(place) or self._started(place)
+        if server is None and self.only:
             msg = f"The host cannot be kept warm: {self.why_cold}"
             raise CannotBeWarm(msg)
+        return server
+
+    def _running(self, place: Place) -> _Server | None:
+        for server in (self._server, _servers.get(place.key)):
+            if server is not None and server.key == place.key and server.line.usable:
+                self._server, self._given_up = server, None
+                return server
         return None
+
+    def _started(self, place: Place) -> _Server | None:
+        if self._given_up is not None and self._given_up[0] == place.key:
+            return None
+        try:
+            launch = find(place.words, place.head)
+            with _looking[0]:
+                if (server := self._running(place)) is None:
+                    server = self._server = _servers[place.key] = _Server(place, launch)
+        except (NotPython, OSError) as e:
+            self._given_up = (place.key, str(e))
+            return None
+        self._given_up = None
+        return server
 
     def _conclude(
         self, call: _Call, args: Sequence[str], time_limit: float, *, in_time: bool
     ) -> Completed | None:
         """Return how a call ended; None: it was not made, and may be made in another way."""
         line = call.line
-        self._strikes = 0 if line.usable else self._strikes + 1
-        if not line.usable and (not line.again or self._strikes >= _STRIKES):
-            self._given_up = (line.place.key, line.over or "")
-        if in_time and call.unfit is not None:
+        if line.usable:
+            self._dead.clear()
+        else:
+            self._dead.add(line)
+            if not line.again or len(self._dead) >= _STRIKES:
+                self._given_up = (line.place.key, line.over or "")
+        if in_time and (call.cold or call.unfit is not None):
             return None
         return Completed(
             argv=(*line.place.words, *args),
@@ -409,8 +461,8 @@ class WarmTransport(_Warm[S]):
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`. Ctrl-C ends the call with all its children."""
         until = time.monotonic() + time_limit
-        while call := self._begin(args):
-            in_time = False
+        while begun := self._begin(args):
+            (_server, call), in_time = begun, False
             try:
                 in_time = call.done.wait(min(_left(until), LONGEST_WAIT))
             finally:
@@ -418,8 +470,9 @@ class WarmTransport(_Warm[S]):
                     _end(call)
             if completed := self._conclude(call, args, time_limit, in_time=in_time):
                 return completed
-        completed = self.cold.run(args, time_limit=_left(until))
-        return evolve(completed, time_limit=time_limit)
+            if call.cold:
+                break
+        return evolve(self.cold.run(args, time_limit=_left(until)), time_limit=time_limit)
 
     def git(
         self, args: Sequence[str], *, folder: str | None = None, time_limit: float
@@ -450,12 +503,12 @@ class AsyncWarmTransport(_Warm[A]):
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `AsyncTransport.run`."""
-        import anyio.to_thread
+        import anyio
 
         until = time.monotonic() + time_limit
         # In a thread, because over ssh it takes a while to find the host.
-        while call := await anyio.to_thread.run_sync(self._begin, args):
-            in_time = False
+        while begun := await _in_thread(self._begin, args):
+            (_server, call), in_time = begun, False
             try:
                 with anyio.move_on_after(_left(until)):
                     in_time = await _wait(call)
@@ -464,6 +517,8 @@ class AsyncWarmTransport(_Warm[A]):
                     await _end_async(call)
             if completed := self._conclude(call, args, time_limit, in_time=in_time):
                 return completed
+            if call.cold:
+                break
         completed = await self.cold.run(args, time_limit=_left(until))
         return evolve(completed, time_limit=time_limit)
 
@@ -475,11 +530,15 @@ class AsyncWarmTransport(_Warm[A]):
 
 
 async def _wait(call: _Call) -> bool:
+    return await _in_thread(call.done.wait, abandon=True)
+
+
+async def _in_thread(function: Callable[..., R], *args: object, abandon: bool = False) -> R:
     import anyio.to_thread
 
     # A limiter of its own: calls must never queue for one of a limited number of threads.
     return await anyio.to_thread.run_sync(
-        call.done.wait, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+        function, *args, abandon_on_cancel=abandon, limiter=anyio.CapacityLimiter(1)
     )
 
 
