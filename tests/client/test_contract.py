@@ -340,7 +340,6 @@ SINCE = {
     Feature.WORKTREES: "3.2.2",
     Feature.MISSION_IDS: "3.2.6",
     Feature.REVIEW_RESULT: "3.2.6",
-    Feature.MUTATIONS_AT_ONCE: "3.2.6",
     Feature.PROTECTED_BRANCHES: "3.2.0",
 }
 
