@@ -83,7 +83,6 @@ class Feature(StrEnum):
     PROTECTED_BRANCHES = "no commits on main and master"
     APPROVED_IS_ENOUGH = "approved is enough for dependents, accept and merge"
     MISSION_IDS = "missions selected by id as well as by slug"
-    MUTATIONS_AT_ONCE = "mutations at the same time, which take turns by a lock of the host's"
 
     @property
     def since(self) -> Version:
@@ -104,7 +103,6 @@ _SINCE = {
     Feature.WORKTREES: Version("3.2.2"),
     Feature.MISSION_IDS: Version("3.2.6"),
     Feature.REVIEW_RESULT: Version("3.2.6"),
-    Feature.MUTATIONS_AT_ONCE: Version("3.2.6"),
 }
 
 

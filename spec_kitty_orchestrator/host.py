@@ -1,7 +1,6 @@
-"""The host as a run sees it: mutations take turns where they must, and nothing is cut short."""
+"""The host as a run sees it: one mutation at a time, reads beside them, nothing cut short."""
 
 from collections.abc import Awaitable
-from contextlib import nullcontext
 from typing import TypeVar
 
 import anyio
@@ -10,7 +9,6 @@ from spec_kitty_client import (
     AnyLane,
     AsyncClient,
     Contract,
-    Feature,
     HostError,
     ImplementationStarted,
     Lane,
@@ -40,10 +38,9 @@ async def _to_its_end(call: Awaitable[T]) -> T:
 class Host:
     """A client for one mission.
 
-    Mutations take turns, because hosts lose commits when two run at once (1.0.3, 3.1.10);
-    those from 3.2.6 on see to that themselves, with a lock for the moment that needs it.
-    They are not cut short by a cancellation, so that Ctrl-C leaves no half-done call. What a
-    lost answer means is the client's to find out.
+    Mutations are serialised, because hosts lose commits when two run at once (1.0.3,
+    3.1.10). They are not cut short by a cancellation, so that Ctrl-C leaves no half-done
+    call. What a lost answer means is the client's to find out.
     """
 
     def __init__(self, client: AsyncClient, mission: str) -> None:
@@ -120,9 +117,5 @@ class Host:
             return lane
 
     async def _mutate(self, call: Awaitable[T]) -> T:
-        async with nullcontext() if self._takes_many else self._turn:
+        async with self._turn:
             return await _to_its_end(call)
-
-    @property
-    def _takes_many(self) -> bool:
-        return self.contract is not None and self.contract.supports(Feature.MUTATIONS_AT_ONCE)

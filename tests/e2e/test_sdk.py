@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -311,30 +310,3 @@ def test_a_host_that_takes_too_long_is_ended(scene: Callable[..., Scene]) -> Non
     with pytest.raises(HostTimeout) as late:
         hurried.append_history(here.mission, "WP01", "x")
     assert late.value.outcome == "unknown"
-
-
-def test_mutations_at_the_same_time_lose_nothing(scene: Callable[..., Scene]) -> None:
-    """Hosts that have a lock take mutations at once, and each of them is an event and a commit."""
-    if not has((here := scene(8)).release, Feature.MUTATIONS_AT_ONCE):
-        pytest.skip("hosts before 3.2.6 take turns")
-    packages, before = list(here.files), int(here.git("rev-list", "--count", "HEAD"))
-
-    def live(wp: str, client: Client) -> None:
-        here.work(client.claim(here.mission, wp).workspace_path, wp)
-        client.submit_for_review(here.mission, wp)
-        client.begin_review(here.mission, wp)
-        client.finish(here.mission, wp, REVIEW)
-
-    with here.client() as client, ThreadPoolExecutor(len(packages)) as pool:
-        for ended in [pool.submit(live, wp, client) for wp in packages]:
-            ended.result()
-    folder = here.root / "kitty-specs" / here.mission
-    log = (folder / "status.events.jsonl").read_text(encoding="utf-8")
-    events = [json.loads(line) for line in log.splitlines()]
-    moves = [(event["wp_id"], event["to_lane"]) for event in events if "to_lane" in event]
-    steps = ["planned", "claimed", "in_progress", "for_review", "in_review", "done"]
-    for wp in packages:
-        assert [to for name, to in moves if name == wp] == steps
-    assert set(here.lanes().values()) == {"done"}
-    assert int(here.git("rev-list", "--count", "HEAD")) == before + 4 * len(packages)
-    assert here.git("status", "--porcelain") == ""
