@@ -84,13 +84,21 @@ class Life:
 
     After it the work package may have to wait for a slot; what the next turn has to know
     is in the lane and in the journal.
+
+    Args:
+        run: The run.
+        wp: The work package.
+        approved: Awaited when no agent is needed any more, and only the host is to be told.
     """
 
-    def __init__(self, run: Run, wp: WorkPackage) -> None:
+    def __init__(self, run: Run, wp: WorkPackage, approved: Callable[[], Awaitable[None]]) -> None:
         self._run = run
+        self._approved = approved
         self._wp = wp.wp_id
         self._lane = wp.lane
         self._record = run.history.record(wp.wp_id)
+        self._let_go = False
+        """Whether it has no slot for an agent any more."""
         self._begun_at: str | None = None
         """Where a worktree that others share was when the work was begun."""
         self._steps: dict[AnyLane, Callable[[], Awaitable[AnyLane]]] = {
@@ -111,7 +119,7 @@ class Life:
         """
         role = ROLES[self._lane]
         try:
-            while ROLES.get(self._lane) == role:
+            while ROLES.get(self._lane) == role and not self._let_go:
                 self._lane = await self._steps[self._lane]()
                 self._run.journal.write("lane", wp=self._wp, lane=self._lane)
         except SpecKittyError as e:
@@ -278,7 +286,7 @@ class Life:
         """Tell the host the verdict: done, back to work, or back to work once too often."""
         approved, result = self._result()
         if approved:
-            return await self._run.host.finish(self._wp, self._lane, result)
+            return await self._finish()
         rounds, most = self._record.rounds, self._run.settings.max_rounds
         if rounds > most:
             summary = (self._record.findings or {}).get("summary", "")
@@ -286,6 +294,8 @@ class Life:
         return await self._run.host.request_changes(self._wp, self._lane, result)
 
     async def _finish(self) -> AnyLane:
+        self._let_go = True
+        await self._approved()
         _, result = self._result()
         return await self._run.host.finish(self._wp, self._lane, result)
 

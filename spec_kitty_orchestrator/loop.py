@@ -8,6 +8,7 @@ git or the journal's content: a work package's life is in `lifecycle`, the order
 from contextlib import suppress
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from spec_kitty_client import Lane, Mission, SpecKittyError, WorkPackage
@@ -65,13 +66,19 @@ class Loop:
 
     def _start(self, tasks: TaskGroup) -> None:
         for wp in self.board.take():
-            tasks.start_soon(self._live, wp)
+            tasks.start_soon(self._live, wp, tasks)
 
-    async def _live(self, wp: WorkPackage) -> None:
+    async def _live(self, wp: WorkPackage, tasks: TaskGroup) -> None:
         """Take one work package through an agent's turn; its troubles are its own."""
+
+        async def approved() -> None:
+            if self.board.let_go(wp.wp_id):
+                self._start(tasks)
+                await anyio.lowlevel.checkpoint()  # who needs the slot goes to the host first
+
         lane, reason = wp.lane, None
         try:
-            lane = await Life(self._run, wp).live()
+            lane = await Life(self._run, wp, approved).live()
             if lane == Lane.BLOCKED:
                 reason = f"is blocked: {self._run.history.record(wp.wp_id).last_error}"
         except NotYet as not_yet:

@@ -66,6 +66,7 @@ class Board:
         """How often this run has moved something."""
         self._slots = Slots(limits)
         self._order, self._costs, self._begun = order, costs, set(begun)
+        self._let_go: set[str] = set()  # who is busy without a slot
         self._events = 0  # since everything was last reckoned anew
         self._moved: dict[str, int] = {}  # the last move of each
         self._place: dict[str, int] = {}  # in the plan
@@ -111,9 +112,24 @@ class Board:
                 started.append(self.packages[name])
         return started
 
+    def let_go(self, name: str) -> bool:
+        """Give the slot of an agent that has ended to others, while the host is told of its end.
+
+        Only where nothing waits for that end: what it frees may come before all others.
+        """
+        free = name not in self._let_go and not self._dependents[name]
+        if free:
+            self._let_go.add(name)
+            self._slots.taken[self.busy[name]] -= 1
+        return free
+
     def give_back(self, name: str, lane: AnyLane, stuck: str | None = None) -> None:
         """Take in where a work package has got to; with a reason why it cannot go on."""
-        self._slots.taken[self.busy.pop(name)] -= 1
+        role = self.busy.pop(name)
+        if name in self._let_go:
+            self._let_go.remove(name)
+        else:
+            self._slots.taken[role] -= 1
         before = self.packages[name]
         self.packages[name] = evolve(before, lane=lane)
         self.moves += 1

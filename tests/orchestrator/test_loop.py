@@ -186,6 +186,31 @@ def test_limits_hold_in_a_run(
     assert together(w) <= all_in_all
 
 
+def test_an_agent_is_started_while_the_host_is_told_of_an_end(repo: Path) -> None:
+    """The next claim goes to the host before the end of a work package that nothing waits for."""
+    w = world(repo, {"WP01": [], "WP02": []})
+    w.work(max_concurrent=1)
+    assert w.host.moves("WP01") == ["for_review", "done"]
+    order = [(verb, options["wp"]) for verb, options in w.host.calls if "wp" in options]
+    claim = order.index(("start-implementation", "WP02"))
+    assert order[claim - 1 : claim + 2].count(("transition", "WP01")) == 1
+
+
+def test_who_has_been_let_go_is_reviewed_again_in_a_slot(repo: Path) -> None:
+    """When a human sends approved work to review once more, that waits for its turn."""
+    w = world(repo, {"WP01": [], "WP02": []}, implement="time.sleep(0.3)\n" + WRITES)
+
+    def human(_verb: str, options: dict[str, str]) -> None:
+        if (options.get("wp"), options.get("to")) == ("WP01", "done"):
+            w.host.lanes["WP01"] = "for_review"
+            w.host.on_call = lambda _verb, _options: None
+
+    w.host.on_call = human
+    w.work(max_concurrent=1)
+    assert set(w.host.lanes.values()) == {"done"}
+    assert together(w) == 1
+
+
 def test_one_trouble_does_not_end_other_agents(repo: Path) -> None:
     """When the host fails for good at one work package, the agent of another goes on."""
     go = repo.parent / "go"

@@ -119,6 +119,29 @@ def test_who_waits_for_a_reviewer_holds_no_slot() -> None:
     assert taken(made) == ["B"]
 
 
+def test_who_is_approved_lets_others_begin() -> None:
+    """While the host is told of an end for which nothing waits, the slot is another's."""
+    made = board({"A": [], "B": [], "C": []}, slots=2, A="in_review", B="in_progress")
+    assert taken(made) == ["A", "B"]
+    assert made.let_go("A")
+    assert not made.let_go("A")
+    assert taken(made) == ["C"]
+    made.give_back("A", Lane.DONE)
+    made.give_back("C", Lane.FOR_REVIEW)
+    assert taken(made) == ["C"]
+    assert taken(made) == []
+
+
+def test_a_slot_is_kept_for_what_an_end_frees() -> None:
+    """What waits for the end may come first, and is not overtaken by what is free already."""
+    made = board({"A": [], "A2": ["A"], "B": []}, slots=1, A="in_review")
+    assert taken(made) == ["A"]
+    assert not made.let_go("A")
+    assert taken(made) == []
+    made.give_back("A", Lane.DONE)
+    assert taken(made) == ["A2"]
+
+
 def test_who_waits_for_an_implementer_holds_no_slot() -> None:
     """Work that is sent back waits for its turn, and reviews go on."""
     lanes = {"A": "in_review", "B": "for_review", "C": "for_review"}
