@@ -132,7 +132,10 @@ def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], time_limit: f
 def wait_at_most(proc: Any, seconds: float) -> int | None:
     """Wait for the end of a process without polling, where the system allows it (Linux)."""
     if hasattr(os, "pidfd_open"):
-        watched = os.pidfd_open(proc.pid)
+        try:
+            watched = os.pidfd_open(proc.pid)
+        except ProcessLookupError:  # another thread has signalled it, and so seen its end
+            return int(proc.wait())
         try:
             ended = select.poll()
             ended.register(watched, select.POLLIN)

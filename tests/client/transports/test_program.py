@@ -136,6 +136,15 @@ def test_a_caller_with_many_open_files_can_wait(tmp_path: Path) -> None:
         assert program.run(argv, cwd=tmp_path, env=ENV, time_limit=PATIENCE).exit_code == 3
 
 
+def test_the_end_of_a_program_may_have_been_seen_already(tmp_path: Path) -> None:
+    """Who waits gets the exit code also when another thread has signalled it, and reaped it."""
+    with (tmp_path / "out").open("w+b") as out:
+        proc = program.start(("sh", "-c", "exit 3"), cwd=tmp_path, env={}, out=out, err=out)
+        proc.wait()
+
+        assert program.wait_at_most(proc, 1) == 3
+
+
 def test_there_is_no_input(run: Run) -> None:
     """A program that asks a question gets the end of the file and not the user's keyboard."""
     assert run("wc -c; read answer || echo none").stdout.split() == [b"0", b"none"]
