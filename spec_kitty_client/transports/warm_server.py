@@ -41,7 +41,6 @@ from typing import IO, Any, NoReturn
 CHUNK = 64 * 1024  # bytes of output in one reply, so that calls take turns
 GRACE = 5.0  # seconds between two steps of ending a call
 PATIENCE = 30.0  # seconds for an import that is only tried
-RECENTLY = 0.25  # seconds
 OURS = "<warm>"  # the name of this file in tracebacks
 READ_ONLY = ["orchestrator-api", "contract-version"]
 """What the host is given when it is stopped at its parser; how a call of its API begins."""
@@ -79,7 +78,8 @@ class Program:
         """Whether other modules may be found in another folder."""
         self.files: dict[str, tuple[int, ...]] = {}
         self.folders: dict[str, int] = {}
-        self.looked_at = 0.0
+        self.edited: list[str] = []
+        """Those of the files that somebody may be working on."""
 
     def load(self) -> None:
         """Import what the program imports."""
@@ -119,6 +119,8 @@ class Program:
             if os.stat(path).st_ctime_ns >= since:
                 raise Unfit(f"{path} has changed", again=True)
             self.files[path] = _likeness(path)
+            if path == self.script or not path.startswith((sys.prefix, sys.base_prefix)):
+                self.edited.append(path)
             folder = os.path.dirname(path)
             if folder not in self.folders:
                 self.folders[folder] = os.stat(folder).st_mtime_ns
@@ -133,16 +135,12 @@ class Program:
     def changed(self) -> str | None:
         """Return a file that is not what it was.
 
-        Whoever installs replaces files, which their folders tell, ten of them in the time of
-        one. What is edited in its place is looked for as well, but not by every call of many.
+        Whoever installs replaces files, which their folders tell, a tenth as many. Only what is
+        not installed, but used from where it is written, may be written to in its place.
         """
-        now = time.monotonic()
-        if self._same_folders() and now - self.looked_at < RECENTLY:
-            return None
-        self.looked_at = now
-        for path, likeness in self.files.items():
+        for path in self.edited if self._same_folders() else self.files:
             try:
-                if _likeness(path) != likeness:
+                if _likeness(path) != self.files[path]:
                     return path
             except OSError:
                 return path

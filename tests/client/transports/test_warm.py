@@ -1134,14 +1134,14 @@ def test_a_host_is_upgraded_time_and_again(calls: Calls, way: str, form: str) ->
         ).startswith(new)
 
 
-def test_a_host_that_is_edited_is_noticed_soon(calls: Calls) -> None:
-    """A developer of the host sees what was changed in its place a moment later."""
+def test_a_host_that_is_edited_is_noticed(calls: Calls) -> None:
+    """A developer of the host sees what was changed in its place, where it is not installed."""
     caller = calls()
     assert caller.ask("hasattr(sys, 'edited')") is False
     file = caller.host.package / "commands.py"
     file.write_text(file.read_text() + "\nsys.edited = True\n")
 
-    assert eventually(lambda: caller.ask("hasattr(sys, 'edited')"))
+    assert caller.ask("hasattr(sys, 'edited')") is True
 
 
 def test_a_host_that_loses_a_module_is_noticed(calls: Calls) -> None:
