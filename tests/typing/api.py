@@ -18,6 +18,7 @@ from spec_kitty_client import (
     AsyncClient,
     AsyncGitTransport,
     AsyncTransport,
+    CannotBeWarm,
     Client,
     Command,
     Completed,
@@ -42,6 +43,7 @@ from spec_kitty_client import (
     Identified,
     ImplementationStarted,
     InvalidCall,
+    Kept,
     Lane,
     LaneChanged,
     ListReady,
@@ -87,6 +89,8 @@ from spec_kitty_client import (
     needs,
 )
 from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessTransport
+from spec_kitty_client.transports.ssh import AsyncSshTransport
+from spec_kitty_client.transports.warm import AsyncWarmTransport, WarmTransport
 
 policy = Policy(
     orchestrator_id="mine",
@@ -169,6 +173,25 @@ def clients() -> None:
     Client("repo")
     Client(Path("repo"), actor="ada", policy=policy, transport=transport, time_limit=60)
     AsyncClient(Path("repo"), actor="ada", policy=policy, transport=waiting, time_limit=1.5)
+
+
+def kept_warm(client: Client, waiting: AsyncClient) -> None:
+    """Keep a host warm, here or over there."""
+    for one in (client, waiting):
+        assert_type(one.prepare(), None)
+        assert_type(one.close(), None)
+    with Client("repo", warm=False) as cold, AsyncClient(warm=True) as warm:
+        assert_type(cold, Client)
+        assert_type(warm, AsyncClient)
+    transport = WarmTransport(ProcessTransport(), only=True)
+    assert_type(transport.why_cold, str | None)
+    assert_type(transport.cold, ProcessTransport)
+    Client(transport=transport)
+    AsyncClient(transport=AsyncWarmTransport(AsyncSshTransport("user@box")))
+    kept: Kept = transport
+    kept.prepare()
+    error: type[SpecKittyError] = CannotBeWarm
+    assert error is CannotBeWarm
 
 
 def verbs(client: Client) -> None:
@@ -430,6 +453,7 @@ def mistakes(client: Client, waiting: AsyncClient) -> None:
     AsyncClient(transport=MyTransport())  # type: ignore[arg-type]
     policy.agent_family = "other"  # type: ignore[misc]
     use(waiting.mission_state("m"))  # type: ignore[arg-type]
+    WarmTransport(AsyncProcessTransport())  # type: ignore[type-var]
     client.approve("m", "WP01", review)  # type: ignore[arg-type]
     client.block("m", "WP01")  # type: ignore[call-arg]
     client.merge("m", force=True)  # type: ignore[call-arg]

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import anyio
@@ -22,6 +24,7 @@ import pytest
 from spec_kitty_client.errors import HostNotFound, InvalidCall
 from spec_kitty_client.transports import Completed, process, program, remote, ssh
 from spec_kitty_client.transports.ssh import AsyncSshTransport, SshTransport
+from spec_kitty_client.transports.warm import WarmTransport
 
 from .scripts import (
     PATIENCE,
@@ -36,6 +39,7 @@ from .scripts import (
     written,
 )
 from .sshd import Server, free_port, serving
+from .warmhost import install
 
 Run = Callable[..., Completed]
 TELL = """
@@ -768,3 +772,80 @@ def test_a_folder_of_git_that_is_none(server: Server) -> None:
     """It is the folder of this call, not that of the transport."""
     with pytest.raises(HostNotFound, match="no folder /no/such on"):
         SshTransport(**server.login()).git(["status"], folder="/no/such", time_limit=PATIENCE)
+
+
+# A host that is kept warm over there.
+
+
+@contextmanager
+def kept(server: Server, folder: Path) -> Iterator[WarmTransport[SshTransport]]:
+    """Keep a made-up host warm over there, and see that nothing of it is left."""
+    made = install(folder / "made")
+    env = {"PYTHONPATH": str(made.site), "MARK": str(folder)}
+    cold = SshTransport(**server.login(executable=made.program, repo=folder, env=env))
+    transport = WarmTransport(cold, only=True)
+    yield transport
+    transport.close()
+    assert eventually(lambda: not marked(folder))
+
+
+def marked(folder: Path) -> list[psutil.Process]:
+    """Return the processes of a host that is kept."""
+    return [p for p in psutil.process_iter() if told(p, "MARK") == str(folder)]
+
+
+def told(process: psutil.Process, name: str) -> str | None:
+    """Return a variable of a process that is alive."""
+    try:
+        dead = process.status() == psutil.STATUS_ZOMBIE
+        value: str | None = None if dead else process.environ().get(name)
+    except psutil.Error:
+        return None
+    return value
+
+
+def ask(transport: Any, code: str) -> bytes:
+    """Have the host do something."""
+    done = transport.run(("do", code), time_limit=PATIENCE)
+    assert (done.exit_code, done.stderr) == (0, b"")
+    output: bytes = done.stdout
+    return output
+
+
+def test_a_host_over_there_is_kept_warm(server: Server, tmp_path: Path) -> None:
+    """Calls have one parent and one connection, and the answer of a process of their own."""
+    code = "import os, sys; print(os.getcwd(), sys.argv[0], sorted(os.environ))"
+    with kept(server, tmp_path) as transport:
+        parents = {ask(transport, "import os; print(os.getppid())") for _ in range(3)}
+        connections = clients()
+
+        assert len(parents) == 1
+        assert ask(transport, code) == ask(transport.cold, code)
+        assert clients() == connections
+
+
+@pytest.mark.parametrize("how", ["connection", "client"])
+def test_a_warm_call_whose_connection_is_lost_is_no_answer(
+    server: Server, tmp_path: Path, how: str
+) -> None:
+    """It is unknown what came of it, the host over there ends, and the next call has another."""
+    from threading import Thread
+
+    lose = server.cut if how == "connection" else kill_client
+    hang = """
+        import os, time
+        for name in ("host.pid", "child.pid"):
+            open(name, "w").write(str(os.getpid()))
+        time.sleep(600)
+    """
+    with kept(server, tmp_path) as transport:
+        first = ask(transport, "import os; print(os.getppid())")
+        thread = Thread(target=during(tmp_path, lose))
+        thread.start()
+        done = transport.run(("do", dedent(hang)), time_limit=PATIENCE)
+        thread.join()
+
+        assert done.exit_code != 0
+        assert done.stdout == b""
+        assert eventually(lambda: not marked(tmp_path))
+        assert ask(transport, "import os; print(os.getppid())") != first
