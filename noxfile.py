@@ -83,6 +83,15 @@ def e2e(session: nox.Session, host: str) -> None:
 
 
 @nox.session
+@nox.parametrize("host", list(HOSTS))
+def storm(session: nox.Session, host: str) -> None:
+    """1,000 calls of a warm host, 8 at a time, some of which are killed."""
+    session.install(".", *group("tests"))
+    env = {"E2E_HOST": str(host_environment(session, host)), "STORM": "1000"}
+    session.run("pytest", "tests/e2e/test_warm.py", "-k=storm", *session.posargs, env=env)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """How fast calls, missions and commands are, against the baseline. A quiet machine."""
     session.install(".")
@@ -93,8 +102,18 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 @nox.parametrize("host", list(RECORDED))
+def equality(session: nox.Session, host: str) -> None:
+    """Every recorded scenario, warm and cold: the same answers, files and commits."""
+    session.install(".")
+    options = ["--host", str(host_environment(session, host)), "--release", host]
+    session.run("python", "-m", "tests.record.equality", *options, *session.posargs)
+
+
+@nox.session
+@nox.parametrize("host", list(RECORDED))
 def record(session: nox.Session, host: str) -> None:
     """Write tests/corpus anew: what a real host answers, to every call and every mistake."""
+    session.install(".")
     spec_kitty = host_environment(session, host)
     options = ["--host", str(spec_kitty), "--release", host]
     if host == DOES_NOT_START:

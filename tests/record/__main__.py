@@ -5,11 +5,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests import missions
-from tests.record import matrix, scenarios
+from tests.record import scenarios
 from tests.record.host import Host
-from tests.record.scrub import Scrubber
-from tests.record.world import DAG, Release, Tape, World
+from tests.record.plays import play
+from tests.record.scrub import Scrubber, stable_paths
+from tests.record.world import Tape
 
 
 def main() -> int:
@@ -23,28 +23,19 @@ def main() -> int:
     spec_kitty = options.host.absolute()
     with tempfile.TemporaryDirectory(prefix="spec-kitty-record-") as name:
         base = Path(name).resolve()
-        text = _record(spec_kitty, Release(options.release), base, options.broken_host)
+        text = _record(spec_kitty, options.release, base, options.broken_host)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{options.release}.jsonl").write_text(text, encoding="utf-8")
     return 0
 
 
-def _record(spec_kitty: Path, release: Release, base: Path, broken: Path | None) -> str:
-    paths = {base: "/record", spec_kitty.parent: "/host/bin", spec_kitty.parents[1]: "/host"}
+def _record(spec_kitty: Path, release: str, base: Path, broken: Path | None) -> str:
+    paths = stable_paths(spec_kitty, base)
     if broken:
         paths |= {broken.absolute().parents[1]: "/broken"}
     tape = Tape(Scrubber(paths))
-    root = base / "repo"
     with Host(spec_kitty, base) as host:
-        mission = missions.make(
-            spec_kitty, release.name, root, DAG, env=host.env, host=host.for_missions
-        )
-        world = World(release, host, tape, base, mission)
-        world.save("fresh")
-        for play in (*scenarios.ALL, matrix.play):
-            world.load()
-            play(world)
-        tape.close()
+        play(host, release, tape)
     if broken:
         scenarios.broken(tape, broken.absolute(), host.env)
     return tape.text()

@@ -1,17 +1,21 @@
-"""The host, called quickly: one import, and a fork for each call."""
+"""The host, called as the SDK calls it."""
 
-import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from spec_kitty_client.transports import Transport
+from spec_kitty_client.transports.process import ProcessTransport
+from spec_kitty_client.transports.warm import WarmTransport
 from tests import missions
 
 __all__ = ["Completed", "Host"]
+
+_LIMIT = 300  # seconds for one call
 
 
 @dataclass(frozen=True)
@@ -23,37 +27,44 @@ class Completed:
     stderr: str
 
 
+@dataclass
 class Host:
-    """A running interpreter of the host.
+    """A host with a HOME of its own, and nothing of the caller's.
 
-    Args:
-        spec_kitty: The host's program.
-        folder: Where it may put files; its HOME is in there.
+    As long as it is entered, its environment is that of this process, from which transports
+    start: what is recorded must not depend on whose machine it is.
     """
 
-    def __init__(self, spec_kitty: Path, folder: Path) -> None:
-        self.spec_kitty = spec_kitty
-        self._folder = folder / "calls"
-        self._folder.mkdir()
-        home, temporary = folder / "home", folder / "tmp"
-        home.mkdir()
-        temporary.mkdir()
+    spec_kitty: Path
+    folder: Path
+    """Where it may put files; its HOME is in there."""
+    warm: bool = True
+    """Whether it is kept warm; otherwise each call is a process of its own."""
+    env: dict[str, str] = field(init=False)
+    calls: int = field(default=0, init=False)
+    _callers: dict[str, str] = field(default_factory=dict, init=False)
+    _transports: dict[Path, Transport] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        for path in (self.home, self.temporary):
+            path.mkdir()
         who = {"NAME": "Recorder", "EMAIL": "recorder@example.invalid"}
         names = {f"GIT_{r}_{k}": v for r in ("AUTHOR", "COMMITTER") for k, v in who.items()}
-        # Nothing of the caller's: what is recorded must not depend on whose machine it is.
-        base = {"HOME": str(home), "TMPDIR": str(temporary), "LANG": "C.UTF-8"}
+        base = {"HOME": str(self.home), "TMPDIR": str(self.temporary), "LANG": "C.UTF-8"}
         base |= {"PATH": os.environ["PATH"], **names}
-        self.env = missions.environment(spec_kitty, base)
-        python = next(p for p in spec_kitty.parent.glob("python*") if not p.name.endswith("w"))
-        self._process = subprocess.Popen(
-            [python, Path(__file__).with_name("runner.py"), spec_kitty, self._folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=self.env,
-            text=True,
-        )
+        self.env = missions.environment(self.spec_kitty, base)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
 
     def __enter__(self) -> Self:
+        self._callers = dict(os.environ)
+        _become(self.env)
         return self
 
     def __exit__(
@@ -62,7 +73,8 @@ class Host:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.communicate()
+        self._transports.clear()  # and with the last of them, the server
+        _become(self._callers)
 
     def call(
         self,
@@ -75,23 +87,37 @@ class Host:
         """Call the host.
 
         Raises:
-            RuntimeError: If its interpreter has died.
+            RuntimeError: If it does not end in time.
         """
-        for name, text in {"stdin": stdin, "stdout": "", "stderr": ""}.items():
-            (self._folder / name).write_text(text, encoding="utf-8")
-        request = {"argv": argv, "cwd": str(cwd), "env": {**self.env, **(env or {})}}
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"{self.spec_kitty} does not start")
-        said = [
-            (self._folder / name).read_text(encoding="utf-8", errors="backslashreplace")
-            for name in ("stdout", "stderr")
-        ]
-        return Completed(int(answer), *said)
+        self.calls += 1
+        if stdin or env:
+            return self._by_hand(cwd, argv, stdin, {**self.env, **(env or {})})
+        done = self._transport(cwd).run(argv, time_limit=_LIMIT)
+        if done.exit_code is None:
+            raise RuntimeError(f"{argv} has not ended after {_LIMIT} s")
+        return Completed(done.exit_code, _text(done.stdout), _text(done.stderr))
+
+    def _transport(self, cwd: Path) -> Transport:
+        """Return the one for a folder; they share a server."""
+        if cwd not in self._transports:
+            cold = ProcessTransport(repo=cwd, executable=str(self.spec_kitty))
+            self._transports[cwd] = WarmTransport(cold, only=True) if self.warm else cold
+        return self._transports[cwd]
+
+    def _by_hand(
+        self, cwd: Path, argv: tuple[str, ...], stdin: str, env: Mapping[str, str]
+    ) -> Completed:
+        """Do what no transport does: give it an input, or a PATH without the host on it."""
+        run = subprocess.run(
+            [self.spec_kitty, *argv],
+            cwd=cwd,
+            env=env,
+            input=stdin.encode(),
+            capture_output=True,
+            check=False,
+            timeout=_LIMIT,
+        )
+        return Completed(run.returncode, _text(run.stdout), _text(run.stderr))
 
     def for_missions(self, cwd: Path, argv: tuple[str, ...]) -> str:
         """Call the host in the way that `tests.missions` wants it.
@@ -103,3 +129,12 @@ class Host:
         if done.exit_code != 0:
             raise RuntimeError(f"{argv[:4]}: {done}")
         return done.stdout
+
+
+def _become(env: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(env)
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "backslashreplace")

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -535,7 +536,7 @@ def coord(w: World) -> None:
         topology="coord",
         host=w.host.for_missions,
     )
-    c = World(w.release, w.host, w.tape, w.base, made)
+    c = replace(w, mission=made)
     c.save("coord")
     c.load("coord")
     c.do("coord: state", "state")
@@ -555,6 +556,7 @@ def coord(w: World) -> None:
     c.git("branch", "--quiet", "-D", f"kitty/mission-{made.slug}")
     c.do("coord: state without its branch", "state")
     c.do("coord: list-ready without its branch", "list-ready")
+    c.close()
 
 
 def broken(tape: Tape, spec_kitty: Path, env: Mapping[str, str]) -> None:

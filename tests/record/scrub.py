@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["Scrubber", "lighten", "shorten"]
+__all__ = ["Scrubber", "lighten", "shorten", "stable_paths"]
 
 _ULID = re.compile(r"\b01[0-9A-HJKMNP-TV-Z]{24}\b")
 _COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
@@ -74,6 +74,11 @@ class Scrubber:
     def _short(self, found: str) -> str:
         whole = (stable for full, stable in self._known.items() if full.startswith(found))
         return next(whole, found)[: len(found)]
+
+
+def stable_paths(spec_kitty: Path, base: Path) -> dict[Path, str]:
+    """Return what is written instead of where the host is, and where it is played with."""
+    return {base: "/record", spec_kitty.parent: "/host/bin", spec_kitty.parents[1]: "/host"}
 
 
 def _moment(found: re.Match[str]) -> str:

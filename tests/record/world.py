@@ -3,8 +3,9 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,20 @@ class Release:
 
 
 class Tape:
-    """The calls of one release, in the order of the scenarios."""
+    """The calls of one release, in the order of the scenarios.
 
-    def __init__(self, scrubber: Scrubber) -> None:
+    Args:
+        scrubber: Makes them the same at any time.
+        whole: Cut nothing, however long it is.
+    """
+
+    def __init__(self, scrubber: Scrubber, *, whole: bool = False) -> None:
         self._scrubber = scrubber
-        self._lines: dict[str, str] = {}
+        self._whole = whole
+        self.lines: dict[str, str] = {}
+        """What was recorded, by the names of the scenarios."""
+        self.left: dict[str, str] = {}
+        """What each group has left behind, by the name of its last scenario."""
         self._group: list[tuple[str, tuple[str, ...], Completed]] = []
 
     def add(self, scenario: str, argv: tuple[str, ...], done: Completed) -> None:
@@ -64,7 +74,7 @@ class Tape:
         Raises:
             ValueError: If there is one of this name.
         """
-        if scenario in self._lines or any(scenario == known for known, *_ in self._group):
+        if scenario in self.lines or any(scenario == known for known, *_ in self._group):
             raise ValueError(f"Two scenarios are named {scenario!r}")
         self._group.append((scenario, argv, done))
 
@@ -72,25 +82,31 @@ class Tape:
         """Tell of a mission's id."""
         self._scrubber.mission(ulid)
 
-    def close(self) -> None:
-        """End a group of calls, within which identifiers mean the same."""
+    def close(self, left: Callable[[], str] | None = None) -> None:
+        """End a group of calls, within which identifiers mean the same.
+
+        Args:
+            left: Tells what it has left behind.
+        """
         clean = self._scrubber
         for scenario, argv, done in self._group:
-            stdout, cut = lighten(done.stdout)
+            stdout, cut = (done.stdout, False) if self._whole else lighten(done.stdout)
             line = {
                 "scenario": f"{scenario} (cut)" if cut else scenario,
                 "argv": [clean(word) for word in argv],
                 "exit_code": done.exit_code,
                 "stdout": clean(stdout),
-                "stderr": clean(shorten(done.stderr)),
+                "stderr": clean(done.stderr if self._whole else shorten(done.stderr)),
             }
-            self._lines[scenario] = json.dumps(line, ensure_ascii=False)
+            self.lines[scenario] = json.dumps(line, ensure_ascii=False)
+        if left and self._group:
+            self.left[self._group[-1][0]] = clean(left())
         self._group.clear()
         clean.forget()
 
     def text(self) -> str:
         """Return it all, one JSON object a line."""
-        return "".join(f"{line}\n" for line in self._lines.values())
+        return "".join(f"{line}\n" for line in self.lines.values())
 
 
 @dataclass
@@ -102,7 +118,8 @@ class World:
     tape: Tape
     base: Path
     mission: missions.Mission
-    tops: dict[str, Path] = field(default_factory=dict)
+    inspect: Callable[[Path, Path], str] | None = None
+    """Tells what calls have left, given the folder of all and the repository."""
 
     @property
     def root(self) -> Path:
@@ -124,11 +141,15 @@ class World:
 
     def load(self, name: str = "fresh") -> None:
         """Go back to how it was, in a new group of calls."""
+        self.close()
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(self.base / name, self.root, symlinks=True)
-        self.tape.close()
         if "mission_id" in self.meta:
             self.tape.mission(self.meta["mission_id"])
+
+    def close(self) -> None:
+        """End a group of calls."""
+        self.tape.close(self.inspect and partial(self.inspect, self.base, self.root))
 
     def git(self, *args: str, cwd: Path | None = None) -> str:
         """Run git in the repository.

@@ -1,0 +1,134 @@
+"""What calls leave behind: files, and everything about a repository that git can tell."""
+
+import hashlib
+import os
+import re
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+__all__ = ["Left", "sections"]
+
+_HEAD = "\n=== "
+_ULID = r"01[0-9A-HJKMNP-TV-Z]{6,24}"
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_MOMENT = r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?"
+# What is in a text by chance must not decide whether it was printed before, and what is in a
+# name must not decide which file comes first.
+_CHANCE = re.compile(f"{_ULID}|{_UUID}|{_MOMENT}|[0-9a-f]{{16,64}}")
+_GONE = {
+    # Two commits of one content in one second are one commit, two in two seconds are not.
+    re.compile(r"\b[0-9a-f]{40}\b"): "0" * 40,
+    re.compile(r"(?<=^WIP on )(\S+: )[0-9a-f]{7,}\b", re.MULTILINE): r"\g<1>0000000",
+    re.compile(r"(?<=\tWIP on )(\S+: )[0-9a-f]{7,}\b"): r"\g<1>0000000",
+    # A reflog has seconds, with which nothing else in there can be confused.
+    re.compile(r"(?<=> )\d{10} [+-]\d{4}(?=\t|$)", re.MULTILINE): "0 +0000",
+}
+_OF_GIT = {"objects", "index"}  # told by trees and by the status
+
+
+class Left:
+    """Tells what is left as a text, in which each version of a file is printed once.
+
+    Args:
+        env: Of git.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env | {"GIT_OPTIONAL_LOCKS": "0"}
+        self._versions: dict[str, list[str]] = {}
+        self._known: dict[tuple[str, ...], str] = {}
+
+    def __call__(self, base: Path, root: Path) -> str:
+        """Tell about a repository, and about what is beside it in the folder of all."""
+        parts: list[str] = []
+        for path in (root, base / "home", base / "tmp"):
+            parts += self._files(path, base)
+        for repository in (root, base / "remote"):
+            if repository.exists():
+                parts += self._repository(repository, base)
+        text = "".join(f"{_HEAD}{part}" for part in parts)
+        for pattern, stable in _GONE.items():
+            text = pattern.sub(stable, text)
+        return text
+
+    def _files(self, top: Path, base: Path) -> Iterator[str]:
+        paths: list[Path] = []
+        for folder, names, files in os.walk(top):
+            names[:] = [n for n in names if n not in _OF_GIT or ".git" not in Path(folder).parts]
+            paths += [Path(folder, name) for name in (*names, *files)]
+        for path in sorted(paths, key=lambda p: _CHANCE.sub("*", str(p))):
+            about, name = path.lstat(), path.relative_to(base)
+            mode = stat.filemode(about.st_mode)
+            if stat.S_ISREG(about.st_mode):
+                index = path.name == "index" and ".git" in path.parts
+                content = "" if index else _text(path.read_bytes())
+                yield self._content(f"{mode} {name}", str(name), content)
+            elif stat.S_ISLNK(about.st_mode):
+                yield f"{mode} {name} -> {path.readlink()}\n"
+            else:
+                yield f"{mode} {name}\n"
+
+    def _content(self, head: str, name: str, content: str) -> str:
+        """Return a file's content, or which of those it is that were printed before."""
+        for pattern, stable in _GONE.items():
+            content = pattern.sub(stable, content)
+        digest = hashlib.sha256(_CHANCE.sub("*", content).encode()).hexdigest()
+        known = self._versions.setdefault(_CHANCE.sub("*", name), [])
+        if digest in known:
+            return f"{head}\n(as printed: {known.index(digest) + 1})\n"
+        known.append(digest)
+        return f"{head}\n{content}\n"
+
+    def _repository(self, root: Path, base: Path) -> Iterator[str]:
+        name = root.relative_to(base)
+        refs = self._git(root, "for-each-ref", "--format=%(refname) %(objectname) %(symref)")
+        for line in sorted(refs.splitlines(), key=lambda line: _CHANCE.sub("*", line)):
+            _, commit, *_ = line.split(" ")
+            yield f"{name} {line}\n{self._history(root, commit)}"
+        yield f"{name} HEAD\n{self._git(root, 'rev-parse', '--symbolic-full-name', 'HEAD')}"
+        trees = self._git(root, "worktree", "list", "--porcelain")
+        yield f"{name} worktrees\n{trees}"
+        for line in trees.splitlines():
+            place = line.removeprefix("worktree ")
+            if place != line and Path(place).is_dir() and "bare" not in trees.split():
+                status = self._git(Path(place), "status", "--porcelain", "--untracked-files=all")
+                yield f"{name} status of {place}\n{status}"
+
+    def _history(self, root: Path, commit: str) -> str:
+        how = "--format=%H%n%an <%ae> %cn <%ce>%n%B"
+        log = self._fixed(root, "log", "--first-parent", "-m", "--name-status", how, commit)
+        count = self._fixed(root, "rev-list", "--count", commit)
+        tree = self._fixed(root, "ls-tree", "-r", "--full-tree", commit).splitlines()
+        told = [f"{count.strip()} commits\n{log}"]
+        for line in sorted(tree, key=lambda line: _CHANCE.sub("*", line.partition("\t")[2])):
+            about, _, path = line.partition("\t")
+            mode, _, blob = about.split(" ")
+            content = self._fixed(root, "cat-file", "blob", blob)
+            told.append(self._content(f"{mode} {path}", path, content))
+        return "".join(told)
+
+    def _fixed(self, root: Path, *args: str) -> str:
+        """Return what git says about something that never changes."""
+        if args not in self._known:
+            self._known[args] = self._git(root, *args)
+        return self._known[args]
+
+    def _git(self, cwd: Path, *args: str) -> str:
+        """Return what git says; what it refuses to do is told as well."""
+        done = subprocess.run(
+            ["git", *args], cwd=cwd, env=self._env, capture_output=True, check=False
+        )
+        said = _text(done.stdout + done.stderr)
+        return said if done.returncode == 0 else f"{said}({done.returncode})\n"
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "backslashreplace")
+
+
+def sections(text: str) -> dict[str, str]:
+    """Return each part of what is left, by its first line."""
+    parts = (part.partition("\n") for part in text.split(_HEAD)[1:])
+    return {head: body for head, _, body in parts}
