@@ -42,8 +42,9 @@ from spec_kitty_client.transports.program import GRACE, LARGEST, LONGEST_WAIT
 __all__ = ["AsyncWarmTransport", "Place", "WarmTransport", "Warmable"]
 
 _SERVER = Path(__file__).with_name("warm_server.py")
-# Read as text from the input, so that it need not be there where the host is. What is in the
-# current folder must not be taken for a module.
+_BESIDE = [_SERVER.with_name(name) for name in ("warm_state.py", "warm_program.py")]
+# Read as text from the input, so that it need not be there where the host is; each text can
+# import those before it. What is in the current folder must not be taken for a module.
 _BOOT = """\
 import sys
 first = sys.path[:1] == [""]
@@ -57,12 +58,14 @@ def take(n):
         if not part: os._exit(0)
         taken += part
     return taken
-size = b""
-while not size.endswith(b"\\n"): size += take(1)
-source, told = map(int, size.split())
-space = {"__name__": "spec_kitty_warm"}
-exec(compile(take(source), "<warm>", "exec"), space)
-space["main"]({**space["json"].loads(take(told)), "first_on_path": first})
+line = b""
+while not line.endswith(b"\\n"): line += take(1)
+texts, told = eval(line)
+for name, size in texts:
+    module = sys.modules[name] = type(sys)(name)
+    exec(compile(take(size), "<warm>", "exec"), module.__dict__)
+for name, _ in texts: del sys.modules[name]
+module.main({**eval(take(told)), "first_on_path": first})
 """
 _LONGEST = 100_000  # bytes of arguments; more may be too many for the operating system to start
 _STRIKES = 3  # servers that were of no use, one after the other
@@ -305,13 +308,11 @@ class _Line:
 
 
 def _first_words(launch: Launch) -> bytes:
-    told = {
-        "script": launch.script,
-        "module": launch.module,
-        "largest": LARGEST,
-    }
-    source, about = _SERVER.read_bytes(), json.dumps(told).encode()
-    return b"%d %d\n%b%b" % (len(source), len(about), source, about)
+    told = {"script": launch.script, "module": launch.module, "largest": LARGEST}
+    texts = {f"{__package__}.{path.stem}": path.read_bytes() for path in (*_BESIDE, _SERVER)}
+    about = ascii(told).encode()
+    sizes = [(name, len(text)) for name, text in texts.items()], len(about)
+    return b"".join([ascii(sizes).encode() + b"\n", *texts.values(), about])
 
 
 class _Server:
