@@ -22,7 +22,7 @@ NOTING = """\
 import os, sys
 if __name__ == "__main__":
     calls = os.open({!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(calls, (sys.argv[2] + chr(10)).encode())
+    os.write(calls, ("".join(sys.argv[2:3]) + chr(10)).encode())
     os.close(calls)
 """
 AGENTS = Path(__file__).with_name("agents.py")

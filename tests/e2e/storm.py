@@ -45,12 +45,12 @@ _EVERY = 25  # calls until the next kill
 _SERVER = 6  # kills, of which one is the server's
 
 
-def marked() -> list[psutil.Process]:
-    """Return what is left of a storm."""
+def marked(base: Path) -> list[psutil.Process]:
+    """Return what is left of a storm; others may rage elsewhere."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if MARK in process.environ() and process.pid != os.getpid():
+            if process.environ().get(MARK) == str(base):
                 found.append(process)
     return found
 
@@ -178,7 +178,8 @@ class Book:
         if isinstance(answer, Mission):
             halfway = [Lane.CLAIMED] if self.lanes[wp] == Lane.PLANNED else []
             possible = [self.lanes[wp], *halfway, after]
-            assert answer.lanes() in [self.lanes | {wp: lane} for lane in possible], answer
+            known = (answer, self.lanes, wp, after)
+            assert answer.lanes() in [self.lanes | {wp: lane} for lane in possible], known
         else:
             assert isinstance(answer, HostError), answer
 

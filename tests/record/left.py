@@ -3,9 +3,11 @@
 import hashlib
 import os
 import re
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 __all__ = ["Left", "sections"]
@@ -25,6 +27,7 @@ _GONE = {
     # A reflog has seconds, with which nothing else in there can be confused.
     re.compile(r"(?<=> )\d{10} [+-]\d{4}(?=\t|$)", re.MULTILINE): "0 +0000",
 }
+_SECOND = re.compile(r"(?<=,)\d{10}(?=[,)])")  # in a row of a database
 _OF_GIT = {"objects", "index"}  # told by trees and by the status
 
 
@@ -63,7 +66,7 @@ class Left:
             mode = stat.filemode(about.st_mode)
             if stat.S_ISREG(about.st_mode):
                 index = path.name == "index" and ".git" in path.parts
-                content = "" if index else _text(path.read_bytes())
+                content = "" if index else _told(path)
                 yield self._content(f"{mode} {name}", str(name), content)
             elif stat.S_ISLNK(about.st_mode):
                 yield f"{mode} {name} -> {path.readlink()}\n"
@@ -122,6 +125,16 @@ class Left:
         )
         said = _text(done.stdout + done.stderr)
         return said if done.returncode == 0 else f"{said}({done.returncode})\n"
+
+
+def _told(path: Path) -> str:
+    """Return a file's content; of a database what is in it, which may be anywhere in the file."""
+    content = path.read_bytes()
+    if not content.startswith(b"SQLite format 3\0"):
+        return _text(content)
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        lines = [_SECOND.sub("0", line) for line in database.iterdump()]
+    return "\n".join(sorted(lines, key=lambda line: _CHANCE.sub("*", line)))
 
 
 def _text(content: bytes) -> str:
