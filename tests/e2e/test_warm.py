@@ -25,7 +25,7 @@ from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessT
 from spec_kitty_client.transports.warm import AsyncWarmTransport, WarmTransport
 from tests import missions
 from tests.missions import Mission
-from tests.record.equality import Side, differences
+from tests.record.equality import STEADY, Side, differences
 from tests.record.host import Host
 from tests.record.left import Left
 from tests.record.scrub import Scrubber, stable_paths
@@ -82,7 +82,7 @@ def _side(mission: Mission, release: str, base: Path, *, warm: bool) -> Side:
     shutil.copytree(mission.root, base / "repo", symlinks=True)
     spec_kitty = Path(os.environ["E2E_HOST"]).absolute()
     tape = Tape(Scrubber(stable_paths(spec_kitty, base)), whole=True)
-    with Host(spec_kitty, base, warm=warm) as host:
+    with Host(spec_kitty, base, warm=warm, more=STEADY) as host:
         here = dataclasses.replace(mission, root=base / "repo")
         short(World(Release(release), host, tape, base, here, Left(host.env)))
     return Side(tape.lines, tape.left, host.calls, 0.0)

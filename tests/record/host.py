@@ -40,6 +40,8 @@ class Host:
     """Where it may put files; its HOME is in there."""
     warm: bool = True
     """Whether it is kept warm; otherwise each call is a process of its own."""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Set in its environment."""
     env: dict[str, str] = field(init=False)
     calls: int = field(default=0, init=False)
     _callers: dict[str, str] = field(default_factory=dict, init=False)
@@ -51,7 +53,7 @@ class Host:
         who = {"NAME": "Recorder", "EMAIL": "recorder@example.invalid"}
         names = {f"GIT_{r}_{k}": v for r in ("AUTHOR", "COMMITTER") for k, v in who.items()}
         base = {"HOME": str(self.home), "TMPDIR": str(self.temporary), "LANG": "C.UTF-8"}
-        base |= {"PATH": os.environ["PATH"], **names}
+        base |= {"PATH": os.environ["PATH"], **names, **self.more}
         self.env = missions.environment(self.spec_kitty, base)
 
     @property

@@ -38,15 +38,23 @@ class Scrubber:
         )
         self._known: dict[str, str] = {}
         self._missions: dict[str, str] = {}
+        self._earlier: list[str] = []
 
     def forget(self) -> None:
         """Count from one again, so that a change of one group changes no other."""
         self._known.clear()
         self._missions.clear()
 
+    def remember(self) -> None:
+        """Tell again of all missions there were: what is left may name them."""
+        for ulid in self._earlier:
+            self.mission(ulid)
+
     def mission(self, ulid: str) -> None:
         """Tell of a mission, whose slug ends in the first eight characters of its id."""
         self._missions[ulid[:8]] = self._ulid(ulid)[:8]
+        if ulid not in self._earlier:
+            self._earlier.append(ulid)
 
     def __call__(self, text: str) -> str:
         for path, stable in self._paths:

@@ -100,6 +100,7 @@ class Tape:
             }
             self.lines[scenario] = json.dumps(line, ensure_ascii=False)
         if left and self._group:
+            clean.remember()
             self.left[self._group[-1][0]] = clean(left())
         self._group.clear()
         clean.forget()
