@@ -92,6 +92,16 @@ def storm(session: nox.Session, host: str) -> None:
 
 
 @nox.session
+@nox.parametrize("host", ["1.0.3", "3.1.10", "3.2.2", NEWEST])
+def policies(session: nox.Session, host: str) -> None:
+    """20,000 generated policies: what we say of each, and what the host does. 15 minutes."""
+    session.install(".", *group("tests"))
+    env = {"E2E_HOST": str(host_environment(session, host)), "POLICY_TEXTS": "20000"}
+    told = "--hypothesis-show-statistics"
+    session.run("pytest", "tests/e2e/test_policies.py", told, *session.posargs, env=env)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """How fast calls, missions and commands are, against the baseline. A quiet machine."""
     session.install(".")

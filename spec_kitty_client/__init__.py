@@ -41,8 +41,6 @@ from spec_kitty_client.errors import (
     MergeDamaged,
     NotFound,
     NotReady,
-    PolicyError,
-    PolicyProblem,
     PolicyRejected,
     ProtocolError,
     SpecKittyError,
@@ -63,7 +61,9 @@ from spec_kitty_client.lanes import (
     needs,
 )
 from spec_kitty_client.merging import Merged
-from spec_kitty_client.policy import Policy
+from spec_kitty_client.policy import ApprovalMode, NetworkMode, Policy, SandboxMode
+from spec_kitty_client.policy_errors import PolicyError, PolicyProblem, PolicyRule
+from spec_kitty_client.policy_rules import policy_problems
 from spec_kitty_client.replies import (
     HistoryAppended,
     HostContract,
@@ -98,6 +98,7 @@ __all__ = [
     "AnyErrorCode",
     "AnyLane",
     "AppendHistory",
+    "ApprovalMode",
     "AsyncClient",
     "AsyncGitTransport",
     "AsyncTransport",
@@ -144,6 +145,7 @@ __all__ = [
     "MissionState",
     "Moved",
     "Need",
+    "NetworkMode",
     "NotFound",
     "NotReady",
     "OriginCheck",
@@ -151,6 +153,7 @@ __all__ = [
     "PolicyError",
     "PolicyProblem",
     "PolicyRejected",
+    "PolicyRule",
     "ProtocolError",
     "ReadyList",
     "ReadyWorkPackage",
@@ -161,6 +164,7 @@ __all__ = [
     "ReviewResult",
     "ReviewStarted",
     "ReviewVerdict",
+    "SandboxMode",
     "SpecKittyError",
     "StartImplementation",
     "StartReview",
@@ -181,4 +185,5 @@ __all__ = [
     "allowed",
     "lanes_of",
     "needs",
+    "policy_problems",
 ]

@@ -2,7 +2,7 @@
 
     SpecKittyError
       InvalidCall                 found before anything was sent
-        PolicyError
+        PolicyError               a group of PolicyProblem; both are in `policy_errors`
       HostNotFound                there is no host to call
       UnsupportedHost             what was called is no host, or its contract is none
       UnsupportedByHost           this host cannot do that; nothing was sent
@@ -45,8 +45,6 @@ __all__ = [
     "MergeDamaged",
     "NotFound",
     "NotReady",
-    "PolicyError",
-    "PolicyProblem",
     "PolicyRejected",
     "ProtocolError",
     "SpecKittyError",
@@ -72,32 +70,6 @@ class SpecKittyError(Exception):
 
 class InvalidCall(SpecKittyError, ValueError):
     """The call cannot be sent as it is; the host was not asked."""
-
-
-@frozen
-class PolicyProblem:
-    """One reason why hosts would refuse a policy."""
-
-    path: str
-    """Where in the policy, for example ``dangerous_flags[0]``."""
-    rule: str
-    """What is wrong, as the rest of a sentence that begins with the path."""
-    word: str | None = None
-    """The word that broke the rule, if it was a word."""
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.rule}"
-
-
-class PolicyError(InvalidCall):
-    """A policy that a host would refuse, with all the reasons in `problems`."""
-
-    def __init__(self, problems: tuple[PolicyProblem, ...]) -> None:
-        super().__init__(problems)
-        self.problems = problems
-
-    def __str__(self) -> str:
-        return "policy: " + "; ".join(map(str, self.problems))
 
 
 class HostNotFound(SpecKittyError):

@@ -1,44 +1,87 @@
 """The policy that goes with every call which makes an agent run.
 
-The strictest rules of any host (3.2.3 and later) are checked before a call is sent, so
-a policy that can be built here is accepted everywhere.
+The rules of all hosts together are checked before a call is sent, so a policy that can be
+built here is accepted everywhere. `Policy.for_contract` builds by the rules of one host.
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from enum import StrEnum
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+import attrs
 from attrs import field, frozen
+from packaging.version import Version
 
-from spec_kitty_client.errors import PolicyError, PolicyProblem
-
-__all__ = ["BANNED_FLAGS", "SECRET_WORDS", "Policy"]
-
-SECRET_WORDS = ("token", "secret", "key", "password", "credential")
-"""Words that no value of a policy may contain, in any case and inside any other word."""
-
-BANNED_FLAGS = frozenset(
-    {
-        "--full-auto",
-        "--yolo",
-        "--dangerously-bypass-approvals-and-sandbox",
-        "--dangerously-skip-permissions",
-    }
+from spec_kitty_client.policy_errors import PolicyError, PolicyProblem
+from spec_kitty_client.policy_rules import (
+    REQUIRED_FIELDS,
+    object_problems,
+    parse_policy,
 )
-"""Entries of ``dangerous_flags`` that hosts from 3.2.3 on refuse."""
 
-_SECRET = re.compile("|".join(SECRET_WORDS), re.IGNORECASE)
-_TEXT_FIELDS = (
-    "orchestrator_id",
-    "orchestrator_version",
-    "agent_family",
-    "approval_mode",
-    "sandbox_mode",
-    "network_mode",
-)
+if TYPE_CHECKING:
+    from spec_kitty_client.contract import Contract
+
+__all__ = ["ApprovalMode", "NetworkMode", "Policy", "SandboxMode"]
+
+_M = TypeVar("_M", bound=StrEnum)
+_KNOWN = (*REQUIRED_FIELDS, "tool_restrictions")
+
+
+class ApprovalMode(StrEnum):
+    """Who agrees to what an agent does. Hosts take any other word as well."""
+
+    FULL_AUTO = "full_auto"
+    """Nobody is asked."""
+    SUPERVISED = "supervised"
+    """Somebody watches."""
+    INTERACTIVE = "interactive"
+    """Somebody is asked."""
+
+
+class SandboxMode(StrEnum):
+    """What an agent may change. Hosts take any other word as well."""
+
+    READ_ONLY = "read_only"
+    """Nothing."""
+    WORKSPACE_WRITE = "workspace_write"
+    """Files of its worktree."""
+    NONE = "none"
+    """Whatever its user may."""
+
+
+class NetworkMode(StrEnum):
+    """Where an agent may connect to. Hosts take any other word as well."""
+
+    NONE = "none"
+    """Nowhere."""
+    ALLOWLIST = "allowlist"
+    """Where a list says so."""
+    OPEN = "open"
+    """Anywhere."""
+
+
+def _member(kind: type[_M], value: str) -> _M | str:
+    """Return the member that a word stands for; any other value as it is."""
+    try:
+        return kind(value)
+    except ValueError:
+        return value
+
+
+def _approval(value: str) -> ApprovalMode | str:
+    return _member(ApprovalMode, value)
+
+
+def _sandbox(value: str) -> SandboxMode | str:
+    return _member(SandboxMode, value)
+
+
+def _network(value: str) -> NetworkMode | str:
+    return _member(NetworkMode, value)
 
 
 def _as_tuple(flags: Any) -> Any:
@@ -46,44 +89,39 @@ def _as_tuple(flags: Any) -> Any:
     return tuple(flags) if isinstance(flags, list) else flags
 
 
-def _as_list(flags: Any) -> Any:
-    return list(flags) if isinstance(flags, tuple) else flags
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 @frozen(kw_only=True)
 class Policy:
     """What an agent may do, told to the host with every call that starts one.
 
-    All problems are reported at once, each with the field, the rule and the word
-    that broke it.
-
     Raises:
-        PolicyError: If a host would refuse this policy.
+        PolicyError: If a host would refuse this policy, with all the reasons.
     """
 
-    REQUIRED: ClassVar[tuple[str, ...]] = (*_TEXT_FIELDS, "dangerous_flags")
+    REQUIRED: ClassVar[tuple[str, ...]] = REQUIRED_FIELDS
 
     orchestrator_id: str
     orchestrator_version: str
     agent_family: str
-    approval_mode: str
-    sandbox_mode: str
-    network_mode: str
+    approval_mode: ApprovalMode | str = field(converter=_approval)
+    sandbox_mode: SandboxMode | str = field(converter=_sandbox)
+    network_mode: NetworkMode | str = field(converter=_network)
     dangerous_flags: tuple[str, ...] = field(default=(), converter=_as_tuple)
     tool_restrictions: str | None = None
     extra: Mapping[str, Any] = field(factory=dict)
     """Further fields, sent as they are. Hosts search them for secrets as well."""
+    release: Version | None = field(default=None, eq=False)
+    """The release of the host by whose rules it is built; None: those of all hosts. By the
+    rules of a host before 3.2.0, fields that hold text may hold anything."""
 
     def __attrs_post_init__(self) -> None:
-        try:
-            json.dumps(self.extra)
-        except (ValueError, RecursionError) as e:  # a circle, or nested beyond all measure
-            raise PolicyError((PolicyProblem("extra", f"cannot be sent: {e}"),)) from e
-        except TypeError:
-            pass  # the rules below name the place
-        problems = tuple(_problems(self.to_dict()))
-        if problems:
-            raise PolicyError(problems)
+        _refuse(object_problems(self.to_dict(), self.release))
 
     @classmethod
     def from_dict(cls, raw: object) -> "Policy":
@@ -92,15 +130,7 @@ class Policy:
         Raises:
             PolicyError: If ``raw`` is not an object, or a host would refuse it.
         """
-        if not isinstance(raw, Mapping):
-            problem = PolicyProblem("(policy)", f"must be a JSON object, not {_kind(raw)}")
-            raise PolicyError((problem,))
-        problems = tuple(_problems(raw))
-        if problems:
-            raise PolicyError(problems)
-        known = {name: raw[name] for name in (*_TEXT_FIELDS, "tool_restrictions") if name in raw}
-        extra = {k: v for k, v in raw.items() if k not in known and k != "dangerous_flags"}
-        return cls(**known, dangerous_flags=tuple(raw["dangerous_flags"]), extra=extra)
+        return cls._build(raw, None)
 
     @classmethod
     def from_json(cls, text: str) -> "Policy":
@@ -109,11 +139,7 @@ class Policy:
         Raises:
             PolicyError: If the text is not JSON, or a host would refuse the policy.
         """
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as e:
-            raise PolicyError((PolicyProblem("(policy)", f"is not JSON: {e}"),)) from e
-        return cls.from_dict(raw)
+        return cls._build(parse_policy(text), None)
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> "Policy":
@@ -123,69 +149,53 @@ class Policy:
             PolicyError: If the file holds no policy that a host would accept.
             OSError: If the file cannot be read.
         """
-        return cls.from_json(Path(path).read_bytes().decode("utf-8", "replace"))
+        return cls._build(parse_policy(Path(path).read_bytes()), None)
+
+    @classmethod
+    def for_contract(cls, raw: object, contract: "Contract") -> "Policy":
+        """Build a policy by the rules of one host, which may be fewer than those of all.
+
+        Args:
+            raw: The policy as it is sent: a string, or bytes of UTF-8, is JSON text; anything
+                else is the object.
+            contract: What is known about the host.
+
+        Raises:
+            PolicyError: If this host would refuse it.
+        """
+        return cls._build(
+            parse_policy(raw) if isinstance(raw, str | bytes) else raw, contract.release
+        )
+
+    @classmethod
+    def _build(cls, raw: object, release: Version | None) -> "Policy":
+        _refuse(object_problems(raw, release))
+        fields = cast("Mapping[str, Any]", raw)
+        known = {name: fields[name] for name in _KNOWN if name in fields}
+        extra = {k: v for k, v in fields.items() if k not in known}
+        return cls(**known, extra=extra, release=release)
+
+    def evolve(self, **changes: Any) -> "Policy":
+        """Return a policy with some fields changed, checked by the same rules.
+
+        Raises:
+            PolicyError: If a host would refuse the new one.
+            TypeError: If there is no such field; further fields are all of ``extra``.
+        """
+        return attrs.evolve(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object that goes to the host."""
-        known: dict[str, Any] = {name: getattr(self, name) for name in _TEXT_FIELDS}
-        known["dangerous_flags"] = _as_list(self.dangerous_flags)
-        if self.tool_restrictions is not None:
-            known["tool_restrictions"] = self.tool_restrictions
-        return {**self.extra, **known}
+        known = {name: _plain(getattr(self, name)) for name in _KNOWN}
+        if self.tool_restrictions is None:
+            del known["tool_restrictions"]
+        return {**{k: v for k, v in self.extra.items() if k not in _KNOWN}, **known}
 
     def to_json(self) -> str:
         """Return the canonical JSON text: sorted, no spaces, ASCII."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
 
-def _problems(raw: Mapping[str, Any]) -> Iterator[PolicyProblem]:
-    yield from (PolicyProblem(n, "is missing") for n in Policy.REQUIRED if n not in raw)
-    for name in _TEXT_FIELDS:
-        if name in raw and not isinstance(raw[name], str):
-            yield PolicyProblem(name, f"must be a string, not {_kind(raw[name])}")
-    restrictions = raw.get("tool_restrictions")
-    if restrictions is not None and not isinstance(restrictions, str):
-        yield PolicyProblem(
-            "tool_restrictions", f"must be a string or null, not {_kind(restrictions)}"
-        )
-    if "dangerous_flags" in raw:
-        yield from _flag_problems(raw["dangerous_flags"])
-    yield from _value_problems(raw)
-
-
-def _flag_problems(flags: object) -> Iterator[PolicyProblem]:
-    if not isinstance(flags, list | tuple):
-        yield PolicyProblem("dangerous_flags", f"must be a list of strings, not {_kind(flags)}")
-        return
-    for i, flag in enumerate(flags):
-        path = f"dangerous_flags[{i}]"
-        if not isinstance(flag, str):
-            yield PolicyProblem(path, f"must be a string, not {_kind(flag)}")
-        elif flag in BANNED_FLAGS:
-            yield PolicyProblem(path, f"is {flag}, a flag that hosts refuse", flag)
-
-
-def _value_problems(raw: Mapping[str, Any]) -> Iterator[PolicyProblem]:
-    """Search every value, at every depth, for secrets and for what cannot be sent.
-
-    Hosts do not look at the names of fields.
-    """
-    todo: list[tuple[str, object]] = [("", raw)]  # a stack: nesting may be hostile
-    while todo:
-        path, value = todo.pop()
-        if isinstance(value, str):
-            if found := _SECRET.search(value):
-                rule = f"holds {found[0]!r}, which hosts take for a secret even inside a word"
-                yield PolicyProblem(path, rule, found[0])
-        elif isinstance(value, Mapping):
-            todo += [(f"{path}.{k}" if path else str(k), v) for k, v in value.items()]
-            if not all(isinstance(k, str) for k in value):
-                yield PolicyProblem(path, "has a name that is no string")
-        elif isinstance(value, list | tuple):
-            todo += [(f"{path}[{i}]", v) for i, v in enumerate(value)]
-        elif not isinstance(value, int | float | None):
-            yield PolicyProblem(path, f"is {_kind(value)}, which JSON cannot hold")
-
-
-def _kind(value: object) -> str:
-    return "null" if value is None else type(value).__name__
+def _refuse(problems: tuple[PolicyProblem, ...]) -> None:
+    if problems:
+        raise PolicyError(problems)

@@ -136,6 +136,13 @@ Examples:
   spec-kitty-orchestrator abort --cleanup-worktrees
 """
 
+_POLICY_EXAMPLES = """\
+Examples:
+  spec-kitty-orchestrator policy init
+  spec-kitty-orchestrator policy check policy.json --host-release 3.1.10
+  spec-kitty-orchestrator policy show --json | jq .sandbox_mode
+"""
+
 _All = Annotated[_Flags | None, Parameter(name="*")]
 _Json = Annotated[bool, Parameter(name="--json", negative="", help="JSON on stdout, for scripts.")]
 _Root = Annotated[Path | None, Parameter(help="Repository. Default: the one around this folder.")]
@@ -143,6 +150,10 @@ _Mission = Annotated[
     str | None,
     Parameter(name=["--mission", "--feature"], help="Mission. Default: the last one that was run."),
 ]
+
+_File = Annotated[str, Parameter(help="JSON file; - is standard input.", allow_leading_hyphen=True)]
+_NewFile = Annotated[str, Parameter(help="JSON file, which must not be there yet.")]
+_Release = Annotated[str | None, Parameter(help="Whose rules count. Default: those of all hosts.")]
 
 
 @app.command(help_epilogue=_ORCHESTRATE_EXAMPLES)
@@ -226,6 +237,44 @@ def agents(*, as_json: _Json = False) -> int:
     for name, path in found.items():
         print(f"{name:<14} {path or 'not installed. ' + KNOWN[name].install}")
     print(f"{'script:COMMAND':<14} a command of your own: prompt on stdin, last words on stdout")
+    return ExitCode.DONE
+
+
+_policy = App(
+    name="policy",
+    help="Check, show or write the policy that a run sends to the host.",
+    help_epilogue=_POLICY_EXAMPLES,
+)
+app.command(_policy)
+
+
+@_policy.command(help_epilogue=_POLICY_EXAMPLES)
+def check(file: _File, *, host_release: _Release = None, as_json: _Json = False) -> int:
+    """Say everything that hosts would have against a policy; nothing is sent."""
+    from spec_kitty_orchestrator import policies
+
+    found = policies.check(file, host_release)
+    _print_json(found) if as_json else policies.show_check(found)
+    return ExitCode.DONE if found["accepted"] else ExitCode.USAGE
+
+
+@_policy.command(help_epilogue=_POLICY_EXAMPLES)
+def show(file: _File | None = None, /, *, repo_root: _Root = None, as_json: _Json = False) -> int:
+    """Show the policy in a file, or else what a run would send with the settings as they are."""
+    from spec_kitty_orchestrator import policies
+
+    policy = policies.policy_in(file) if file else policies.policy_of_a_run(_root(repo_root))
+    _print_json(policy.to_dict()) if as_json else policies.show(policy)
+    return ExitCode.DONE
+
+
+@_policy.command(help_epilogue=_POLICY_EXAMPLES)
+def init(file: _NewFile = "policy.json", /, *, as_json: _Json = False) -> int:
+    """Write a policy to begin with, which every host accepts."""
+    from spec_kitty_orchestrator import policies
+
+    policy = policies.write(file)
+    _print_json(policy.to_dict()) if as_json else print(f"Wrote {file}")
     return ExitCode.DONE
 
 

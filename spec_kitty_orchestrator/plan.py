@@ -6,14 +6,21 @@ from pathlib import Path
 
 from attrs import frozen
 
-from spec_kitty_client import Policy, PolicyError
+from spec_kitty_client import ApprovalMode, NetworkMode, Policy, PolicyError, SandboxMode
 from spec_kitty_orchestrator import __version__, agents
 from spec_kitty_orchestrator.config import Settings
 from spec_kitty_orchestrator.errors import UsageProblem
 from spec_kitty_orchestrator.history import Role
 from spec_kitty_orchestrator.workspace import GitError, git
 
-__all__ = ["PROTECTION_OFF", "Plan", "default_policy", "make_plan", "protected_branch"]
+__all__ = [
+    "PROTECTION_OFF",
+    "Plan",
+    "default_policy",
+    "make_plan",
+    "protected_branch",
+    "read_policy",
+]
 
 PROTECTION_OFF = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
 """The variable with which hosts commit on any branch."""
@@ -46,7 +53,7 @@ def make_plan(settings: Settings) -> Plan:
     """
     implementer = agents.find(settings.impl_agent)
     reviewer = agents.find(settings.review_agent)
-    policy = _policy(settings.policy) if settings.policy else default_policy(implementer)
+    policy = read_policy(settings.policy) if settings.policy else default_policy(implementer)
     _check_limits(settings)
     _check_repository(settings.repo_root)
     loose = {agent.name: agent.unenforced(policy) for agent in (implementer, reviewer)}
@@ -66,18 +73,23 @@ def make_plan(settings: Settings) -> Plan:
 
 def default_policy(implementer: agents.Agent) -> Policy:
     """Return the policy of a run that names none: what the agents are in fact given."""
-    sandbox = implementer.enforces["sandbox_mode"]
+    shut = SandboxMode.WORKSPACE_WRITE in implementer.enforces["sandbox_mode"]
     return Policy(
         orchestrator_id="spec-kitty-orchestrator",
         orchestrator_version=__version__,
         agent_family=implementer.family,
-        approval_mode="full_auto",
-        sandbox_mode="workspace_write" if "workspace_write" in sandbox else "none",
-        network_mode="open",
+        approval_mode=ApprovalMode.FULL_AUTO,
+        sandbox_mode=SandboxMode.WORKSPACE_WRITE if shut else SandboxMode.NONE,
+        network_mode=NetworkMode.OPEN,
     )
 
 
-def _policy(path: Path) -> Policy:
+def read_policy(path: Path) -> Policy:
+    """Return the policy in a file that a user has named.
+
+    Raises:
+        UsageProblem: If it cannot be read, or a host would refuse it.
+    """
     try:
         return Policy.from_file(path)
     except PolicyError as e:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from spec_kitty_client import Policy
+from spec_kitty_client import NetworkMode, Policy, SandboxMode
 from spec_kitty_orchestrator.agents.base import Agent, Said, events
 from spec_kitty_orchestrator.history import Role
 
@@ -12,12 +12,12 @@ _COMMON = ("claude", "-p", "--output-format", "stream-json", "--verbose", "--str
 
 
 def _argv(role: Role, policy: Policy, _worktree: Path) -> tuple[str, ...]:
-    if role == "review" or policy.sandbox_mode == "read_only":
+    if role == "review" or policy.sandbox_mode == SandboxMode.READ_ONLY:
         # Tools that can change something do not exist in this session, so no rule of the
         # user's settings can allow them; hooks of the worktree would run them.
         look = ("--tools=Read,Grep,Glob", '--settings={"disableAllHooks":true}')
         return (*_COMMON, "--permission-mode", "default", *look)
-    shell = ("--allowedTools=Bash",) if policy.sandbox_mode == "none" else ()
+    shell = ("--allowedTools=Bash",) if policy.sandbox_mode == SandboxMode.NONE else ()
     return (*_COMMON, "--permission-mode", "acceptEdits", *shell)
 
 
@@ -45,7 +45,7 @@ AGENT = Agent(
     },
     said=_said,
     enforces={
-        "sandbox_mode": frozenset({"read_only", "workspace_write", "none"}),
-        "network_mode": frozenset({"open"}),
+        "sandbox_mode": frozenset(SandboxMode),
+        "network_mode": frozenset({NetworkMode.OPEN}),
     },
 )

@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from spec_kitty_client import Policy
+from spec_kitty_client import NetworkMode, Policy, SandboxMode
 from spec_kitty_orchestrator.agents.base import Agent, Said, events
 from spec_kitty_orchestrator.history import Role
 
 __all__ = ["AGENT"]
 
-_SHUT = {"none": ("-c", "sandbox_workspace_write.network_access=false")}
+_SHUT = ("-c", "sandbox_workspace_write.network_access=false")
 
 
 def _argv(role: Role, policy: Policy, worktree: Path) -> tuple[str, ...]:
-    look_only = role == "review" or policy.sandbox_mode == "read_only"
+    look_only = role == "review" or policy.sandbox_mode == SandboxMode.READ_ONLY
     sandbox = "read-only" if look_only else "workspace-write"
-    start = ("codex", "exec", "--json", "--sandbox", sandbox)
-    return (*start, *_SHUT.get(policy.network_mode, ()), "-C", str(worktree), "-")
+    shut = _SHUT if policy.network_mode == NetworkMode.NONE else ()
+    return ("codex", "exec", "--json", "--sandbox", sandbox, *shut, "-C", str(worktree), "-")
 
 
 def _said(output: str) -> Said:
@@ -49,7 +49,7 @@ AGENT = Agent(
     argv=_argv,
     said=_said,
     enforces={
-        "sandbox_mode": frozenset({"read_only", "workspace_write", "none"}),
-        "network_mode": frozenset({"none", "open"}),
+        "sandbox_mode": frozenset(SandboxMode),
+        "network_mode": frozenset({NetworkMode.NONE, NetworkMode.OPEN}),
     },
 )

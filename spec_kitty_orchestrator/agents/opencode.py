@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from spec_kitty_client import Policy
+from spec_kitty_client import NetworkMode, Policy, SandboxMode
 from spec_kitty_orchestrator.agents.base import Agent, Said, events
 from spec_kitty_orchestrator.history import Role
 
@@ -16,7 +16,7 @@ _READ = {"*": "allow", "*.env": "deny", "*.env.*": "deny", "*.env.example": "all
 
 
 def _name(role: Role, policy: Policy) -> str:
-    look_only = role == "review" or policy.sandbox_mode == "read_only"
+    look_only = role == "review" or policy.sandbox_mode == SandboxMode.READ_ONLY
     return "spec-kitty-review" if look_only else "spec-kitty-implement"
 
 
@@ -54,7 +54,7 @@ def _env(role: Role, policy: Policy) -> dict[str, str]:
 
 
 def _shell(role: Role, policy: Policy) -> bool:
-    return role == "implement" and policy.sandbox_mode == "none"
+    return role == "implement" and policy.sandbox_mode == SandboxMode.NONE
 
 
 def _object(raw: object) -> dict[str, Any]:
@@ -96,7 +96,7 @@ AGENT = Agent(
     env=_env,
     said=_said,
     enforces={
-        "sandbox_mode": frozenset({"read_only", "workspace_write", "none"}),
-        "network_mode": frozenset({"open"}),
+        "sandbox_mode": frozenset(SandboxMode),
+        "network_mode": frozenset({NetworkMode.OPEN}),
     },
 )
