@@ -294,27 +294,40 @@ def _insist(command: Command[R]) -> Steps[R]:
     except HostError as e:
         if e.outcome == "not_applied":
             raise
-        reply = yield command
+        try:
+            reply = yield command
+        except HostError as later:
+            if later.retryable:  # it tells nothing of what the first one has done
+                raise e from later
+            raise
     return reply
 
 
-def _once(call: Transition | StartReview, reached: AbstractSet[AnyLane]) -> Steps[Moved]:
+def _once(
+    call: Transition | StartReview, reached: AbstractSet[AnyLane], first: HostError | None = None
+) -> Steps[Moved]:
     """Send what must not be repeated blindly.
 
     Args:
         call: The call.
         reached: The lanes which show that it has taken effect.
+        first: The error of an earlier call that may have taken effect.
     """
     try:
         reply = yield call
     except HostError as e:
-        at = Package(mission=call.mission, wp=call.wp)
-        lane = yield from _lane(at)
+        unsettled = first or (e if e.outcome == "unknown" else None)
+        try:
+            lane = yield from _lane(Package(mission=call.mission, wp=call.wp))
+        except HostError as blind:
+            if unsettled is None:
+                raise
+            raise unsettled from blind
         if lane in reached:
             return Moved(wp_id=call.wp, lane=lane, changed=False)
-        if e.outcome == "not_applied":
+        if first or e.outcome == "not_applied":
             raise
-        reply = yield call
+        return (yield from _once(call, reached, first=e))
     return Moved(wp_id=call.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
 
 

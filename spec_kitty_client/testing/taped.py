@@ -1,0 +1,116 @@
+"""The file format of tapes: a header, then one call per line, all of it JSON."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, field, frozen
+from attrs.validators import deep_iterable, in_, instance_of, optional
+
+from spec_kitty_client.errors import SpecKittyError
+
+__all__ = ["GIT", "HOST", "TapeDamaged", "Taped", "header", "line", "read"]
+
+HOST, GIT = "spec-kitty", "git"
+_FORMAT = 1
+
+
+class TapeDamaged(SpecKittyError, ValueError):
+    """A file is no tape, or one of its lines is damaged.
+
+    Attributes:
+        path: The file.
+        line: The number of the line, from 1.
+        what: What is wrong with it.
+    """
+
+    def __init__(self, path: str, line: int, what: str) -> None:
+        super().__init__(path, line, what)
+        self.path, self.line, self.what = path, line, what
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.what}. Record the tape anew."
+
+
+def _words(value: Iterable[str]) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        msg = f"args are a list, not {type(value).__name__}"
+        raise TypeError(msg)
+    return tuple(value)
+
+
+@frozen(kw_only=True)
+class Taped:
+    """One call, with placeholders. What is no UTF-8 is kept as lone surrogates."""
+
+    program: str = field(validator=in_((HOST, GIT)))
+    args: tuple[str, ...] = field(converter=_words, validator=deep_iterable(instance_of(str)))
+    folder: str | None = field(default=None, validator=optional(instance_of(str)))
+    """Where git ran; None: where the host runs."""
+    exit_code: int | None = field(default=None, validator=optional(instance_of(int)))
+    stdout: str = field(default="", validator=instance_of(str))
+    stderr: str = field(default="", validator=instance_of(str))
+    not_found: str | None = field(default=None, validator=optional(instance_of(str)))
+    """What the transport said where there was no program to call."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All that tells one call from another."""
+        return (self.program, self.folder or "", *self.args)
+
+    @property
+    def title(self) -> str:
+        """The program, and where it ran if that was said."""
+        return f"{self.program} (in {self.folder})" if self.folder else self.program
+
+
+def header(placeholders: Iterable[str], *, git: bool) -> str:
+    """Return the first line: the names of all placeholders, and whether there may be git."""
+    about = {"tape": _FORMAT, "git": git, "placeholders": list(placeholders)}
+    return json.dumps(about) + "\n"
+
+
+def line(taped: Taped) -> str:
+    """Return the line of a call, without what it does not have."""
+    return json.dumps(asdict(taped, filter=lambda _, value: value not in (None, ""))) + "\n"
+
+
+def read(path: Path, placeholders: Iterable[str]) -> tuple[bool, tuple[Taped, ...]]:
+    """Return whether a tape may have calls of git, and its calls.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TapeDamaged: If it is no tape, or not all of one.
+        ValueError: If it has other placeholders.
+    """
+    lines = _objects(path)
+    _, about = next(lines, (1, {}))
+    if about.get("tape") != _FORMAT:
+        raise TapeDamaged(str(path), 1, f"this is no header of a tape of format {_FORMAT}")
+    here = list(placeholders)
+    if about.get("placeholders") != here:
+        msg = (
+            f"{path} was recorded with the placeholders {about.get('placeholders')}, and is to be "
+            f"replayed with {here}. Give the tape the same `known` and `patterns`."
+        )
+        raise ValueError(msg)
+    return bool(about.get("git")), tuple(_call(path, number, raw) for number, raw in lines)
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, text in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            raw = json.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise TapeDamaged(str(path), number, f"this is no JSON ({e})") from e
+        if not isinstance(raw, dict):
+            raise TapeDamaged(str(path), number, "this is no object")
+        yield number, raw
+
+
+def _call(path: Path, number: int, raw: dict[str, Any]) -> Taped:
+    try:
+        return Taped(**raw)
+    except (TypeError, ValueError) as e:
+        raise TapeDamaged(str(path), number, f"this is no call ({e.args[0]})") from e

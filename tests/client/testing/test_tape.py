@@ -1,0 +1,558 @@
+"""Tests of `spec_kitty_client.testing.tape` and what it is made of."""
+
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from spec_kitty_client import AsyncClient, Client, Completed, Review
+from spec_kitty_client.errors import HostNotFound, HostTimeout, NotFound, SpecKittyError
+from spec_kitty_client.testing.placeholders import Ids, Placeholders
+from spec_kitty_client.testing.tape import Tape, TapeDamaged, TapeMismatch
+from spec_kitty_client.transports import (
+    AsyncGitTransport,
+    GitTransport,
+    Identified,
+    Kept,
+    Transport,
+)
+from tests.client.answers import POLICY, Scripted, completed, line, success
+from tests.client.simulated import SLUG, Simulated, Waiting, WithGit
+
+REVIEW = Review(reviewer="rev", reference="r1")
+READ = ("orchestrator-api", "mission-state", f"--mission={SLUG}")
+ULID = "01JQW3Z8Y7X6V5T4S3R2Q1P0N9"
+OTHER = "01JQW3Z8Y7X6V5T4S3R2Q1P0NA"
+CORR = "corr-0123456789abcdef0123456789abcdef"
+
+
+def client(transport: Transport) -> Client:
+    """Return a client of somebody who works."""
+    return Client(actor="ada", policy=POLICY, transport=transport)
+
+
+def work(mine: Client) -> str:
+    """Take a work package from planned to its end, and return where it is then."""
+    mine.start_implementation(SLUG, "WP01")
+    mine.submit_for_review(SLUG, "WP01")
+    mine.begin_review(SLUG, "WP01")
+    mine.finish(SLUG, "WP01", REVIEW)
+    return mine.mission_state(SLUG).lanes()["WP01"]
+
+
+def both(tape: Tape, host: Transport, there: Tape | None = None) -> Iterator[Transport]:
+    """Yield a transport that records a host, and then the replay of that."""
+    yield tape.record(host)
+    yield (there or tape).replay(strict=False)
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    """Return what is on a tape."""
+    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_replay_answers_as_the_host_did(release: str, strict: bool, tmp_path: Path) -> None:
+    """The same calls get the same replies, and there is no host any more."""
+    tape = Tape(tmp_path / "tape.jsonl")
+    recorded = work(client(tape.record(Simulated(release))))
+    with tape.replay(strict=strict) as transport:
+        assert work(client(transport)) == recorded == "done"
+
+
+@pytest.mark.anyio
+async def test_the_same_without_blocking(tmp_path: Path) -> None:
+    """An async client records and is answered in the same way, with the same tape."""
+    one, two = (Tape(tmp_path / name) for name in ("one", "two"))
+    host = WithGit("3.2.7")
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=one.record_async(Waiting(host)))
+    await mine.start_implementation(SLUG, "WP01")
+    client(two.record(WithGit("3.2.7"))).start_implementation(SLUG, "WP01")
+    assert one.path.read_text() == two.path.read_text()
+
+    transport = two.replay_async()
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=transport)
+    started = await mine.start_implementation(SLUG, "WP01")
+    assert started.to_lane == "in_progress"
+    with pytest.raises(TapeMismatch) as e:
+        await mine.mission_state(SLUG)
+    with pytest.raises(TapeMismatch) as again:
+        transport.close()
+    assert again.value is e.value
+
+
+def test_git_is_recorded_as_well(repo: Path, tmp_path: Path) -> None:
+    """A workflow verb that makes a worktree is replayed in a folder without a repository."""
+    host = WithGit("1.0.3", root=repo)
+    host.prepare()
+    recorded = client(Tape(tmp_path / "tape", root=repo).record(host)).claim(SLUG, "WP01")
+    assert Path(recorded.workspace_path).is_dir()
+
+    elsewhere = tmp_path / "elsewhere"
+    with Tape(tmp_path / "tape", root=elsewhere).replay() as transport:
+        started = client(transport).claim(SLUG, "WP01")
+    assert started.workspace_path == f"{elsewhere}/.worktrees/{SLUG}-WP01"
+    assert str(repo) not in (tmp_path / "tape").read_text()
+
+
+@pytest.mark.anyio
+async def test_git_is_recorded_without_blocking(repo: Path, tmp_path: Path) -> None:
+    """The async twins pass on and answer what git was asked."""
+    tape = Tape(tmp_path / "tape", root=repo)
+    host = WithGit("1.0.3", root=repo)
+    host.prepare()
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=tape.record_async(Waiting(host)))
+    recorded = await mine.claim(SLUG, "WP01")
+    with tape.replay_async() as transport:
+        mine = AsyncClient(actor="ada", policy=POLICY, transport=transport)
+        assert await mine.claim(SLUG, "WP01") == recorded
+
+
+class Everything(Simulated):
+    """A host that can be identified, and that is kept."""
+
+    def identity(self) -> str:
+        return "host"
+
+    def prepare(self) -> None:
+        """Start nothing."""
+
+    def close(self) -> None:
+        """End nothing."""
+
+
+@pytest.mark.parametrize("wrapped", [Simulated("3.2.7"), WithGit("3.2.7"), Everything("3.2.7")])
+def test_what_the_transports_can_do(wrapped: Transport, tmp_path: Path) -> None:
+    """Both can run git if the recorded one could; neither lets a client skip its questions."""
+    tape = Tape(tmp_path / "tape")
+    recording, replay = tape.record(wrapped), tape.replay()
+    has_git = isinstance(wrapped, GitTransport)
+    for transport in (recording, replay, tape.replay_async()):
+        assert isinstance(transport, GitTransport | AsyncGitTransport) == has_git
+        assert not isinstance(transport, Identified)
+    assert isinstance(recording, Kept) == isinstance(wrapped, Kept)
+    assert not isinstance(replay, Kept)
+
+
+# What is on the tape
+
+
+def test_every_call_is_on_the_tape_at_once(tmp_path: Path) -> None:
+    """Whoever is killed in the middle finds all that had ended."""
+    tape = Tape(tmp_path / "tape")
+    recording = tape.record(Simulated("3.2.7"))
+    for n in range(3):
+        recording.run(READ, time_limit=1.0)
+        assert len(lines(tape.path)) == n + 2
+
+
+def test_a_tape_is_not_overwritten(tmp_path: Path) -> None:
+    """Recorded once, it stays as it is until somebody says otherwise."""
+    tape = Tape(tmp_path / "tape")
+    tape.record(Simulated("3.2.7")).run(READ, time_limit=1.0)
+    before = tape.path.read_bytes()
+    with pytest.raises(FileExistsError):
+        tape.record(Simulated("3.2.7"))
+    assert tape.path.read_bytes() == before
+    tape.record(Simulated("3.2.7"), overwrite=True)
+    assert len(lines(tape.path)) == 1
+
+
+def test_what_differs_is_not_on_the_tape(tmp_path: Path) -> None:
+    """Paths, times and ids are placeholders, numbered as they appear, the same for the same."""
+    root = tmp_path / "repo"
+    data = {
+        "mission_id": ULID,
+        "path": f"{root}/kitty-specs/{ULID}",
+        "beside": f"{root}-old/x",
+        "home": os.path.expanduser("~/x"),  # noqa: PTH111
+        "temp": f"{tempfile.gettempdir()}/spec.",
+        "commit": "a" * 40,
+        "uuid": "0f8fad5b-d9cb-469f-a165-70867728950e",
+        "correlation": CORR,
+        "at": [
+            "2026-11-21T00:00:00.123+00:00",
+            "2026-11-21 00:00:00",
+            "2026-11-21T00:00:00.123+00:00",
+        ],
+    }
+    host = Scripted(success("mission-state", data))
+    tape = Tape(tmp_path / "tape", root=root)
+    tape.record(host).run(("x", f"--id={OTHER}", f"--root={root}"), time_limit=1.0)
+    _, taped = lines(tape.path)
+    told = json.loads(str(taped["stdout"]))
+
+    assert taped["args"] == ["x", "--id={ulid:1}", "--root={root}"]
+    assert told["timestamp"] == "{time:1}"
+    assert told["data"] == {
+        "mission_id": "{ulid:2}",
+        "path": "{root}/kitty-specs/{ulid:2}",
+        "beside": "{temp}" + f"{root}-old/x".removeprefix(tempfile.gettempdir()),
+        "home": "{home}/x",
+        "temp": "{temp}/spec.",
+        "commit": "{commit:1}",
+        "uuid": "{uuid:1}",
+        "correlation": "corr-{hex:1}",
+        "at": ["{time:2}", "{time:3}", "{time:2}"],
+    }
+
+
+def test_secrets_and_other_names(tmp_path: Path) -> None:
+    """What is named in `known` does not get into the file, and is there again in a replay."""
+    host = Scripted(completed(b"s3cr3t! run-17, run-18", stderr=b"demo-WP01 s3cr3t! run-18"))
+    known = {"password": "s3cr3t!", "mission": "demo"}
+    patterns = {"run": r"run-\d+"}
+    Tape(tmp_path / "tape", known=known, patterns=patterns).record(host).run(
+        ("--note=s3cr3t!", "--mission=demo"), time_limit=1.0
+    )
+    text = (tmp_path / "tape").read_text()
+    assert "s3cr3t" not in text
+    assert '"{mission}-WP01 {password} {run:2}"' in text
+
+    mine = {"password": "other", "mission": "x"}
+    replay = Tape(tmp_path / "tape", known=mine, patterns=patterns).replay()
+    done = replay.run(("--note=other", "--mission=x"), time_limit=1.0)
+    assert done.stdout == b"other run-1, run-2"
+    assert done.stderr == b"x-WP01 other run-2"
+
+
+def test_bytes_survive(tmp_path: Path) -> None:
+    """What is no UTF-8, and text that looks like a placeholder, comes back as it was."""
+    said = (
+        bytes(range(256))
+        + b"\xed\xa0\x80 {root} {=root} {ulid:1} {{time:2}} {x}"
+        + "\u00e9\U0001f408".encode()
+    )
+    host = Scripted(completed(said, stderr=said[::-1], exit_code=-9))
+    tape = Tape(tmp_path / "tape")
+    tape.record(host).run(("--note={root}",), time_limit=1.0)
+    done = tape.replay().run(("--note={root}",), time_limit=7.0)
+    assert (done.stdout, done.stderr, done.exit_code) == (said, said[::-1], -9)
+    assert done.time_limit == 7.0
+    assert done.argv == ("spec-kitty", "--note={root}")
+
+
+def test_paths_are_spelled_as_json_where_they_are_in_json(tmp_path: Path) -> None:
+    """A folder with quotes or letters beyond ASCII is replayed as a host would print it."""
+    odd = tmp_path / 'caf\u00e9 "x"'
+    plain = Tape(tmp_path / "plain", root=tmp_path / "repo")
+    prose = f"in {tmp_path}/repo\n".encode()
+    plain.record(Scripted(completed(prose + line("x", {"path": f"{tmp_path}/repo/a"})))).run(
+        (), time_limit=1.0
+    )
+    there = Tape(plain.path, root=odd).replay().run((), time_limit=1.0)
+    first, second = there.stdout.splitlines()
+    assert first.decode() == f"in {odd}"
+    assert json.loads(second)["data"]["path"] == f"{odd}/a"
+
+    laid_out = json.dumps({"path": f"{tmp_path}/repo/a"}, indent=2).encode()
+    many = Tape(tmp_path / "many", root=tmp_path / "repo")
+    many.record(Scripted(completed(laid_out))).run((), time_limit=1.0)
+    done = Tape(many.path, root=odd).replay().run((), time_limit=1.0)
+    assert json.loads(done.stdout) == {"path": f"{odd}/a"}
+
+    back = Tape(tmp_path / "odd", root=odd)
+    back.record(Scripted(there)).run((), time_limit=1.0)
+    assert lines(back.path)[1] == lines(plain.path)[1]
+
+
+def test_timeouts_and_missing_hosts_are_recorded(tmp_path: Path) -> None:
+    """What went wrong goes wrong again, in the same way."""
+
+    class Gone:
+        def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+            if "list-ready" in args:
+                return completed(exit_code=None)
+            msg = f"There is no program {tmp_path}/repo/bin."
+            raise HostNotFound(msg)
+
+    tape = Tape(tmp_path / "tape", root=tmp_path / "repo")
+    replayed = Tape(tmp_path / "tape", root=tmp_path / "other")
+    for transport, root in zip(both(tape, Gone(), replayed), ("repo", "other"), strict=True):
+        mine = client(transport)
+        with pytest.raises(HostTimeout):
+            mine.list_ready(SLUG)
+        with pytest.raises(HostNotFound, match=f"/{root}/bin"):
+            mine.mission_state(SLUG)
+
+
+# Ids
+
+
+def test_an_id_that_a_host_made_up_is_known_in_later_calls(tmp_path: Path) -> None:
+    """A client that sends back what it was told is on the tape."""
+    host = Scripted(success("specify", {"id": ULID}), success("plan", {"id": ULID}))
+    tape = Tape(tmp_path / "tape")
+    recording = tape.record(host)
+    recording.run(("specify",), time_limit=1.0)
+    recording.run(("plan", f"--id={ULID}"), time_limit=1.0)
+
+    with tape.replay() as replay:
+        told = json.loads(replay.run(("specify",), time_limit=1.0).stdout)["data"]["id"]
+        assert told not in (ULID, OTHER)
+        assert len(told) == 26
+        again = replay.run(("plan", f"--id={told}"), time_limit=1.0)
+        assert json.loads(again.stdout)["data"]["id"] == told
+
+
+def test_an_id_of_the_caller_is_taken_over(tmp_path: Path) -> None:
+    """A call may bring a new id where the recorded one did, and is told of that one."""
+    host = Scripted(success("plan", {"id": ULID}), success("plan", {"id": ULID}))
+    tape = Tape(tmp_path / "tape")
+    recording = tape.record(host)
+    for _ in range(2):
+        recording.run(("plan", f"--id={ULID}", f"--again={ULID}"), time_limit=1.0)
+
+    replay = tape.replay()
+    done = replay.run(("plan", f"--id={OTHER}", f"--again={OTHER}"), time_limit=1.0)
+    assert json.loads(done.stdout)["data"]["id"] == OTHER
+    with pytest.raises(TapeMismatch, match=ULID):
+        replay.run(("plan", f"--id={ULID}", f"--again={ULID}"), time_limit=1.0)
+
+
+def test_two_ids_are_not_one() -> None:
+    """Where two were recorded, one for both is another call, and the other way round."""
+    hidden = Placeholders({}, {})
+    assert not hidden.match(("{ulid:1}", "{ulid:2}"), (ULID, ULID), Ids())
+    assert not hidden.match(("{ulid:1}", "{ulid:1}"), (ULID, OTHER), Ids())
+    assert hidden.match(("{ulid:1}", "{ulid:2}"), (ULID, OTHER), Ids())
+    assert not hidden.match(("{ulid:1}",), (ULID, OTHER), Ids())
+    ids = Ids()
+    assert hidden.match(("{ulid:1}",), (ULID,), ids)
+    assert not hidden.match(("{ulid:2}",), (ULID,), ids)
+
+
+def test_a_path_is_a_path_of_its_own() -> None:
+    """A name that only begins or ends like a known path is another one."""
+    hidden = Placeholders({"root": "/repo", "secret": "key"}, {})
+    for text in ("/var/repo", "/repos", "/repo-2", "/repo.old", "/repo_2"):
+        assert hidden.hide(text, Ids()) == text
+    for text in ("--at=/repo", "file:///repo/x", "/repo.", "'/repo'", "in /repo"):
+        assert "{root}" in hidden.hide(text, Ids())
+    assert hidden.hide("monkeys", Ids()) == "mon{secret}s"
+
+
+def test_what_does_not_match_binds_nothing() -> None:
+    """A call that was compared in vain leaves no trace."""
+    hidden, ids = Placeholders({}, {}), Ids()
+    assert not hidden.match(("{ulid:1}", "x"), (ULID, "y"), ids)
+    assert hidden.match(("{ulid:1}", "x"), (OTHER, "x"), ids)
+
+
+@pytest.mark.parametrize("names", [{"root": "x", "not a name": "y"}, {"time": "x"}])
+def test_names_of_placeholders(names: dict[str, str], tmp_path: Path) -> None:
+    """A name that could not be told from others is refused before anything is recorded."""
+    with pytest.raises(ValueError, match="cannot name a placeholder"):
+        Tape(tmp_path / "tape", known=names).record(Scripted())
+    assert not (tmp_path / "tape").exists()
+
+
+# Calls that are not on the tape
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Tape:
+    """A tape with three calls: two reads, and a transition between them."""
+    tape = Tape(tmp_path / "tape.jsonl")
+    host = Simulated("3.2.7")
+    host.lanes["WP01"] = "in_progress"
+    recording = tape.record(host)
+    mine = client(recording)
+    mine.mission_state(SLUG)
+    mine.transition(SLUG, "WP01", "for_review", note="all done")
+    mine.mission_state(SLUG)
+    return tape
+
+
+def test_another_call_is_shown_as_a_difference(tape: Tape) -> None:
+    """The message says which call it is, what was recorded, and what was made."""
+    mine = client(tape.replay())
+    mine.mission_state(SLUG)
+    with pytest.raises(TapeMismatch) as e:
+        mine.transition(SLUG, "WP01", "for_review", note="nearly done")
+    shown = str(e.value).splitlines()
+    assert shown[0] == f"{tape.path}: call 2 of 3 is not the one that was made"
+    assert shown[1:3] == ["--- recorded", "+++ made"]
+    assert [text for text in shown[4:] if not text.startswith(" ")] == [
+        "---note=all done",
+        "+--note=nearly done",
+    ]
+    assert " spec-kitty" in shown
+    assert '   "agent_family": "none",' in shown
+
+
+def test_the_order_counts(tape: Tape) -> None:
+    """A replay that is strict takes no call before its time, and none twice."""
+    with pytest.raises(TapeMismatch, match="call 1 of 3"):
+        client(tape.replay()).transition(SLUG, "WP01", "for_review", note="all done")
+
+
+def test_a_call_after_the_end(tape: Tape) -> None:
+    """When the tape has been played, there is nothing to compare a call with."""
+    mine = client(tape.replay())
+    mine.mission_state(SLUG)
+    mine.transition(SLUG, "WP01", "for_review", note="all done")
+    mine.mission_state(SLUG)
+    with pytest.raises(TapeMismatch, match=r"no call is left on the tape for\n  spec-kitty\n"):
+        mine.mission_state(SLUG)
+
+
+def test_calls_that_were_not_made(tape: Tape) -> None:
+    """A replay ends with an error that lists what is left, unless there is one already."""
+    with pytest.raises(TapeMismatch) as e, tape.replay() as transport:
+        client(transport).mission_state(SLUG)
+    shown = str(e.value).splitlines()
+    assert shown[0] == f"{tape.path}: 2 of 3 calls were not made"
+    assert [text.split(" --")[0] for text in shown[1:]] == [
+        "  2: spec-kitty orchestrator-api transition",
+        "  3: spec-kitty orchestrator-api mission-state",
+    ]
+    with pytest.raises(KeyError), tape.replay():
+        raise KeyError
+
+
+def test_a_long_list_of_calls_that_were_not_made(tmp_path: Path) -> None:
+    """A message stays readable."""
+    tape = Tape(tmp_path / "tape")
+    recording = tape.record(Simulated("3.2.7"))
+    for _ in range(25):
+        recording.run(READ, time_limit=1.0)
+    with pytest.raises(TapeMismatch) as e:
+        tape.replay().close()
+    assert len(str(e.value).splitlines()) == 12
+    assert str(e.value).endswith("and 15 more")
+
+
+def test_a_mismatch_that_was_caught_is_told_at_the_end(tape: Tape) -> None:
+    """A loop that survives everything does not survive a test."""
+
+    def play() -> None:
+        with tape.replay(strict=False) as transport, pytest.raises(TapeMismatch):
+            client(transport).list_ready(SLUG)
+
+    with pytest.raises(TapeMismatch, match="list-ready"):
+        play()
+    assert not issubclass(TapeMismatch, SpecKittyError)
+
+
+def test_matching_takes_calls_in_any_order(tape: Tape) -> None:
+    """Reads are answered in their order, and at the end by the last one again and again."""
+    with tape.replay(strict=False) as transport:
+        mine = client(transport)
+        seen = [mine.mission_state(SLUG).lanes()["WP01"] for _ in range(4)]
+        assert seen == ["in_progress", "for_review", "for_review", "for_review"]
+        mine.transition(SLUG, "WP01", "for_review", note="all done")
+
+
+def test_matching_does_not_need_all_calls(tape: Tape) -> None:
+    """What is left over is no error where order is none."""
+    with tape.replay(strict=False) as transport:
+        client(transport).mission_state(SLUG)
+
+
+def test_matching_answers_no_mutation_twice(tape: Tape) -> None:
+    """The second one would have had another answer; the message shows what is most like it."""
+    mine = client(tape.replay(strict=False))
+    mine.mission_state(SLUG)
+    with pytest.raises(TapeMismatch, match="call 2 of 3 is most like the one made"):
+        mine.transition(SLUG, "WP01", "for_review", note="nearly done")
+    mine.transition(SLUG, "WP01", "for_review", note="all done")
+    with pytest.raises(TapeMismatch):
+        mine.transition(SLUG, "WP01", "for_review", note="all done")
+
+
+def test_parallel_calls_are_recorded_and_matched(tmp_path: Path) -> None:
+    """Lines are whole, and each recorded call answers one call."""
+    tape = Tape(tmp_path / "tape")
+
+    def calls(transport: Transport, n: int, seen: list[bytes]) -> None:
+        for i in range(20):
+            done = transport.run(
+                ("orchestrator-api", "append-history", f"--note={n}/{i}"), time_limit=1
+            )
+            seen.append(done.stdout)
+
+    class Echo:
+        def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+            return completed(args[-1].encode())
+
+    for transport in both(tape, Echo()):
+        seen: list[bytes] = []
+        threads = [Thread(target=calls, args=(transport, n, seen)) for n in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(seen) == sorted(
+            f"--note={n}/{i}".encode() for n in range(5) for i in range(20)
+        )
+
+
+# Damage
+
+
+def test_a_cut_line_is_named(tape: Tape) -> None:
+    """A tape whose end is missing is not played up to there."""
+    text = tape.path.read_text()
+    tape.path.write_text(text[: len(text) - 40])
+    with pytest.raises(TapeDamaged, match=r"tape\.jsonl, line 4: this is no JSON") as e:
+        tape.replay()
+    assert e.value.line == 4
+    assert isinstance(e.value, SpecKittyError)
+    assert str(pickle.loads(pickle.dumps(e.value))) == str(e.value)  # noqa: S301
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "what"),
+    [
+        (1, '{"tape": 99}', "no header of a tape of format 1"),
+        (1, '{"contract_version": "1.0.0"}', "no header"),
+        (1, "hello", "no JSON"),
+        (2, "[]", "no object"),
+        (2, "{}", "no call"),
+        (2, '{"program": "rm", "args": []}', "no call"),
+        (2, '{"program": "git", "args": "abc"}', "args are a list, not str"),
+        (2, '{"program": "git", "args": [1]}', "no call"),
+        (2, '{"program": "git", "args": [], "stdout": 1}', "no call"),
+        (2, '{"program": "git", "args": [], "else": 1}', "no call"),
+        (2, "[" * 100_000, "no JSON"),
+    ],
+)
+def test_damage_is_named(tape: Tape, number: int, text: str, what: str) -> None:
+    """Whatever is wrong is found before the first call, and the line is named."""
+    whole = tape.path.read_text().splitlines()
+    whole[number - 1] = text
+    tape.path.write_text("\n".join(whole))
+    with pytest.raises(TapeDamaged, match=what) as e:
+        tape.replay()
+    assert e.value.line == number
+
+
+def test_an_empty_file_is_no_tape(tmp_path: Path) -> None:
+    """Neither is a file that is not there."""
+    (tmp_path / "tape").touch()
+    with pytest.raises(TapeDamaged, match="line 1"):
+        Tape(tmp_path / "tape").replay()
+    with pytest.raises(FileNotFoundError):
+        Tape(tmp_path / "none").replay()
+
+
+def test_a_tape_with_other_placeholders(tape: Tape) -> None:
+    """A value that nobody names would be played as something else."""
+    with pytest.raises(ValueError, match="Give the tape the same `known` and `patterns`"):
+        Tape(tape.path, known={"mission": SLUG}).replay()
+
+
+def test_a_refusal_is_replayed(tmp_path: Path) -> None:
+    """An error of the host is the same error in a replay."""
+    tape = Tape(tmp_path / "tape")
+    for transport in both(tape, Simulated("3.2.7")):
+        with pytest.raises(NotFound) as e:
+            client(transport).mission_state("nope")
+        assert e.value.code == "MISSION_NOT_FOUND"
