@@ -19,6 +19,7 @@ from spec_kitty_client.envelope import conclude, find
 from spec_kitty_client.errors import HostError, UnsupportedHost
 from spec_kitty_client.lanes import Lane, parse_lane
 from spec_kitty_client.replies import Mission, Reply
+from spec_kitty_client.testing import strategies
 from spec_kitty_client.transports import Completed
 
 from .values import attempt, json_values
@@ -67,25 +68,13 @@ def envelopes(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    """Draw an envelope with one key replaced, dropped, or its text cut."""
-    raw = draw(envelopes())
-    key = draw(st.sampled_from(sorted(raw)))
-    if draw(st.booleans()):
-        raw[key] = draw(json_values)
-    else:
-        del raw[key]
-    text = json.dumps(raw).encode()
-    return text[: draw(st.integers(0, len(text)))] if draw(st.booleans()) else text
-
-
 output = st.one_of(
     st.binary(),
     st.text().map(lambda t: t.encode("utf-8", "surrogatepass")),
     envelopes().map(lambda e: json.dumps(e).encode()),
     envelopes().map(lambda e: json.dumps(e, ensure_ascii=False).encode("utf-8", "surrogatepass")),
-    damaged(),
+    strategies.near_envelopes().map(lambda printed: printed.stdout),
+    strategies.envelopes().map(lambda printed: printed.stdout),
     st.builds(
         bytes.__mul__, st.sampled_from([b"{", b"[", b'{"a":', b'{"a":[']), st.integers(0, 9999)
     ),

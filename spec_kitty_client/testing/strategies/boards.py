@@ -1,0 +1,158 @@
+"""What becomes of a mission's board by the rules of its host, as far as a script has to know.
+
+It guides `scripts` to calls that make sense; whether a call is right is for a host to say.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Factory, define
+from packaging.version import Version
+
+from spec_kitty_client.commands import (
+    AcceptMission,
+    Command,
+    MergeMission,
+    ReviewVerdict,
+    StartImplementation,
+    StartReview,
+    Transition,
+)
+from spec_kitty_client.contract import Contract
+from spec_kitty_client.dialects import Dialect, Feature
+from spec_kitty_client.lanes import Lane, Need, ways
+
+__all__ = ["ENDED", "Board"]
+
+ENDED = (Lane.APPROVED, Lane.DONE)
+"""Where a review that went well leads."""
+_CANCELED_IS_ENOUGH = Version("3.2.6")  # for those that depend on it
+_STARTABLE = (Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS)
+
+
+@define
+class Board:
+    """The lanes of a mission, which `play` changes.
+
+    Args:
+        contract: Whose rules.
+        slug: The mission.
+        mission: The work packages, each with those that it depends on.
+        lanes: Where each of them is.
+        actors: Who moved each of them last: hosts take it to be theirs.
+        started: Those that ``start-implementation`` has made a worktree for.
+        accepted: Whether the mission has been.
+        last: The last call that was played.
+    """
+
+    contract: Contract
+    slug: str
+    mission: Mapping[str, list[str]]
+    lanes: dict[str, Lane] = Factory(
+        lambda self: dict.fromkeys(self.mission, Lane.PLANNED), takes_self=True
+    )
+    actors: dict[str, str | None] = Factory(dict)
+    started: set[str] = Factory(set)
+    accepted: bool = False
+    last: Command[Any] | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the host understands calls."""
+        return self.contract.dialect
+
+    @property
+    def finished(self) -> bool:
+        """Whether the mission may be accepted."""
+        return all(self.is_enough(lane) for lane in self.lanes.values())
+
+    def is_enough(self, lane: Lane) -> bool:
+        """Return whether nothing has to be done any more with a work package in a lane."""
+        approved_is = self.contract.supports(Feature.APPROVED_IS_ENOUGH)
+        return lane in ENDED if approved_is else lane is Lane.DONE
+
+    def waits(self, wp: str) -> bool:
+        """Return whether a work package depends on one that is not ready for that."""
+        lanes = {self.lanes[name] for name in self.mission[wp]}
+        if self.contract.release >= _CANCELED_IS_ENOUGH:
+            lanes.discard(Lane.CANCELED)
+        return not all(map(self.is_enough, lanes))
+
+    def ways_from(self, wp: str) -> list[tuple[Lane, frozenset[Need]]]:
+        """Return where a work package may go, in the order of the board, and what that needs."""
+        known, before = ways(self.dialect), self.lanes[wp]
+        return [(lane, known[before, lane]) for lane in Lane if (before, lane) in known]
+
+    def may_submit(self, wp: str) -> bool:
+        """Return whether there is a worktree to find work in, where a host looks for that."""
+        return wp in self.started or not self._has(Feature.WORKTREES)
+
+    def play(self, command: Command[Any]) -> None:
+        """Do what a host does; nothing where it would refuse."""
+        self.last = command
+        wp: str | None = getattr(command, "wp", None)
+        mission = getattr(command, "mission", self.slug)
+        if mission != self.slug or wp not in {None, *self.lanes} or self._lacks_policy(command):
+            return
+        match command:
+            case StartImplementation() if self._may_start(command):
+                self.started.add(command.wp)
+                self._move(command.wp, Lane.IN_PROGRESS, command.actor)
+            case StartReview() if self.lanes[command.wp] is Lane.FOR_REVIEW:
+                self._review(command)
+            case Transition(to=Lane()) if self._may_move(command):
+                self._move(command.wp, Lane(command.to), command.actor)
+            case AcceptMission():
+                self.accepted = self.accepted or self.finished
+            case MergeMission() if self.finished:
+                self.lanes = dict.fromkeys(self.lanes, Lane.DONE)
+            case _:
+                pass
+
+    def _move(self, wp: str, lane: Lane, actor: str | None) -> None:
+        self.lanes[wp], self.actors[wp] = lane, actor
+
+    def _lacks_policy(self, command: Command[Any]) -> bool:
+        if getattr(command, "to", None) is Lane.APPROVED and not self._has(Feature.IN_REVIEW_LANE):
+            return False
+        return command.needs_policy and getattr(command, "policy", None) is None
+
+    def _has(self, feature: Feature) -> bool:
+        return self.contract.supports(feature)
+
+    def _may_start(self, command: StartImplementation) -> bool:
+        lane = self.lanes[command.wp]
+        if lane is Lane.PLANNED:
+            return not (self._has(Feature.DEPENDENCY_CHECK) and self.waits(command.wp))
+        return lane in _STARTABLE and self.actors.get(command.wp) in (None, command.actor)
+
+    def _review(self, command: StartReview) -> None:
+        if self._has(Feature.IN_REVIEW_LANE):
+            self._move(command.wp, Lane.IN_REVIEW, command.actor)
+        elif command.review_ref:
+            self._move(command.wp, Lane.IN_PROGRESS, command.actor)
+
+    def _may_move(self, command: Transition) -> bool:
+        if command.force:
+            return self.dialect is Dialect.F1 or bool(command.note)
+        if command.to is Lane.FOR_REVIEW and not self.may_submit(command.wp):
+            return False
+        wanted = ways(self.dialect).get((self.lanes[command.wp], Lane(command.to)))
+        is_sound = _is_consistent(command) or not self._has(Feature.REVIEW_RESULT)
+        return wanted is not None and wanted <= _brought(command) and is_sound
+
+
+def _brought(command: Transition) -> set[Need]:
+    given = {
+        Need.NOTE: command.note,
+        Need.REVIEW_REF: command.review_ref,
+        Need.EVIDENCE: command.evidence,
+        Need.REVIEW_RESULT: command.review_result,
+    }
+    return {need for need, value in given.items() if value}
+
+
+def _is_consistent(command: Transition) -> bool:
+    """Return whether what is approved was approved by its review: from 3.2.6 on hosts look."""
+    said = [r.verdict for r in (command.review_result, command.evidence) if r]
+    return command.to not in ENDED or all(v is ReviewVerdict.APPROVED for v in said)

@@ -1,0 +1,42 @@
+"""Strategies for hosts: which dialects there are, and which releases and contracts speak them."""
+
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from spec_kitty_client.contract import Contract
+from spec_kitty_client.dialects import Dialect, contract_of
+
+__all__ = ["contracts", "dialects", "hosts"]
+
+# One host for each step that changed an answer, the oldest and the newest of each dialect.
+_RELEASES = (
+    "1.0.0 1.0.3 2.1.0 2.1.3 3.0.3 3.1.0 3.1.1 3.1.10 3.2.0 3.2.1 3.2.2 3.2.3 3.2.4 3.2.5 3.2.6 "
+    "3.2.6.2 3.2.7 4.0.0rc4 4.0.0rc5 4.0.0rc6 4.0.0rc7"
+)
+_HOSTS = tuple(Contract(contract_of(r), r) for r in map(Version, _RELEASES.split()))
+
+
+def hosts(dialect: Dialect | None = None) -> tuple[Contract, ...]:
+    """Return the hosts that `contracts` chooses from, the oldest first.
+
+    Args:
+        dialect: Only those that speak it; None: of every dialect.
+    """
+    return tuple(host for host in _HOSTS if dialect in (None, host.dialect))
+
+
+def dialects() -> st.SearchStrategy[Dialect]:
+    """Choose a dialect, for a test that has to hold for every host. Shrinks to the oldest."""
+    return st.sampled_from(Dialect)
+
+
+def contracts(dialect: Dialect | None = None) -> st.SearchStrategy[Contract]:
+    """Choose a host: its release and the contract that it names. Shrinks to the oldest.
+
+    Use it where a dialect is too coarse: ``resolve-workspace``, for example, came in the
+    middle of M3.
+
+    Args:
+        dialect: Only hosts that speak it; None: of every dialect.
+    """
+    return st.sampled_from(hosts(dialect))

@@ -1,0 +1,294 @@
+"""What can be said next to a host, given where its board stands: with sense or without."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from spec_kitty_client.commands import (
+    AcceptMission,
+    AppendHistory,
+    Command,
+    ContractVersion,
+    Evidence,
+    ListReady,
+    MergeMission,
+    MissionState,
+    OriginCheck,
+    ResolveWorkspace,
+    ReviewResult,
+    ReviewVerdict,
+    StartImplementation,
+    StartReview,
+    Transition,
+)
+from spec_kitty_client.dialects import Feature
+from spec_kitty_client.lanes import POLICY_LANES, Lane, Need, lanes_of
+from spec_kitty_client.policy import Policy
+from spec_kitty_client.testing.strategies.boards import ENDED, Board
+
+__all__ = ["Step", "aside", "forward", "look", "note", "senseless", "unsupported"]
+
+T = TypeVar("T")
+
+Step = Callable[[Board, str, int], Command[Any]]
+"""Makes a call of the board, the work package to begin with, and a number to choose by."""
+
+_POLICY = Policy(
+    orchestrator_id="host-script",
+    orchestrator_version="1.0.0",
+    agent_family="none",
+    approval_mode="supervised",
+    sandbox_mode="workspace_write",
+    network_mode="none",
+)
+_ADA, _BOB, _REVIEWER, _REFERENCE = "ada", "bob", "rev", "review-1"
+_APPROVED, _CHANGES = ReviewVerdict.APPROVED, ReviewVerdict.CHANGES_REQUESTED
+
+
+def look(board: Board, wp: str, n: int) -> Command[Any]:
+    """Read something."""
+    reads: list[Command[Any]] = [
+        MissionState(mission=board.slug),
+        ListReady(mission=board.slug),
+        ContractVersion(),
+        ResolveWorkspace(mission=board.slug, wp=wp),
+    ]
+    return _choose([read for read in reads if board.contract.supports(read)], n)
+
+
+def note(board: Board, wp: str, _n: int) -> Command[Any]:
+    """Leave a note."""
+    return AppendHistory(mission=board.slug, wp=wp, note="a note", actor=_owner(board, wp))
+
+
+def forward(board: Board, wp: str, n: int) -> Command[Any]:
+    """Take the straight way, with the first work package from this one on that can move.
+
+    When all are finished, accept the mission, and then merge it.
+    """
+    if board.finished:
+        if board.accepted:
+            return MergeMission(mission=board.slug)
+        return AcceptMission(mission=board.slug, actor=_ADA)
+    names = [*board.mission]
+    start = names.index(wp)
+    moves = (_next(board, name) for name in names[start:] + names[:start])
+    return next((move for move in moves if move), None) or look(board, wp, n)
+
+
+def _next(board: Board, wp: str) -> Command[Any] | None:
+    lane = board.lanes[wp]
+    if board.is_enough(lane) or lane is Lane.CANCELED:
+        return None
+    if lane is Lane.IN_PROGRESS and not board.may_submit(wp):
+        return _start(board, wp)  # it came there by a transition
+    if lane in (Lane.PLANNED, Lane.CLAIMED):
+        return None if board.waits(wp) else _start(board, wp)
+    if lane is Lane.FOR_REVIEW and board.contract.supports(Feature.IN_REVIEW_LANE):
+        return _begin_review(board, wp)
+    after = _STRAIGHT[lane]
+    if after not in lanes_of(board.dialect):
+        after = Lane.DONE  # where there is no approved
+    wanted = dict(board.ways_from(wp)).get(after, frozenset({Need.FORCE, Need.NOTE}))
+    return _move(board, wp, after, wanted)
+
+
+_STRAIGHT = {
+    Lane.IN_PROGRESS: Lane.FOR_REVIEW,
+    Lane.FOR_REVIEW: Lane.APPROVED,
+    Lane.IN_REVIEW: Lane.APPROVED,
+    Lane.APPROVED: Lane.DONE,
+    Lane.BLOCKED: Lane.IN_PROGRESS,
+}
+
+
+def aside(board: Board, wp: str, n: int) -> Command[Any]:
+    """Take any way that leads on, with what it needs; from where there is none, just look.
+
+    On hosts where ``start-review`` ends a review, it is one of the ways.
+    """
+    ends = not board.contract.supports(Feature.IN_REVIEW_LANE)
+    if n % 2 == 0 and ends and board.lanes[wp] is Lane.FOR_REVIEW:
+        return _begin_review(board, wp)
+    ways = board.ways_from(wp)
+    return _move(board, wp, *_choose(ways, n)) if ways else look(board, wp, n)
+
+
+def senseless(board: Board, wp: str, n: int) -> Command[Any]:
+    """Say something that a host has to refuse, if the number finds something of that kind."""
+    kind, rest = n % len(_SENSELESS), n // len(_SENSELESS)
+    return _SENSELESS[kind](board, wp, rest)
+
+
+def unsupported(board: Board, wp: str, n: int) -> Command[Any]:
+    """Say something that this host has no word for; to the newest, just look."""
+    done = Transition(mission=board.slug, wp=wp, to=Lane.DONE, actor=_ADA)
+    calls: list[Command[Any]] = [
+        ResolveWorkspace(mission=board.slug, wp=wp),
+        *(evolve(done, to=lane, policy=_POLICY) for lane in Lane),
+        evolve(done, evidence=_evidence(_APPROVED)),
+        evolve(done, review_result=_result(_APPROVED)),
+        AcceptMission(mission=board.slug, actor=_ADA, origin_check=OriginCheck.OFF),
+    ]
+    missing = [call for call in calls if not board.contract.supports(call)]
+    return _choose(missing, n) if missing else look(board, wp, n)
+
+
+def _choose(options: list[T], n: int) -> T:
+    return options[n % len(options)]
+
+
+def _owner(board: Board, wp: str) -> str:
+    return board.actors.get(wp) or _ADA
+
+
+def _start(board: Board, wp: str) -> StartImplementation:
+    return StartImplementation(mission=board.slug, wp=wp, actor=_owner(board, wp), policy=_POLICY)
+
+
+def _begin_review(board: Board, wp: str) -> StartReview:
+    begins = board.contract.supports(Feature.IN_REVIEW_LANE)
+    return StartReview(
+        mission=board.slug,
+        wp=wp,
+        actor=_REVIEWER,
+        policy=_POLICY,
+        review_ref=None if begins else _REFERENCE,
+    )
+
+
+def _result(verdict: ReviewVerdict) -> ReviewResult:
+    return ReviewResult(reviewer=_REVIEWER, verdict=verdict, reference=_REFERENCE)
+
+
+def _evidence(verdict: ReviewVerdict) -> Evidence:
+    return Evidence.of(_result(verdict))
+
+
+def _move(board: Board, wp: str, after: Lane, wanted: frozenset[Need]) -> Transition:
+    """Make a move with what it needs, and with what an orchestrator says besides."""
+    verdict = _APPROVED if after in ENDED else _CHANGES
+    says = after is Lane.FOR_REVIEW and board.contract.supports(Feature.EVIDENCE)
+    return Transition(
+        mission=board.slug,
+        wp=wp,
+        to=after,
+        actor=_owner(board, wp),
+        policy=_POLICY if after in POLICY_LANES else None,
+        note="because" if Need.NOTE in wanted else None,
+        review_ref=_REFERENCE if Need.REVIEW_REF in wanted else None,
+        review_result=_result(verdict) if Need.REVIEW_RESULT in wanted else None,
+        evidence=_evidence(verdict) if Need.EVIDENCE in wanted else None,
+        subtasks_complete=says,
+        implementation_evidence_present=says,
+        force=Need.FORCE in wanted,
+    )
+
+
+# Without sense
+
+
+def _unknown_wp(board: Board, wp: str, n: int) -> Command[Any]:
+    known: list[Any] = [
+        _start(board, wp),
+        note(board, wp, n),
+        _move(board, wp, Lane.IN_PROGRESS, frozenset()),
+    ]
+    return evolve(_choose(known, n), wp="WP99")
+
+
+def _unknown_mission(board: Board, wp: str, n: int) -> Command[Any]:
+    known: list[Any] = [MissionState(mission=board.slug), _start(board, wp), note(board, wp, n)]
+    return evolve(_choose(known, n), mission="no-such-mission")
+
+
+def _without_policy(board: Board, wp: str, n: int) -> Command[Any]:
+    moves = [
+        _move(board, wp, lane, wanted)
+        for lane, wanted in board.ways_from(wp)
+        if lane in POLICY_LANES
+    ]
+    known: list[Any] = [_start(board, wp), _begin_review(board, wp), *moves]
+    return evolve(_choose(known, n), policy=None)
+
+
+def _wrong_lane(board: Board, wp: str, n: int) -> Command[Any]:
+    """Bring what is needed for a review, so that nothing but the lane is wrong."""
+    open_ways = {lane for lane, _ in board.ways_from(wp)}
+    has = lanes_of(board.dialect)
+    closed = [lane for lane in Lane if lane in has and lane not in open_ways]
+    proof = {Need.EVIDENCE} if board.contract.supports(Feature.EVIDENCE) else set[Need]()
+    wanted = frozenset({Need.NOTE, Need.REVIEW_REF} | proof)
+    return _move(board, wp, _choose(closed, n), wanted) if closed else look(board, wp, n)
+
+
+def _without_needs(board: Board, wp: str, n: int) -> Command[Any]:
+    moves = [lane for lane, wanted in board.ways_from(wp) if wanted]
+    return _move(board, wp, _choose(moves, n), frozenset()) if moves else look(board, wp, n)
+
+
+def _other_actor(board: Board, wp: str, n: int) -> Command[Any]:
+    begun = (Lane.CLAIMED, Lane.IN_PROGRESS)
+    theirs = _choose([name for name, lane in board.lanes.items() if lane in begun] or [wp], n)
+    other = _BOB if _owner(board, theirs) == _ADA else _ADA
+    return evolve(_start(board, theirs), actor=other)
+
+
+def _other_reviewer(board: Board, wp: str, n: int) -> Command[Any]:
+    reviewed = [name for name, lane in board.lanes.items() if lane is Lane.IN_REVIEW] or [wp]
+    return evolve(_begin_review(board, _choose(reviewed, n)), actor=_BOB)
+
+
+def _too_early(board: Board, wp: str, n: int) -> Command[Any]:
+    waiting = [name for name in board.mission if board.waits(name)]
+    return _start(board, _choose(waiting, n)) if waiting else _accept(board, wp, n)
+
+
+def _accept(board: Board, _wp: str, _n: int) -> Command[Any]:
+    return AcceptMission(mission=board.slug, actor=_ADA)
+
+
+def _again(board: Board, wp: str, n: int) -> Command[Any]:
+    """Repeat the last call, but a merge, after which nothing is as it was."""
+    repeated = board.last is not None and not isinstance(board.last, MergeMission)
+    return board.last if repeated and board.last else look(board, wp, n)
+
+
+def _force(board: Board, wp: str, n: int) -> Command[Any]:
+    """Force a move to any lane, every second time without the note that it needs."""
+    has = lanes_of(board.dialect)
+    lane = _choose([lane for lane in Lane if lane in has], n // 2)
+    why = {Need.FORCE} if n % 2 else {Need.FORCE, Need.NOTE}
+    return _move(board, wp, lane, frozenset(why))
+
+
+def _wrong_verdict(board: Board, wp: str, n: int) -> Command[Any]:
+    """Approve with a verdict that is no approval."""
+    proofs = {Need.EVIDENCE, Need.REVIEW_RESULT}
+    ways = board.ways_from(wp)
+    moves = [(lane, wanted) for lane, wanted in ways if lane in ENDED and wanted & proofs]
+    if not moves:
+        return look(board, wp, n)
+    move = _move(board, wp, *_choose(moves, n))
+    return evolve(
+        move,
+        review_result=_result(_CHANGES) if move.review_result else None,
+        evidence=_evidence(_CHANGES) if move.evidence else None,
+    )
+
+
+_SENSELESS: tuple[Step, ...] = (
+    _unknown_wp,
+    _unknown_mission,
+    _without_policy,
+    _wrong_lane,
+    _without_needs,
+    _other_actor,
+    _other_reviewer,
+    _too_early,
+    _accept,
+    _again,
+    _force,
+    _wrong_verdict,
+)
