@@ -24,6 +24,7 @@ __all__ = [
     "Contract",
     "UntestedHostWarning",
     "in_our_words",
+    "names_in",
     "names_of",
     "recognise",
     "release_in",
@@ -168,7 +169,7 @@ def spell(command: Command[Any], contract: Contract | None = None) -> tuple[str,
     words = command.spelled()
     if contract.dialect in _SAYS_FEATURE:
         words = tuple(_swap(word, "--mission=", "--feature=") for word in words)
-    verb = _names_in(contract.dialect).get(command.verb, command.verb)
+    verb = names_in(contract.dialect).get(command.verb, command.verb)
     return ("orchestrator-api", verb, *words)
 
 
@@ -185,7 +186,8 @@ def _swap(word: str, old: str, new: str) -> str:
     return new + word.removeprefix(old) if word.startswith(old) else word
 
 
-def _names_in(dialect: Dialect) -> Mapping[str, str]:
+def names_in(dialect: Dialect) -> Mapping[str, str]:
+    """Return what a dialect calls the verbs that it calls by another name."""
     if dialect in _SAYS_FEATURE:
         return _FEATURE_NAMES
     return _LATER_NAMES if dialect is Dialect.M5 else {}

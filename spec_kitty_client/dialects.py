@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from packaging.version import Version
 
-__all__ = ["Dialect", "Feature", "dialect_of", "oldest_release"]
+__all__ = ["Dialect", "Feature", "contract_of", "dialect_of", "oldest_release"]
 
 
 class Dialect(StrEnum):
@@ -115,3 +115,9 @@ def oldest_release(contract: Version) -> Version | None:
     """Return the oldest host with a contract version; None where the version does not tell."""
     known = [host for version, host in _OLDEST_WITH.items() if version <= contract]
     return known[-1] if known else None
+
+
+def contract_of(release: Version) -> Version:
+    """Return the contract version that a release of the host names."""
+    known = [version for version, host in _OLDEST_WITH.items() if host <= release]
+    return known[-1] if known else Version("1.0.0")

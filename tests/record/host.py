@@ -94,12 +94,12 @@ class Host:
         self.calls += 1
         if stdin or env:
             return self._by_hand(cwd, argv, stdin, {**self.env, **(env or {})})
-        done = self._transport(cwd).run(argv, time_limit=_LIMIT)
+        done = self.transport(cwd).run(argv, time_limit=_LIMIT)
         if done.exit_code is None:
             raise RuntimeError(f"{argv} has not ended after {_LIMIT} s")
         return Completed(done.exit_code, _text(done.stdout), _text(done.stderr))
 
-    def _transport(self, cwd: Path) -> Transport:
+    def transport(self, cwd: Path) -> Transport:
         """Return the one for a folder; they share a server."""
         if cwd not in self._transports:
             cold = ProcessTransport(repo=cwd, executable=str(self.spec_kitty))

@@ -1,0 +1,348 @@
+"""A simulated host and a real one get the same calls, and have to give the same answers.
+
+Subclass `HostMachine`, say in ``begin`` how a mission begins on your host, and let pytest
+collect its ``TestCase``; or run it with ``hypothesis.stateful.run_state_machine_as_test``.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from attrs import frozen
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from spec_kitty_client.contract import names_in
+from spec_kitty_client.dialects import Feature
+from spec_kitty_client.envelope import find
+from spec_kitty_client.lanes import Lane, Need, lanes_of, ways
+from spec_kitty_client.testing.host import Release, SimulatedHost
+from spec_kitty_client.testing.host.board import Dag
+from spec_kitty_client.testing.host.land import branch_of
+from spec_kitty_client.transports import Completed, GitTransport, Transport
+
+__all__ = ["HostMachine", "RealMission", "comparable"]
+
+_LIMIT = 120.0  # seconds for one call of the real host
+_POLICY = json.dumps(
+    {
+        "orchestrator_id": "differential",
+        "orchestrator_version": "1",
+        "agent_family": "script",
+        "approval_mode": "supervised",
+        "sandbox_mode": "none",
+        "network_mode": "none",
+        "dangerous_flags": [],
+    }
+)
+
+
+@frozen(kw_only=True)
+class RealMission:
+    """A mission at its beginning, on a real host.
+
+    Attributes:
+        transport: How to call the host.
+        slug: The mission's name.
+        root: The primary checkout, as the host names it in its answers.
+        target: The branch that the mission is merged into.
+        ulid: The mission's id, from 3.1.1 on.
+        planner: Whom 1.0.x names as the last actor of what nobody has touched.
+    """
+
+    transport: Transport
+    slug: str
+    root: str
+    target: str
+    ulid: str = ""
+    planner: str | None = None
+
+
+def comparable(completed: Completed, root: str) -> dict[str, Any]:
+    """Return what two hosts have to agree on in an answer.
+
+    Time, ids and paths are those of nobody, and the wording of messages is the host's own.
+    An answer without an envelope is its exit code, and whether there was a traceback.
+    """
+    envelope, _ = find(completed.stdout.decode("utf-8", "replace"))
+    if envelope is None:
+        crashed = b"Traceback" in completed.stderr
+        return {"exit_code": completed.exit_code, "crashed": crashed}
+    return {
+        "exit_code": completed.exit_code,
+        "contract_version": envelope.contract_version,
+        "command": envelope.command,
+        "success": envelope.success,
+        "error_code": envelope.error_code,
+        "data": {k: _same(k, v, root) for k, v in envelope.data.items()},
+    }
+
+
+_BY_CHANCE = {"history_entry_id", "accepted_at"}
+_WORDS = {"message", "errors", "remediation"}
+
+
+def _same(name: str, value: Any, root: str) -> Any:
+    if name in _BY_CHANCE or name in _WORDS:
+        return type(value).__name__
+    if isinstance(value, str):
+        return value.replace(root, "{root}")
+    return value
+
+
+_WRONG_POLICY = json.dumps({"orchestrator_id": "monkey"})
+_REVIEWS = [
+    {"reviewer": who, "verdict": verdict, "reference": where}
+    for who, where in (("rev", "r1"), ("rev", "r2"), ("other", "r1"))
+    for verdict in ("approved", "changes_requested")
+]
+
+
+def _mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
+    """Return a strategy that draws the usual thing in two of three cases."""
+    return st.sampled_from([usual] * (2 * max(1, len(others))) + list(others))
+
+
+def _actors(usual: str, *others: str) -> st.SearchStrategy[str]:
+    """Return a strategy for actors. Without a name 1.0.x takes the last but one for the last."""
+
+    def known(machine: "HostMachine") -> st.SearchStrategy[str]:
+        nobody = [""] if machine.as_release.since("2.1.0") else []
+        return _mostly(usual, *others, *nobody)
+
+    return st.runner().flatmap(known)
+
+
+class HostMachine(RuleBasedStateMachine):
+    """Drives a simulated host and a real one with the same calls.
+
+    After each call the answers are compared, and at the end the state that both report.
+    What is compared is told by `comparable`.
+
+    Attributes:
+        release: The release of the real host.
+        plan: The work packages of the mission, each with what it depends on.
+    """
+
+    release: ClassVar[str] = "3.2.7"
+    plan: ClassVar[Dag] = {"WP01": [], "WP02": ["WP01"], "WP03": []}
+
+    def begin(self) -> RealMission:
+        """Return a mission of which everything is planned, with the work packages of `plan`."""
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real = self.begin()
+        self.as_release = Release(self.release)
+        self.simulated = self.simulate()
+        mission = self.simulated.mission
+        if self.real.ulid:
+            mission.called(self.real.ulid)
+        for package in mission.packages.values():
+            package.actor = self.real.planner
+
+    def simulate(self) -> SimulatedHost:
+        """Return the simulated host, with the same mission."""
+        return SimulatedHost(
+            self.plan, release=self.as_release, slug=self.real.slug, target=self.real.target
+        )
+
+    # What can be asked
+
+    wps = st.runner().flatmap(lambda m: st.sampled_from([*m.plan, *m.plan, "WP99"]))
+
+    @rule(data=st.data())
+    def go_on(self, data: st.DataObject) -> None:
+        """Do what makes sense next."""
+        wp = data.draw(st.sampled_from(list(self.plan)), label="wp")
+        lane = Lane(self.simulated.lanes()[wp])
+        if lane in (Lane.PLANNED, Lane.CLAIMED):
+            self._claim(wp, "a1")
+            return
+        if lane == Lane.FOR_REVIEW and self.as_release.has(Feature.IN_REVIEW_LANE):
+            self.ask("start-review", wp=wp, actor="rev", policy=_POLICY)
+            return
+        dialect = self.as_release.dialect
+        after = [to for before, to in ways(dialect) if before == lane and to != Lane.CANCELED]
+        if after:
+            to = data.draw(st.sampled_from(sorted(after)), label="to")
+            self.ask("transition", wp=wp, to=to, **self._needed(lane, to))
+
+    def _needed(self, lane: Lane, to: Lane) -> dict[str, Any]:
+        wanted = ways(self.as_release.dialect)[lane, to]
+        approved = to in (Lane.APPROVED, Lane.DONE)
+        verdict = "approved" if approved else "changes_requested"
+        review = {"reviewer": "rev", "verdict": verdict, "reference": "r1"}
+        given: dict[str, Any] = {"actor": "rev", "policy": _POLICY}
+        given |= {"review_ref": "r1"} if Need.REVIEW_REF in wanted else {}
+        given |= {"evidence_json": {"review": review}} if Need.EVIDENCE in wanted else {}
+        given |= {"review_result_json": review} if Need.REVIEW_RESULT in wanted else {}
+        given |= {"force": True} if Need.FORCE in wanted else {}
+        return given | ({"note": "n"} if {Need.NOTE, Need.FORCE} & wanted else {})
+
+    @rule(wp=wps, actor=_actors("a1", "a2"), policy=_mostly(_POLICY, None, "{", _WRONG_POLICY))
+    def claim(self, wp: str, actor: str, policy: str | None) -> None:
+        """Start anything."""
+        self._claim(wp, actor, policy)
+
+    def _claim(self, wp: str, actor: str, policy: str | None = _POLICY) -> None:
+        if self.ask("start-implementation", wp=wp, actor=actor, policy=policy):
+            self.claimed(wp)
+
+    @rule(
+        wp=wps,
+        actor=_actors("rev", "rev2"),
+        policy=_mostly(_POLICY, None, "{"),
+        review_ref=_mostly("r1", None, "", " "),
+    )
+    def review(self, wp: str, actor: str, policy: str | None, review_ref: str | None) -> None:
+        """Begin a review of anything."""
+        self.ask("start-review", wp=wp, actor=actor, policy=policy, review_ref=review_ref)
+
+    @rule(wp=wps, data=st.data())
+    def move(self, wp: str, data: st.DataObject) -> None:
+        """Move anything anywhere, with whatever proofs."""
+        lanes = sorted(lanes_of(self.as_release.dialect))
+        words = st.sampled_from([*lanes * 3, "doing", "DONE", "bogus", "in_review", "approved"])
+        options: dict[str, Any] = {
+            "to": data.draw(words, label="to"),
+            "actor": data.draw(_actors("rev", "a1"), label="actor"),
+            "policy": data.draw(_mostly(_POLICY, None, "{"), label="policy"),
+            "note": data.draw(st.sampled_from([None, "n", " "]), label="note"),
+            "review_ref": data.draw(st.sampled_from([None, "r1", "r2", " "]), label="review-ref"),
+            "force": data.draw(_mostly(False, True), label="force"),
+        }
+        reviews = st.none() | st.sampled_from(_REVIEWS)
+        if self.as_release.has(Feature.EVIDENCE):
+            review = data.draw(reviews, label="evidence")
+            wrong = st.sampled_from(["{", "[]", "{}", '{"review": {}}', '{"review": null}'])
+            whole = {"review": review} if review else data.draw(st.none() | wrong)
+            options["evidence_json"] = whole
+        if self.as_release.has(Feature.REVIEW_RESULT):
+            result = data.draw(reviews, label="review result")
+            wrong = st.sampled_from(["{", "[]", "{}", '{"reviewer": "rev"}'])
+            options["review_result_json"] = result or data.draw(st.none() | wrong)
+        self.ask("transition", wp=wp, **options)
+
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        """Bring a work package to its end by force."""
+        wp = data.draw(st.sampled_from(list(self.plan)), label="wp")
+        if Lane(self.simulated.lanes()[wp]) == Lane.PLANNED:
+            self._claim(wp, "a1")
+        ends = [a for a in (Lane.APPROVED, Lane.DONE) if a in lanes_of(self.as_release.dialect)]
+        to = data.draw(st.sampled_from(ends), label="to")
+        forced = {"actor": "rev", "policy": _POLICY, "force": True, "note": "n"}
+        self.ask("transition", wp=wp, to=to, **forced)
+
+    @rule(wp=wps, actor=_actors("a1"), text=_mostly("looks good", "", 'a\n"b" \u00e9'))
+    def annotate(self, wp: str, actor: str, text: str) -> None:
+        """Add a note."""
+        self.ask("append-history", wp=wp, actor=actor, note=text)
+
+    @rule(
+        verb=st.sampled_from(["mission-state", "list-ready", "resolve-workspace"]), data=st.data()
+    )
+    def look(self, verb: str, data: st.DataObject) -> None:
+        """Read, of this mission or one that is not there."""
+        names = ["nope", self.real.ulid, self.real.ulid[:8]] if self.real.ulid else ["nope"]
+        mission = data.draw(_mostly(self.real.slug, *names), label="mission")
+        wp = {"wp": data.draw(self.wps)} if verb == "resolve-workspace" else {}
+        self.ask(verb, mission=mission, **wp)
+
+    @rule()
+    def accept(self) -> None:
+        """Accept the mission, finished or not."""
+        if self.ask("accept-mission", actor="rev"):
+            self.accepted()
+
+    @rule(strategy=_mostly("merge", "squash", "octopus"), into=_mostly(None, "nosuch"))
+    def merge(self, strategy: str, into: str | None) -> None:
+        """Merge the mission, finished or not."""
+        if strategy != "squash" or self.as_release.since("2.1.0"):  # a squash of 1.0.x is none
+            self.ask("merge-mission", strategy=strategy, target=into)
+
+    def teardown(self) -> None:
+        """Compare what both say in the end."""
+        self.ask("mission-state")
+        self.ask("list-ready")
+
+    # How it is asked
+
+    def ask(self, verb: str, **options: Any) -> bool:
+        """Ask both, compare, and return whether it was a success."""
+        spoken = names_in(self.as_release.dialect).get(verb, verb)
+        selector = "feature" if self.as_release.says_feature else "mission"
+        given = {selector: options.pop("mission", self.real.slug), **options}
+        words = [w for name, value in given.items() for w in _spelled(name, value)]
+        args = ("orchestrator-api", spoken, *words)
+        note(f"spec-kitty {' '.join(args)}")
+        ours = self.simulated.run(args, time_limit=_LIMIT)
+        theirs = self.real.transport.run(args, time_limit=_LIMIT)
+        self.compare(
+            args, comparable(ours, self.simulated.land.root), comparable(theirs, self.real.root)
+        )
+        return ours.exit_code == 0
+
+    def compare(
+        self, args: tuple[str, ...], ours: Mapping[str, Any], theirs: Mapping[str, Any]
+    ) -> None:
+        """See that two answers agree.
+
+        Raises:
+            AssertionError: If they do not, with the differences.
+        """
+        if ours != theirs:
+            one, other = (json.dumps(x, indent=1, sort_keys=True) for x in (ours, theirs))
+            lines = (one.splitlines(), other.splitlines(), "simulated", "real")
+            found = "\n".join(difflib.unified_diff(*lines, lineterm=""))
+            msg = f"spec-kitty {' '.join(args)}\n{found}"
+            raise AssertionError(msg)
+
+    # What the simulated host takes for granted, and the real one does not
+
+    def claimed(self, wp: str) -> None:
+        """Do the work of a work package: a commit."""
+        self.commit(wp, self.real.root)
+
+    def accepted(self) -> None:
+        """Commit what an acceptance leaves."""
+        self.git("add", "--all", "--", "kitty-specs")
+        self.git("commit", "--quiet", "--message=accepted")
+
+    def commit(self, wp: str, root: str) -> None:
+        """Commit a file for a work package, in its worktree, which older hosts do not make."""
+        branch = branch_of(self.as_release, self.simulated.mission, wp)
+        path = f"{root}/.worktrees/{branch.removeprefix('kitty/mission-')}"
+        top = branch.rpartition("-lane-")[0] if self.as_release.has(Feature.LANES) else ""
+        if not Path(path).exists():
+            if top and not self.git("rev-parse", "--verify", "--quiet", top, folder=root):
+                self.git("branch", top, self.real.target, folder=root)
+            base = top or self.real.target
+            self.git("worktree", "add", "--quiet", "-b", branch, path, base, folder=root)
+        with (Path(path) / f"{wp}.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{wp}\n")
+        self.git("add", "--all", folder=path)
+        self.git("commit", "--quiet", f"--message={wp}", folder=path)
+
+    def git(self, *args: str, folder: str | None = None) -> bool:
+        """Run git in the real repository or another folder, and return whether it went well."""
+        transport = self.real.transport
+        if not isinstance(transport, GitTransport):
+            msg = "the transport of a real mission has to run git"
+            raise TypeError(msg)
+        where = folder or self.real.root
+        return transport.git(args, folder=where, time_limit=_LIMIT).exit_code == 0
+
+
+def _spelled(name: str, value: Any) -> tuple[str, ...]:
+    option = "--" + name.replace("_", "-")
+    if value is None or value is False:
+        return ()
+    if value is True:
+        return (option,)
+    return (f"{option}={value if isinstance(value, str) else json.dumps(value)}",)

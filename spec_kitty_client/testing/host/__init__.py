@@ -1,0 +1,25 @@
+"""A host of any release that fits in a test."""
+
+from spec_kitty_client.testing.host.arguments import NotSimulated
+from spec_kitty_client.testing.host.board import Mission, Move, Package
+from spec_kitty_client.testing.host.releases import Release
+from spec_kitty_client.testing.host.simulated import (
+    AsyncSimulatedHost,
+    AsyncSimulatedRepository,
+    SimulatedHost,
+    SimulatedRepository,
+    ticking,
+)
+
+__all__ = [
+    "AsyncSimulatedHost",
+    "AsyncSimulatedRepository",
+    "Mission",
+    "Move",
+    "NotSimulated",
+    "Package",
+    "Release",
+    "SimulatedHost",
+    "SimulatedRepository",
+    "ticking",
+]

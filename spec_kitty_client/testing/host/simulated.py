@@ -1,0 +1,285 @@
+"""A host in memory: every release, every verb but those of design."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import anyio.lowlevel
+import anyio.to_thread
+from attrs import define, field
+from packaging.version import InvalidVersion, Version
+
+from spec_kitty_client.codes import ErrorCode
+from spec_kitty_client.policy_rules import policy_problems
+from spec_kitty_client.testing.host import verbs
+from spec_kitty_client.testing.host.answers import (
+    Answers,
+    Crashed,
+    Misused,
+    Refused,
+    completed,
+    traceback,
+)
+from spec_kitty_client.testing.host.arguments import Asked, Help, NotSimulated, understand
+from spec_kitty_client.testing.host.board import Dag, Mission
+from spec_kitty_client.testing.host.land import Land, Thought
+from spec_kitty_client.testing.host.releases import Release
+from spec_kitty_client.testing.host.repository import Repository
+from spec_kitty_client.transports import Completed
+
+__all__ = [
+    "AsyncSimulatedHost",
+    "AsyncSimulatedRepository",
+    "SimulatedHost",
+    "SimulatedRepository",
+    "ticking",
+]
+
+NEWEST = "3.2.7"
+ULID = "01K00001ABCDEFGHJKMNPQRSTV"
+_OLDEST_PROVIDER = Version("0.1.0")
+_BANNER = "spec-kitty\n" * 28
+
+
+def ticking(
+    start: datetime = datetime(2026, 1, 1, tzinfo=UTC), step: timedelta = timedelta(seconds=1)
+) -> Callable[[], datetime]:
+    """Return a clock that goes on by one step whenever it is read."""
+    ticks = count()
+    return lambda: start + next(ticks) * step
+
+
+def counting() -> Callable[[], str]:
+    """Return a maker of ids that are numbers: 32 hexadecimal digits."""
+    numbers = count(1)
+    return lambda: f"{next(numbers):032x}"
+
+
+def _release(name: str | Release) -> Release:
+    return name if isinstance(name, Release) else Release(name)
+
+
+@define
+class SimulatedHost:
+    """A host of one release in memory, as a `Transport`.
+
+    It answers every lifecycle verb as that release does: lanes, guards, policy rules, claims,
+    dependencies, codes, exit codes and the fields of every payload. There is no file, no
+    clock and no chance in it. It may be called from several threads.
+
+    Args:
+        plan: The work packages of its mission, each with what it depends on; None: no mission.
+        release: The release of ``spec-kitty-cli`` that it is, from 1.0.0 on.
+        slug: The name of the mission; None: one such as that release makes.
+        target: The branch that the mission is merged into.
+        now: Its clock; by default a second passes with every look at it.
+        new_id: Makes its ids, 32 hexadecimal digits each; by default they count.
+
+    Raises:
+        InvalidCall: If the plan is not one: an unknown dependency, or a circle.
+        UnsupportedHost: If there is no such release, or it has no orchestrator-api.
+    """
+
+    plan: Dag | None = field(factory=lambda: {"WP01": []})
+    release: Release = field(default=Release(NEWEST), converter=_release, kw_only=True)
+    slug: str | None = field(default=None, kw_only=True)
+    target: str = field(default="work", kw_only=True)
+    now: Callable[[], datetime] = field(factory=ticking, kw_only=True, repr=False)
+    new_id: Callable[[], str] = field(factory=counting, kw_only=True, repr=False)
+    land: Land = field(init=False, repr=False)
+    """Where the work is; see `Land`."""
+    missions: dict[str, Mission] = field(factory=dict, init=False, repr=False)
+    """The state of it all, by slug."""
+    calls: list[Asked] = field(factory=list, init=False, repr=False)
+    """Everything that it was asked and has understood, in order."""
+    _turn: Any = field(factory=RLock, init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.land = self._make_land()
+        if self.plan is not None:
+            self.add_mission(self.plan, slug=self.slug)
+
+    def add_mission(self, plan: Dag, *, slug: str | None = None, ulid: str = ULID) -> Mission:
+        """Add a mission; without a name it gets one such as this release makes.
+
+        Raises:
+            InvalidCall: If the plan is not one.
+        """
+        name = slug or ("demo-01K00001" if self.release.since("3.1.1") else "001-demo")
+        mission = Mission.of(self.release, plan, slug=name, ulid=ulid, target=self.target)
+        self.missions[name] = mission
+        return mission
+
+    def _make_land(self) -> Land:
+        return Thought(self.release)
+
+    @property
+    def mission(self) -> Mission:
+        """The first mission."""
+        return next(iter(self.missions.values()))
+
+    def lanes(self) -> dict[str, str]:
+        """Return the lane of each work package of the first mission, without a call."""
+        return {wp: package.lane for wp, package in self.mission.packages.items()}
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """Answer as ``spec-kitty`` with these arguments does; see `Transport.run`.
+
+        Raises:
+            NotSimulated: If the real host does something that this one does not.
+        """
+        with self._turn:
+            exit_code, stdout, stderr = self._answer(args)
+        return completed(args, exit_code, stdout, stderr, time_limit)
+
+    def _answer(self, args: Sequence[str]) -> tuple[int, bytes, bytes]:
+        answers = Answers(self.release, self.now, self.new_id)
+        if list(args) == ["--version"]:
+            return 0, self._version(), b""
+        try:
+            asked = understand(args, self.release)
+        except Help:
+            return 0, b"Usage: spec-kitty orchestrator-api [OPTIONS] COMMAND [ARGS]...\n", b""
+        except Misused as e:
+            return 2, *answers.misuse(str(e))
+        self.calls.append(asked)
+        try:
+            mission, data = self._effect(asked)
+        except Refused as e:
+            return 1, answers.refusal(asked.name, e), b""
+        except Crashed as e:
+            return 1, b"", traceback(e)
+        return 0, answers.success(asked.name, data, mission), b""
+
+    def _version(self) -> bytes:
+        banner = "" if self.release.since("3.2.6") else _BANNER
+        return f"{banner}spec-kitty-cli version {self.release.name}\n".encode()
+
+    def _effect(self, asked: Asked) -> tuple[Mission | None, Mapping[str, Any]]:
+        if asked.verb == "contract-version":
+            return None, _contract_version(self.release, asked.options)
+        release, options = self.release, asked.options
+        verbs.check_lane(options, release)
+        verbs.check_policy(asked.verb, options, release, self._problem)
+        verbs.check_json(options)
+        mission = verbs.find(self.missions, options["mission"], release)
+        scene = verbs.Scene(
+            release=release,
+            mission=mission,
+            land=self.land,
+            options=options,
+            now=self.now,
+            new_id=self.new_id,
+        )
+        if "wp" in options and options["wp"] not in mission.packages:
+            msg = f"there is no work package {options['wp']!r} in {mission.slug}"
+            raise Refused(ErrorCode.WP_NOT_FOUND, msg)
+        events = len(mission.moves)
+        data = verbs.VERBS[asked.verb](scene)
+        if len(mission.moves) > events:
+            self.land.moved(mission)
+        return mission, data
+
+    def _problem(self, policy: str) -> str | None:
+        problems = policy_problems(policy, self.release.version)
+        return str(problems[0]) if problems else None
+
+
+def _contract_version(release: Release, options: Mapping[str, str]) -> Mapping[str, Any]:
+    if "require-capability" in options:
+        msg = "--require-capability is not simulated"
+        raise NotSimulated(msg)
+    about = {
+        "min_supported_provider_version": str(_OLDEST_PROVIDER),
+        "api_version": str(release.contract.version),
+    }
+    if (given := options.get("provider-version")) is None:
+        return about
+    code = ErrorCode.CONTRACT_VERSION_MISMATCH
+    try:
+        too_old = Version(given) < _OLDEST_PROVIDER
+    except InvalidVersion as e:
+        raise Refused(code, f"{given!r} is no version", {"provider_version": given}) from e
+    if too_old:
+        raise Refused(code, f"{given} is too old", {"provider_version": given, **about})
+    return about
+
+
+@define
+class SimulatedRepository(SimulatedHost):
+    """The same host with real git behind it, as a `GitTransport`.
+
+    It makes lanes, worktrees and merges as its release does, so that a whole orchestrator
+    runs on it. What is in the folder already stays.
+
+    Args:
+        plan: The work packages of its mission, each with what it depends on.
+        folder: The primary checkout; a repository is made if there is none.
+
+    The other arguments are those of `SimulatedHost`.
+
+    Raises:
+        GitFailed: If git fails, or the folder has this mission already.
+    """
+
+    folder: Path = field(kw_only=True, converter=Path)
+    _repository: Repository = field(init=False, repr=False)
+
+    def _make_land(self) -> Land:
+        self._repository = Repository(self.release, self.folder.absolute())
+        return self._repository
+
+    def add_mission(self, plan: Dag, *, slug: str | None = None, ulid: str = ULID) -> Mission:
+        """Add a mission, with its files and a commit."""
+        mission = super().add_mission(plan, slug=slug, ulid=ulid)
+        self._repository.prepare(mission)
+        return mission
+
+    def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """See `GitTransport.git`."""
+        return self._repository.git(args, folder=folder, time_limit=time_limit)
+
+
+@define
+class AsyncSimulatedHost:
+    """A simulated host as an `AsyncTransport`.
+
+    Args:
+        host: Whom to ask.
+    """
+
+    host: SimulatedHost
+
+    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """See `SimulatedHost.run`; others get their turn first."""
+        await anyio.lowlevel.checkpoint()
+        return self.host.run(args, time_limit=time_limit)
+
+
+@define
+class AsyncSimulatedRepository:
+    """A simulated host with git as an `AsyncGitTransport`; what takes a while runs in a thread.
+
+    Args:
+        host: Whom to ask.
+    """
+
+    host: SimulatedRepository
+
+    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """See `SimulatedHost.run`."""
+        call = partial(self.host.run, args, time_limit=time_limit)
+        return await anyio.to_thread.run_sync(call)
+
+    async def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        """See `AsyncGitTransport.git`."""
+        call = partial(self.host.git, args, folder=folder, time_limit=time_limit)
+        return await anyio.to_thread.run_sync(call)

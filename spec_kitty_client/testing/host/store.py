@@ -1,0 +1,156 @@
+"""A simulated host whose state is in a folder, for programs that call it by its name.
+
+The folder holds ``state.json``, the lock of it, and ``bin/spec-kitty``. Each call is a process:
+it takes the lock, reads the state, answers, and puts a new state in the place of the old one,
+so that a call that is killed leaves what was there before it, or all of its effect.
+"""
+
+import json
+import shlex
+import sys
+import tempfile
+import uuid
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict
+from filelock import FileLock
+
+from spec_kitty_client.errors import SpecKittyError
+from spec_kitty_client.testing.host.board import Dag, Mission
+from spec_kitty_client.testing.host.simulated import SimulatedHost, SimulatedRepository
+from spec_kitty_client.transports import Completed
+
+__all__ = ["PLACE", "StateDamaged", "call", "make"]
+
+PLACE = "SPEC_KITTY_SIMULATED_HOST"
+"""The environment variable that names the folder."""
+
+_LIMIT = 600.0  # seconds; what a call of this host waits for is git and its turn
+_VERSION = 1
+_LAUNCHER = """\
+#!/bin/sh
+{place}={folder} exec {python} -m spec_kitty_client.testing.host "$@"
+"""
+
+
+class StateDamaged(SpecKittyError):
+    """The folder of a simulated host does not hold the state of one."""
+
+
+def make(
+    folder: Path, plan: Dag, *, release: str, slug: str | None = None, root: Path | None = None
+) -> Path:
+    """Make a simulated host in a folder and return its ``spec-kitty``, to be put on PATH.
+
+    Args:
+        folder: Must not exist, or be empty.
+        plan: The work packages, each with what it depends on.
+        release: The release of ``spec-kitty-cli`` that it is.
+        slug: The name of the mission; None: one such as that release makes.
+        root: A repository to work in, made if it is not there; None: no git.
+
+    Raises:
+        FileExistsError: If there is something in the folder.
+        InvalidCall: If the plan is not one.
+        UnsupportedHost: If there is no such release.
+        GitFailed: If git fails, or the repository has this mission already.
+    """
+    folder = folder.absolute()
+    if folder.exists() and any(folder.iterdir()):
+        msg = f"{folder} is not empty"
+        raise FileExistsError(msg)
+    if root is None:
+        host = SimulatedHost(plan, release=release, slug=slug)
+    else:
+        root = root.absolute()
+        host = SimulatedRepository(plan, release=release, slug=slug, folder=root)
+    program = folder / "bin" / "spec-kitty"
+    program.parent.mkdir(parents=True)
+    _write(folder, host, root)
+    quoted = {"folder": shlex.quote(str(folder)), "python": shlex.quote(sys.executable)}
+    program.write_text(_LAUNCHER.format(place=PLACE, **quoted), encoding="utf-8")
+    program.chmod(0o755)
+    return program
+
+
+def call(folder: Path, args: Sequence[str]) -> Completed:
+    """Answer one call. Calls that come at the same time take turns.
+
+    Raises:
+        StateDamaged: If the folder holds no state.
+        NotSimulated: If the real host does something that this one does not.
+    """
+    with _opened(folder) as host:
+        return host.run(args, time_limit=_LIMIT)
+
+
+@contextmanager
+def _opened(folder: Path) -> Generator[SimulatedHost]:
+    if not (folder / "state.json").exists():
+        msg = f"{folder} is no simulated host: it has no state.json"
+        raise StateDamaged(msg)
+    with FileLock(folder / "lock"):
+        root, host = _read(folder)
+        before = _facts(host, root)
+        try:
+            yield host
+        finally:
+            if _facts(host, root) != before:
+                _write(folder, host, root)
+
+
+def _facts(host: SimulatedHost, root: Path | None) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "release": host.release.name,
+        "root": None if root is None else str(root),
+        "missions": [asdict(mission) for mission in host.missions.values()],
+    }
+
+
+def _write(folder: Path, host: SimulatedHost, root: Path | None) -> None:
+    text = json.dumps(_facts(host, root), default=sorted)  # the one thing it has not is a set
+    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
+        file.write(text)
+    Path(file.name).replace(folder / "state.json")
+
+
+def _read(folder: Path) -> tuple[Path | None, SimulatedHost]:
+    import cattrs
+
+    try:
+        facts = _versioned(json.loads((folder / "state.json").read_text(encoding="utf-8")))
+        root = None if facts["root"] is None else Path(facts["root"])
+        missions = cattrs.structure(facts["missions"], list[Mission])
+        host = _host(facts["release"], root)
+    except (ValueError, LookupError, TypeError, cattrs.BaseValidationError) as e:
+        msg = f"{folder / 'state.json'} is damaged: {e}. Make the simulated host anew."
+        raise StateDamaged(msg) from e
+    host.missions = {mission.slug: mission for mission in missions}
+    return root, host
+
+
+def _versioned(facts: Any) -> Any:
+    if facts["version"] != _VERSION:
+        msg = f"its version is {facts['version']}, not {_VERSION}"
+        raise ValueError(msg)
+    return facts
+
+
+def _host(release: str, root: Path | None) -> SimulatedHost:
+    """Return a host without a mission, with the time and the chance of this machine."""
+    if root is None:
+        return SimulatedHost(None, release=release, now=_now, new_id=_new_id)
+    return SimulatedRepository(None, release=release, folder=root, now=_now, new_id=_new_id)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
