@@ -7,6 +7,7 @@ line has no option for it (2.1.0 to 3.2.5), with a note that says so; then the s
 first, because force also opens the ways that are wrong.
 """
 
+import re
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
@@ -53,6 +54,7 @@ __all__ = [
 R = TypeVar("R", bound=replies.Reply)
 
 NUL = "\0"
+_SLUG = re.compile(r".+-[0-9A-HJKMNP-TV-Z]{8}")  # as missions are named from 3.1.1 on
 _HANDED_IN = frozenset({Lane.FOR_REVIEW, Lane.IN_REVIEW, Lane.APPROVED, Lane.DONE})
 _ENDED = frozenset({Lane.DONE, Lane.CANCELED})
 
@@ -114,7 +116,8 @@ def state(mission: str) -> Steps[replies.Mission]:
 def claim(at: Package) -> Steps[replies.ImplementationStarted]:
     """Claim a work package and make sure that it has a worktree with what it needs."""
     contract: Contract = yield Negotiate()
-    call = StartImplementation(mission=at.mission, wp=at.wp, actor=at.actor)
+    mission = yield from _slug(contract, at.mission)
+    call = StartImplementation(mission=mission, wp=at.wp, actor=at.actor)
     dependencies: tuple[str, ...] = ()
     if not contract.supports(Feature.DEPENDENCY_CHECK):
         dependencies = yield from _finished_dependencies(call)
@@ -132,7 +135,8 @@ def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
     """Tell where a work package is worked on, claimed or not."""
     contract: Contract = yield Negotiate()
     if contract.supports(ResolveWorkspace):
-        told: replies.Workspace = yield ResolveWorkspace(mission=mission, wp=wp)
+        slug = yield from _slug(contract, mission)
+        told: replies.Workspace = yield ResolveWorkspace(mission=slug, wp=wp)
         return told
     found = yield from state(mission)
     slug, top = found.mission_slug, (yield from root())
@@ -219,6 +223,17 @@ def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
 
 
 # What the verbs have in common
+
+
+def _slug(contract: Contract, mission: str) -> Steps[str]:
+    """Return the slug of a mission, however it was named.
+
+    Hosts from 3.2.2 on name branches and worktrees after the name that they are given, be it
+    the slug or an id. Merge takes those of the slug.
+    """
+    if not contract.supports(Feature.WORKTREES) or _SLUG.fullmatch(mission):
+        return mission
+    return (yield from state(mission)).mission_slug
 
 
 def _review(at: Package) -> StartReview:

@@ -17,16 +17,16 @@ POLICY = Policy(
 )
 
 IDENTITY: dict[str, Any] = {
-    "mission_slug": "pay-01AB",
+    "mission_slug": "pay-01ABCDEF",
     "mission_number": None,
     "mission_type": "software-dev",
 }
 PLACE: dict[str, Any] = {
     "wp_id": "WP01",
-    "workspace_path": "/repo/.worktrees/pay-01AB-lane-a",
-    "prompt_path": "/repo/kitty-specs/pay-01AB/tasks/WP01-core.md",
+    "workspace_path": "/repo/.worktrees/pay-01ABCDEF-lane-a",
+    "prompt_path": "/repo/kitty-specs/pay-01ABCDEF/tasks/WP01-core.md",
     "lane_id": "lane-a",
-    "lane_branch": "kitty/mission-pay-01AB-lane-a",
+    "lane_branch": "kitty/mission-pay-01ABCDEF-lane-a",
     "lane_base_ref": "work",
 }
 PAYLOADS: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from spec_kitty_client import Completed, HostNotFound
 
 from .releases import CONTRACTS, EDGES, RELEASES
 
-SLUG = "pay-01AB"
+SLUG = "pay-01ABCDEF"
 FOLDER = f"kitty-specs/{SLUG}"
 ENDED = ("approved", "done")
 BANNER = "spec-kitty, a tool\n" * 28

@@ -532,7 +532,7 @@ def test_a_refusal_is_raised() -> None:
 
     with pytest.raises(Conflict):
         client.start_implementation("m", "WP01")
-    assert client.mission_state("m").mission_slug == "pay-01AB"
+    assert client.mission_state("m").mission_slug == "pay-01ABCDEF"
 
 
 @pytest.mark.anyio

@@ -38,7 +38,7 @@ def test_a_success_gives_the_reply_and_its_envelope() -> None:
     """Both what was asked for and what came with it are returned."""
     reply, found = conclude(STATE, success("mission-state"))
 
-    assert reply.mission_slug == "pay-01AB"
+    assert reply.mission_slug == "pay-01ABCDEF"
     assert found.contract_version == "1.5.0"
     assert found.correlation_id == "corr-1"
     assert found.success is True

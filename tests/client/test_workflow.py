@@ -18,6 +18,7 @@ from spec_kitty_client.errors import (
     NotReady,
     TransitionRejected,
 )
+from spec_kitty_client.testing import SimulatedHost
 
 from .answers import POLICY, Scripted, success
 from .releases import EDGES, OPTIONLESS, RELEASES, SAMPLE
@@ -490,3 +491,21 @@ def test_a_board_without_events_is_not_believed() -> None:
     host = Scripted(success("mission-state", board))
     with pytest.raises(NotFound, match="no events"):
         next(Client(transport=host).watch("m"))
+
+
+@pytest.mark.parametrize("name", ["01K00001", "demo", "01K00001ABCDEFGHJKMNPQRSTV"])
+def test_a_claim_by_an_id_works_where_merge_looks(name: str) -> None:
+    """A worktree is named after the mission's slug, whatever the mission is called by."""
+    host = SimulatedHost(release="3.2.7")
+    host.mission.names = (*host.mission.names, "demo")
+    mine = Client(transport=host, actor="me", policy=POLICY)
+    claimed = mine.claim(name, "WP01")
+    assert claimed.lane_branch == f"kitty/mission-{host.mission.slug}-lane-a"
+    assert mine.locate(name, "WP01").workspace_path == claimed.workspace_path
+
+
+def test_a_claim_by_the_slug_takes_one_call() -> None:
+    """What is a slug already is not looked up."""
+    host = SimulatedHost(release="3.2.7")
+    Client(transport=host, actor="me", policy=POLICY).claim(host.mission.slug, "WP01")
+    assert [asked.verb for asked in host.calls] == ["contract-version", "start-implementation"]

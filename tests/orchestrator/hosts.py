@@ -12,7 +12,7 @@ import anyio.lowlevel
 from spec_kitty_client import Completed
 from spec_kitty_orchestrator.workspace import git
 
-SLUG = "pay-01AB"
+SLUG = "pay-01ABCDEF"
 ACTOR = "spec-kitty-orchestrator"
 FINISHED = ("approved", "done")
 WAYS = {

@@ -77,7 +77,7 @@ def numbers(w: World, kind: str) -> list[int]:
 def test_an_agent_is_told_what_it_is_for(w: World) -> None:
     """The environment names role, mission, work package and attempt; stdin is the prompt."""
     spoken = attempt(w)
-    assert spoken.text == "WP01 implement 1 pay-01AB words\n"
+    assert spoken.text == "WP01 implement 1 pay-01ABCDEF words\n"
     assert spoken.failure is None
     assert (w.log(1, "implement") / "prompt.md").read_text() == "words"
 

@@ -395,7 +395,7 @@ def test_a_call_from_end_to_end(host: Host, tmp_path: Path) -> None:
     executable = host(answers(tmp_path, "contract-version", "start-implementation"))
     started = client(executable).start_implementation("m", "WP01")
 
-    assert started.lane_branch == "kitty/mission-pay-01AB-lane-a"
+    assert started.lane_branch == "kitty/mission-pay-01ABCDEF-lane-a"
 
 
 @pytest.mark.anyio
@@ -413,7 +413,7 @@ def test_an_answer_below_much_noise_is_found(host: Host, tmp_path: Path) -> None
     flood = r"head -c 20971520 /dev/zero | tr '\0' 'x'; printf '\377\n'; echo '{not json'"
     reply = client(host(f"{flood}; {answers(tmp_path, 'mission-state')}")).mission_state("m")
 
-    assert reply.mission_slug == "pay-01AB"
+    assert reply.mission_slug == "pay-01ABCDEF"
 
 
 def test_what_is_no_text_stays_readable_in_an_error(host: Host) -> None:
