@@ -102,9 +102,25 @@ def policies(session: nox.Session, host: str) -> None:
 
 
 @nox.session
+@nox.parametrize("host", list(HOSTS))
+def differential(session: nox.Session, host: str) -> None:
+    """300 sequences of up to 25 calls, on a real host and a simulated one, without and with git."""
+    session.install(".", *group("tests"))
+    env = {"E2E_HOST": str(host_environment(session, host)), "DIFFERENTIAL": "300"}
+    session.run("pytest", "tests/e2e/test_differential.py", *session.posargs, env=env)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Every rule switched off, one at a time: a test has to fail. Writes docs/mutants.md."""
+    session.install(".", *group("tests"))
+    session.run("python", "-m", "tests.mutants", "--table=docs/mutants.md", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """How fast calls, missions and commands are, against the baseline. A quiet machine."""
-    session.install(".")
+    session.install(".", *group("tests"))  # virtual time is trio's
     hosts = [f"--host={host_environment(session, host)}" for host in (NEWEST, "1.0.3")]
     baseline = "--baseline=tests/bench/baseline.json"
     session.run("python", "-m", "tests.bench", *hosts, baseline, *session.posargs)

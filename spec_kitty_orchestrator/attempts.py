@@ -11,7 +11,7 @@ from spec_kitty_orchestrator.agents import Agent
 from spec_kitty_orchestrator.agents.base import Said
 from spec_kitty_orchestrator.history import Attempt, Record, Role
 from spec_kitty_orchestrator.journal import Journal
-from spec_kitty_orchestrator.runners import keeper, local
+from spec_kitty_orchestrator.runners import Ended, Job, Runner, keeper, local
 
 __all__ = ["Attempts", "Spoken"]
 
@@ -42,6 +42,7 @@ class Attempts:
     logs: Path
     """Folder of the work package's attempts."""
     time_limit: float
+    runner: Runner = local
 
     async def run(self, role: Role, prompt: Callable[[], Awaitable[str]]) -> Spoken:
         """Return how a run of the agent ended.
@@ -54,8 +55,8 @@ class Attempts:
             attempt = found or self._launch(role, await prompt())
             ended = await self._wait(attempt)
             if not (found and ended.reason in ("stopped", "lost")):
-                said = self.agent.said(local.tail(Path(attempt.directory)))
-                failure = _failure(ended, said, attempt)
+                said = self.agent.said(self.runner.tail(Path(attempt.directory)))
+                failure = self._failure(ended, said, attempt)
                 return Spoken(attempt=attempt, text=said.text or said.error or "", failure=failure)
             self._close(attempt, ended.reason)
 
@@ -64,7 +65,7 @@ class Attempts:
         attempt = self.record.open
         if attempt is None or attempt.role == role:
             return attempt
-        ended = await local.stop(Path(attempt.directory))
+        ended = await self.runner.stop(Path(attempt.directory))
         self._close(attempt, ended.reason)
         return None
 
@@ -83,10 +84,10 @@ class Attempts:
             agent=self.agent.name,
             directory=str(directory),
         )
-        local.launch(self._job(role, number, directory, prompt))
+        self.runner.launch(self._job(role, number, directory, prompt))
         return Attempt.of(event)
 
-    def _job(self, role: Role, number: int, directory: Path, prompt: str) -> local.Job:
+    def _job(self, role: Role, number: int, directory: Path, prompt: str) -> Job:
         worktree = Path(self.record.workspace or ".")
         identity = {
             "SPEC_KITTY_ROLE": role,
@@ -94,7 +95,7 @@ class Attempts:
             "SPEC_KITTY_WP": self.wp,
             "SPEC_KITTY_ATTEMPT": str(number),
         }
-        return local.Job(
+        return Job(
             directory=directory,
             argv=self.agent.argv(role, self.policy, worktree),
             cwd=worktree,
@@ -103,14 +104,14 @@ class Attempts:
             time_limit=self.time_limit,
         )
 
-    async def _wait(self, attempt: Attempt) -> local.Ended:
+    async def _wait(self, attempt: Attempt) -> Ended:
         """Wait for the end of a run; a cancellation ends it, with everything it started."""
         directory = Path(attempt.directory)
         try:
-            return await local.wait(directory)
+            return await self.runner.wait(directory)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                ended = await local.stop(directory)
+                ended = await self.runner.stop(directory)
                 if ended.reason == "stopped":
                     self._close(attempt, ended.reason)
             raise
@@ -120,25 +121,24 @@ class Attempts:
             "attempt-stopped", wp=self.wp, role=attempt.role, number=attempt.number, reason=reason
         )
 
-
-def _failure(ended: local.Ended, said: Said, attempt: Attempt) -> str | None:
-    log = f"see {attempt.directory}"
-    seconds = ended.ended_at - ended.started_at
-    endings = {
-        "not_started": f"could not be started: {ended.error}",
-        "deadline": f"did not end within {seconds:.0f} s; {log}",
-        "stopped": f"was ended by someone else; {log}",
-        "lost": f"was lost: its keeper died without a record; {log}",
-    }
-    if ended.reason in endings:
-        return f"{attempt.agent} {endings[ended.reason]}"
-    if said.error is not None:
-        return f"{attempt.agent}: {_short(said.error)}; {log}"
-    if ended.exit_code != 0:
-        last = local.tail(Path(attempt.directory), keeper.ERRORS).strip().splitlines()[-1:]
-        words = f" ({_short(last[0])})" if last else ""
-        return f"{attempt.agent} ended with exit code {ended.exit_code}{words}; {log}"
-    return None
+    def _failure(self, ended: Ended, said: Said, attempt: Attempt) -> str | None:
+        log = f"see {attempt.directory}"
+        seconds = ended.ended_at - ended.started_at
+        endings = {
+            "not_started": f"could not be started: {ended.error}",
+            "deadline": f"did not end within {seconds:.0f} s; {log}",
+            "stopped": f"was ended by someone else; {log}",
+            "lost": f"was lost: its keeper died without a record; {log}",
+        }
+        if ended.reason in endings:
+            return f"{attempt.agent} {endings[ended.reason]}"
+        if said.error is not None:
+            return f"{attempt.agent}: {_short(said.error)}; {log}"
+        if ended.exit_code != 0:
+            errors = self.runner.tail(Path(attempt.directory), keeper.ERRORS).strip()
+            words = f" ({_short(errors.splitlines()[-1])})" if errors else ""
+            return f"{attempt.agent} ended with exit code {ended.exit_code}{words}; {log}"
+        return None
 
 
 def _short(text: str) -> str:

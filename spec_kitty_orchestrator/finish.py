@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from spec_kitty_client import MergeStrategy
-from spec_kitty_orchestrator.lifecycle import Run
+from spec_kitty_orchestrator.run import Run
 
 __all__ = ["accept", "merge", "merge_command"]
 

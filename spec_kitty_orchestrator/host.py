@@ -1,6 +1,7 @@
 """The host as a run sees it: one mutation at a time, reads beside them, nothing cut short."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -25,13 +26,15 @@ from spec_kitty_client import (
 __all__ = ["Host"]
 
 T = TypeVar("T")
+Call = Callable[[], Awaitable[T]]
+"""Not an awaitable: one that a cancellation comes before is never begun."""
 
 
-async def _to_its_end(call: Awaitable[T]) -> T:
+async def _to_its_end(call: Call[T]) -> T:
     """Wait for a call that a cancellation must not cut short."""
     replies: list[T] = []
     with anyio.CancelScope(shield=True):
-        replies.append(await call)
+        replies.append(await call())
     return replies[0]
 
 
@@ -63,43 +66,45 @@ class Host:
 
     async def claim(self, wp: str) -> ImplementationStarted:
         """Claim a work package, and see that it has a worktree."""
-        return await self._mutate(self._client.claim(self.mission, wp))
+        return await self._mutate(partial(self._client.claim, self.mission, wp))
 
     async def submit(self, wp: str) -> AnyLane:
         """Hand in what was implemented."""
-        call = self._client.submit_for_review(self.mission, wp)
+        call = partial(self._client.submit_for_review, self.mission, wp)
         return await self._moved(wp, Lane.IN_PROGRESS, call)
 
     async def begin_review(self, wp: str, lane: AnyLane) -> AnyLane:
         """Begin a review; on hosts that have no lane for it, it stays where it is."""
-        call = self._client.begin_review(self.mission, wp, lane=lane)
+        call = partial(self._client.begin_review, self.mission, wp, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def finish(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
         """Bring approved work to its end."""
-        call = self._client.finish(self.mission, wp, review, lane=lane)
+        call = partial(self._client.finish, self.mission, wp, review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def request_changes(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
         """Send it back to the implementer."""
-        call = self._client.request_changes(self.mission, wp, review, lane=lane)
+        call = partial(self._client.request_changes, self.mission, wp, review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def block(self, wp: str, lane: AnyLane, reason: str, review: Review) -> AnyLane:
         """Give it to a human."""
-        call = self._client.block(self.mission, wp, reason, review=review, lane=lane)
+        call = partial(self._client.block, self.mission, wp, reason, review=review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def accept(self) -> MissionAccepted:
         """Accept the mission."""
-        return await self._mutate(self._client.accept(self.mission))
+        return await self._mutate(partial(self._client.accept, self.mission))
 
     async def merge(self, target: str | None, strategy: MergeStrategy, *, push: bool) -> Merged:
         """Merge the mission."""
-        call = self._client.merge(self.mission, target=target, strategy=strategy, push=push)
+        call = partial(
+            self._client.merge, self.mission, target=target, strategy=strategy, push=push
+        )
         return await self._mutate(call)
 
-    async def _moved(self, wp: str, before: AnyLane, call: Awaitable[Moved]) -> AnyLane:
+    async def _moved(self, wp: str, before: AnyLane, call: Call[Moved]) -> AnyLane:
         """Return the lane that the host then reports; it may have been moved by somebody else.
 
         Raises:
@@ -116,6 +121,6 @@ class Host:
                 raise
             return lane
 
-    async def _mutate(self, call: Awaitable[T]) -> T:
+    async def _mutate(self, call: Call[T]) -> T:
         async with self._turn:
             return await _to_its_end(call)

@@ -66,14 +66,21 @@ class Journal:
         path: The file; what is damaged at its end is moved to ``<path>.damaged``.
         common: Fields of every event.
         listeners: Called with each event once it is on the disk.
+        now: Tells the time of an event, in seconds since the epoch.
     """
 
     def __init__(
-        self, path: Path, common: Event, listeners: Sequence[Callable[[Event], None]] = ()
+        self,
+        path: Path,
+        common: Event,
+        listeners: Sequence[Callable[[Event], None]] = (),
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._common = common
         self._listeners = listeners
+        self._now = now
         self._file = path.open("ab")
         self._cut(path)
 
@@ -94,7 +101,7 @@ class Journal:
 
     def write_all(self, kind: str, entries: Iterable[Event]) -> list[Event]:
         """Append an event for each entry and wait for the disk once; see `write`."""
-        at = round(time.time(), 3)
+        at = round(self._now(), 3)
         events = [{"at": at, "kind": kind, **self._common, **fields} for fields in entries]
         self._file.write(b"".join(map(_encode, events)))
         self._file.flush()

@@ -5,38 +5,30 @@ path: the lane names the step, each step ends with the lane that the host then r
 and the journal tells only whether an agent's run of that step is there already.
 """
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-
-import anyio
-from attrs import field, frozen
 
 from spec_kitty_client import (
     AnyLane,
     ErrorCode,
     HostError,
     Lane,
-    Policy,
     Review,
     SpecKittyError,
     WorkPackage,
     Workspace,
 )
 from spec_kitty_orchestrator import prompts, review
-from spec_kitty_orchestrator.agents import Agent
 from spec_kitty_orchestrator.attempts import Attempts, Spoken
-from spec_kitty_orchestrator.config import Settings
-from spec_kitty_orchestrator.durations import Durations
 from spec_kitty_orchestrator.errors import is_of_the_host
-from spec_kitty_orchestrator.history import History, Role
-from spec_kitty_orchestrator.host import Host
-from spec_kitty_orchestrator.journal import Journal
+from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.run import Run
 from spec_kitty_orchestrator.schedule import ROLES
 from spec_kitty_orchestrator.workspace import GitError, Worktree
 
-__all__ = ["Life", "NotYet", "Run", "Trouble"]
+__all__ = ["Life", "NotYet", "Trouble"]
 
+_NOT_NOW = (ErrorCode.DEPENDENCIES_NOT_SATISFIED, ErrorCode.TRANSITION_REJECTED)
 _LONGEST_NOTE = 2000  # characters of a reason that go to the host
 
 
@@ -55,28 +47,14 @@ class Trouble(Exception):
 
 
 class NotYet(Exception):
-    """The host does not let a work package begin: what it depends on is not finished."""
+    """The host does not let a work package begin.
+
+    What it depends on is not finished, or somebody else has taken it elsewhere.
+    """
 
 
 class _GivingUp(Exception):
     """The agents had their chances at this step."""
-
-
-@frozen(kw_only=True)
-class Run:
-    """What all work packages of a run share."""
-
-    settings: Settings
-    policy: Policy
-    host: Host
-    journal: Journal
-    history: History
-    durations: Durations
-    logs: Path
-    """Folder of this mission's attempts."""
-    agents: dict[Role, Agent]
-    turns: defaultdict[str, anyio.Lock] = field(factory=lambda: defaultdict(anyio.Lock))
-    """One lock per worktree, because work packages may share one."""
 
 
 class Life:
@@ -123,8 +101,6 @@ class Life:
                 self._lane = await self._steps[self._lane]()
                 self._run.journal.write("lane", wp=self._wp, lane=self._lane)
         except SpecKittyError as e:
-            if isinstance(e, HostError) and e.code == ErrorCode.DEPENDENCIES_NOT_SATISFIED:
-                raise NotYet(str(e)) from e
             raise Trouble(str(e), host=is_of_the_host(e)) from e
         except (GitError, OSError) as e:
             reason = f"{e}. Put the worktree in order, then `resume`."
@@ -134,7 +110,12 @@ class Life:
     # Implement
 
     async def _claim(self) -> AnyLane:
-        claimed = await self._run.host.claim(self._wp)
+        try:
+            claimed = await self._run.host.claim(self._wp)
+        except HostError as e:
+            if e.code in _NOT_NOW:
+                raise NotYet(str(e)) from e
+            raise
         await self._note(claimed, fresh=claimed.from_lane == Lane.PLANNED)
         return claimed.to_lane
 
@@ -319,11 +300,10 @@ class Life:
 
     @property
     def _worktree(self) -> Worktree:
-        return Worktree(Path(self._record.workspace or "."))
+        return self._run.worktree(Path(self._record.workspace or "."))
 
     async def _has_worktree(self) -> bool:
-        path = self._record.workspace
-        return path is not None and await anyio.Path(path).is_dir()
+        return self._record.workspace is not None and await self._worktree.is_there()
 
     async def _note(self, workspace: Workspace, *, fresh: bool = False) -> None:
         """Write down where the work package is worked on, and from which commit on."""
@@ -334,7 +314,7 @@ class Life:
                 "changes would be committed with it; use a mission with lane worktrees"
             )
             raise Trouble(reason)
-        tree = Worktree(path)
+        tree = self._run.worktree(path)
         # What is in a lane before the claim is another work package's.
         base = await (
             tree.head() if fresh else tree.base(workspace.lane_base_ref, workspace.lane_branch)
@@ -369,6 +349,7 @@ class Life:
             journal=self._run.journal,
             logs=self._run.logs / self._wp,
             time_limit=self._run.settings.agent_timeout,
+            runner=self._run.runner,
         )
         return await attempts.run(role, prompt)
 

@@ -11,11 +11,12 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from spec_kitty_client import Lane, Mission, SpecKittyError, WorkPackage
+from spec_kitty_client import AnyLane, Lane, Mission, SpecKittyError, WorkPackage
 from spec_kitty_orchestrator.errors import HostProblem
 from spec_kitty_orchestrator.history import Role
-from spec_kitty_orchestrator.lifecycle import Life, NotYet, Run, Trouble
+from spec_kitty_orchestrator.lifecycle import Life, NotYet, Trouble
 from spec_kitty_orchestrator.limits import limits_of
+from spec_kitty_orchestrator.run import Run
 from spec_kitty_orchestrator.schedule import Board
 
 __all__ = ["Loop"]
@@ -82,27 +83,36 @@ class Loop:
             if lane == Lane.BLOCKED:
                 reason = f"is blocked: {self._run.history.record(wp.wp_id).last_error}"
         except NotYet as not_yet:
-            reason = None if await self._look_again(wp.wp_id) else str(not_yet)
+            lane = await self._look_again(wp)
+            if lane == wp.lane and not self.board.waits(wp.wp_id):
+                reason = self._trouble(wp, str(not_yet))
         except Trouble as trouble:
-            reason = trouble.reason
-            self._run.journal.write("trouble", wp=wp.wp_id, reason=reason)
+            reason = self._trouble(wp, trouble.reason)
             if trouble.host:
                 self._host_trouble = reason
         self.board.give_back(wp.wp_id, lane, reason)
         self.board.expect(self._run.durations.costs(self._names))
         self._news.set()
 
-    async def _look_again(self, wp: str) -> bool:
-        """See who has moved what a work package depends on; return whether anybody has."""
+    def _trouble(self, wp: WorkPackage, reason: str) -> str:
+        self._run.journal.write("trouble", wp=wp.wp_id, reason=reason)
+        return reason
+
+    async def _look_again(self, wp: WorkPackage) -> AnyLane:
+        """See who has moved a work package or what it depends on; return the lane it is in."""
         asked_at = self.board.moves
         with suppress(SpecKittyError):  # then it goes without saying
-            self.board.update(await self._run.host.state(), asked_at)
-        return self.board.waits(wp)
+            seen = await self._run.host.state()
+            self.board.update(seen, asked_at)
+            return seen.lanes().get(wp.wp_id, wp.lane)
+        return wp.lane
 
     async def _heartbeat(self) -> None:
-        """Notice what other people change on the board."""
+        """Notice what other people change on the board, if that could let anything begin."""
         while True:
             await anyio.sleep(self._run.settings.heartbeat)
+            if not self.board.has_room():
+                continue  # the claims, later, meet with what has changed
             asked_at = self.board.moves
             try:
                 seen = await self._run.host.state()

@@ -112,6 +112,10 @@ class Board:
                 started.append(self.packages[name])
         return started
 
+    def has_room(self) -> bool:
+        """Return whether somebody could begin, if there were something to begin with."""
+        return any(self._slots.free(role) for role in self._queues)
+
     def let_go(self, name: str) -> bool:
         """Give the slot of an agent that has ended to others, while the host is told of its end.
 

@@ -36,11 +36,11 @@ from spec_kitty_orchestrator.errors import (
 from spec_kitty_orchestrator.history import History, recall
 from spec_kitty_orchestrator.host import Host
 from spec_kitty_orchestrator.journal import Event, Journal, read
-from spec_kitty_orchestrator.lifecycle import Run
 from spec_kitty_orchestrator.lock import only_run
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.places import Places
 from spec_kitty_orchestrator.plan import PROTECTION_OFF, Plan, protected_branch
+from spec_kitty_orchestrator.run import Run
 
 __all__ = ["client_for", "look", "run"]
 

@@ -65,6 +65,12 @@ class Worktree:
 
     path: Path
 
+    async def is_there(self) -> bool:
+        """Return whether the folder exists."""
+        import anyio  # see `_git`
+
+        return await anyio.Path(self.path).is_dir()
+
     async def head(self) -> str:
         """Return the commit that is checked out."""
         return (await self._git("rev-parse", "HEAD")).strip()

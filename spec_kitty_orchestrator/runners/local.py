@@ -11,55 +11,24 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from pathlib import Path
 from subprocess import DEVNULL
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.to_thread
-from attrs import frozen
 from plumbum import local
 
 from spec_kitty_client.transports.process import GIT_REDIRECTS
-from spec_kitty_orchestrator.runners import keeper
+from spec_kitty_orchestrator.runners import Ended, Job, keeper
 
-__all__ = ["Ended", "Job", "is_alive", "launch", "result", "stop", "tail", "wait"]
+__all__ = ["is_alive", "launch", "result", "stop", "tail", "wait"]
 
 _TAIL = 512 * 1024  # bytes of output that are looked at; the rest stays in the file
 
 _keepers: dict[Path, Any] = {}
 """Those that were started here, until they have ended."""
-
-Reason = Literal["exited", "deadline", "stopped", "not_started", "lost"]
-
-
-@frozen(kw_only=True)
-class Job:
-    """A run of an agent."""
-
-    directory: Path
-    """Where everything about it is kept; made by `launch`, must not exist."""
-    argv: tuple[str, ...]
-    cwd: Path
-    env: Mapping[str, str]
-    """Set on top of this process's environment."""
-    prompt: str
-    time_limit: float
-    """Seconds."""
-
-
-@frozen(kw_only=True)
-class Ended:
-    """How a run ended."""
-
-    reason: Reason
-    """``lost``: the keeper died without a record, for example with the machine."""
-    exit_code: int | None = None
-    """Negative: killed by that signal. None: it was ended, or never started."""
-    error: str | None = None
-    started_at: float = 0.0
-    ended_at: float = 0.0
 
 
 def launch(job: Job) -> None:

@@ -11,16 +11,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.bench import calls, lab, machine, startup, table, whole
+from tests.bench import calls, lab, machine, startup, table, virtual, whole
 from tests.bench.figures import judge, worse
 
-_PARTS = ("calls", "missions", "startup")
+_PARTS = ("calls", "missions", "startup", "virtual")
+_WITHOUT_HOST = {"startup", "virtual"}
 _SHAPES = ("8 wide", "chain of 4", "layered 12")
 _EXAMPLES = """\
 examples:
   python -m tests.bench --host .hosts/3.2.7/bin/spec-kitty --out now.json
   python -m tests.bench --host A/bin/spec-kitty --host B/bin/spec-kitty --only calls --runs 3
   python -m tests.bench --host A/bin/spec-kitty --baseline tests/bench/baseline.json
+  python -m tests.bench --only virtual --runs 1
   python -m tests.bench --from now.json --table docs/performance.md
   python -m tests.bench --host A/bin/spec-kitty --only missions --shape '8 wide' \\
       --orchestrator 'other=other-orchestrator run {mission} --root {root} --jobs {slots}'
@@ -60,7 +62,7 @@ def _options() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--host", type=Path, action="append", default=[], help="a spec-kitty; once or more")
-    add("--only", default=",".join(_PARTS), help="of calls,missions,startup")
+    add("--only", default=",".join(_PARTS), help="of calls,missions,startup,virtual")
     add("--runs", type=int, default=5, help="repetitions; 20 x as many of what is quick (5)")
     add("--out", type=Path, help="JSON file for everything that was measured")
     add("--from", type=Path, dest="saved", help="such a file, instead of measuring")
@@ -83,7 +85,7 @@ def _options() -> argparse.Namespace:
     options.only = options.only.split(",")
     if unknown := set(options.only) - set(_PARTS):
         parser.error(f"--only: {', '.join(sorted(unknown))}: choose from {', '.join(_PARTS)}")
-    if not options.host and not options.saved and options.only != ["startup"]:
+    if not options.host and not options.saved and not _WITHOUT_HOST.issuperset(options.only):
         parser.error("--host: name a spec-kitty to measure")
     if any("=" not in one for one in options.orchestrator):
         parser.error("--orchestrator: NAME=COMMAND")
@@ -102,6 +104,8 @@ def _measure(options: argparse.Namespace, base: Path) -> dict[str, Any]:
     if "startup" in options.only:
         asked = labs[0] if labs else None
         results["startup"] = startup.measure(env, 20 * options.runs, asked)
+    if "virtual" in options.only:
+        results["virtual"] = virtual.measure(options.runs)
     return results
 
 

@@ -94,6 +94,13 @@ GOALS = (
     Goal("missions/3.2.7/ours/*/idle_per_wp_s", 0.5),
     Goal("startup/--help/over_ms", 250),
     Goal("startup/import spec_kitty_client/over_ms", 150),
+    Goal("virtual/scale/growth/host_cpu_s", None),
+    Goal("virtual/scale/growth/*", 1.1),
+    Goal("virtual/scale/sizes/10000/peak_mb", 200),
+    Goal("virtual/order/steady/ratio_worst", 1.01),
+    Goal("virtual/order/steady/ratio_mean", 1.0),
+    Goal("virtual/order/drawn, mean of 20/ratio_worst", 1.01),
+    Goal("virtual/order/drawn, mean of 20/ratio_mean", 1.0),
 )
 """The first that fits counts."""
 

@@ -9,6 +9,20 @@ from tests.bench.figures import judge
 __all__ = ["insert", "tables"]
 
 _BEGIN, _END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
+_SCALE = {
+    "cpu_s": "processor, s",
+    "peak_mb": "peak memory, MB",
+    "added_mb": "of it for the mission, MB",
+    "events": "events in the journal",
+    "agents": "runs of agents",
+    "calls": "calls to the host",
+    "reads": "of them `mission-state`",
+    "moves": "moves on the board",
+    "virtual_hours": "hours that passed",
+    "ratio_bound": "wall / lower bound",
+    "host_cpu_s": "the host: processor, s",
+    "host_peak_mb": "the host: peak memory, MB",
+}
 _LOST = {
     "first_answer_s": "until the host's first answer",
     "first_agent_s": "until the first agent",
@@ -29,6 +43,8 @@ def tables(results: Any) -> str:
         parts.append(f"### Missions on {release}\n\n{_missions(found)}")
     if "startup" in results:
         parts.append(f"### Start-up\n\n{_startup(results['startup'])}")
+    if "virtual" in results:
+        parts.append(f"### In virtual time\n\n{_virtual(results['virtual'])}")
     goals = list(judge(results))
     if goals:
         rows = [(path, _n(now), _n(most), _met(now, most)) for path, now, most in goals]
@@ -134,6 +150,38 @@ def _startup(found: Any) -> str:
         for name, one in found.items()
     ]
     return _table(("More than Python itself", "ms", "best, ms", "processor, ms"), rows)
+
+
+def _virtual(found: Any) -> str:
+    sizes = found["scale"]["sizes"]
+    growth = found["scale"]["growth"]
+    rows = [
+        (text, *(_spread(one[key]) for one in sizes.values()), _power(growth.get(key)))
+        for key, text in _SCALE.items()
+    ]
+    head = ("Work packages", *(f"{int(size):,}" for size in sizes), "grows as")
+    orders = [
+        (
+            *(name, str(one["missions"]), _fine(one["ratio_mean"]), _fine(one["ratio_worst"])),
+            *(_fine(one["ratio_best"]), str(one["worse_by_1_percent"])),
+            *(_fine(one["ratio_bound_mean"]), _fine(one["ratio_bound_worst"])),
+            f"{one['plan_bound_mean']:.3f}, {one['plan_bound_worst']:.3f}",
+        )
+        for name, one in found["order"].items()
+    ]
+    order_head = (
+        *("Agents", "runs", "longest path / plan, mean", "worst", "best"),
+        *("worse by more than 1 %", "to the bound, mean", "worst", "plan: mean, worst"),
+    )
+    return f"{_table(head, rows)}\n{_table(order_head, orders)}"
+
+
+def _power(figure: Any) -> str:
+    return f"n^{figure['median']:.2f}" if figure else ""
+
+
+def _fine(figure: Any) -> str:
+    return f"{figure['median']:.3f}"
 
 
 def _spread(figure: Any) -> str:

@@ -16,10 +16,10 @@ from spec_kitty_orchestrator.durations import learn
 from spec_kitty_orchestrator.history import History, Record, recall
 from spec_kitty_orchestrator.host import Host
 from spec_kitty_orchestrator.journal import Event, Journal, read
-from spec_kitty_orchestrator.lifecycle import Run
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.places import Places
 from spec_kitty_orchestrator.plan import default_policy
+from spec_kitty_orchestrator.run import Run
 from spec_kitty_orchestrator.schedule import Board
 
 from .hosts import SLUG, FakeHost

@@ -1,0 +1,236 @@
+"""Whole runs of the orchestrator in virtual time, on every dialect of the host."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from random import Random
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spec_kitty_client import Lane
+from spec_kitty_client.testing.faults import by_chance
+from spec_kitty_client.testing.host.arguments import Asked
+from tests.bench.bounds import Dag, chain, layered, lower_bound, wide
+from tests.virtual.agents import by_seed, steady
+from tests.virtual.world import World, folder, in_virtual_time
+
+EVERY_DIALECT = ("1.0.3", "2.1.3", "3.1.0", "3.1.10", "3.2.1", "3.2.2", "3.2.7", "4.0.0rc7")
+SHAPES: Mapping[str, Dag] = {
+    "one": {"WP01": []},
+    "chain": chain(6),
+    "wide": wide(8),
+    "layered": layered(15, 1),
+    "diamond": {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01"], "WP04": ["WP02", "WP03"]},
+    "backwards": {"WP01": ["WP02"], "WP02": ["WP03"], "WP03": []},
+}
+PATIENT = {"max_attempts": 9, "max_rounds": 9}
+"""Nobody gives up because of bad luck."""
+
+dags = st.builds(layered, st.integers(1, 9), st.integers(0, 99), st.integers(1, 4))
+releases = st.sampled_from(EVERY_DIALECT)
+seeds = st.integers(0, 2**32)
+reproducible = settings(derandomize="CI" in os.environ)
+"""As many examples as the profile says; where nobody looks, always the same."""
+
+
+def unlucky(seed: int) -> Callable[..., object]:
+    """Return agents some of which fail, and some of whose work is sent back."""
+    return by_seed(seed, fails=0.15, refuses=0.2)
+
+
+def is_done(world: World) -> bool:
+    return set(world.host.lanes().values()) == {Lane.DONE}
+
+
+def moved_twice(world: World) -> list[str]:
+    """Return the moves that the host has made once too often.
+
+    What is handed in, judged and finished is so once, and once more for each time that a
+    reviewer sent it back.
+    """
+    back = Counter(e["wp"] for e in world.events("verdict") if e["verdict"] == "changes_requested")
+    moves = Counter((m.wp, m.after) for m in world.host.mission.moves)
+    most = {Lane.CLAIMED: 0, Lane.DONE: 0, Lane.BLOCKED: -1}
+    return [
+        f"{wp} to {lane}: {count} times"
+        for (wp, lane), count in moves.items()
+        if count > 1 + (most[lane] if lane in most else back[wp])
+    ]
+
+
+def started_twice(world: World) -> list[str]:
+    """Return the starts of agents for which the journal gives no reason.
+
+    An agent is started when the one before it has ended, and again in the same role only when
+    that one came to nothing, or when the other role has had its turn.
+    """
+    ends = ("implemented", "verdict", "attempt-failed", "attempt-stopped")
+    found: list[str] = []
+    by_wp: dict[str, list[dict[str, str]]] = {}
+    for event in world.events("attempt-started", *ends):
+        by_wp.setdefault(event["wp"], []).append(event)
+    for wp, events in by_wp.items():
+        for before, event in pairwise(events):
+            again = before["kind"] in ("implemented", "verdict") and _same(before, event)
+            if event["kind"] == "attempt-started" and (before["kind"] not in ends or again):
+                found.append(f"{wp}: {event['role']} after {before['kind']}")
+    return found
+
+
+def _same(before: dict[str, str], event: dict[str, str]) -> bool:
+    """Return whether a step that came to an end is taken once more."""
+    if before["kind"] == "implemented":
+        return event["role"] == "implement"
+    wanted = "review" if before["verdict"] == "approved" else "implement"
+    return event["role"] != wanted or before["verdict"] == "approved"
+
+
+@pytest.mark.parametrize("release", EVERY_DIALECT)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_mission_of_any_shape_is_done_on_any_host(shape: str, release: str) -> None:
+    """All is done in one life, and each step is taken once for each time that it is due."""
+    with folder() as root:
+        world = World.of(root, SHAPES[shape], unlucky(1), release=release, **PATIENT)
+        board = in_virtual_time(world.live)
+        assert board is not None, world.troubles
+        assert board.unfinished() == {}
+        assert is_done(world)
+        assert moved_twice(world) == started_twice(world) == []
+
+
+@pytest.mark.parametrize("release", EVERY_DIALECT)
+def test_nothing_is_lost_between_agents(release: str) -> None:
+    """Where hosts take no time, a run takes what its longest path or its slots take."""
+    with folder() as root:
+        dag = chain(5)
+        world = World.of(root, dag, steady(300, 120), release=release)
+
+        async def main() -> float:
+            await world.live()
+            return anyio.current_time()
+
+        took = in_virtual_time(main)
+        assert took == pytest.approx(lower_bound(dag, world.agents.seconds, 4))
+
+
+def test_a_seed_decides_everything() -> None:
+    """The same seed leaves the same journal behind, whatever the machine does meanwhile."""
+    journals = []
+    for _ in range(2):
+        with folder() as root:
+            world = World.of(root, layered(12, 3), unlucky(7), **PATIENT)
+            faults = by_chance(Random(7), 0.1)  # noqa: S311 - not for secrets
+            in_virtual_time(lambda w=world, f=faults: w.live(faults=f), seed=7)
+            text = str(world.events()).replace(str(root), "ROOT")
+            journals.append(text)
+    assert journals[0] == journals[1]
+
+
+@pytest.mark.parametrize("slots", [4, 5])
+def test_the_board_is_read_while_a_slot_is_free(slots: int) -> None:
+    """As long as every slot is taken, what others change could let nothing begin."""
+    with folder() as root:
+        world = World.of(root, wide(8), steady(3000, 1200), max_concurrent=slots)
+        in_virtual_time(world.live)
+        reads = [call for call in world.host.calls if call.verb == "mission-state"]
+        assert (len(reads) > 1) == (slots > 4)
+
+
+@pytest.mark.parametrize("release", EVERY_DIALECT)
+@pytest.mark.parametrize("lane", [Lane.CANCELED, Lane.DONE])
+def test_what_others_have_finished_meanwhile_is_no_trouble(lane: Lane, release: str) -> None:
+    """A claim that is refused because somebody has moved the work package is not repeated."""
+    with folder() as root:
+        world = World.of(root, wide(2), steady(300, 120), release=release, max_concurrent=1)
+
+        async def human() -> None:
+            await anyio.sleep(100)
+            world.host.mission.packages["WP02"].lane = lane
+
+        async def main() -> None:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(human)
+                board = await world.live()
+                assert board is not None, world.troubles
+                assert board.unfinished() == {}
+
+        in_virtual_time(main)
+        assert not world.events("trouble")
+        assert [call.options["wp"] for call in world.host.calls if _claims(call)].count("WP02") == 1
+
+
+def _claims(call: Asked) -> bool:
+    return call.verb == "start-implementation"
+
+
+@reproducible
+@given(dags, releases, seeds)
+def test_whatever_agents_do_a_run_comes_to_its_end(dag: Dag, release: str, seed: int) -> None:
+    """With agents that fail and reviewers that refuse, all is done, and nothing twice."""
+    with folder() as root:
+        world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
+        board = in_virtual_time(world.live, seed)
+        assert board is not None, world.troubles
+        assert is_done(world), board.unfinished()
+        assert moved_twice(world) == started_twice(world) == []
+
+
+@reproducible
+@given(dags, releases, seeds, st.integers(1, 3))
+def test_whatever_the_host_does_a_run_comes_to_its_end(
+    dag: Dag, release: str, seed: int, bad_lives: int
+) -> None:
+    """Lives with faults of every kind end by themselves, and one without them does the rest."""
+    with folder() as root:
+        world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
+        faults = by_chance(Random(seed), 0.2)  # noqa: S311 - not for secrets
+
+        async def main() -> None:
+            for _ in range(bad_lives):
+                await world.live(faults=faults)
+            await world.live()
+
+        in_virtual_time(main, seed)
+        assert is_done(world), (world.host.lanes(), world.troubles)
+        assert moved_twice(world) == started_twice(world) == []
+
+
+@reproducible
+@given(dags, releases, seeds, st.lists(st.integers(0, 60), min_size=1, max_size=3))
+def test_a_killed_run_is_gone_on_with(dag: Dag, release: str, seed: int, deaths: list[int]) -> None:
+    """Wherever a process is killed, the next ones do what is left, and nothing of it twice."""
+    with folder() as root:
+        world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
+
+        async def main() -> None:
+            for touches in deaths:
+                await world.live(touches=touches)
+            await world.live()
+
+        in_virtual_time(main, seed)
+        assert is_done(world), (world.host.lanes(), world.troubles)
+        assert moved_twice(world) == started_twice(world) == []
+
+
+@reproducible
+@given(dags, releases, seeds, st.lists(st.floats(1, 3000), min_size=1, max_size=3))
+def test_an_interrupted_run_is_gone_on_with(
+    dag: Dag, release: str, seed: int, ends: list[float]
+) -> None:
+    """After a Ctrl-C no agent is left, and the next run does what is left, and not twice."""
+    with folder() as root:
+        world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
+
+        async def main() -> None:
+            for seconds in ends:
+                await world.live(seconds=seconds)
+                assert world.agents.alive == 0
+            await world.live()
+
+        in_virtual_time(main, seed)
+        assert is_done(world), (world.host.lanes(), world.troubles)
+        assert moved_twice(world) == started_twice(world) == []

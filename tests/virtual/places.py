@@ -1,0 +1,121 @@
+"""What is worked on: worktrees that are numbers, and the git that older hosts' clients ask."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio.lowlevel
+from attrs import define, field, frozen
+
+from spec_kitty_client.testing.host import SimulatedHost
+from spec_kitty_client.transports import Completed
+from spec_kitty_orchestrator.workspace import Worktree
+
+__all__ = ["Checkout", "Land", "thought_git"]
+
+
+@define
+class Land:
+    """Every worktree of a mission: how many commits it has, and whether files are not committed."""
+
+    commits: dict[Path, int] = field(factory=dict)
+    dirty: set[Path] = field(factory=set)
+
+    def checkout(self, path: Path) -> "Checkout":
+        """Return what the orchestrator looks at a worktree with."""
+        return Checkout(path, self)
+
+
+@frozen
+class Checkout(Worktree):
+    """A worktree in which a commit is a number."""
+
+    land: Land
+
+    async def is_there(self) -> bool:
+        await anyio.lowlevel.checkpoint()
+        return True
+
+    async def head(self) -> str:
+        await anyio.lowlevel.checkpoint()
+        return str(self.land.commits.get(self.path, 0))
+
+    async def dirty(self) -> list[str]:
+        await anyio.lowlevel.checkpoint()
+        return ["work.py"] if self.path in self.land.dirty else []
+
+    async def has(self, commit: str) -> bool:
+        return int(commit) <= int(await self.head())
+
+    async def commit(self, message: str) -> str:
+        if await self.dirty():
+            self.land.dirty.discard(self.path)
+            self.land.commits[self.path] = self.land.commits.get(self.path, 0) + 1
+        return await self.head()
+
+    async def base(self, ref: str | None, branch: str | None) -> str:
+        return await self.head()
+
+    async def changes(self, base: str, head: str, limit: int) -> tuple[str, str]:
+        await anyio.lowlevel.checkpoint()
+        return f"{head} since {base}", "+ work"
+
+    async def set_aside(self, why: str) -> list[str]:
+        files = await self.dirty()
+        self.land.dirty.discard(self.path)
+        return files
+
+
+def thought_git(host: SimulatedHost, args: Sequence[str], time_limit: float) -> Completed:
+    """Answer what a client asks of git to know or make a worktree, and nothing else.
+
+    Every branch is there already, checked out where it belongs, with all that it needs.
+    """
+    known = _answer(host, list(args))
+    return Completed(
+        argv=("git", *args),
+        exit_code=1 if known is None else 0,
+        stdout=(known or "").encode(),
+        stderr=b"",
+        time_limit=time_limit,
+    )
+
+
+def _answer(host: SimulatedHost, args: list[str]) -> str | None:
+    root, mission = host.land.root, host.mission
+    said: str | None
+    match args:
+        case ["rev-parse", "--path-format=absolute", *_]:
+            said = f"{root}/.git\n{root}/.git\n{root}\n"
+        case ["rev-parse" | "merge-base", *_]:
+            said = "0\n"
+        case ["grep", *_, path] if path.endswith("/lanes.json"):
+            said = _lanes_json(host) if host.release.since("3.1.0") else None
+        case ["grep", *_, path] if path.endswith("/meta.json"):
+            said = json.dumps({"target_branch": mission.target})
+        case ["worktree", "list", *_] | ["status", *_]:
+            said = ""
+        case ["for-each-ref", _, *refs]:
+            said = "".join(_ref(root, ref.removeprefix("refs/heads/")) for ref in refs)
+        case ["ls-files", *_, path]:
+            said = path.replace("*", "-part") + "\0"
+        case _:
+            msg = f"git {' '.join(args)} is not thought of"
+            raise NotImplementedError(msg)
+    return said
+
+
+def _ref(root: str, branch: str) -> str:
+    return f"{branch}\0{root}/.worktrees/{branch.removeprefix('kitty/mission-')}\n"
+
+
+def _lanes_json(host: SimulatedHost) -> str:
+    mission = host.mission
+    lanes: dict[str, list[str]] = {}
+    for wp, lane in mission.lanes.items():
+        lanes.setdefault(lane, []).append(wp)
+    told = [
+        {"lane_id": lane, "wp_ids": wps, "depends_on_lanes": list[str]()}
+        for lane, wps in lanes.items()
+    ]
+    return json.dumps({"mission_branch": f"kitty/mission-{mission.slug}", "lanes": told})

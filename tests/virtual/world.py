@@ -1,0 +1,266 @@
+"""A mission, a simulated host, and lives of the orchestrator on them, one after the other."""
+
+import contextlib
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.lowlevel
+import trio
+from attrs import define, field
+from trio.testing import MockClock
+
+from spec_kitty_client import AsyncClient, Retry, SpecKittyError
+from spec_kitty_client.testing.faults import AsyncFaultyTransport, Faults
+from spec_kitty_client.testing.host import AsyncSimulatedHost, Release, SimulatedHost
+from spec_kitty_client.testing.host.land import Thought
+from spec_kitty_client.transports import AsyncTransport, Completed
+from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.durations import learn
+from spec_kitty_orchestrator.errors import HostProblem
+from spec_kitty_orchestrator.history import History, recall
+from spec_kitty_orchestrator.host import Host
+from spec_kitty_orchestrator.journal import Event, Journal, read
+from spec_kitty_orchestrator.loop import Loop
+from spec_kitty_orchestrator.places import Places
+from spec_kitty_orchestrator.plan import default_policy
+from spec_kitty_orchestrator.run import Run
+from spec_kitty_orchestrator.runners import Ended, Job
+from spec_kitty_orchestrator.schedule import Board
+from tests.virtual.agents import AGENTS, Agents, Plays
+from tests.virtual.places import Land, thought_git
+
+__all__ = ["Died", "World", "folder", "in_virtual_time"]
+
+T = TypeVar("T")
+_MEMORY = Path("/dev/shm")
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Make a folder for a journal, in memory if that can be had: every event is synced."""
+    where = str(_MEMORY) if _MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="spec-kitty-virtual-", dir=where) as name:
+        yield Path(name).resolve()
+
+
+def in_virtual_time(main: Callable[[], Awaitable[T]], seed: int = 0) -> T:
+    """Run on trio with a clock that jumps whenever everything waits, and return what comes.
+
+    Args:
+        main: What to run.
+        seed: Decides which of those that can go on does so first.
+    """
+    order = trio._core._run._r  # what trio shuffles its tasks with
+    before = order.getstate()
+    order.seed(seed)
+    try:
+        clock = MockClock(autojump_threshold=0)
+        return anyio.run(main, backend="trio", backend_options={"clock": clock})
+    finally:
+        order.setstate(before)
+
+
+class Died(BaseException):
+    """The orchestrator is killed: nothing that it wanted to do after this happens."""
+
+
+@define
+class _Life:
+    """One process of the orchestrator: it dies when it has touched the world often enough."""
+
+    touches: int | None
+
+    def touch(self) -> None:
+        if self.touches is not None:
+            if self.touches <= 0:
+                raise Died
+            self.touches -= 1
+
+
+@define
+class _Asking:
+    """A transport for one life."""
+
+    asked: AsyncTransport
+    host: SimulatedHost
+    life: _Life
+
+    async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        self.life.touch()
+        done = await self.asked.run(args, time_limit=time_limit)
+        self.life.touch()
+        return done
+
+    async def git(
+        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
+    ) -> Completed:
+        await anyio.lowlevel.checkpoint()
+        return thought_git(self.host, args, time_limit)
+
+
+class _Writing(Journal):
+    """A journal for one life."""
+
+    def __init__(self, life: _Life, path: Path, common: Event, listeners: Any) -> None:
+        super().__init__(path, common, listeners, now=anyio.current_time)
+        self._life = life
+
+    def write_all(self, kind: str, entries: Iterable[Event]) -> list[Event]:
+        self._life.touch()
+        events = super().write_all(kind, entries)
+        self._life.touch()
+        return events
+
+
+@define
+class _Running:
+    """A runner for one life; its agents go on after it."""
+
+    agents: Agents
+    life: _Life
+
+    def launch(self, job: Job) -> None:
+        self.life.touch()
+        self.agents.launch(job)
+        self.life.touch()
+
+    async def wait(self, directory: Path) -> Ended:
+        ended = await self.agents.wait(directory)
+        self.life.touch()
+        return ended
+
+    async def stop(self, directory: Path) -> Ended:
+        self.life.touch()
+        return await self.agents.stop(directory)
+
+    def tail(self, directory: Path, name: str = "output") -> str:
+        return self.agents.tail(directory, name)
+
+
+@define
+class World:
+    """A mission on a host, with agents that only take time.
+
+    Args:
+        root: A folder, for the journal and the texts of the work packages.
+        host: The host; its `land` has the same folder.
+        agents: The agents.
+        asked: How the host is asked.
+    """
+
+    root: Path
+    host: SimulatedHost
+    agents: Agents
+    asked: AsyncTransport
+    settings: Mapping[str, Any] = field(factory=dict)
+    """Of all lives."""
+    troubles: list[str] = field(factory=list)
+    """Why lives have ended that did not come to their end."""
+    lives: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        root: Path,
+        plan: Mapping[str, Sequence[str]],
+        plays: Plays,
+        *,
+        release: str = "3.2.7",
+        asked: AsyncTransport | None = None,
+        **settings: Any,
+    ) -> "World":
+        """Make a world whose host is in this process, unless another one is to be asked."""
+        version = Release(release)
+        host = SimulatedHost(plan, release=version)
+        host.land = Thought(version, root=str(root))  # there, the texts are found
+        tasks = root / "kitty-specs" / host.mission.slug / "tasks"
+        tasks.mkdir(parents=True)
+        for wp in plan:
+            (tasks / f"{wp}-part.md").touch()
+        asked = asked or AsyncSimulatedHost(host)
+        return cls(root, host, Agents(plays, Land()), asked, settings)
+
+    def history(self) -> History:
+        """Return what the journal tells."""
+        slug = self.host.mission.slug
+        return recall(read(Places(self.root).journal)).get(slug) or History(mission=slug)
+
+    def events(self, *kinds: str) -> list[Event]:
+        """Return what is in the journal, all of it or that of some kinds."""
+        every = read(Places(self.root).journal)
+        return [e for e in every if not kinds or e["kind"] in kinds]
+
+    async def live(
+        self,
+        *,
+        seconds: float | None = None,
+        touches: int | None = None,
+        faults: Faults | None = None,
+    ) -> Board | None:
+        """Start the orchestrator, and return the board at its end; None if it was cut short.
+
+        Args:
+            seconds: When it is interrupted, as by Ctrl-C; None: never.
+            touches: How often it touches the world until it is killed; None: it is not.
+            faults: What goes wrong with its host calls.
+        """
+        self.lives += 1
+        board: Board | None = None
+        asked = self.asked
+        if faults is not None:
+            asked = AsyncFaultyTransport(asked, faults, delay=5.0, noise=1000)
+        life = _Life(touches)
+        try:
+            with anyio.move_on_after(seconds), contextlib.ExitStack() as stack:
+                run = self._start(_Asking(asked, self.host, life), life)
+                stack.callback(run.journal.close)
+                loop = await self._begin(run)
+                await loop.work()
+                board = loop.board
+        except* Died:
+            self.troubles.append("killed")
+        except* (HostProblem, SpecKittyError) as group:
+            self.troubles += [str(e) for e in group.exceptions]
+        return board
+
+    async def _begin(self, run: Run) -> Loop:
+        """Begin as `session.run` does."""
+        mission = await run.host.state()
+        lanes = mission.lanes().items()
+        run.journal.write("run-started", settings={})
+        news = [{"wp": w, "lane": lane} for w, lane in lanes if run.history.lanes.get(w) != lane]
+        run.journal.write_all("lane", news)
+        return Loop(run, mission)
+
+    def _start(self, asked: _Asking, life: _Life) -> Run:
+        """Return a run with what the journal tells, as a new process makes it."""
+        settings = Settings(
+            mission=self.host.mission.slug,
+            repo_root=self.root,
+            impl_agent="script:implementer",
+            review_agent="script:reviewer",
+            **self.settings,
+        )
+        policy = default_policy(AGENTS["implement"])
+        retry = Retry(wait_jitter=0.0)
+        client = AsyncClient(actor=settings.actor, policy=policy, transport=asked, retry=retry)
+        path, common = (
+            Places(self.root).journal,
+            {"mission": self.host.mission.slug, "run": self.lives},
+        )
+        history, durations = self.history(), learn(read(path))
+        return Run(
+            settings=settings,
+            policy=policy,
+            host=Host(client, self.host.mission.slug),
+            journal=_Writing(life, path, common, [history.apply, durations.apply]),
+            history=history,
+            durations=durations,
+            logs=Places(self.root).logs / self.host.mission.slug,
+            agents=AGENTS,
+            runner=_Running(self.agents, life),
+            worktree=self.agents.land.checkout,
+        )
