@@ -4,8 +4,10 @@
 
 from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, assert_type
+from random import Random
+from typing import Any, ClassVar, Literal, assert_type
 
+from hypothesis.strategies import SearchStrategy
 from packaging.version import Version
 
 from spec_kitty_client import (
@@ -15,6 +17,7 @@ from spec_kitty_client import (
     AnyErrorCode,
     AnyLane,
     AppendHistory,
+    ApprovalMode,
     AsyncClient,
     AsyncGitTransport,
     AsyncTransport,
@@ -58,9 +61,11 @@ from spec_kitty_client import (
     MissionState,
     Moved,
     Need,
+    NetworkMode,
     Policy,
     PolicyError,
     PolicyProblem,
+    PolicyRule,
     ReadyList,
     ReadyWorkPackage,
     Reply,
@@ -70,6 +75,7 @@ from spec_kitty_client import (
     ReviewResult,
     ReviewStarted,
     ReviewVerdict,
+    SandboxMode,
     SpecKittyError,
     StartImplementation,
     StartReview,
@@ -87,6 +93,46 @@ from spec_kitty_client import (
     allowed,
     lanes_of,
     needs,
+    policy_problems,
+)
+from spec_kitty_client.testing import (
+    AsyncFaultyTransport,
+    AsyncRecording,
+    AsyncReplay,
+    AsyncSimulatedHost,
+    AsyncSimulatedRepository,
+    Fault,
+    FaultyTransport,
+    Happened,
+    NotSimulated,
+    Recording,
+    Replay,
+    SimulatedHost,
+    SimulatedRepository,
+    Tape,
+    TapeDamaged,
+    TapeMismatch,
+    by_chance,
+    ticking,
+)
+from spec_kitty_client.testing.differential import HostMachine, RealMission
+from spec_kitty_client.testing.plugin import Faulty, PlannedMission
+from spec_kitty_client.testing.strategies import (
+    HostScript,
+    Move,
+    Printed,
+    Shape,
+    contracts,
+    dialects,
+    envelopes,
+    host_scripts,
+    invalid_policies,
+    lanes,
+    missions,
+    policies,
+    policy_json,
+    replies,
+    transitions,
 )
 from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessTransport
 from spec_kitty_client.transports.ssh import AsyncSshTransport
@@ -384,6 +430,10 @@ def errors(client: Client) -> None:
     except PolicyError as e:
         assert_type(e.problems, tuple[PolicyProblem, ...])
         assert_type(e.problems[0].word, str | None)
+        assert_type(e.problems[0].rule, PolicyRule)
+        assert_type(e.problems[0].path, str)
+        assert_type(e.problems[0].releases, str)
+        assert_type(e.exceptions[0], PolicyProblem | ExceptionGroup[PolicyProblem])
     except InvalidCall as e:
         assert_type(e.__cause__, BaseException | None)
     except (HostNotFound, UnsupportedHost) as e:
@@ -426,7 +476,7 @@ def errors_of_workflows(client: Client) -> None:
         assert_type(e.failure.stderr, str)
 
 
-def policies() -> None:
+def making_policies() -> None:
     """Get a policy from code, an object, a text or a file."""
     assert_type(Policy.from_dict({}), Policy)
     assert_type(Policy.from_json("{}"), Policy)
@@ -437,6 +487,18 @@ def policies() -> None:
     assert_type(policy.dangerous_flags, tuple[str, ...])
     assert_type(policy.extra, Mapping[str, Any])
     assert_type(Policy.REQUIRED, tuple[str, ...])
+    assert_type(policy.approval_mode, ApprovalMode | str)
+    assert_type(policy.sandbox_mode, SandboxMode | str)
+    assert_type(policy.network_mode, NetworkMode | str)
+    assert_type(policy.evolve(agent_family="claude"), Policy)
+    assert_type(Policy.for_contract("{}", Contract(Version("1.0.0"), Version("3.1.10"))), Policy)
+    assert_type(policy_problems("{}", Version("3.1.10")), tuple[PolicyProblem, ...])
+    assert_type(policy_problems({}), tuple[PolicyProblem, ...])
+    assert_type(PolicyRule.SECRET.since, Version | None)
+    assert_type(PolicyRule.SECRET.applies_to(None), bool)
+    assert_type(policies(), SearchStrategy[Policy])
+    assert_type(policy_json(), SearchStrategy[str])
+    assert_type(invalid_policies(), SearchStrategy[tuple[Any, PolicyRule]])
 
 
 def use(mission: Mission) -> None:
@@ -459,3 +521,74 @@ def mistakes(client: Client, waiting: AsyncClient) -> None:
     client.merge("m", force=True)  # type: ignore[call-arg]
     Review("rev", "r1")  # type: ignore[call-arg]
     Retry(3)  # type: ignore[call-arg]
+
+
+def simulated() -> None:
+    """Put a simulated host where a real one was."""
+    host = SimulatedHost({"WP01": []}, release="3.2.7", slug="m", now=ticking())
+    repository = SimulatedRepository({"WP01": []}, folder=Path("repo"))
+    transport: Transport = host
+    git: GitTransport = repository
+    waiting: AsyncTransport = AsyncSimulatedHost(host)
+    waiting_git: AsyncGitTransport = AsyncSimulatedRepository(repository)
+    Client(transport=transport)
+    Client(transport=repository)
+    AsyncClient(transport=waiting)
+    AsyncClient(transport=AsyncSimulatedRepository(repository))
+    assert_type((git, waiting_git)[0].git(["status"], time_limit=1.0), Completed)
+    assert_type(host.lanes(), dict[str, str])
+    assert_type(repository.folder, Path)
+    error: type[SpecKittyError] = NotSimulated
+    assert error is NotSimulated
+
+
+def faults(host: SimulatedHost, faulty: Faulty, mission: PlannedMission, random: Random) -> None:
+    """Let calls go wrong, by a script or by chance."""
+    script = {"transition": [None, Fault.TIMEOUT_AFTER]}
+    transport: Transport = FaultyTransport(host, script, sleep=lambda seconds: None)
+    transport = FaultyTransport(host, by_chance(random, 0.2, faults=[Fault.LOST_AFTER]))
+    waiting: AsyncTransport = AsyncFaultyTransport(AsyncSimulatedHost(host), script)
+    AsyncClient(transport=waiting)
+    assert_type(transport.happened, list[Happened])
+    assert_type(transport.happened[0].fault, Fault)
+    assert_type(faulty(script), FaultyTransport)
+    assert_type(faulty.by_chance(seed=7, rate=0.2), FaultyTransport)
+    assert_type(mission.slug, str)
+    assert_type(mission.plan, Mapping[str, tuple[str, ...]])
+
+
+def tapes(host: SimulatedHost) -> None:
+    """Record a host, and play it back."""
+    tape = Tape("tape.jsonl", root=Path("repo"), known={"mission": "m"})
+    assert_type(tape.record(host, overwrite=True), Recording)
+    assert_type(tape.record_async(AsyncSimulatedHost(host)), AsyncRecording)
+    assert_type(tape.replay(strict=False), Replay)
+    assert_type(tape.replay_async(), AsyncReplay)
+    with tape.replay() as replay:
+        Client(transport=replay)
+    damaged: type[SpecKittyError] = TapeDamaged
+    differs: type[AssertionError] = TapeMismatch
+    assert (damaged, differs) == (TapeDamaged, TapeMismatch)
+
+
+def drawn(contract: Contract) -> None:
+    """Draw what a property test is about."""
+    assert_type(dialects(), SearchStrategy[Dialect])
+    assert_type(contracts(Dialect.M4), SearchStrategy[Contract])
+    assert_type(lanes(Dialect.M4), SearchStrategy[Lane])
+    assert_type(transitions(allowed=False), SearchStrategy[Move])
+    assert_type(missions(shape=Shape.CHAIN), SearchStrategy[dict[str, list[str]]])
+    assert_type(envelopes(), SearchStrategy[Printed])
+    assert_type(host_scripts(contract, max_calls=5), SearchStrategy[HostScript])
+    assert_type(replies(MissionState(mission="m")), SearchStrategy[Completed])
+
+
+class MyHost(HostMachine):
+    """Compare a host of one's own with the simulated one."""
+
+    release = "3.2.7"
+    plan: ClassVar = {"WP01": list[str]()}
+
+    def begin(self) -> RealMission:
+        """Begin a mission."""
+        return RealMission(transport=MyGitTransport(), slug="m", root="/m", target="work")

@@ -1,0 +1,109 @@
+"""The pytest plugin: the marker ``spec_kitty`` and the fixtures that it is for.
+
+Every run of pytest in an environment with this distribution loads this module, also where no
+test uses it. So it is installed beside the packages, as ``_spec_kitty_pytest``: their imports take
+longer than a small test, and wait until one needs them. What the fixtures are is in `plugin`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from spec_kitty_client.testing import Recording, Replay, SimulatedHost
+    from spec_kitty_client.testing.plugin import Faulty, PlannedMission
+
+__all__: list[str] = []
+
+_RECORD = "--spec-kitty-record"
+_MARKER = """\
+spec_kitty(dialects=(), releases=(), plan=None, git=False): the hosts that simulated_host is: the \
+newest release of each dialect ("all": of every one), and these releases; the work packages of \
+its mission; and whether there is real git behind it."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that records tapes."""
+    parser.getgroup("spec-kitty").addoption(
+        _RECORD,
+        metavar="REPOSITORY",
+        help="record the tapes of the tests that use the fixture `tape` anew, from the "
+        "spec-kitty on PATH in this repository; its state changes as the tests have it",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, also under ``--strict-markers``."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once on each host that its marker names."""
+    if "_spec_kitty_release" not in metafunc.fixturenames:
+        return
+    from spec_kitty_client.testing.plugin import MarkerMisused, marked
+
+    try:
+        releases = marked(metafunc.definition).hosts()
+    except MarkerMisused as e:
+        raise pytest.Collector.CollectError(str(e)) from e
+    if releases:
+        metafunc.parametrize("_spec_kitty_release", releases, indirect=True)
+
+
+@pytest.fixture
+def _spec_kitty_release(request: pytest.FixtureRequest) -> str:
+    """Return the release that `simulated_host` is."""
+    from spec_kitty_client.testing.plugin import DEFAULT
+
+    return getattr(request, "param", DEFAULT)
+
+
+@pytest.fixture
+def simulated_host(request: pytest.FixtureRequest, _spec_kitty_release: str) -> SimulatedHost:
+    """A simulated host with a mission, as the marker says; with real git it is in ``tmp_path``."""
+    from spec_kitty_client.testing import SimulatedHost as Host
+    from spec_kitty_client.testing import SimulatedRepository
+    from spec_kitty_client.testing.plugin import marked
+
+    wanted, release = marked(request.node), _spec_kitty_release
+    if not wanted.git:
+        return Host(wanted.plan, release=release)
+    tmp_path: Path = request.getfixturevalue("tmp_path")
+    return SimulatedRepository(wanted.plan, release=release, folder=tmp_path / "repository")
+
+
+@pytest.fixture
+def mission(simulated_host: SimulatedHost) -> PlannedMission:
+    """The mission of `simulated_host`: its slug, and its plan."""
+    from spec_kitty_client.testing.plugin import PlannedMission
+
+    return PlannedMission.of(simulated_host)
+
+
+@pytest.fixture
+def faulty(simulated_host: SimulatedHost) -> Iterator[Faulty]:
+    """Makes transports to `simulated_host` whose calls go wrong; a failed test shows which did."""
+    from spec_kitty_client.testing.plugin import Faulty
+
+    made = Faulty(simulated_host)
+    yield made
+    sys.stdout.writelines(f"{happened}\n" for happened in made.happened())
+
+
+@pytest.fixture
+def tape(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Recording | Replay]:
+    """A transport that replays the tape of this test, or records it anew from a real host."""
+    from spec_kitty_client.testing.plugin import taped
+
+    session, failed = request.session, request.session.testsfailed
+    repository: str | None = request.config.getoption(_RECORD)
+    place = repository and request.config.invocation_params.dir / repository
+    with taped(request.node, place or None, tmp_path, lambda: session.testsfailed > failed) as it:
+        yield it
