@@ -173,7 +173,10 @@ def _virtual(found: Any) -> str:
         *("Agents", "runs", "longest path / plan, mean", "worst", "best"),
         *("worse by more than 1 %", "to the bound, mean", "worst", "plan: mean, worst"),
     )
-    return f"{_table(head, rows)}\n{_table(order_head, orders)}"
+    calls = found["answers"]
+    simulated = (_spread(calls["seconds"]), _power(calls["growth"]))
+    answers = _table(("10,000 calls of a simulated host, s", "state grows as"), [simulated])
+    return f"{_table(head, rows)}\n{_table(order_head, orders)}\n{answers}"
 
 
 def _power(figure: Any) -> str:

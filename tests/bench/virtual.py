@@ -2,11 +2,15 @@
 
 from typing import Any
 
-from tests.bench import order, scale
+from tests.bench import answers, order, scale
 
 __all__ = ["measure"]
 
 
 def measure(runs: int) -> dict[str, Any]:
-    """Return both; the order of work is the same however often it is found out."""
-    return {"scale": scale.measure(runs), "order": order.measure()}
+    """Return all; the order of work is the same however often it is found out."""
+    return {
+        "answers": answers.measure(runs),
+        "scale": scale.measure(runs),
+        "order": order.measure(),
+    }
