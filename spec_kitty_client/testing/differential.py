@@ -107,13 +107,8 @@ def _mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
 
 
 def _actors(usual: str, *others: str) -> st.SearchStrategy[str]:
-    """Return a strategy for actors. Without a name 1.0.x takes the last but one for the last."""
-
-    def known(machine: "HostMachine") -> st.SearchStrategy[str]:
-        nobody = [""] if machine.as_release.since("2.1.0") else []
-        return _mostly(usual, *others, *nobody)
-
-    return st.runner().flatmap(known)
+    """Return a strategy for actors, of whom one has no name."""
+    return st.runner().flatmap(lambda m: _mostly(usual, *others, *m.blank("")))
 
 
 class HostMachine(RuleBasedStateMachine):
@@ -139,6 +134,7 @@ class HostMachine(RuleBasedStateMachine):
         self.real = self.begin()
         self.as_release = Release(self.release)
         self.simulated = self.simulate()
+        self.differed = False
         mission = self.simulated.mission
         if self.real.ulid:
             mission.called(self.real.ulid)
@@ -150,6 +146,10 @@ class HostMachine(RuleBasedStateMachine):
         return SimulatedHost(
             self.plan, release=self.as_release, slug=self.real.slug, target=self.real.target
         )
+
+    def blank(self, text: str) -> list[str]:
+        """Return a text of nothing where it can be sent: 1.0.x cannot read it in its own log."""
+        return [text] if self.as_release.since("2.1.0") else []
 
     # What can be asked
 
@@ -212,7 +212,7 @@ class HostMachine(RuleBasedStateMachine):
             "to": data.draw(words, label="to"),
             "actor": data.draw(_actors("rev", "a1"), label="actor"),
             "policy": data.draw(_mostly(_POLICY, None, "{"), label="policy"),
-            "note": data.draw(st.sampled_from([None, "n", " "]), label="note"),
+            "note": data.draw(st.sampled_from([None, "n", *self.blank(" ")]), label="note"),
             "review_ref": data.draw(st.sampled_from([None, "r1", "r2", " "]), label="review-ref"),
             "force": data.draw(_mostly(False, True), label="force"),
         }
@@ -267,9 +267,10 @@ class HostMachine(RuleBasedStateMachine):
             self.ask("merge-mission", strategy=strategy, target=into)
 
     def teardown(self) -> None:
-        """Compare what both say in the end."""
-        self.ask("mission-state")
-        self.ask("list-ready")
+        """Compare what both say in the end, if they agreed up to then."""
+        if not self.differed:
+            self.ask("mission-state")
+            self.ask("list-ready")
 
     # How it is asked
 
@@ -297,6 +298,7 @@ class HostMachine(RuleBasedStateMachine):
             AssertionError: If they do not, with the differences.
         """
         if ours != theirs:
+            self.differed = True
             one, other = (json.dumps(x, indent=1, sort_keys=True) for x in (ours, theirs))
             lines = (one.splitlines(), other.splitlines(), "simulated", "real")
             found = "\n".join(difflib.unified_diff(*lines, lineterm=""))

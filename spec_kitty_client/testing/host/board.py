@@ -53,6 +53,7 @@ class Mission:
         target: The branch that it is merged into.
         moves: Everything that happened to its work packages.
         branches: The branches that there would be if there were a repository.
+        unmerged: Those of them that no merge has taken yet.
     """
 
     slug: str
@@ -62,6 +63,7 @@ class Mission:
     target: str
     accepted_at: str | None = None
     branches: set[str] = field(factory=set)
+    unmerged: set[str] = field(factory=set)
     moves: list[Move] = field(factory=list)
     names: tuple[str, ...] = Factory(
         lambda self: (self.slug, self.ulid, self.ulid[:8]), takes_self=True

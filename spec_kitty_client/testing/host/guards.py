@@ -131,8 +131,8 @@ def review_ref_is_given(attempt: Attempt) -> None:
 
 
 def evidence_is_given(attempt: Attempt) -> None:
-    """Approving takes evidence, which has to say who reviewed, and what came of it."""
-    if _wants(attempt, Need.EVIDENCE) and not attempt.evidence and not attempt.review_result:
+    """Approving what is not in review takes evidence; a review result is none."""
+    if _wants(attempt, Need.EVIDENCE) and not attempt.evidence:
         raise _refuse(attempt, "evidence is needed")
 
 

@@ -1,5 +1,6 @@
 """Where the work of a mission is: branches and worktrees, or the mere thought of them."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from attrs import frozen
@@ -30,8 +31,12 @@ class Land(Protocol):
         """The primary checkout."""
         ...
 
+    def allocate(self, mission: Mission, wp: str) -> None:
+        """Make the worktree of a work package."""
+        ...
+
     def start(self, mission: Mission, wp: str) -> None:
-        """Make the worktree of a work package, if this release does (3.2.2 and later)."""
+        """Begin work: with a worktree, if this release makes it (3.2.2 and later)."""
         ...
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:
@@ -103,13 +108,18 @@ class Thought:
     release: Release
     root: str = "/simulated"
 
-    def start(self, mission: Mission, wp: str) -> None:
-        """Think of a branch, which on older hosts the client makes."""
+    def allocate(self, mission: Mission, wp: str) -> None:
+        """Think of a branch."""
         mission.branches.add(branch_of(self.release, mission, wp))
+
+    def start(self, mission: Mission, wp: str) -> None:
+        """Think of a branch, which on older hosts the client makes, and of a commit."""
+        self.allocate(mission, wp)
+        mission.unmerged.add(branch_of(self.release, mission, wp))
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:
         """Tell whether it was started."""
-        return branch_of(self.release, mission, wp) in mission.branches
+        return branch_of(self.release, mission, wp) in mission.unmerged
 
     def moved(self, mission: Mission) -> None:
         """Do nothing: the board is all there is."""
@@ -122,16 +132,29 @@ class Thought:
         self._look(mission, target)
         if self.release.has(Feature.LANES):
             mission.branches.clear()
+            mission.unmerged.clear()
             return list(mission.packages)
         every = units(self.release, mission)
-        wps = [wp for name, wp in every.items() if name in mission.branches]
+        there = {name: wp for name, wp in every.items() if name in mission.branches}
+        wps = list(there.values())
         if wps and (target != mission.target or strategy == "rebase"):
             raise failed_merge([], wps[0])
-        if self.release.dialect is Dialect.F1 and strategy == "squash" and len(wps) > 1:
-            raise failed_merge(wps[:1], wps[1])
+        if strategy == "squash":
+            self._squash(mission, there)
+        mission.unmerged.clear()
         if push:
             raise Refused(ErrorCode.PUSH_FAILED, "there is no remote", {"merged_wps": wps})
         return wps
+
+    def _squash(self, mission: Mission, there: Mapping[str, str]) -> None:
+        """A second one finds the first uncommitted (1.0.x), or nothing to commit."""
+        wps = list(there.values())
+        if self.release.dialect is Dialect.F1 and len(wps) > 1:
+            raise failed_merge(wps[:1], wps[1])
+        for i, name in enumerate(there):
+            if name not in mission.unmerged:
+                raise failed_merge(wps[:i], wps[i])
+            mission.unmerged.remove(name)
 
     def _look(self, mission: Mission, target: str) -> None:
         """See that a merge may begin."""

@@ -76,9 +76,12 @@ class Repository:
         self._commit(f"Plan {mission.slug}", self.folder)
 
     def start(self, mission: Mission, wp: str) -> None:
-        """See `Land.start`; what the work package depends on is merged into the worktree."""
-        if not self.release.has(Feature.WORKTREES):
-            return
+        """See `Land.start`."""
+        if self.release.has(Feature.WORKTREES):
+            self.allocate(mission, wp)
+
+    def allocate(self, mission: Mission, wp: str) -> None:
+        """See `Land.allocate`; what the work package depends on is merged into the worktree."""
         branch, top = branch_of(self.release, mission, wp), f"kitty/mission-{mission.slug}"
         path = self._worktree(branch)
         if path.exists():
@@ -134,12 +137,21 @@ class Repository:
         missing = [name for name in every if name not in (*there, *passed)]
         if missing:
             raise cannot_merge(release, mission, target, *(f"there is no {n}" for n in missing))
+        if release.has(Feature.LANES) and not self._is_laid_out(mission):
+            raise cannot_merge(release, mission, target, "lanes.json is missing or damaged")
         if release.has(Feature.LANES) and not self._has(target):
             raise cannot_merge(release, mission, target, f"there is no branch {target}")
         dirty = [name for name in there if self._dirty(self._worktree(name))]
         careful = not release.has(Feature.LANES) or release.since("4.0.0rc5")
         if dirty and careful:
             raise cannot_merge(release, mission, target, *(f"{n} has changes" for n in dirty))
+
+    def _is_laid_out(self, mission: Mission) -> bool:
+        try:
+            json.loads((self._folder_of(mission) / "lanes.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _there(self, mission: Mission) -> dict[str, str]:
         """Return what can be merged: branches; up to 3.0.3 those with a worktree."""

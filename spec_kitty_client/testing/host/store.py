@@ -19,7 +19,7 @@ from typing import Any
 from attrs import asdict
 from filelock import FileLock
 
-from spec_kitty_client.errors import SpecKittyError
+from spec_kitty_client.errors import SpecKittyError, UnsupportedHost
 from spec_kitty_client.testing.host.board import Dag, Mission
 from spec_kitty_client.testing.host.simulated import SimulatedHost, SimulatedRepository
 from spec_kitty_client.transports import Completed
@@ -127,7 +127,10 @@ def _read(folder: Path) -> tuple[Path | None, SimulatedHost]:
         root = None if facts["root"] is None else Path(facts["root"])
         missions = cattrs.structure(facts["missions"], list[Mission])
         host = _host(facts["release"], root)
-    except (ValueError, LookupError, TypeError, cattrs.BaseValidationError) as e:
+    except (
+        *(ValueError, LookupError, TypeError, UnsupportedHost),
+        cattrs.BaseValidationError,
+    ) as e:
         msg = f"{folder / 'state.json'} is damaged: {e}. Make the simulated host anew."
         raise StateDamaged(msg) from e
     host.missions = {mission.slug: mission for mission in missions}

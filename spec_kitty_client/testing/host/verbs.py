@@ -311,6 +311,8 @@ def transition(scene: Scene) -> Data:
     if not stays:
         attempt = _attempt(scene, to)
         guards.check(attempt)
+        if to == Lane.CLAIMED and scene.release.since("3.2.6"):
+            scene.land.allocate(scene.mission, scene.wp)
         scene.mission.move(scene.wp, to, scene.actor, forced=attempt.forced)
     return {
         "wp_id": scene.wp,
@@ -360,7 +362,7 @@ def accept_mission(scene: Scene) -> Data:
     done = [wp for wp, package in packages.items() if package.lane == Lane.DONE]
     approved = [wp for wp, package in packages.items() if package.lane == Lane.APPROVED]
     lists = {"approved_wps": approved, "done_wps": done, "merge_pending_wps": approved}
-    return {**told, "accepted_wps": list(packages), **lists}
+    return {**told, "accepted_wps": [*approved, *done], **lists}
 
 
 def merge_mission(scene: Scene) -> Data:
@@ -375,8 +377,10 @@ def merge_mission(scene: Scene) -> Data:
     target = options.get("target", mission.target)
     merged = scene.land.merge(mission, target, strategy, push="push" in options)
     if release.has(Feature.LANES):
+        # What was done once, and came back, stays where it is.
+        done = {move.wp for move in mission.moves if move.after == Lane.DONE}
         for wp, package in mission.packages.items():
-            if package.lane == Lane.APPROVED:
+            if package.lane == Lane.APPROVED and wp not in done:
                 mission.move(wp, Lane.DONE, "merge")
     told = {"merged": True, "target_branch": target, "strategy": strategy}
     wps = {"merged_wps": merged} if release.says_feature else {}

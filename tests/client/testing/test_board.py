@@ -1,0 +1,107 @@
+"""Tests of `spec_kitty_client.testing.host.board` and of `releases`."""
+
+import pytest
+
+from spec_kitty_client import InvalidCall, UnsupportedHost
+from spec_kitty_client.testing.host import Mission, Move, Release
+from spec_kitty_client.testing.host.board import Dag, lane_ids
+from tests.client.releases import RELEASES
+
+DIAMOND = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01"], "WP04": ["WP02", "WP03"], "WP05": []}
+
+
+def mission(dag: Dag, release: str = "3.2.7") -> Mission:
+    return Mission.of(Release(release), dag, slug="demo-01K00001", ulid="01K00001ABC", target="t")
+
+
+def test_everything_is_planned() -> None:
+    """A new mission has its work packages in the order of the plan, and no history."""
+    made = mission(DIAMOND)
+    assert list(made.packages) == list(DIAMOND)
+    assert {package.lane for package in made.packages.values()} == {"planned"}
+    assert made.packages["WP04"].dependencies == ["WP02", "WP03"]
+    assert made.moves == []
+
+
+@pytest.mark.parametrize(
+    "dag",
+    [{"WP01": ["WP01"]}, {"WP01": ["WP02"], "WP02": ["WP01"]}, {"A": [], "B": ["C"], "C": ["B"]}],
+)
+def test_a_circle_is_no_plan(dag: Dag) -> None:
+    """What waits for itself never starts."""
+    with pytest.raises(InvalidCall, match="circle"):
+        mission(dag)
+
+
+def test_a_dependency_is_there() -> None:
+    """The error names what is missing."""
+    with pytest.raises(InvalidCall, match="WP09"):
+        mission({"WP01": ["WP09"]})
+
+
+def test_the_order_of_the_plan_does_not_matter() -> None:
+    """A work package may come before what it depends on."""
+    assert list(mission({"WP02": ["WP01"], "WP01": []}).packages) == ["WP02", "WP01"]
+
+
+def test_a_move_is_remembered() -> None:
+    """The lane, who did it and what has happened are told."""
+    made = mission(DIAMOND)
+    made.move("WP01", "claimed", "a1")
+    made.move("WP01", "done", "rev", forced=True)
+    package = made.packages["WP01"]
+    assert (package.lane, package.actor, package.events) == ("done", "rev", 2)
+    assert made.moves == [
+        Move("WP01", "planned", "claimed", "a1", forced=False),
+        Move("WP01", "claimed", "done", "rev", forced=True),
+    ]
+
+
+def test_open_dependencies_are_those_that_are_not_far_enough() -> None:
+    """Each is told, in the order of the plan."""
+    made = mission(DIAMOND)
+    enough = frozenset({"done", "approved"})
+    assert made.open_dependencies("WP04", enough) == ["WP02", "WP03"]
+    made.move("WP02", "approved", "rev")
+    assert made.open_dependencies("WP04", enough) == ["WP03"]
+    assert made.open_dependencies("WP04", frozenset({"done"})) == ["WP02", "WP03"]
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])
+def test_dependent_work_packages_share_a_lane(release: str) -> None:
+    """Up to 3.1.10 whatever hangs together is one lane, however it hangs together."""
+    lanes = lane_ids(Release(release), DIAMOND)
+    assert lanes == dict.fromkeys(("WP01", "WP02", "WP03", "WP04"), "lane-a") | {"WP05": "lane-b"}
+    joined = {"WP01": [], "WP02": [], "WP03": ["WP01", "WP02"], "WP04": []}
+    assert list(lane_ids(Release(release), joined).values()) == [*["lane-a"] * 3, "lane-b"]
+
+
+def test_each_work_package_has_a_lane_of_its_own_from_3_2_0_on() -> None:
+    """The letters follow the plan."""
+    assert list(lane_ids(Release("3.2.0"), DIAMOND).values()) == [f"lane-{x}" for x in "abcde"]
+
+
+def test_there_are_more_lanes_than_letters() -> None:
+    """After z comes aa, and no name comes twice."""
+    many = {f"WP{i:03}": [] for i in range(26 + 26 * 26 + 1)}
+    names = list(lane_ids(Release("3.2.7"), many).values())
+    assert names[25:28] == ["lane-z", "lane-aa", "lane-ab"]
+    assert names[-2:] == ["lane-zz", "lane-aaa"]
+    assert len(set(names)) == len(many)
+
+
+@pytest.mark.parametrize(("release", "dialect"), RELEASES.items())
+def test_a_release_speaks_its_dialect(release: str, dialect: str) -> None:
+    """Every release there has been is one of them, and calls a mission as it does."""
+    made = Release(release)
+    assert made.dialect == dialect
+    assert made.says_feature == (dialect in ("F1", "F2"))
+    assert made.since(release)
+    assert made == Release(release)
+
+
+@pytest.mark.parametrize("name", ["0.9.9", "1.0.0rc1", "banana", ""])
+def test_what_has_no_orchestrator_api_is_no_release(name: str) -> None:
+    """Neither a host before 1.0.0 nor anything that is no version."""
+    with pytest.raises(UnsupportedHost):
+        Release(name)

@@ -1,0 +1,277 @@
+"""Tests of `spec_kitty_client.testing.host.guards`, one rule at a time."""
+
+import json
+from typing import Any
+
+import pytest
+
+from spec_kitty_client import ErrorCode
+from spec_kitty_client.testing.host import Release, guards
+from spec_kitty_client.testing.host.answers import Crashed, Refused
+from spec_kitty_client.testing.host.board import Mission
+
+APPROVED = {"reviewer": "rev", "verdict": "approved", "reference": "r1"}
+REWORK = APPROVED | {"verdict": "changes_requested"}
+
+
+OTHER = APPROVED | {"reference": "r2"}
+ONLY: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "work_is_committed": ("3.2.7", "in_progress", "for_review", {"worked_on": lambda: False}),
+    "there_is_a_way": ("3.2.7", "planned", "done", {"evidence": {"review": APPROVED}}),
+    "somebody_does_it": ("3.2.7", "planned", "claimed", {"actor": ""}),
+    "note_is_given": ("3.2.7", "in_progress", "planned", {}),
+    "review_ref_is_given": ("3.2.7", "approved", "planned", {}),
+    "evidence_is_given": ("3.2.7", "in_progress", "approved", {}),
+    "review_result_is_given": ("3.2.7", "in_review", "planned", {}),
+    "there_is_an_option_for_it": ("3.2.5", "in_review", "approved", {"note": "n"}),
+    "verdict_fits": ("3.2.7", "in_review", "approved", {"review_result": REWORK}),
+    "proofs_agree": (
+        *("3.2.7", "in_review", "approved"),
+        {"review_result": APPROVED, "evidence": {"review": OTHER}},
+    ),
+}
+"""For each rule a transition that breaks it alone."""
+
+
+def attempt(release: str, before: str, to: str, **changes: Any) -> guards.Attempt:
+    """Return a transition to which there is nothing to object but what is changed."""
+    of = Release(release)
+    mission = Mission.of(of, {"WP01": []}, slug="s", ulid="01K00001", target="work")
+    mission.packages["WP01"].lane = before
+    given: dict[str, Any] = {
+        "actor": "a1",
+        "forced": False,
+        "note": "",
+        "review_ref": None,
+        "evidence": None,
+        "review_result": None,
+        "worked_on": lambda: True,
+    }
+    return guards.Attempt(release=of, mission=mission, wp="WP01", to=to, **(given | changes))
+
+
+def refused(rule: guards.Guard, tried: guards.Attempt) -> bool:
+    try:
+        rule(tried)
+    except Refused as e:
+        return e.code is ErrorCode.TRANSITION_REJECTED
+    return False
+
+
+@pytest.mark.parametrize(
+    ("word", "release", "lane"),
+    [
+        ("planned", "3.2.7", "planned"),
+        (" DONE ", "3.2.7", "done"),
+        ("doing", "1.0.3", "in_progress"),
+        ("claimed", "1.0.3", "in_progress"),
+        ("claimed", "2.1.3", "claimed"),
+        ("in_review", "3.1.0", "for_review"),
+        ("in_review", "3.1.1", "in_review"),
+    ],
+)
+def test_a_lane_has_several_names(word: str, release: str, lane: str) -> None:
+    """Case and blanks do not matter, and what a release has not got may stand for another."""
+    assert guards.lane_named(word, Release(release)) == lane
+
+
+@pytest.mark.parametrize(
+    ("word", "release", "answer"),
+    [
+        ("bogus", "3.1.0", Refused),
+        ("bogus", "3.1.1", Crashed),
+        ("approved", "1.0.3", Refused),
+        ("genesis", "3.1.10", Crashed),
+        ("genesis", "3.2.0", Refused),
+    ],
+)
+def test_an_unknown_lane_is_refused_or_crashes(
+    word: str, release: str, answer: type[Exception]
+) -> None:
+    """From 3.1.1 on a host does not expect it; genesis it knows, and lets nobody go there."""
+    with pytest.raises(answer):
+        guards.lane_named(word, Release(release))
+
+
+def test_there_is_a_way() -> None:
+    """Lanes that are not joined are not joined."""
+    assert refused(guards.there_is_a_way, attempt("3.2.7", "planned", "done"))
+    assert not refused(guards.there_is_a_way, attempt("3.2.7", "planned", "claimed"))
+
+
+@pytest.mark.parametrize(("release", "known"), [("1.0.1", False), ("1.0.2", True)])
+def test_the_way_back_from_for_review_came_with_1_0_2(release: str, known: bool) -> None:
+    """Older hosts refuse it; the others have it."""
+    assert refused(guards.there_is_a_way, attempt(release, "for_review", "planned")) is not known
+
+
+@pytest.mark.parametrize(
+    ("before", "to"),
+    [("planned", "claimed"), ("claimed", "in_progress"), ("for_review", "in_review")],
+)
+def test_somebody_does_it(before: str, to: str) -> None:
+    """Taking a work package takes an actor from 2.1.0 on; giving it back does not."""
+    for nobody in ("", " "):
+        assert refused(guards.somebody_does_it, attempt("3.2.7", before, to, actor=nobody))
+    assert not refused(guards.somebody_does_it, attempt("3.2.7", before, to))
+    assert not refused(guards.somebody_does_it, attempt("1.0.3", before, to, actor=""))
+    blocked = attempt("3.2.7", "in_progress", "blocked", actor="")
+    assert not refused(guards.somebody_does_it, blocked)
+
+
+def test_nobody_takes_a_work_package() -> None:
+    """The rule is asked on every transition."""
+    with pytest.raises(Refused, match="an actor is needed"):
+        guards.check(attempt("3.2.7", "planned", "claimed", actor=" "))
+
+
+def test_a_note_is_given() -> None:
+    """Work is not given back without a word."""
+    back = ("3.2.7", "in_progress", "planned")
+    assert refused(guards.note_is_given, attempt(*back, note=" "))
+    assert not refused(guards.note_is_given, attempt(*back, note="n"))
+
+
+def test_a_review_ref_is_given() -> None:
+    """What was approved is sent back by a review."""
+    back = ("3.2.7", "approved", "in_progress")
+    for nothing in (None, "", " "):
+        assert refused(guards.review_ref_is_given, attempt(*back, review_ref=nothing))
+    assert not refused(guards.review_ref_is_given, attempt(*back, review_ref="r1"))
+
+
+def test_evidence_is_given() -> None:
+    """Approving past a review takes evidence, and a review result is none."""
+    way = ("3.2.7", "in_progress", "approved")
+    assert refused(guards.evidence_is_given, attempt(*way))
+    assert not refused(guards.evidence_is_given, attempt(*way, evidence={"review": APPROVED}))
+    assert refused(guards.evidence_is_given, attempt(*way, review_result=APPROVED))
+
+
+def test_a_review_result_is_given() -> None:
+    """A review is left with its result from 3.2.6 on."""
+    way = ("in_review", "in_progress")
+    assert refused(guards.review_result_is_given, attempt("3.2.6", *way))
+    assert not refused(guards.review_result_is_given, attempt("3.2.6", *way, review_result=REWORK))
+    assert not refused(guards.review_result_is_given, attempt("3.2.5", *way))
+
+
+def test_what_has_no_option_is_forced() -> None:
+    """Before 3.2.6 no option says how a review ended, so only force passes."""
+    way = ("in_review", "approved")
+    assert refused(guards.there_is_an_option_for_it, attempt("3.2.5", *way))
+    assert not refused(guards.there_is_an_option_for_it, attempt("3.2.6", *way))
+
+
+@pytest.mark.parametrize("proof", ["review_result", "evidence"])
+def test_the_verdict_fits(proof: str) -> None:
+    """A review that asked for changes approves nothing from 3.2.6 on."""
+
+    def tried(release: str, to: str, review: object) -> bool:
+        given = {proof: {"review": review} if proof == "evidence" else review}
+        return refused(guards.verdict_fits, attempt(release, "in_review", to, **given))
+
+    assert tried("3.2.6", "approved", REWORK)
+    assert tried("3.2.6", "done", REWORK)
+    assert not tried("3.2.6", "approved", APPROVED)
+    assert not tried("3.2.6", "in_progress", REWORK)
+    assert not tried("3.2.5", "approved", REWORK)
+
+
+@pytest.mark.parametrize("name", ONLY)
+def test_every_rule_is_asked(name: str) -> None:
+    """What breaks one rule and no other is refused, and force passes it."""
+    release, before, to, given = ONLY[name]
+    tried = attempt(release, before, to, **given)
+    with pytest.raises(Refused):
+        guards.check(tried)
+    if name != "there_is_a_way":  # without a way there is nothing for others to ask
+        broken = [rule.__name__ for rule in guards.GUARDS if refused(rule, tried)]
+        assert broken == [name]
+    forced = given | {"forced": True, "note": "n", "actor": "a"}
+    guards.check(attempt(release, before, to, **forced))
+
+
+def test_the_rules_are_known() -> None:
+    """For each there is an example, and none is asked twice."""
+    assert sorted(rule.__name__ for rule in guards.GUARDS) == sorted(ONLY)
+
+
+@pytest.mark.parametrize("differs", ["reviewer", "verdict", "reference"])
+def test_evidence_and_result_tell_of_one_review(differs: str) -> None:
+    """Two reviews are one too many, whatever they differ in."""
+    given = {"review_result": APPROVED, "evidence": {"review": APPROVED | {differs: "other"}}}
+    assert refused(guards.proofs_agree, attempt("3.2.7", "in_review", "approved", **given))
+    # On a way that takes no result nobody compares.
+    assert not refused(guards.proofs_agree, attempt("3.2.7", "in_progress", "approved", **given))
+
+
+def test_the_review_ref_is_that_of_the_result() -> None:
+    """A reference to another review is refused; none at all is not."""
+    way = ("3.2.7", "in_review", "in_progress")
+    for reference, wrong in (("r2", True), ("r1", False), (None, False)):
+        tried = attempt(*way, review_result=REWORK, review_ref=reference)
+        assert refused(guards.proofs_agree, tried) is wrong
+
+
+def test_work_is_committed() -> None:
+    """Without a commit nothing is handed in from 3.2.2 on, and the answer names the lane."""
+    given = {"worked_on": lambda: False}
+    handed_in = attempt("3.2.2", "in_progress", "for_review", **given)
+    with pytest.raises(Refused) as caught:
+        guards.work_is_committed(handed_in)
+    assert caught.value.details == {"wp_id": "WP01", "lane_id": "lane-a"}
+    before = attempt("3.2.1", "in_progress", "for_review", **given)
+    assert not refused(guards.work_is_committed, before)
+    other = attempt("3.2.2", "in_progress", "blocked", **given)
+    assert not refused(guards.work_is_committed, other)
+
+
+def test_force_is_explained() -> None:
+    """Force takes an actor and a note from 2.1.0 on."""
+    way = ("planned", "done")
+    for missing in ({"note": " "}, {"actor": " "}):
+        given = {"forced": True, "note": "n"} | missing
+        assert refused(guards.force_is_explained, attempt("2.1.0", *way, **given))
+        assert not refused(guards.force_is_explained, attempt("1.0.3", *way, **given))
+        with pytest.raises(Refused, match="force"):
+            guards.check(attempt("2.1.0", *way, **given))
+
+
+def test_force_opens_every_way() -> None:
+    """It switches the other rules off."""
+    guards.check(attempt("3.2.7", "planned", "done", forced=True, note="n"))
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [{}, {"review": None}, {"review": []}, {"review": {}}, {"review": APPROVED | {"reviewer": ""}}],
+)
+def test_evidence_is_whole(evidence: object) -> None:
+    """What is given as evidence tells of a review, needed or not, forced or not."""
+    assert refused(guards.evidence_is_whole, attempt("3.2.7", "planned", "done", evidence=evidence))
+    for how in ({}, {"forced": True, "note": "n"}):
+        with pytest.raises(Refused, match="the evidence tells of no review"):
+            guards.check(attempt("3.2.7", "planned", "blocked", evidence=evidence, **how))
+    whole = attempt("3.2.7", "planned", "blocked", evidence={"review": APPROVED})
+    guards.check(whole)
+    guards.evidence_is_whole(attempt("3.2.7", "planned", "blocked"))
+
+
+@pytest.mark.parametrize("read", [guards.parse_evidence, guards.parse_review_result])
+def test_proofs_are_json_objects(read: Any) -> None:
+    """Anything else is misuse; nothing is nothing."""
+    for wrong in ("{", "[]", "1", "[" * 100_000):
+        with pytest.raises(Refused) as caught:
+            read(wrong)
+        assert caught.value.code is ErrorCode.USAGE_ERROR
+    assert read(None) is None
+
+
+@pytest.mark.parametrize("change", [{"reviewer": ""}, {"reference": None}, {"verdict": "meh"}])
+def test_a_review_result_is_whole(change: dict[str, object]) -> None:
+    """Reviewer, verdict and reference are there, and the verdict is one of two."""
+    with pytest.raises(Refused) as caught:
+        guards.parse_review_result(json.dumps(APPROVED | change))
+    assert caught.value.code is ErrorCode.USAGE_ERROR
+    assert guards.parse_review_result(json.dumps(REWORK)) == REWORK

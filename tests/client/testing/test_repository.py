@@ -1,0 +1,476 @@
+"""Tests of `spec_kitty_client.testing.host.repository`: real git behind a simulated host."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from spec_kitty_client import GitFailed
+from spec_kitty_client.testing.host import (
+    AsyncSimulatedRepository,
+    Release,
+    SimulatedRepository,
+)
+from spec_kitty_client.testing.host.board import Dag
+from spec_kitty_client.testing.host.land import branch_of
+from tests import missions
+from tests.client.releases import SAMPLE
+
+PLAN: Dag = {"WP01": [], "WP02": ["WP01"]}
+OLD = ("1.0.3", "2.1.3", "3.0.3")
+NEW = ("3.1.0", "3.1.10", "3.2.1", "3.2.5", "3.2.7", "4.0.0rc7")
+FORCED = ("--force", "--note=n", "--actor=rev", f"--policy={missions.POLICY}")
+
+
+def git(folder: Path, *args: str) -> str:
+    who = ("-c", "user.name=A", "-c", "user.email=a@b.invalid")
+    argv = ["git", *who, *args]
+    done = subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def made(release: str, tmp_path: Path, plan: Dag = PLAN) -> SimulatedRepository:
+    return SimulatedRepository(plan, release=release, folder=tmp_path / "repo", target="main")
+
+
+def ask(host: SimulatedRepository, verb: str, *options: str) -> dict[str, Any]:
+    """Ask in the words of the release, and return the envelope."""
+    word = "feature" if host.release.says_feature else "mission"
+    verb = verb.replace("mission", word)
+    if verb == "merge-mission" and host.release.since("4.0.0rc5"):
+        verb = "consolidate-mission"
+    args = ("orchestrator-api", verb, f"--{word}={host.mission.slug}", *options)
+    done = host.run(args, time_limit=60)
+    assert done.stdout, done.stderr.decode()
+    envelope: dict[str, Any] = json.loads(done.stdout)
+    return envelope
+
+
+def start(host: SimulatedRepository, wp: str) -> None:
+    told = (f"--wp={wp}", "--actor=a1", f"--policy={missions.POLICY}")
+    assert ask(host, "start-implementation", *told)["success"]
+
+
+def worktree(host: SimulatedRepository, wp: str) -> Path:
+    """Return where a work package is worked on; on older hosts the client makes it."""
+    branch = branch_of(host.release, host.mission, wp)
+    path = host.folder / ".worktrees" / branch.removeprefix("kitty/mission-")
+    if not path.exists():
+        git(host.folder, "worktree", "add", "--quiet", "-b", branch, str(path), "main")
+    return path
+
+
+def work(host: SimulatedRepository, files: Mapping[str, str] | None = None) -> None:
+    """Bring every work package to its end, each with a file of its own."""
+    for wp, package in host.mission.packages.items():
+        if package.lane == "planned":
+            path = worktree(host, wp)
+            (path / (files or {}).get(wp, f"{wp}.txt")).write_text(f"{wp}\n")
+            git(path, "add", "--all")
+            git(path, "commit", "--quiet", f"--message={wp}")
+            to = "approved" if host.release.since("3.2.0") else "done"
+            assert ask(host, "transition", f"--wp={wp}", f"--to={to}", *FORCED)["success"]
+
+
+def whole(release: str, tmp_path: Path, plan: Dag = PLAN) -> SimulatedRepository:
+    """Return a mission that is finished."""
+    host = made(release, tmp_path, plan)
+    for wp in plan if host.release.since("3.2.2") else ():
+        start_anyway(host, wp)
+    work(host)
+    return host
+
+
+def start_anyway(host: SimulatedRepository, wp: str) -> None:
+    """Make the worktree without a claim, which would ask for dependencies."""
+    host.land.start(host.mission, wp)
+
+
+def in_target(host: SimulatedRepository) -> list[str]:
+    names = git(host.folder, "ls-tree", "--name-only", "main").splitlines()
+    return [name for name in names if name.startswith("WP")]
+
+
+@pytest.mark.parametrize("release", SAMPLE)
+def test_a_mission_is_committed(release: str, tmp_path: Path) -> None:
+    """What planning leaves behind is in the target, and nothing is left over."""
+    host = made(release, tmp_path)
+    assert git(host.folder, "status", "--porcelain") == ""
+    assert git(host.folder, "branch", "--show-current") == "main"
+    there = git(host.folder, "ls-files", "kitty-specs").splitlines()
+    assert f"kitty-specs/{host.mission.slug}/tasks/WP01-part.md" in there
+    has_lanes = f"kitty-specs/{host.mission.slug}/lanes.json" in there
+    assert has_lanes == host.release.since("3.1.0")
+
+
+def test_lanes_json_is_what_the_host_writes(tmp_path: Path) -> None:
+    """Lanes with their work packages, and which lane waits for which."""
+    plan = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01", "WP02"]}
+    host = made("3.2.7", tmp_path, plan)
+    path = host.folder / "kitty-specs" / host.mission.slug / "lanes.json"
+    told = json.loads(path.read_text())
+    assert told["mission_branch"] == f"kitty/mission-{host.mission.slug}"
+    assert told["target_branch"] == "main"
+    assert told["lanes"][2] == {
+        "lane_id": "lane-c",
+        "wp_ids": ["WP03"],
+        "depends_on_lanes": ["lane-a", "lane-b"],
+    }
+
+
+def test_what_is_in_the_folder_stays(tmp_path: Path) -> None:
+    """A repository that is there is worked in; its files and its branch are as they were."""
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    git(repo, "init", "--quiet", "--initial-branch=main")
+    (repo / ".gitignore").write_text("mine\n")
+    (repo / "code.py").write_text("pass\n")
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message=mine")
+    (repo / "code.py").write_text("not committed\n")
+    made("3.2.7", tmp_path)
+    assert (repo / "code.py").read_text() == "not committed\n"
+    assert (repo / ".gitignore").read_text() == "mine\n"
+    assert git(repo, "status", "--porcelain") == "M code.py"
+    assert git(repo, "log", "--format=%s").splitlines()[-1] == "mine"
+
+
+def test_a_mission_that_is_there_is_not_made_again(tmp_path: Path) -> None:
+    """A second one of its name is refused, and nothing of the first is changed."""
+    host = made("3.2.7", tmp_path)
+    before = git(host.folder, "rev-parse", "HEAD")
+    with pytest.raises(GitFailed, match="is there already; name another"):
+        made("3.2.7", tmp_path)
+    assert git(host.folder, "rev-parse", "HEAD") == before
+    other = SimulatedRepository(PLAN, folder=host.folder, slug="other", target="main")
+    assert other.mission.slug == "other"
+
+
+@pytest.mark.parametrize("release", SAMPLE)
+def test_a_start_makes_the_worktree(release: str, tmp_path: Path) -> None:
+    """From 3.2.2 on it is there after the call, on a branch of its own; before, nothing is."""
+    host = made(release, tmp_path)
+    start(host, "WP01")
+    path = host.folder / ".worktrees" / f"{host.mission.slug}-lane-a"
+    assert path.exists() == host.release.since("3.2.2")
+    if path.exists():
+        here = git(path, "branch", "--show-current")
+        assert here == f"kitty/mission-{host.mission.slug}-lane-a"
+        start(host, "WP01")  # once more: it stays
+
+
+def test_a_worktree_has_the_work_that_it_depends_on(tmp_path: Path) -> None:
+    """What came before is in there; what did not is not."""
+    host = made("3.2.7", tmp_path, {"WP01": [], "WP02": ["WP01"], "WP03": []})
+    for wp in ("WP01", "WP03"):
+        start(host, wp)
+    path = worktree(host, "WP01")
+    (path / "WP01.txt").write_text("1\n")
+    git(path, "add", "--all")
+    git(path, "commit", "--quiet", "--message=WP01")
+    assert ask(host, "transition", "--wp=WP01", "--to=approved", *FORCED)["success"]
+    start(host, "WP02")
+    assert (worktree(host, "WP02") / "WP01.txt").exists()
+    assert not (worktree(host, "WP03") / "WP01.txt").exists()
+
+
+def test_a_worktree_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """Its branch with the work is taken up."""
+    host = made("3.2.7", tmp_path)
+    start(host, "WP01")
+    path = worktree(host, "WP01")
+    (path / "WP01.txt").write_text("1\n")
+    git(path, "add", "--all")
+    git(path, "commit", "--quiet", "--message=WP01")
+    git(host.folder, "worktree", "remove", str(path))
+    start(host, "WP01")
+    assert (path / "WP01.txt").exists()
+
+
+def test_work_is_a_commit(tmp_path: Path) -> None:
+    """Files that are not committed do not count, those of what came before neither."""
+    host = made("3.2.7", tmp_path)
+    hand_in = ("transition", "--wp=WP01", "--to=for_review", "--actor=a1")
+    policy = f"--policy={missions.POLICY}"
+    start(host, "WP01")
+    path = worktree(host, "WP01")
+    (path / "WP01.txt").write_text("1\n")
+    refused = ask(host, *hand_in, policy)
+    assert (refused["error_code"], refused["data"]["lane_id"]) == ("TRANSITION_REJECTED", "lane-a")
+    git(path, "add", "--all")
+    git(path, "commit", "--quiet", "--message=WP01")
+    assert ask(host, *hand_in, policy)["success"]
+
+
+@pytest.mark.parametrize("release", SAMPLE)
+def test_moves_are_written_and_some_hosts_commit_them(release: str, tmp_path: Path) -> None:
+    """1.0.x and hosts from 3.2.0 on commit the events; the others leave them to their caller."""
+    host = made(release, tmp_path)
+    start(host, "WP01")
+    events = f"kitty-specs/{host.mission.slug}/status.events.jsonl"
+    lines = (host.folder / events).read_text().splitlines()
+    assert [json.loads(line)["after"] for line in lines][-1] == "in_progress"
+    status = git(host.folder, "status", "--porcelain", "--", events)
+    commits = host.release.since("3.2.0") or not host.release.since("2.1.0")
+    assert (status == "") == commits
+
+
+@pytest.mark.parametrize("release", SAMPLE)
+def test_what_somebody_has_staged_is_not_committed(release: str, tmp_path: Path) -> None:
+    """A commit of the host holds its own files."""
+    host = made(release, tmp_path)
+    (host.folder / "mine.txt").write_text("mine\n")
+    git(host.folder, "add", "mine.txt")
+    start(host, "WP01")
+    assert git(host.folder, "diff", "--cached", "--name-only") == "mine.txt"
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "2.1.3", "3.0.3", *NEW])
+def test_a_merge_brings_all_of_it(release: str, tmp_path: Path) -> None:
+    """The work of every work package is in the target afterwards."""
+    host = whole(release, tmp_path)
+    done = ask(host, "merge-mission")
+    assert done["success"], done
+    assert in_target(host) == ["WP01.txt", "WP02.txt"]
+    if host.release.says_feature:
+        assert done["data"]["merged_wps"] == ["WP01", "WP02"]
+        assert worktree(host, "WP01").exists()
+    else:
+        assert "lane-" not in git(host.folder, "branch", "--format=%(refname)")
+        assert set(host.lanes().values()) == {"done"}
+
+
+@pytest.mark.parametrize("strategy", ["merge", "squash", "rebase"])
+def test_a_merge_has_its_strategy(strategy: str, tmp_path: Path) -> None:
+    """Merges have two parents; the others are a line; no commit comes twice."""
+    host = whole("3.2.7", tmp_path, {"WP01": [], "WP02": ["WP01"], "WP03": []})
+    assert ask(host, "merge-mission", f"--strategy={strategy}")["success"]
+    assert in_target(host) == ["WP01.txt", "WP02.txt", "WP03.txt"]
+    merges = git(host.folder, "log", "--merges", "--format=%s", "main").splitlines()
+    assert bool(merges) == (strategy == "merge")
+    subjects = git(host.folder, "log", "--format=%s", "main").splitlines()
+    for wp in ("WP01", "WP02", "WP03") if strategy == "rebase" else ():
+        assert subjects.count(wp) == 1
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])
+def test_the_checkout_stays_behind_up_to_3_1_10(release: str, tmp_path: Path) -> None:
+    """The target is moved behind the back of its checkout, which then seems to take it back."""
+    host = whole(release, tmp_path)
+    assert ask(host, "merge-mission")["success"]
+    assert not (host.folder / "WP01.txt").exists()
+    assert "D  WP01.txt" in git(host.folder, "status", "--porcelain").splitlines()
+
+
+@pytest.mark.parametrize("release", OLD)
+def test_a_conflict_leaves_old_hosts_half_merged(release: str, tmp_path: Path) -> None:
+    """What came first is merged, the rest is in the checkout, and the answer tells which."""
+    host = made(release, tmp_path, {"WP01": [], "WP02": []})
+    work(host, {"WP01": "WP.txt", "WP02": "WP.txt"})
+    done = ask(host, "merge-mission")
+    assert done["error_code"] == "MERGE_FAILED"
+    assert done["data"] == {"merged_so_far": ["WP01"], "failed_wp": "WP02"}
+    assert in_target(host) == ["WP.txt"]
+    assert git(host.folder, "status", "--porcelain").startswith("AA WP.txt")
+
+
+@pytest.mark.parametrize("release", NEW)
+def test_a_conflict_leaves_the_target_alone(release: str, tmp_path: Path) -> None:
+    """From 3.1.0 on it is as if nothing had been tried, and the lanes are still there."""
+    host = made(release, tmp_path, {"WP01": [], "WP02": []})
+    for wp in ("WP01", "WP02"):
+        start_anyway(host, wp)
+    work(host, {"WP01": "WP.txt", "WP02": "WP.txt"})
+    before = git(host.folder, "rev-parse", "main")
+    lanes = host.lanes()
+    assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
+    assert git(host.folder, "rev-parse", "main") == before
+    assert git(host.folder, "worktree", "list").count("lane-") == 2 * 2
+    assert host.lanes() == lanes
+
+
+@pytest.mark.parametrize(("release", "again"), [("1.0.3", True), ("3.0.3", True), ("3.2.7", False)])
+def test_a_second_merge(release: str, again: bool, tmp_path: Path) -> None:
+    """Old hosts merge what is merged once more; later there are no branches left to merge."""
+    host = whole(release, tmp_path)
+    assert ask(host, "merge-mission")["success"]
+    before = git(host.folder, "rev-parse", "main")
+    done = ask(host, "merge-mission")
+    assert done["success"] is again
+    assert done["error_code"] == (None if again else "PREFLIGHT_FAILED")
+    assert git(host.folder, "rev-parse", "main") == before
+
+
+@pytest.mark.parametrize("release", [*OLD, "4.0.0rc7"])
+def test_a_dirty_worktree_is_refused(release: str, tmp_path: Path) -> None:
+    """Up to 3.0.3 and from 4.0 on what is not committed speaks against a merge."""
+    host = whole(release, tmp_path)
+    left = worktree(host, "WP02") / "left.txt"
+    left.write_text("not committed\n")
+    assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
+    assert left.exists()
+    assert in_target(host) == []
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10", "3.2.1", "3.2.5", "3.2.7"])
+def test_a_dirty_worktree_is_thrown_away(release: str, tmp_path: Path) -> None:
+    """3.1.0 to 3.2.7 remove it with what is nowhere else, and report success."""
+    host = whole(release, tmp_path)
+    left = worktree(host, "WP02") / "left.txt"
+    left.write_text("not committed\n")
+    assert ask(host, "merge-mission")["success"]
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("release", "outcome"), [("3.1.10", "kept"), ("3.2.5", "refused"), ("3.2.7", "reset")]
+)
+def test_an_acceptance_that_is_not_committed(release: str, outcome: str, tmp_path: Path) -> None:
+    """3.2.0 to 3.2.5 refuse to merge; from 3.2.6 on the merge takes the acceptance back."""
+    host = whole(release, tmp_path)
+    git(host.folder, "add", "--all")
+    git(host.folder, "commit", "--quiet", "--allow-empty", "--message=mine")
+    assert ask(host, "accept-mission", "--actor=rev")["success"]
+    meta = host.folder / "kitty-specs" / host.mission.slug / "meta.json"
+    assert "accepted_at" in meta.read_text()
+    assert ask(host, "merge-mission")["success"] == (outcome != "refused")
+    assert ("accepted_at" in meta.read_text()) == (outcome != "reset")
+
+
+def test_other_changes_of_a_mission_are_not_reset(tmp_path: Path) -> None:
+    """A merge takes an acceptance back, and refuses to take anything else."""
+    host = whole("3.2.7", tmp_path)
+    path = host.folder / "kitty-specs" / host.mission.slug / "tasks" / "WP01-part.md"
+    path.write_text("mine\n")
+    assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
+    assert path.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("damage", ["missing", "{"])
+@pytest.mark.parametrize("release", ["3.1.0", "3.2.7"])
+def test_lanes_json_is_needed_for_a_merge(release: str, damage: str, tmp_path: Path) -> None:
+    """Without it, or with one that cannot be read, no merge begins."""
+    host = whole(release, tmp_path)
+    path = host.folder / "kitty-specs" / host.mission.slug / "lanes.json"
+    path.unlink() if damage == "missing" else path.write_text(damage)
+    git(host.folder, "add", "--all")
+    git(host.folder, "commit", "--quiet", "--message=mine")
+    assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
+    assert in_target(host) == []
+
+
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
+def test_branches_are_needed_for_a_merge(release: str, tmp_path: Path) -> None:
+    """A lane without a branch, or no target, and nothing is merged."""
+    host = whole(release, tmp_path, {"WP01": [], "WP02": []})
+    refused = ask(host, "merge-mission", "--target=nosuch")
+    assert (refused["error_code"], refused["data"]["target_branch"]) == (
+        "PREFLIGHT_FAILED",
+        "nosuch",
+    )
+    git(host.folder, "worktree", "remove", "--force", str(worktree(host, "WP02")))
+    git(host.folder, "branch", "-D", branch_of(host.release, host.mission, "WP02"))
+    assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
+    assert in_target(host) == []
+
+
+@pytest.mark.parametrize(
+    ("release", "passed"), [("1.0.3", True), ("2.1.3", True), ("3.0.3", False)]
+)
+def test_what_is_done_may_lack_its_worktree(release: str, passed: bool, tmp_path: Path) -> None:
+    """Before 3.0 a merge passes over it; 3.0.3 refuses. What is not done is never passed over."""
+    host = whole(release, tmp_path)
+    git(host.folder, "worktree", "remove", str(worktree(host, "WP02")))
+    done = ask(host, "merge-mission")
+    assert done["success"] is passed
+    if passed:
+        assert done["data"]["merged_wps"] == ["WP01"]
+    host.mission.packages["WP02"].lane = "in_progress"
+    assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
+
+
+def test_a_merge_into_another_branch_leaves_the_checkout(tmp_path: Path) -> None:
+    """What is checked out is not touched by a merge into something else."""
+    host = whole("3.2.7", tmp_path)
+    git(host.folder, "branch", "release")
+    before = git(host.folder, "rev-parse", "main")
+    assert ask(host, "merge-mission", "--target=release")["success"]
+    # The host commits that everything is done; of the work nothing is in main.
+    assert git(host.folder, "merge-base", before, "main") == before
+    assert in_target(host) == []
+    assert "WP01.txt" in git(host.folder, "ls-tree", "--name-only", "release")
+
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.7"])
+def test_a_file_in_the_way_of_a_merge(release: str, tmp_path: Path) -> None:
+    """What the checkout would overwrite stops it, and is still there."""
+    host = whole(release, tmp_path)
+    (host.folder / "WP01.txt").write_text("mine\n")
+    before = git(host.folder, "rev-parse", "main")
+    assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
+    assert git(host.folder, "rev-parse", "main") == before
+    assert (host.folder / "WP01.txt").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10", "3.2.7"])
+def test_a_push(release: str, tmp_path: Path) -> None:
+    """It reaches the remote; without one, old hosts refuse and later ones do without."""
+    host = whole(release, tmp_path)
+    bare = tmp_path / "remote"
+    subprocess.run(["git", "init", "--quiet", "--bare", str(bare)], check=True)
+    git(host.folder, "remote", "add", "origin", str(bare))
+    assert ask(host, "merge-mission", "--push")["success"]
+    assert "WP01.txt" in git(bare, "ls-tree", "--name-only", "main")
+
+
+@pytest.mark.parametrize(("release", "code"), [("1.0.3", "PUSH_FAILED"), ("3.2.7", None)])
+def test_a_push_without_a_remote(release: str, code: str | None, tmp_path: Path) -> None:
+    """The merge is made all the same."""
+    host = whole(release, tmp_path)
+    assert ask(host, "merge-mission", "--push")["error_code"] == code
+    assert in_target(host) == ["WP01.txt", "WP02.txt"]
+
+
+def test_a_push_that_fails_is_a_traceback(tmp_path: Path) -> None:
+    """From 3.1.0 on the host does not expect it; the merge is made."""
+    host = whole("3.2.7", tmp_path)
+    git(host.folder, "remote", "add", "origin", str(tmp_path / "nowhere"))
+    args = ("orchestrator-api", "merge-mission", f"--mission={host.mission.slug}", "--push")
+    done = host.run(args, time_limit=60)
+    assert (done.exit_code, done.stdout) == (1, b"")
+    assert b"Traceback" in done.stderr
+    assert in_target(host) == ["WP01.txt", "WP02.txt"]
+
+
+def test_git_is_at_hand(tmp_path: Path) -> None:
+    """The host is a transport for git as well, in the repository or in a folder of it."""
+    host = made("3.2.7", tmp_path)
+    start(host, "WP01")
+    said = host.git(("branch", "--show-current"), time_limit=60)
+    assert said.stdout == b"main\n"
+    there = str(worktree(host, "WP01"))
+    assert b"lane-a" in host.git(("branch", "--show-current"), folder=there, time_limit=60).stdout
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_twin_works_in_a_thread(backend: str, tmp_path: Path) -> None:
+    """Calls and git of the async host are those of the other."""
+    host = made("3.2.7", tmp_path)
+    twin = AsyncSimulatedRepository(host)
+
+    async def main() -> tuple[bytes, bytes]:
+        version = await twin.run(("--version",), time_limit=60)
+        branch = await twin.git(("branch", "--show-current"), time_limit=60)
+        return version.stdout, branch.stdout
+
+    assert anyio.run(main, backend=backend) == (b"spec-kitty-cli version 3.2.7\n", b"main\n")
+
+
+def test_a_release_may_be_given_as_one(tmp_path: Path) -> None:
+    """A `Release` is as good as its name."""
+    host = SimulatedRepository(PLAN, release=Release("3.1.0"), folder=tmp_path / "repo")
+    assert host.release.name == "3.1.0"

@@ -1,0 +1,99 @@
+"""Whatever is asked of a simulated host, in whatever order."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import asdict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spec_kitty_client.contract import spell
+from spec_kitty_client.dialects import Dialect
+from spec_kitty_client.lanes import Lane, lanes_of, ways
+from spec_kitty_client.testing import strategies
+from spec_kitty_client.testing.host import Release, SimulatedHost
+from spec_kitty_client.testing.host.store import _opened, make
+from spec_kitty_client.testing.strategies import HostScript
+
+every_dialect = pytest.mark.parametrize("dialect", list(Dialect))
+READS = {"mission-state", "list-ready", "resolve-workspace", "contract-version"}
+_BY_HOSTS = "merge"  # whom a host names where it moves work packages itself
+
+
+def host_of(script: HostScript) -> SimulatedHost:
+    release = Release(str(script.contract.release))
+    return SimulatedHost(dict(script.mission), release=release, slug=script.slug)
+
+
+def ask(host: SimulatedHost, script: HostScript, command: Any) -> tuple[int | None, bytes]:
+    done = host.run(spell(command, script.contract), time_limit=1)
+    return done.exit_code, done.stdout
+
+
+@every_dialect
+@given(data=st.data())
+def test_every_move_was_allowed_or_forced(dialect: Dialect, data: st.DataObject) -> None:
+    """No work package moves in a way that its release does not have, and none from nowhere."""
+    script = data.draw(strategies.host_scripts(dialect))
+    host = host_of(script)
+    for command in script.commands:
+        ask(host, script, command)
+    at = dict.fromkeys(script.mission, "planned")
+    for move in host.mission.moves:
+        assert move.before == at[move.wp]
+        known = (Lane(move.before), Lane(move.after)) in ways(dialect)
+        assert known or move.forced or move.actor == _BY_HOSTS
+        at[move.wp] = move.after
+    assert at == host.lanes()
+    assert set(at.values()) <= lanes_of(dialect)
+
+
+@every_dialect
+@given(data=st.data())
+def test_what_is_refused_or_read_changes_nothing(dialect: Dialect, data: st.DataObject) -> None:
+    """Neither a read nor a call with an error code leaves a trace on the board."""
+    script = data.draw(strategies.host_scripts(dialect))
+    host = host_of(script)
+    for command in script.commands:
+        before = deepcopy(host.missions)
+        code, _ = ask(host, script, command)
+        if code != 0 or command.verb in READS:
+            assert host.missions == before
+
+
+@every_dialect
+@given(data=st.data())
+def test_every_answer_is_one_envelope(dialect: Dialect, data: st.DataObject) -> None:
+    """Its success is that of the exit code, and its data is an object."""
+    script = data.draw(strategies.host_scripts(dialect))
+    host = host_of(script)
+    for command in script.commands:
+        code, stdout = ask(host, script, command)
+        envelope = json.loads(stdout)
+        assert envelope["success"] is (code == 0) is (envelope["error_code"] is None)
+        assert isinstance(envelope["data"], dict)
+
+
+@every_dialect
+@given(data=st.data())
+def test_a_state_is_read_as_it_was_written(
+    dialect: Dialect, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What a folder holds is the host that has written it, call by call."""
+    script = data.draw(strategies.host_scripts(dialect))
+    folder: Path = tmp_path_factory.mktemp("host") / "host"
+    release = str(script.contract.release)
+    make(folder, dict(script.mission), release=release, slug=script.slug)
+    memory = host_of(script)
+    for command in script.commands:
+        code, _ = ask(memory, script, command)
+        with _opened(folder) as stored:
+            assert ask(stored, script, command)[0] == code
+    with _opened(folder) as stored:
+        for missions in (stored.missions, memory.missions):
+            for mission in missions.values():
+                mission.accepted_at = None  # a time, and the clocks are two
+        assert asdict(stored.mission) == asdict(memory.mission)
