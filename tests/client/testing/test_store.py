@@ -167,7 +167,7 @@ def test_a_call_that_is_killed_leaves_a_state(program: Path) -> None:
     "text",
     [
         *("", "{", "[]", "{}", "null", '"x"'),
-        '{"version": 2}',
+        '{"version": 2, "release": "3.2.7", "root": null, "missions": []}',
         '{"version": 1, "release": "3.2.7", "root": null, "missions": [{"slug": "m"}]}',
         '{"version": 1, "release": "3.2.7", "root": null, "missions": 1}',
         '{"version": 1, "release": "banana", "root": null, "missions": []}',
