@@ -232,13 +232,20 @@ def recorded_fields(verb: str, dialect: Dialect) -> set[tuple[str, frozenset[str
     return found
 
 
-@every_dialect
-@pytest.mark.parametrize("verb", LIFECYCLE)
+ANSWERED = [(v, d) for v in LIFECYCLE for d in Dialect if recorded_fields(v, d)]
+
+
+def test_hosts_answer_each_verb_in_nearly_every_dialect() -> None:
+    """What the next test compares with is there: resolve-workspace is younger than half of them."""
+    missing = {(v, d) for v in LIFECYCLE for d in Dialect} - {*ANSWERED}
+    assert {v for v, _ in missing} == {"resolve-workspace"}
+    assert len(missing) == 5
+
+
+@pytest.mark.parametrize(("verb", "dialect"), ANSWERED)
 def test_answers_have_the_fields_of_real_ones(verb: str, dialect: Dialect) -> None:
     """For each verb and dialect, name and fields are those that a real host was recorded with."""
     real = recorded_fields(verb, dialect)
-    if not real:
-        pytest.skip("no host of this dialect was recorded to answer it")
     kind = VERBS[verb]
     ours = {a.name for a in attrs.fields(kind.reply_type)} | {"feature_slug"}
     drawn = {told(c) for c in examples(strategies.replies(kind, dialect), 40)}
