@@ -68,7 +68,8 @@ _TEXTS = _KEYS - {"success", "error_code", "data"}
 
 def find(stdout: str) -> tuple[Envelope | None, str]:
     """Return the last envelope in a text, and the rest of the text."""
-    lines = stdout.split("\n")  # and nothing else: JSON may hold U+2028 as it is
+    # At nothing else: JSON may hold U+2028 as it is.
+    lines = stdout.removesuffix("\n").split("\n")
     for i in range(len(lines) - 1, -1, -1):
         if envelope := _parse(lines[i].strip()):
             return envelope, "\n".join(lines[:i] + lines[i + 1 :])

@@ -94,10 +94,10 @@ def test_a_life_on_the_simulated_host(release: str, random: Random, rate: float)
     )
     mine = Client(actor="ada", policy=POLICY, transport=faulty)
     most: Script = {"transition": [None] * 20}
-    insist(lambda: mine.claim(host.slug, "WP01"), most)
-    insist(lambda: mine.submit_for_review(host.slug, "WP01"), most)
-    insist(lambda: mine.begin_review(host.slug, "WP01"), most)
-    insist(lambda: mine.finish(host.slug, "WP01", REVIEW), most)
+    insist(lambda: mine.claim(host.mission.slug, "WP01"), most)
+    insist(lambda: mine.submit_for_review(host.mission.slug, "WP01"), most)
+    insist(lambda: mine.begin_review(host.mission.slug, "WP01"), most)
+    insist(lambda: mine.finish(host.mission.slug, "WP01", REVIEW), most)
     steps = ["claimed", "in_progress", "for_review", "in_review", "done"]
     assert [move.after for move in host.mission.moves] == steps
 

@@ -101,7 +101,7 @@ class SimulatedHost:
     def __attrs_post_init__(self) -> None:
         self.land = self._make_land()
         if self.plan is not None:
-            self.add_mission(self.plan, slug=self.slug)
+            self.slug = self.add_mission(self.plan, slug=self.slug).slug
 
     def add_mission(self, plan: Dag, *, slug: str | None = None, ulid: str = ULID) -> Mission:
         """Add a mission; without a name it gets one such as this release makes.
