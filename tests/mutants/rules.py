@@ -110,7 +110,8 @@ def _guards() -> Iterator[Mutant]:
     group = "The rules for transitions"
     for guard in guards.GUARDS:
         yield Mutant(group, guard.__name__, partial(_without_guard, guard), _HOST_TESTS)
-    for rule in (guards.force_is_explained, guards.evidence_is_whole):
+    beside = (guards.work_is_committed, guards.evidence_is_whole, guards.force_is_explained)
+    for rule in beside:
         yield Mutant(group, rule.__name__, returning(rule, None), _HOST_TESTS)
 
 

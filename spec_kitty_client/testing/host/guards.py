@@ -87,6 +87,8 @@ def check(attempt: Attempt) -> None:
     Raises:
         Refused: If it does not.
     """
+    if not attempt.forced:
+        work_is_committed(attempt)
     evidence_is_whole(attempt)
     if attempt.forced:
         force_is_explained(attempt)
@@ -203,7 +205,6 @@ def evidence_is_whole(attempt: Attempt) -> None:
 
 
 GUARDS: tuple[Guard, ...] = (
-    work_is_committed,
     there_is_a_way,
     somebody_does_it,
     note_is_given,
@@ -214,7 +215,7 @@ GUARDS: tuple[Guard, ...] = (
     verdict_fits,
     proofs_agree,
 )
-"""The rules, in the order in which they are asked."""
+"""The rules that force switches off, in the order in which they are asked."""
 
 
 def parse_evidence(text: str | None) -> Mapping[str, Any] | None:

@@ -39,7 +39,7 @@ def test_every_guard_has_a_mutant() -> None:
     """Those in the list, and those that are asked beside it."""
     known = group("The rules for transitions")
     assert known >= {guard.__name__ for guard in guards.GUARDS}
-    assert known >= {"force_is_explained", "evidence_is_whole"}
+    assert known >= {"force_is_explained", "evidence_is_whole", "work_is_committed"}
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
