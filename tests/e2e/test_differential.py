@@ -23,7 +23,7 @@ from tests.record.host import Host
 
 PLAN: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"], "WP03": []}
 SETTINGS = settings(
-    max_examples=int(os.environ.get("DIFFERENTIAL", "6")),
+    max_examples=int(os.environ.get("DIFFERENTIAL", "4")),
     stateful_step_count=25,
     derandomize=True,
     database=None,
