@@ -26,7 +26,7 @@ def test_a_recorded_host_is_replayed_elsewhere(scene: Callable[..., Scene], tmp_
     """The same calls get the same answers with the folder of the replay; another is a diff."""
     it = scene(1)
     tape = Tape(tmp_path / "tape", root=it.root, known={"mission": it.mission})
-    there = Tape(tape.path, root="/else/where", known={"mission": "another"})
+    there = Tape(tape.path, root="/else/where", known={"mission": "another-01ABCDEF"})
     transport = tape.record(ProcessTransport(repo=it.root))
     mine = Client(actor="e2e", policy=POLICY, transport=transport)
     path, *lanes = claim_to_review(mine, it.mission, "done", lambda path: it.work(path, "WP01"))
@@ -38,9 +38,9 @@ def test_a_recorded_host_is_replayed_elsewhere(scene: Callable[..., Scene], tmp_
     def play(note: str) -> list[str]:
         with there.replay() as replay:
             mine = Client(actor="e2e", policy=POLICY, transport=replay)
-            return claim_to_review(mine, "another", note, lambda path: None)
+            return claim_to_review(mine, "another-01ABCDEF", note, lambda path: None)
 
-    moved = path.replace(str(it.root), "/else/where").replace(it.mission, "another")
+    moved = path.replace(str(it.root), "/else/where").replace(it.mission, "another-01ABCDEF")
     assert play("done") == [moved, *lanes]
 
     with pytest.raises(TapeMismatch) as e:
