@@ -127,7 +127,8 @@ class HostMachine(RuleBasedStateMachine):
 
     def begin(self) -> RealMission:
         """Return a mission of which everything is planned, with the work packages of `plan`."""
-        raise NotImplementedError
+        msg = f"{type(self).__name__}.begin has to say how a mission begins on your host"
+        raise NotImplementedError(msg)
 
     def __init__(self) -> None:
         super().__init__()
