@@ -240,6 +240,12 @@ class HostMachine(RuleBasedStateMachine):
         forced = {"actor": "rev", "policy": _POLICY, "force": True, "note": "n"}
         self.ask("transition", wp=wp, to=to, **forced)
 
+    @rule(wp=wps, reason=st.sampled_from([None, "n", "Force move to canceled"]))
+    def cancel(self, wp: str, reason: str | None) -> None:
+        """Give a work package up, with a reason or without one, and see who may begin."""
+        self.ask("transition", wp=wp, to=Lane.CANCELED, actor="rev", policy=_POLICY, note=reason)
+        self.ask("list-ready")
+
     @rule(wp=wps, actor=_actors("a1"), text=_mostly("looks good", "", 'a\n"b" \u00e9'))
     def annotate(self, wp: str, actor: str, text: str) -> None:
         """Add a note."""

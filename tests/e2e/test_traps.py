@@ -10,6 +10,7 @@ from packaging.version import Version
 from spec_kitty_client import (
     Client,
     HostError,
+    Lane,
     NotFound,
     Review,
     UnsupportedByHost,
@@ -204,6 +205,19 @@ def test_newer_commits_on_the_target_stay(
     here.git("merge-base", "--is-ancestor", newer, merged.after)
     assert {"kept.txt", here.files["WP01"]} <= here.merged_files()
     assert not client.merge(here.mission, strategy=strategy).changed
+
+
+def test_a_cancellation_counts_for_dependents_if_it_has_a_reason(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """From 3.2.6 on those that depend on what was canceled are ready only if a note says why."""
+    only("3.2.6", "4.0.0")
+    here = scene({"WP01": [], "WP02": ["WP01"], "WP03": [], "WP04": ["WP03"]})
+    client = here.client()
+    for wp, note in (("WP01", None), ("WP03", "not needed")):
+        client.transition(here.mission, wp, Lane.CANCELED, note=note)
+    ready = client.list_ready(here.mission).ready_work_packages
+    assert [package.wp_id for package in ready] == ["WP04"]
 
 
 def test_a_mission_of_another_branch_is_no_empty_mission(

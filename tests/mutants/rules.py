@@ -8,6 +8,8 @@ from functools import partial
 from itertools import product
 from types import ModuleType
 
+from attrs import evolve
+
 from spec_kitty_client import lanes, policy_errors, policy_rules
 from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.lanes import Lane, Need
@@ -160,10 +162,13 @@ def _hosts() -> Iterator[Mutant]:
     def one(name: str, apply: Callable[[], object]) -> Mutant:
         return Mutant("What a host does", name, apply, _HOST_TESTS)
 
-    for lane in (Lane.DONE, Lane.APPROVED, Lane.CANCELED):
+    for lane in (Lane.DONE, Lane.APPROVED):
         yield one(f"{lane} is not enough for dependents", partial(_not_enough, lane))
     for lane in sorted(lanes.POLICY_LANES):
         yield one(f"{lane} takes no policy", partial(_takes_no_policy, lane))
+    yield one("canceled is not enough for dependents", returning(verbs._is_dropped, False))
+    yield one("canceled is enough without a reason", partial(_dropped_for, "anything"))
+    yield one("a reason is one, whoever wrote it", partial(_dropped_for, "a reason"))
     yield one("nothing is passed over by a merge", returning(land.is_passed_over, False))
     yield one("any name of a mission is safe", returning(verbs._is_safe, True))
     yield one("a review is never under way", returning(verbs._is_in_review, False))
@@ -175,7 +180,18 @@ def _hosts() -> Iterator[Mutant]:
 
 def _not_enough(lane: Lane) -> None:
     known = verbs._enough
-    replace(known, lambda release, **how: known(release, **how) - {lane})
+    replace(known, lambda release: known(release) - {lane})
+
+
+def _dropped_for(reason: str) -> None:
+    """Let this stand for whatever was said; for nothing said, only if it is ``anything``."""
+    known = verbs._is_dropped
+
+    def is_dropped(release: releases.Release, package: board.Package) -> bool:
+        said = package.reason or reason == "anything"
+        return known(release, evolve(package, reason=reason if said else ""))
+
+    replace(known, is_dropped)
 
 
 def _takes_no_policy(lane: Lane) -> None:

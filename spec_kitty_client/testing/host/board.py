@@ -1,7 +1,7 @@
 """The state of a simulated host: its missions, and where their work packages stand."""
 
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, product
 
 from attrs import Factory, define, field
@@ -38,6 +38,8 @@ class Package:
     """Who moved it last, and has it."""
     events: int = 0
     """How often it was moved."""
+    reason: str = ""
+    """The note of its last move."""
     notes: list[str] = field(factory=list)
 
 
@@ -86,16 +88,18 @@ class Mission:
         self.ulid, self.names = ulid, (self.slug, ulid, ulid[:8])
         return self
 
-    def open_dependencies(self, wp: str, enough: frozenset[str]) -> list[str]:
+    def open_dependencies(self, wp: str, is_enough: Callable[[Package], bool]) -> list[str]:
         """Return what a work package still waits for."""
         needs = self.packages[wp].dependencies
-        return [n for n in needs if n not in self.packages or self.packages[n].lane not in enough]
+        return [n for n in needs if n not in self.packages or not is_enough(self.packages[n])]
 
-    def move(self, wp: str, after: str, actor: str, *, forced: bool = False) -> None:
+    def move(
+        self, wp: str, after: str, actor: str, *, forced: bool = False, reason: str = ""
+    ) -> None:
         """Put a work package into a lane."""
         package = self.packages[wp]
         self.moves.append(Move(wp, package.lane, after, actor, forced))
-        package.lane, package.actor = after, actor
+        package.lane, package.actor, package.reason = after, actor, reason
         package.events += 1
 
 

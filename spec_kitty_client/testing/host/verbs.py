@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -175,11 +176,11 @@ def _summary(scene: Scene) -> Data:
 
 def list_ready(scene: Scene) -> Data:
     """Tell what may be started now."""
-    mission, enough = scene.mission, _enough(scene.release, canceled=True)
+    mission, is_enough = scene.mission, partial(_lets_begin, scene.release)
     ready = [
         wp
         for wp, package in mission.packages.items()
-        if package.lane == Lane.PLANNED and not mission.open_dependencies(wp, enough)
+        if package.lane == Lane.PLANNED and not mission.open_dependencies(wp, is_enough)
     ]
     return {"ready_work_packages": [_ready(scene, wp) for wp in ready]}
 
@@ -192,14 +193,24 @@ def _ready(scene: Scene, wp: str) -> Data:
     return {**told, "recommended_base": needs[-1] if needs else None}
 
 
-def _enough(release: Release, *, canceled: bool = False) -> frozenset[str]:
-    """Return the lanes that let dependents begin."""
-    lanes = {Lane.DONE}
-    if release.has(Feature.APPROVED_IS_ENOUGH):
-        lanes |= {Lane.APPROVED}
-    if canceled and release.since("3.2.6"):
-        lanes |= {Lane.CANCELED}
-    return frozenset(lanes)
+def _enough(release: Release) -> frozenset[str]:
+    """Return the lanes in which a work package is finished."""
+    return frozenset(
+        {Lane.DONE, Lane.APPROVED} if release.has(Feature.APPROVED_IS_ENOUGH) else {Lane.DONE}
+    )
+
+
+def _lets_begin(release: Release, package: Package) -> bool:
+    """Return whether those that depend on a work package may begin."""
+    return package.lane in _enough(release) or _is_dropped(release, package)
+
+
+def _is_dropped(release: Release, package: Package) -> bool:
+    """Return whether somebody has canceled it and said why (3.2.6 and later)."""
+    canceled = package.lane == Lane.CANCELED and release.since("3.2.6")
+    # Words that the host itself writes there are nobody's reason.
+    written = ("Force move to ", "move-task: ")
+    return canceled and bool(package.reason.strip()) and not package.reason.startswith(written)
 
 
 def resolve_workspace(scene: Scene) -> Data:
@@ -249,7 +260,7 @@ def _check_claim(scene: Scene) -> None:
     named = scene.actor or not release.since("3.2.0")  # later hosts let nobody pass
     if package.lane != Lane.PLANNED and named and package.actor not in ("", scene.actor):
         raise _claimed(scene, package.actor or "")
-    waits = mission.open_dependencies(scene.wp, _enough(release, canceled=True))
+    waits = mission.open_dependencies(scene.wp, partial(_lets_begin, release))
     if waits and package.lane == Lane.PLANNED and release.has(Feature.DEPENDENCY_CHECK):
         raise Refused(
             ErrorCode.DEPENDENCIES_NOT_SATISFIED,
@@ -313,7 +324,7 @@ def transition(scene: Scene) -> Data:
         guards.check(attempt)
         if to == Lane.CLAIMED and scene.release.since("3.2.6"):
             scene.land.allocate(scene.mission, scene.wp)
-        scene.mission.move(scene.wp, to, scene.actor, forced=attempt.forced)
+        scene.mission.move(scene.wp, to, scene.actor, forced=attempt.forced, reason=attempt.note)
     return {
         "wp_id": scene.wp,
         "from_lane": before,

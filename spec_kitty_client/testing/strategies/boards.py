@@ -26,7 +26,7 @@ __all__ = ["ENDED", "Board"]
 
 ENDED = (Lane.APPROVED, Lane.DONE)
 """Where a review that went well leads."""
-_CANCELED_IS_ENOUGH = Version("3.2.6")  # for those that depend on it
+_DROPPED_IS_ENOUGH = Version("3.2.6")  # for those that depend on it
 _STARTABLE = (Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS)
 
 
@@ -40,6 +40,7 @@ class Board:
         mission: The work packages, each with those that it depends on.
         lanes: Where each of them is.
         actors: Who moved each of them last: hosts take it to be theirs.
+        dropped: Those that were canceled for a reason: hosts from 3.2.6 on go on without them.
         started: Those that ``start-implementation`` has made a worktree for.
         accepted: Whether the mission has been.
         last: The last call that was played.
@@ -52,6 +53,7 @@ class Board:
         lambda self: dict.fromkeys(self.mission, Lane.PLANNED), takes_self=True
     )
     actors: dict[str, str | None] = Factory(dict)
+    dropped: set[str] = Factory(set)
     started: set[str] = Factory(set)
     accepted: bool = False
     last: Command[Any] | None = None
@@ -73,10 +75,9 @@ class Board:
 
     def waits(self, wp: str) -> bool:
         """Return whether a work package depends on one that is not ready for that."""
-        lanes = {self.lanes[name] for name in self.mission[wp]}
-        if self.contract.release >= _CANCELED_IS_ENOUGH:
-            lanes.discard(Lane.CANCELED)
-        return not all(map(self.is_enough, lanes))
+        dropped = self.dropped if self.contract.release >= _DROPPED_IS_ENOUGH else set[str]()
+        needs = set(self.mission[wp]) - dropped
+        return not all(self.is_enough(self.lanes[name]) for name in needs)
 
     def ways_from(self, wp: str) -> list[tuple[Lane, frozenset[Need]]]:
         """Return where a work package may go, in the order of the board, and what that needs."""
@@ -101,7 +102,7 @@ class Board:
             case StartReview() if self.lanes[command.wp] is Lane.FOR_REVIEW:
                 self._review(command)
             case Transition(to=Lane()) if self._may_move(command):
-                self._move(command.wp, Lane(command.to), command.actor)
+                self._move(command.wp, Lane(command.to), command.actor, command.note)
             case AcceptMission():
                 self.accepted = self.accepted or self.finished
             case MergeMission() if self.finished:
@@ -109,8 +110,10 @@ class Board:
             case _:
                 pass
 
-    def _move(self, wp: str, lane: Lane, actor: str | None) -> None:
+    def _move(self, wp: str, lane: Lane, actor: str | None, note: str | None = None) -> None:
         self.lanes[wp], self.actors[wp] = lane, actor
+        explained = lane is Lane.CANCELED and note
+        (self.dropped.add if explained else self.dropped.discard)(wp)
 
     def _lacks_policy(self, command: Command[Any]) -> bool:
         if getattr(command, "to", None) is Lane.APPROVED and not self._has(Feature.IN_REVIEW_LANE):

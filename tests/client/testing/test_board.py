@@ -48,9 +48,10 @@ def test_a_move_is_remembered() -> None:
     """The lane, who did it and what has happened are told."""
     made = mission(DIAMOND)
     made.move("WP01", "claimed", "a1")
-    made.move("WP01", "done", "rev", forced=True)
+    made.move("WP01", "done", "rev", forced=True, reason="by hand")
     package = made.packages["WP01"]
     assert (package.lane, package.actor, package.events) == ("done", "rev", 2)
+    assert package.reason == "by hand"
     assert made.moves == [
         Move("WP01", "planned", "claimed", "a1", forced=False),
         Move("WP01", "claimed", "done", "rev", forced=True),
@@ -60,11 +61,10 @@ def test_a_move_is_remembered() -> None:
 def test_open_dependencies_are_those_that_are_not_far_enough() -> None:
     """Each is told, in the order of the plan."""
     made = mission(DIAMOND)
-    enough = frozenset({"done", "approved"})
-    assert made.open_dependencies("WP04", enough) == ["WP02", "WP03"]
+    assert made.open_dependencies("WP04", lambda p: p.lane == "approved") == ["WP02", "WP03"]
     made.move("WP02", "approved", "rev")
-    assert made.open_dependencies("WP04", enough) == ["WP03"]
-    assert made.open_dependencies("WP04", frozenset({"done"})) == ["WP02", "WP03"]
+    assert made.open_dependencies("WP04", lambda p: p.lane == "approved") == ["WP03"]
+    assert made.open_dependencies("WP04", lambda p: p.lane == "done") == ["WP02", "WP03"]
 
 
 @pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])

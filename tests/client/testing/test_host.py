@@ -298,6 +298,31 @@ def test_what_is_done_may_lack_its_branch(release: str, merged: list[str] | None
     assert host.run(args, time_limit=1).exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("release", "reason", "may_begin"),
+    [
+        ("3.2.5", "not needed", False),
+        ("3.2.6", "not needed", True),
+        ("3.2.6", None, False),
+        ("3.2.6", " ", False),
+        ("3.2.6", "Force move to canceled", False),
+        ("3.2.6", "move-task: planned -> canceled", False),
+        ("4.0.0rc7", "not needed", True),
+    ],
+)
+def test_what_was_canceled_for_a_reason_is_waited_for_no_more(
+    release: str, reason: str | None, *, may_begin: bool
+) -> None:
+    """From 3.2.6 on; what hosts write there themselves is no reason."""
+    host = SimulatedHost(PLAN, release=release)
+    note = [] if reason is None else [f"--note={reason}"]
+    told = ("--wp=WP01", "--actor=rev", "--to=canceled", f"--policy={missions.POLICY}", *note)
+    assert ask(host, "transition", *told)["success"]
+    ready = ask(host, "list-ready")["data"]["ready_work_packages"]
+    assert ("WP02" in [package["wp_id"] for package in ready]) is may_begin
+    assert start(host, "WP02")["success"] is may_begin
+
+
 def test_a_second_squash_has_nothing_to_commit() -> None:
     """2.1.0 to 3.0.3 fail then, at the first work package that nobody has worked on since."""
     host = SimulatedHost({"WP01": [], "WP02": []}, release="2.1.3")
