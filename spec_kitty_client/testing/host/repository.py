@@ -63,8 +63,7 @@ class Repository:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / ".git").exists():
             self._git("init", "--quiet", f"--initial-branch={mission.target}")
-            ignored = "/.worktrees/\n/.kittify/\n"
-            (self.folder / ".gitignore").write_text(ignored, encoding="utf-8")
+        self._ignore("/.worktrees/", "/.kittify/")
         (folder / "tasks").mkdir(parents=True)
         for wp, package in mission.packages.items():
             text = f"# {wp}\n\nDepends on: {', '.join(package.dependencies) or 'nothing'}.\n"
@@ -72,8 +71,17 @@ class Repository:
         self._write(folder / "meta.json", {"slug": mission.slug, "target_branch": mission.target})
         if self.release.has(Feature.LANES):
             self._write(folder / "lanes.json", _lanes_json(mission))
-        self._git("add", "--all", "--", f"kitty-specs/{mission.slug}", ".gitignore")
+        self._git("add", "--all", "--", f"kitty-specs/{mission.slug}")
         self._commit(f"Plan {mission.slug}", self.folder)
+
+    def _ignore(self, *lines: str) -> None:
+        """Let git pass over what hosts write beside the work, without a file in the work."""
+        path = self.folder / self._git("rev-parse", "--git-path", "info/exclude")
+        path.parent.mkdir(exist_ok=True)
+        known = path.read_bytes().splitlines() if path.exists() else []
+        new = [line for line in lines if line.encode() not in known]
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(f"\n{line}" for line in new))
 
     def start(self, mission: Mission, wp: str) -> None:
         """See `Land.start`."""

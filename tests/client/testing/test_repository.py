@@ -122,19 +122,21 @@ def test_lanes_json_is_what_the_host_writes(tmp_path: Path) -> None:
     }
 
 
-def test_what_is_in_the_folder_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ignores", [True, False])
+def test_what_is_in_the_folder_stays(tmp_path: Path, *, ignores: bool) -> None:
     """A repository that is there is worked in; its files and its branch are as they were."""
     repo = tmp_path / "repo"
     repo.mkdir()
     git(repo, "init", "--quiet", "--initial-branch=main")
-    (repo / ".gitignore").write_text("mine\n")
+    if ignores:
+        (repo / ".gitignore").write_text("mine\n")
     (repo / "code.py").write_text("pass\n")
     git(repo, "add", "--all")
     git(repo, "commit", "--quiet", "--message=mine")
     (repo / "code.py").write_text("not committed\n")
-    made("3.2.7", tmp_path)
+    start(made("3.2.7", tmp_path), "WP01")
     assert (repo / "code.py").read_text() == "not committed\n"
-    assert (repo / ".gitignore").read_text() == "mine\n"
+    assert not ignores or (repo / ".gitignore").read_text() == "mine\n"
     assert git(repo, "status", "--porcelain") == "M code.py"
     assert git(repo, "log", "--format=%s").splitlines()[-1] == "mine"
 
