@@ -696,7 +696,8 @@ class AsyncClient:
     ) -> merging.Merged:
         """Merge a mission, and see that nothing is lost by it.
 
-        Refuses while a worktree has something uncommitted; commits the mission's folder
+        Refuses while a worktree has something uncommitted, or where the host would not merge
+        over it (3.2.0 and later) the checkout of the target; commits the mission's folder
         first; recognises a merge that has been made; compares the target before and after;
         and leaves its checkout up to date.
         """

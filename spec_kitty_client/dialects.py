@@ -82,6 +82,7 @@ class Feature(StrEnum):
     DEPENDENCY_CHECK = "start-implementation refuses while dependencies are open"
     PROTECTED_BRANCHES = "no commits on main and master"
     APPROVED_IS_ENOUGH = "approved is enough for dependents, accept and merge"
+    CLEAN_TARGET = "merge-mission refuses while the checkout of the target has changes"
     MISSION_IDS = "missions selected by id as well as by slug"
 
     @property
@@ -100,6 +101,7 @@ _SINCE = {
     Feature.REPEATABLE_REVIEW: Version("3.2.0"),
     Feature.APPROVED_IS_ENOUGH: Version("3.2.0"),
     Feature.PROTECTED_BRANCHES: Version("3.2.0"),
+    Feature.CLEAN_TARGET: Version("3.2.0"),
     Feature.WORKTREES: Version("3.2.2"),
     Feature.MISSION_IDS: Version("3.2.6"),
     Feature.REVIEW_RESULT: Version("3.2.6"),

@@ -1,7 +1,8 @@
 """Merge a mission without losing anything.
 
 What hosts do: they throw away what is uncommitted in the worktrees of the lanes (3.1.0 and
-later), reset the mission's folder, and with it the acceptance (3.2.7), leave the index of the
+later), reset the mission's folder, and with it the acceptance (3.2.7), do it all and then
+refuse where the checkout of the target has changes (3.2.0 and later), leave the index of the
 target's checkout where it was, so that the next commit would take the merge back (3.1.x),
 call a second merge a failure (3.1.0 and later), and a squash that nothing was committed of a
 success (1.0.x). So: look into every worktree first, commit the mission's folder, compare the
@@ -14,7 +15,7 @@ from spec_kitty_client import replies
 from spec_kitty_client.commands import MergeMission, MergeStrategy
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Negotiate, Steps
-from spec_kitty_client.dialects import Dialect
+from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.errors import (
     GitFailed,
     HostError,
@@ -24,6 +25,7 @@ from spec_kitty_client.errors import (
 )
 from spec_kitty_client.lanes import Lane
 from spec_kitty_client.repository import (
+    branches,
     changed,
     checked_out,
     commit_folder,
@@ -94,6 +96,7 @@ def merge(call: MergeMission) -> Steps[Merged]:
     _refuse_strategy(call, contract)
     yield from _forget_removed(scene)
     yield from _refuse_dirty(lanes)
+    yield from _refuse_dirty_target(scene)
     if (yield from commit_folder(scene.top, scene.folder, _message(scene))):
         scene = yield from _look(call, contract)
     work = yield from _work_of(lanes, scene)
@@ -164,6 +167,20 @@ def _refuse_dirty(lanes: dict[str, str | None]) -> Steps[None]:
             "or remove it."
         )
         raise WouldLoseWork(msg, tuple(found))
+
+
+def _refuse_dirty_target(scene: _Scene) -> Steps[None]:
+    """Name what a host refuses to advance a branch over, before it has merged everything."""
+    if not scene.contract.supports(Feature.CLEAN_TARGET):
+        return
+    path = (yield from branches(scene.top, scene.target)).get(scene.target)
+    found = (yield from dirty(path, untracked=False)) if path else ()
+    if others := [name for name in found if not name.startswith(f"{scene.folder}/")]:
+        msg = (
+            f"{path} has {scene.target} checked out, with changes that are not committed: "
+            f"{', '.join(others[:10])}. This host does not merge then. Commit or stash them."
+        )
+        raise WouldLoseWork(msg, tuple(f"{path}/{name}" for name in others))
 
 
 def _work_of(lanes: dict[str, str | None], scene: _Scene) -> Steps[dict[str, set[str]]]:

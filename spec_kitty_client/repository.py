@@ -74,10 +74,11 @@ def checked_out(folder: str) -> Steps[str]:
     return (yield from git("branch", "--show-current", folder=folder)).strip()
 
 
-def dirty(folder: str) -> Steps[tuple[str, ...]]:
+def dirty(folder: str, *, untracked: bool = True) -> Steps[tuple[str, ...]]:
     """Return the files that are not committed, as ``git status`` names them."""
-    flags = ("--porcelain", "-z", "--untracked-files=all", "--no-renames")
-    listed = yield from git("status", *flags, folder=folder)
+    flags = ("--porcelain", "-z", "--no-renames")
+    which = "all" if untracked else "no"
+    listed = yield from git("status", *flags, f"--untracked-files={which}", folder=folder)
     return tuple(entry[3:] for entry in listed.split("\0") if entry[2:3] == " ")
 
 

@@ -26,7 +26,7 @@ from spec_kitty_client.transports import Completed
 
 from .answers import POLICY, Scripted, completed, line, refusal, success
 from .releases import RELEASES, SAMPLE
-from .simulated import SLUG, Simulated, Waiting, WithGit
+from .simulated import SLUG, Fault, Simulated, Waiting, WithGit
 
 every_host = pytest.mark.parametrize("release", SAMPLE)
 REVIEW = Review(reviewer="rev", reference="r1")
@@ -105,7 +105,7 @@ def test_beginning_with_a_mutation_asks_first(verb: str, release: str) -> None:
 def test_beginning_with_a_workflow_verb_asks_first(release: str) -> None:
     """A verb that has to decide what to send asks the same questions, once."""
     host = Simulated(release)
-    host.lanes["WP01"] = "in_progress"
+    host.put("WP01", "in_progress")
     mine = client(host)
     mine.block(SLUG, "WP01", "no disk")
     mine.block(SLUG, "WP01", "no disk")
@@ -533,8 +533,8 @@ def test_a_no_is_not_repeated(code: str) -> None:
 def test_the_reads_of_a_workflow_verb_are_repeated() -> None:
     """A verb that has to look is not given up for one lost look."""
     host = Simulated("3.2.7")
-    host.lanes["WP01"] = "in_progress"
-    host.faults["mission-state"] = ["before", "crashed before"]
+    host.put("WP01", "in_progress")
+    host.faults["mission-state"] = [Fault.TIMEOUT_BEFORE, Fault.CRASH_BEFORE]
     mine = Client(actor="ada", policy=POLICY, transport=host, retry=Retry())
 
     assert mine.block(SLUG, "WP01", "no disk").changed
@@ -546,7 +546,7 @@ def test_the_reads_of_a_workflow_verb_are_repeated() -> None:
 async def test_a_read_that_was_lost_is_repeated_async() -> None:
     """On both event loops."""
     host = WithGit("3.2.7")
-    host.faults["mission-state"] = ["before", "after"]
+    host.faults["mission-state"] = [Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER]
     mine = AsyncClient(transport=Waiting(host), retry=Retry())
 
     assert (await mine.mission_state(SLUG)).work_packages
@@ -558,7 +558,7 @@ async def test_a_read_that_was_lost_is_repeated_async() -> None:
 async def test_what_may_have_had_an_effect_is_never_repeated_async() -> None:
     """The rule is the same."""
     host = WithGit("3.2.7")
-    host.faults["append-history"] = ["after"]
+    host.faults["append-history"] = [Fault.TIMEOUT_AFTER]
     mine = AsyncClient(actor="ada", transport=Waiting(host), retry=Retry())
 
     with pytest.raises(HostTimeout):

@@ -8,6 +8,7 @@ import pytest
 
 from spec_kitty_client import AcceptanceSeen, AsyncClient, Client, LaneChanged, WorkPackageAdded
 from spec_kitty_client.errors import NotFound
+from spec_kitty_client.testing.host.board import Package
 
 from .answers import POLICY
 from .releases import SAMPLE
@@ -33,15 +34,13 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def made(release: str, repo: Path) -> WithGit:
     """Return a host with two work packages."""
-    host = WithGit(release, dict(PAIR), repo)
-    host.prepare()
-    return host
+    return WithGit(release, dict(PAIR), repo)
 
 
 def end(host: WithGit) -> None:
     """Bring a mission to its end, by somebody else."""
-    host.lanes = dict.fromkeys(host.lanes, "done")
-    host.actors = dict.fromkeys(host.lanes, "bob")
+    for wp in PAIR:
+        host.put(wp, "done", "bob")
     Client(actor="bob", transport=host).accept_mission(SLUG)
 
 
@@ -53,10 +52,10 @@ def test_a_mission_is_told_from_its_packages_to_its_acceptance(
     host = made(release, repo)
     told = Client(transport=host).watch(SLUG, interval=7.5)
     first = [next(told), next(told)]
-    host.lanes["WP01"], host.actors["WP01"] = "in_progress", "ada"
+    host.put("WP01", "in_progress", "ada")
     second = next(told)
-    host.lanes["WP01"] = "for_review"
-    host.lanes["WP02"], host.actors["WP02"] = "in_progress", "bob"
+    host.put("WP01", "for_review")
+    host.put("WP02", "in_progress", "bob")
     third = [next(told), next(told)]
     end(host)
 
@@ -84,7 +83,7 @@ def test_watching_is_one_read_per_interval(repo: Path, waits: list[float]) -> No
     told = Client(transport=host).watch(SLUG)
     [next(told), next(told)]
     for lane in ("in_progress", "for_review", "in_review"):
-        host.lanes["WP01"] = lane
+        host.put("WP01", lane)
         next(told)
 
     assert host.verbs == ["mission-state"] * 4
@@ -117,7 +116,7 @@ def test_a_new_work_package_is_told(repo: Path, waits: list[float]) -> None:
     host = made("3.2.7", repo)
     told = Client(transport=host).watch(SLUG)
     [next(told), next(told)]
-    host.packages["WP03"], host.lanes["WP03"] = [], "planned"
+    host.mission.packages["WP03"] = Package([])
 
     assert next(told) == WorkPackageAdded(wp_id="WP03", lane="planned")
 
@@ -157,11 +156,12 @@ def test_an_acceptance_is_seen_committed_or_not(
 def test_no_acceptance_is_no_end(repo: Path, waits: list[float], facts: str) -> None:
     """A field without a time in it is no acceptance."""
     host = made("3.2.7", repo)
-    host.lanes = dict.fromkeys(host.lanes, "approved")
+    for wp in PAIR:
+        host.put(wp, "approved")
     (repo / FOLDER / "meta.json").write_text(facts)
     told = Client(transport=host).watch(SLUG)
     [next(told), next(told)]
-    host.lanes["WP01"] = "done"
+    host.put("WP01", "done")
 
     assert next(told) == LaneChanged(wp_id="WP01", before="approved", after="done", actor=None)
 

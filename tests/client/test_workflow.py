@@ -22,14 +22,13 @@ from spec_kitty_client.testing import SimulatedHost
 
 from .answers import POLICY, Scripted, success
 from .releases import EDGES, OPTIONLESS, RELEASES, SAMPLE
-from .simulated import SLUG, Fault, Simulated, Waiting, WithGit
+from .simulated import LOST, SLUG, Fault, Simulated, Waiting, WithGit
 
 REVIEW = Review(reviewer="rev", reference="r1")
 NO_REVIEW_LANE = ("F1", "F2", "M0")
-FAULTS: tuple[Fault, ...] = ("before", "after", "crashed before", "crashed after")
 
 every_host = pytest.mark.parametrize("release", SAMPLE)
-every_fault = pytest.mark.parametrize("fault", FAULTS)
+every_fault = pytest.mark.parametrize("fault", LOST)
 
 
 def client(host: Simulated, actor: str = "ada") -> Client:
@@ -40,8 +39,7 @@ def client(host: Simulated, actor: str = "ada") -> Client:
 def at(release: str, lane: str, actor: str = "ada") -> Simulated:
     """Return a host whose only work package is in a lane."""
     host = Simulated(release)
-    host.lanes["WP01"] = lane
-    host.actors["WP01"] = host.owners["WP01"] = actor
+    host.put("WP01", lane, actor)
     return host
 
 
@@ -85,7 +83,7 @@ def prepared(verb: str, release: str) -> tuple[Verb, Simulated, str]:
         words["approved"] = "done"
     host = at(release, words.get(before, before))
     if host.lanes["WP01"] == "in_review":
-        host.actors["WP01"] = "rev"
+        host.put("WP01", "in_review", "rev")
     return call, host, words.get(after, after)
 
 
@@ -135,7 +133,7 @@ def test_a_host_that_stays_silent_is_an_error(verb: str, release: str) -> None:
     """A verb is sent twice at most, and the last error is told with what is not known."""
     call, host, _ = prepared(verb, release)
     for name in ("transition", "start-review"):
-        host.faults[name] = ["before"] * 3
+        host.faults[name] = [Fault.TIMEOUT_BEFORE] * 3
 
     with pytest.raises(HostTimeout) as e:
         call(client(host))
@@ -402,8 +400,8 @@ def test_a_claim_of_somebody_else_is_not_ours(release: str) -> None:
 def test_a_claim_that_was_lost_to_somebody_else_is_not_ours(release: str) -> None:
     """Also when the answer that said so was the second one."""
     host = Simulated(release)
-    host.lanes["WP01"], host.owners["WP01"] = "in_progress", "bob"
-    host.faults["start-implementation"] = ["before"]
+    host.put("WP01", "in_progress", "bob")
+    host.faults["start-implementation"] = [Fault.TIMEOUT_BEFORE]
 
     with pytest.raises(Conflict):
         client(host).claim(SLUG, "WP01")
@@ -411,7 +409,7 @@ def test_a_claim_that_was_lost_to_somebody_else_is_not_ours(release: str) -> Non
 
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.5"])
-@pytest.mark.parametrize("fault", [None, "before"])
+@pytest.mark.parametrize("fault", [None, Fault.TIMEOUT_BEFORE])
 def test_a_review_of_somebody_else_is_not_ours(release: str, fault: Fault | None) -> None:
     """Two reviewers must not both believe that they have it, where the host can tell them apart."""
     host = at(release, "in_review", "bob")
@@ -419,7 +417,7 @@ def test_a_review_of_somebody_else_is_not_ours(release: str, fault: Fault | None
 
     with pytest.raises(Conflict):
         client(host).begin_review(SLUG, "WP01")
-    assert host.actors["WP01"] == "bob"
+    assert host.owners["WP01"] == "bob"
 
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.7", "4.0.0rc7"])
@@ -435,7 +433,7 @@ def test_a_review_that_may_be_somebody_elses_is_no_change(release: str) -> None:
 def test_dependencies_are_checked_where_the_host_does_not(release: str) -> None:
     """Up to 3.1.x a host starts anything; the error is the one of newer hosts."""
     host = Simulated(release, {"WP01": [], "WP02": ["WP01"]})
-    host.lanes["WP01"] = "in_progress"
+    host.put("WP01", "in_progress")
 
     with pytest.raises(NotReady) as e:
         client(host).claim(SLUG, "WP02")
@@ -468,7 +466,7 @@ def test_a_mission_without_work_packages_is_not_found() -> None:
 async def test_a_whole_review_async(release: str) -> None:
     """The async client drives the same steps."""
     host = WithGit(release)
-    host.lanes["WP01"] = "in_progress"
+    host.put("WP01", "in_progress")
     mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
 
     assert (await mine.submit_for_review(SLUG, "WP01")).changed

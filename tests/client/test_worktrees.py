@@ -11,7 +11,7 @@ from spec_kitty_client.errors import GitFailed, NotFound, UnsupportedByHost, Wou
 
 from .answers import POLICY
 from .releases import SAMPLE
-from .simulated import FOLDER, SLUG, Simulated, Waiting, WithGit, git
+from .simulated import FOLDER, SLUG, Fault, Simulated, Waiting, WithGit, git
 
 PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
 
@@ -24,9 +24,7 @@ every_kind = pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.3", "3.
 
 def made(release: str, repo: Path, *, shared: bool = False) -> WithGit:
     """Return a host with two work packages, one of which needs the other."""
-    host = WithGit(release, dict(PAIR), repo, shared=shared)
-    host.prepare()
-    return host
+    return WithGit(release, dict(PAIR), repo, shared=shared)
 
 
 def client(host: WithGit, actor: str = "ada") -> Client:
@@ -45,7 +43,7 @@ def done(host: WithGit, wp: str = "WP01") -> None:
     """Do the work of a work package, from its claim to its end."""
     path = Path(client(host).claim(SLUG, wp).workspace_path)
     commit(path, f"{wp}.txt", wp)
-    host.lanes[wp] = "done"
+    host.put(wp, "done")
 
 
 @every_host
@@ -84,7 +82,7 @@ def test_a_claim_can_be_repeated(release: str, repo: Path) -> None:
 def test_a_claim_whose_answer_was_lost_ends_the_same(release: str, repo: Path) -> None:
     """Claiming is repeated, and there is one worktree, whenever the host fell silent."""
     host = made(release, repo)
-    host.faults["start-implementation"] = ["after"]
+    host.faults["start-implementation"] = [Fault.TIMEOUT_AFTER]
     path = Path(client(host).claim(SLUG, "WP01").workspace_path)
 
     assert git(path, "branch", "--show-current") == host.branch("WP01")
@@ -149,7 +147,7 @@ def test_a_worktree_whose_folder_was_removed_is_made_again(release: str, repo: P
     assert (path / "a.txt").read_text() == "done\n"
 
 
-@bare_host
+@pytest.mark.parametrize("release", ["1.0.3", "3.2.1"])
 def test_a_conflict_leaves_nothing_half_merged(release: str, repo: Path) -> None:
     """The error names both sides, and the worktree is clean for whoever merges by hand."""
     host = made(release, repo)

@@ -10,6 +10,7 @@ from packaging.version import Version
 from spec_kitty_client import (
     Client,
     HostError,
+    IntegrationFailed,
     Lane,
     NotFound,
     Review,
@@ -109,6 +110,29 @@ def test_a_merge_that_would_throw_work_away_is_refused(scene: Callable[..., Scen
     assert refused.value.paths == (f"{worktree}/notes.txt",)
     assert here.git("rev-parse", here.target) == before
     (worktree / "notes.txt").unlink()
+    assert client.merge(here.mission).changed
+
+
+def test_a_merge_over_changes_of_the_user_is_refused(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """From 3.2.0 on the host finds them when it has merged all else; the verb names them first."""
+    only("3.2.0", "3.2.7")
+    here = scene(1)
+    (here.root / "mine.txt").write_text("old\n")
+    here.git("add", "mine.txt")
+    here.git("commit", "--quiet", "--message=mine")
+    done(here)
+    client = here.client()
+    client.accept(here.mission)
+    (here.root / "mine.txt").write_text("new\n")
+    with pytest.raises(IntegrationFailed, match="PREFLIGHT_FAILED"):
+        client.merge_mission(here.mission)  # the trap
+    with pytest.raises(WouldLoseWork) as refused:
+        client.merge(here.mission)
+    assert refused.value.paths == (f"{here.root}/mine.txt",)
+    assert (here.root / "mine.txt").read_text() == "new\n"
+    here.git("stash", "--quiet")
     assert client.merge(here.mission).changed
 
 

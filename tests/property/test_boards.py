@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from spec_kitty_client import Client, Lane, Moved, Review
 from spec_kitty_client.errors import HostError, SpecKittyError
+from spec_kitty_client.testing import Fault
 from tests.client.answers import POLICY
 from tests.client.releases import EDGES, OPTIONLESS, RELEASES
-from tests.client.simulated import SLUG, Fault, Simulated
+from tests.client.simulated import LOST, SLUG, Simulated
 
 HOSTS = ("1.0.3", "3.0.3", "3.1.0", "3.1.10", "3.2.1", "3.2.5", "3.2.7", "4.0.0rc7")
 """One release of each dialect."""
@@ -29,7 +30,7 @@ VERBS: dict[str, Verb] = {
     "finish": lambda c, lane: c.finish(SLUG, "WP01", REVIEW, lane=lane),
     "block": lambda c, lane: c.block(SLUG, "WP01", "no disk", lane=lane),
 }
-faults = st.none() | st.sampled_from(["before", "after", "crashed before", "crashed after"])
+faults = st.none() | st.sampled_from(LOST)
 lanes = st.none() | st.sampled_from(Lane)
 """What the caller believes, rightly or wrongly."""
 steps = st.tuples(

@@ -26,7 +26,7 @@ releases = st.sampled_from(SAMPLE)
 def begun(release: str) -> Simulated:
     """Return a host whose only work package is worked on."""
     host = Simulated(release)
-    host.lanes["WP01"], host.owners["WP01"] = "in_progress", "ada"
+    host.put("WP01", "in_progress", "ada")
     return host
 
 

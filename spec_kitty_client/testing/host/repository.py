@@ -219,7 +219,7 @@ class Repository:
     def _advance(self, mission: Mission, target: str, commit: str) -> None:
         """Move the target to a commit; up to 3.1.10 behind the back of its checkout."""
         here = self._git("branch", "--show-current") == target
-        if not here or not self.release.since("3.2.0"):
+        if not here or not self.release.has(Feature.CLEAN_TARGET):
             self._git("update-ref", f"refs/heads/{target}", commit)
             return
         if self._git("status", "--porcelain", "--untracked-files=no"):
