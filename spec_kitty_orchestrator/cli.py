@@ -151,7 +151,21 @@ _Mission = Annotated[
     Parameter(name=["--mission", "--feature"], help="Mission. Default: the last one that was run."),
 ]
 
-_File = Annotated[str, Parameter(help="JSON file; - is standard input.", allow_leading_hyphen=True)]
+
+def _is_no_option(_: object, value: str | None) -> None:
+    if value and value.startswith("-") and value != "-":
+        msg = f"There is no such option; a file of that name is ./{value}"
+        raise ValueError(msg)
+
+
+_File = Annotated[
+    str,
+    Parameter(
+        help="JSON file; - is standard input.",
+        allow_leading_hyphen=True,
+        validator=_is_no_option,
+    ),
+]
 _NewFile = Annotated[str, Parameter(help="JSON file, which must not be there yet.")]
 _Release = Annotated[str | None, Parameter(help="Whose rules count. Default: those of all hosts.")]
 
@@ -249,7 +263,7 @@ app.command(_policy)
 
 
 @_policy.command(help_epilogue=_POLICY_EXAMPLES)
-def check(file: _File, *, host_release: _Release = None, as_json: _Json = False) -> int:
+def check(file: _File, /, *, host_release: _Release = None, as_json: _Json = False) -> int:
     """Say everything that hosts would have against a policy; nothing is sent."""
     from spec_kitty_orchestrator import policies
 

@@ -52,7 +52,10 @@ def choose(given: dict[str, Any]) -> dict[str, Any]:
     first = given.get("impl_agent") or next(iter(found), None)
     if first is None:
         known = ", ".join(KNOWN)
-        msg = f"No agent is installed. Install one of {known}, or name one with --impl-agent."
+        msg = (
+            f"No agent is installed. Install one of {known}, or name one: --impl-agent of "
+            "orchestrate, or impl_agent in the settings."
+        )
         raise UsageProblem(msg)
     others = [name for name in found if name != first]
     second = given.get("review_agent") or next(iter(others), first)

@@ -72,6 +72,16 @@ def write(policy: object) -> str:
     return "p.json"
 
 
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_an_option_that_is_none_is_no_file(folder: Path, run: Command, command: str) -> None:
+    """A slip of the pen is named as one, also where a file of that name would be taken."""
+    ended = run(command, "--bogus")
+    assert ended.code != ExitCode.DONE
+    assert "no such option" in ended.out + ended.err
+    (folder / "--bogus").write_text(json.dumps(GOOD), encoding="utf-8")
+    assert run(command, "./--bogus").code == ExitCode.DONE
+
+
 def test_a_good_policy_is_told_so(folder: Path, run: Command) -> None:
     """It says who accepts it, and ends well."""
     file = write(GOOD)
