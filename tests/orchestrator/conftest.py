@@ -47,6 +47,8 @@ def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".gitignore").write_text(".worktrees/\n")
     for args in (
         ("init", "--quiet", "--initial-branch=work"),
+        ("config", "maintenance.auto", "false"),  # a process less for every commit
+        ("config", "core.fsync", "none"),
         ("add", "--all"),
         ("commit", "--quiet", "--message=first"),
     ):

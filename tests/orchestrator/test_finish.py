@@ -16,21 +16,13 @@ from .hosts import SLUG
 from .worlds import World, world
 
 
-def work(w: World, wp: str, name: str) -> None:
-    """Commit a file in the lane of a work package."""
-    path = w.host.make_worktree(wp)
-    (path / name).write_text("work = 1\n")
-    git(path, "add", "--all")
-    git(path, "commit", "--quiet", f"--message={name}")
-
-
 @pytest.fixture
 def w(repo: Path) -> World:
     """Return a mission of two work packages that are done, each with a commit in its lane."""
     made = world(repo, {"WP01": [], "WP02": []})
-    for wp in made.host.packages:
-        work(made, wp, f"{wp}.py")
-        made.host.lanes[wp] = "done"
+    for wp in made.host.lanes:
+        made.host.work(wp, f"{wp}.py")
+        made.host.put(wp, "done")
         made.write(("lane", {"wp": wp, "lane": "done"}))
     return made
 
@@ -149,7 +141,8 @@ def test_a_merge_whose_answer_is_lost_is_taken_for_what_it_is(w: World) -> None:
 
 def test_a_merge_that_was_begun_by_a_dead_run_is_not_begun_again(w: World) -> None:
     """A run that died while it merged is settled by the next one from what git says."""
-    w.host._merge_mission("merge")
+    merge = ("orchestrator-api", "merge-mission", f"--mission={SLUG}")
+    assert w.host.host.run(merge, time_limit=60).exit_code == 0
     w.write(("merging", {"target": None, "strategy": "merge"}))
     do(w, finish.merge)
     assert w.host.verbs() == []
@@ -170,7 +163,8 @@ def test_work_after_a_merge_is_merged_as_well(w: World) -> None:
     w.write(
         ("lane", {"wp": "WP01", "lane": "in_progress"}), ("lane", {"wp": "WP01", "lane": "done"})
     )
-    work(w, "WP01", "more.py")
+    for wp in w.host.lanes:  # hosts merge all lanes or none
+        w.host.work(wp, f"more-{wp}.py")
     do(w, finish.merge)
     assert w.host.verbs() == ["merge-mission"] * 2
-    assert (w.root / "more.py").is_file()
+    assert (w.root / "more-WP01.py").is_file()

@@ -1,17 +1,18 @@
 """Tests of `spec_kitty_orchestrator.lifecycle`: one work package, from lane to lane."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
+from spec_kitty_client import Completed
 from spec_kitty_orchestrator.errors import HostProblem
 from spec_kitty_orchestrator.workspace import git
 
-from .hosts import ACTOR, Fault
-from .oldhosts import OldHost
+from .hosts import ACTOR, NEWEST, Fault
 from .worlds import APPROVES, IDLE, REFUSES, REFUSES_ONCE, WRITES, World, script, world
 
 FOUR_CALLS = ["start-implementation", "transition", "start-review", "transition"]
@@ -22,15 +23,11 @@ def roles(w: World, wp: str = "WP01") -> list[str]:
     return [attempt.role for attempt in w.record(wp).attempts]
 
 
-def claimed(w: World, lane: str) -> Path:
-    """Put WP01 in a lane, with work in its worktree that is committed."""
-    path = w.host.make_worktree("WP01")
-    (path / "done.py").write_text("work = 1\n")
-    git(path, "add", "--all")
-    git(path, "commit", "--quiet", "--message=work")
-    w.host.lanes["WP01"] = lane
-    w.host.owners["WP01"] = "spec-kitty-orchestrator"
-    return path
+def claimed(w: World, lane: str) -> str:
+    """Put WP01 in a lane, with work in its worktree, and return the commit of that."""
+    head = w.host.work("WP01", "done.py")
+    w.host.put("WP01", lane, ACTOR)
+    return head
 
 
 def claim_event(w: World, wp: str = "WP01") -> tuple[str, dict[str, str]]:
@@ -95,9 +92,9 @@ def test_prompts_say_what_to_do_and_what_was_done(repo: Path) -> None:
     """The implementer gets the task; the reviewer gets the task, the diff and the verdict form."""
     w = world(repo)
     w.work()
-    assert "Do what WP01 says." in w.prompt(1, "implement")
+    assert "Depends on: nothing." in w.prompt(1, "implement")
     told = w.prompt(2, "review")
-    assert "Do what WP01 says." in told
+    assert "Depends on: nothing." in told
     assert "+# attempt 1" in told
     assert '"changes_requested"' in told
 
@@ -210,7 +207,8 @@ def test_a_hook_of_the_repository_is_heard(repo: Path) -> None:
     """What a pre-commit hook objects to goes to the implementer in its own words."""
     hook = repo / ".git" / "hooks" / "pre-commit"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\nif [ ! -e good ]; then echo 'good is missing'; exit 1; fi\n")
+    objects = "if [ -e WP01.py ] && [ ! -e good ]; then echo 'good is missing'; exit 1; fi\n"
+    hook.write_text(f"#!/bin/sh\n{objects}")
     w = world(repo, implement=WRITES + "if number == 2:\n    Path('good').touch()\n")
     hook.chmod(0o755)
     w.work()
@@ -264,10 +262,8 @@ def test_a_move_whose_answer_is_lost_is_not_repeated(repo: Path) -> None:
     assert w.host.lanes["WP01"] == "done"
 
 
-@pytest.mark.parametrize(("release", "calls"), [(None, 2), ("3.1.10", 1)])
-def test_a_review_whose_answer_is_lost_is_begun(
-    repo: Path, release: str | None, calls: int
-) -> None:
+@pytest.mark.parametrize(("release", "calls"), [(NEWEST, 2), ("3.1.10", 1)])
+def test_a_review_whose_answer_is_lost_is_begun(repo: Path, release: str, calls: int) -> None:
     """Where a repetition does no harm it is asked for again; 3.1.x would refuse it."""
     w = world(repo, release=release)
     w.host.faults["start-review"] = ["after"]
@@ -333,10 +329,10 @@ def test_a_host_that_takes_nothing_ends_with_a_human(repo: Path) -> None:
 def test_somebody_elses_work_package_is_left_alone(repo: Path) -> None:
     """A work package that has another owner is not worked on; the reason is kept."""
     w = world(repo, {"WP01": [], "WP02": []})
-    w.host.owners["WP01"] = "bob"
+    w.host.put("WP01", "claimed", "bob")
     board = w.work()
-    assert w.host.lanes == {"WP01": "planned", "WP02": "done"}
-    assert "bob has it" in board.stuck["WP01"]
+    assert w.host.lanes == {"WP01": "claimed", "WP02": "done"}
+    assert "bob has WP01" in board.stuck["WP01"]
     assert not w.record("WP01").attempts
 
 
@@ -346,7 +342,7 @@ def test_a_move_by_somebody_else_is_accepted(repo: Path) -> None:
 
     def blocks(verb: str, _options: dict[str, str]) -> None:
         if verb == "transition":
-            w.host.lanes["WP01"] = "blocked"
+            w.host.put("WP01", "blocked")
 
     w.host.on_call = blocks
     board = w.work()
@@ -357,7 +353,13 @@ def test_a_move_by_somebody_else_is_accepted(repo: Path) -> None:
 def test_the_primary_checkout_is_not_worked_in(repo: Path) -> None:
     """Where the host has no worktree for it, other people's changes are not committed with it."""
     w = world(repo)
-    w.host.worktree = lambda wp: repo  # type: ignore[method-assign]
+    worktree, plain_run = bytes(w.host.worktree("WP01")), w.host.run
+
+    async def run(args: Sequence[str], *, time_limit: float) -> Completed:
+        done = await plain_run(args, time_limit=time_limit)
+        return evolve(done, stdout=done.stdout.replace(worktree, bytes(repo)))
+
+    w.host.run = run  # type: ignore[method-assign]
     board = w.work()
     assert "primary checkout" in board.stuck["WP01"]
     assert not w.events("attempt-started")
@@ -400,7 +402,7 @@ def test_any_lane_is_taken_to_the_end(repo: Path, lane: str, agents_run: list[st
 def test_other_lanes_are_left_alone(repo: Path, lane: str) -> None:
     """What is ended, given to a human or unknown is not touched."""
     w = world(repo)
-    w.host.lanes["WP01"] = lane
+    w.host.put("WP01", lane)
     w.work()
     assert w.host.lanes["WP01"] == lane
     assert w.host.verbs() == []
@@ -411,14 +413,13 @@ def test_a_reviewer_sees_work_from_before_the_run(repo: Path) -> None:
     w = world(repo)
     claimed(w, "in_review")
     w.work()
-    assert "+work = 1" in w.prompt(1, "review")
+    assert "+# done.py" in w.prompt(1, "review")
 
 
 def test_implemented_work_is_handed_in_without_an_agent(repo: Path) -> None:
     """A run that died between the commit and the submit does not pay for the work twice."""
     w = world(repo)
-    path = claimed(w, "in_progress")
-    head = git(path, "rev-parse", "HEAD").strip()
+    head = claimed(w, "in_progress")
     w.write(claim_event(w), ("implemented", {"wp": "WP01", "number": 1, "head": head}))
     w.work()
     assert roles(w) == ["review"]
@@ -457,7 +458,7 @@ def test_work_of_a_human_is_reviewed_anew(repo: Path) -> None:
     path = w.host.worktree("WP01")
     (path / "WP01.py").write_text("# by hand\n")
     git(path, "commit", "--quiet", "--all", "--message=by hand")
-    w.host.lanes["WP01"] = "for_review"
+    w.host.put("WP01", "for_review")
     w.reviewer = script(repo.parent / "mild.py", APPROVES)
     w.work()
     assert roles(w) == ["implement", "review", "review"]
@@ -468,7 +469,7 @@ def test_an_approval_by_hand_overrules_the_reviewer(repo: Path) -> None:
     """A work package that a human approved is finished, whatever the last verdict was."""
     w = world(repo, review=REFUSES)
     w.work(max_rounds=0)
-    w.host.lanes["WP01"] = "approved"
+    w.host.put("WP01", "approved")
     w.work()
     assert w.host.lanes["WP01"] == "done"
 
@@ -477,14 +478,17 @@ def test_a_reopened_work_package_has_new_chances(repo: Path) -> None:
     """Whoever takes a work package out of blocked gives it all its attempts and rounds back."""
     w = world(repo, implement=IDLE)
     w.work()
-    w.host.lanes["WP01"] = "in_progress"
+    w.host.put("WP01", "in_progress")
     w.implementer = script(repo.parent / "better.py", WRITES)
     w.work()
     assert w.host.lanes["WP01"] == "done"
     assert roles(w) == ["implement"] * 3 + ["review"]
 
 
-# Work packages that share a worktree
+# Work packages that share a worktree: they own the same files
+
+SIBLINGS: dict[str, list[str]] = {"WP01": [], "WP02": []}
+ONE_LANE = {"WP01": "lane-a", "WP02": "lane-a"}
 
 
 def test_a_shared_worktree_is_used_in_turn(repo: Path) -> None:
@@ -497,7 +501,7 @@ with open({str(log)!r}, "a") as file:
     time.sleep(0.1)
     file.write("out\\n")
 """
-    w = world(repo, {"WP01": [], "WP02": []}, implement=WRITES + body, shared=True)
+    w = world(repo, {"WP01": [], "WP02": []}, implement=WRITES + body, lane_ids=ONE_LANE)
     w.work()
     assert log.read_text().split() == ["in", "out"] * 2
     assert set(w.host.lanes.values()) == {"done"}
@@ -506,19 +510,18 @@ with open({str(log)!r}, "a") as file:
 def test_work_of_another_package_in_the_same_worktree_is_not_ones_own(repo: Path) -> None:
     """In a lane that holds finished work, an agent that changes nothing has done nothing."""
     idle_at_2 = "if wp == 'WP02':\n    sys.exit(0)\n" + WRITES
-    w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement=idle_at_2, shared=True)
+    w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement=idle_at_2, lane_ids=ONE_LANE)
     w.work()
     assert w.host.lanes == {"WP01": "done", "WP02": "blocked"}
 
 
-SIBLINGS: dict[str, list[str]] = {"WP01": [], "WP02": []}
-SHARING = pytest.mark.parametrize("release", [None, "3.1.10"])
+SHARING = pytest.mark.parametrize("release", [NEWEST, "3.1.10"])
 
 
 @SHARING
-def test_siblings_are_claimed_at_the_same_time(repo: Path, release: str | None) -> None:
+def test_siblings_are_claimed_at_the_same_time(repo: Path, release: str) -> None:
     """Work packages of one lane that wait for nothing are claimed at once, and each is done."""
-    w = world(repo, SIBLINGS, shared=True, release=release)
+    w = world(repo, SIBLINGS, lane_ids=ONE_LANE, release=release)
     w.work()
     starts = [v for v, o in w.host.calls if v in ("start-implementation", "transition")]
     assert starts[:2] == ["start-implementation"] * 2
@@ -528,28 +531,19 @@ def test_siblings_are_claimed_at_the_same_time(repo: Path, release: str | None) 
 
 @SHARING
 def test_who_changes_nothing_is_noticed_though_another_has_committed(
-    repo: Path, release: str | None
+    repo: Path, release: str
 ) -> None:
     """What a sibling committed between the claim and the first attempt is no work of one's own."""
     idle_at_2 = "if wp == 'WP02':\n    sys.exit(0)\n" + WRITES
-    w = world(repo, SIBLINGS, implement=idle_at_2, shared=True, release=release)
+    w = world(repo, SIBLINGS, implement=idle_at_2, lane_ids=ONE_LANE, release=release)
     w.work()
     assert w.host.lanes == {"WP01": "done", "WP02": "blocked"}
     assert "changed nothing" in w.prompt(2, "implement", "WP02")
 
 
-def save(w: World, name: str) -> str:
-    """Commit a file in the worktree that all share, and return the commit."""
-    path = w.host.make_worktree("WP01")
-    (path / name).write_text(f"# {name}\n")
-    git(path, "add", "--all")
-    git(path, "commit", "--quiet", f"--message={name}")
-    return git(path, "rev-parse", "HEAD").strip()
-
-
 def earlier(w: World, wp: str, lane: str, *events: tuple[str, dict[str, Any]]) -> None:
     """Put a work package in a lane, after what an earlier run wrote about it."""
-    w.host.lanes[wp], w.host.owners[wp] = lane, ACTOR
+    w.host.put(wp, lane, ACTOR)
     w.write(claim_event(w, wp), *((kind, {"wp": wp, **fields}) for kind, fields in events))
 
 
@@ -569,10 +563,7 @@ def judged(head: str, verdict: str) -> tuple[str, dict[str, Any]]:
 def test_what_a_lane_holds_before_a_claim_is_not_ones_own(repo: Path) -> None:
     """Commits that were there before the claim, whoever made them, are no implementation."""
     w = world(repo, implement=IDLE)
-    path = w.host.make_worktree("WP01")
-    (path / "before.py").write_text("work = 1\n")
-    git(path, "add", "--all")
-    git(path, "commit", "--quiet", "--message=before")
+    w.host.work("WP01", "before.py")
     w.work()
     assert w.host.lanes["WP01"] == "blocked"
     assert roles(w) == ["implement", "implement"]
@@ -581,7 +572,7 @@ def test_what_a_lane_holds_before_a_claim_is_not_ones_own(repo: Path) -> None:
 @pytest.fixture
 def shared(repo: Path) -> World:
     """Return a mission of two work packages in one worktree."""
-    return world(repo, SIBLINGS, shared=True)
+    return world(repo, SIBLINGS, lane_ids=ONE_LANE)
 
 
 def test_a_rework_that_changes_nothing_is_noticed_though_another_has_committed(
@@ -589,11 +580,11 @@ def test_a_rework_that_changes_nothing_is_noticed_though_another_has_committed(
 ) -> None:
     """What a sibling handed in before a rework is no work of the one who was to do it."""
     shared.implementer = script(repo.parent / "idle.py", IDLE)
-    mine = save(shared, "mine.py")
+    mine = shared.host.work("WP01", "mine.py")
     handed_in = ("submitted", {"head": mine})
     changes = judged(mine, "changes_requested")
     earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine), handed_in, changes)
-    theirs = save(shared, "theirs.py")
+    theirs = shared.host.work("WP01", "theirs.py")
     earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
     shared.work()
     assert shared.host.lanes["WP01"] == "blocked"
@@ -605,11 +596,11 @@ def test_a_rework_that_changes_nothing_is_noticed_though_another_has_failed(
 ) -> None:
     """What a sibling committed and never handed in is no work of one's own either."""
     shared.implementer = script(repo.parent / "idle.py", IDLE)
-    mine = save(shared, "mine.py")
+    mine = shared.host.work("WP01", "mine.py")
     handed_in = ("submitted", {"head": mine})
     changes = judged(mine, "changes_requested")
     earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine), handed_in, changes)
-    save(shared, "theirs.py")
+    shared.host.work("WP01", "theirs.py")
     earlier(shared, "WP02", "blocked")
     shared.work()
     assert shared.host.lanes["WP01"] == "blocked"
@@ -617,9 +608,9 @@ def test_a_rework_that_changes_nothing_is_noticed_though_another_has_failed(
 
 def test_the_review_is_about_what_was_handed_in(shared: World) -> None:
     """A reviewer is not shown what a sibling committed after the work package was handed in."""
-    mine = save(shared, "mine.py")
+    mine = shared.host.work("WP01", "mine.py")
     earlier(shared, "WP01", "for_review", ("submitted", {"head": mine}))
-    theirs = save(shared, "theirs.py")
+    theirs = shared.host.work("WP01", "theirs.py")
     earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
     shared.work()
     told = shared.prompt(1, "review")
@@ -630,7 +621,7 @@ def test_the_review_is_about_what_was_handed_in(shared: World) -> None:
 
 def test_the_review_is_not_about_what_was_there_before(repo: Path) -> None:
     """The diff of a work package begins where the sibling before it had ended."""
-    w = world(repo, SIBLINGS, shared=True)
+    w = world(repo, SIBLINGS, lane_ids=ONE_LANE)
     w.work()
     first, second = w.prompt(2, "review", "WP01"), w.prompt(2, "review", "WP02")
     assert "b/WP01.py" in first
@@ -644,11 +635,11 @@ def test_no_review_is_repeated_because_somebody_else_went_on(
     shared: World, verdict: str, agents: list[int]
 ) -> None:
     """A verdict about what was handed in counts, wherever the worktree is by now."""
-    mine = save(shared, "mine.py")
+    mine = shared.host.work("WP01", "mine.py")
     handed_in = ("submitted", {"head": mine})
     said = judged(mine, verdict)
     earlier(shared, "WP01", "in_review", *attempt(shared, "WP01", mine), handed_in, said)
-    theirs = save(shared, "theirs.py")
+    theirs = shared.host.work("WP01", "theirs.py")
     earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
     shared.work()
     again = ["implement", "review"] * len(agents)
@@ -658,9 +649,9 @@ def test_no_review_is_repeated_because_somebody_else_went_on(
 
 def test_implemented_work_is_handed_in_though_somebody_else_went_on(shared: World) -> None:
     """A run that died before the submit does not pay twice because a sibling has committed."""
-    mine = save(shared, "mine.py")
+    mine = shared.host.work("WP01", "mine.py")
     earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine))
-    theirs = save(shared, "theirs.py")
+    theirs = shared.host.work("WP01", "theirs.py")
     earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
     shared.work()
     assert roles(shared) == ["implement", "review"]
@@ -669,13 +660,13 @@ def test_implemented_work_is_handed_in_though_somebody_else_went_on(shared: Worl
 
 def test_work_of_a_human_in_a_shared_worktree_is_reviewed_anew(shared: World) -> None:
     """What a human handed in after a block needs another verdict there as well."""
-    mine = save(shared, "mine.py")
+    mine = shared.host.work("WP01", "mine.py")
     handed_in = ("submitted", {"head": mine})
     said = judged(mine, "changes_requested")
     blocked = ("lane", {"lane": "blocked"})
     earlier(shared, "WP01", "for_review", *attempt(shared, "WP01", mine), handed_in, said, blocked)
-    earlier(shared, "WP02", "done", ("submitted", {"head": save(shared, "theirs.py")}))
-    save(shared, "by_hand.py")
+    earlier(shared, "WP02", "done", ("submitted", {"head": shared.host.work("WP01", "theirs.py")}))
+    shared.host.work("WP01", "by_hand.py")
     shared.work()
     assert roles(shared) == ["implement", "review"]
     assert "+# by_hand.py" in shared.prompt(2, "review")
@@ -685,7 +676,7 @@ def test_work_of_a_human_in_a_shared_worktree_is_reviewed_anew(shared: World) ->
 def test_an_agent_at_work_is_not_disturbed_by_a_claim(repo: Path) -> None:
     """What a sibling's claim merges into the worktree is no work of the agent that runs there."""
     packages = {"WP01": [], "WP02": [], "WP03": ["WP02"], "WP04": ["WP01"]}
-    lanes = {"WP01": "lane-a", "WP02": "lane-c", "WP03": "lane-b", "WP04": "lane-b"}
+    both = {"WP03": "lane-c", "WP04": "lane-c"}
     third, fourth = repo.parent / "third", repo.parent / "fourth"
     body = (
         f"while wp == 'WP01' and not Path({str(third)!r}).exists():\n    time.sleep(0.02)\n"
@@ -694,16 +685,15 @@ def test_an_agent_at_work_is_not_disturbed_by_a_claim(repo: Path) -> None:
         f"        time.sleep(0 if Path({str(fourth)!r}).exists() else 0.02)\n"
         "    sys.exit(0)\n" + WRITES
     )
-    host = OldHost(repo, packages, release="3.1.10", lane_ids=lanes)
-    w = world(repo, implement=body, host=host)
+    w = world(repo, packages, implement=body, release="3.2.1", lane_ids=both)
 
     def watch(_verb: str, _options: dict[str, str]) -> None:
         if w.places.journal.exists() and w.events("claimed", "WP04"):
             fourth.touch()
 
-    host.on_call = watch
+    w.host.on_call = watch
     w.work(max_attempts=1, max_concurrent=4, heartbeat=0.05)
-    assert host.lanes["WP03"] == "blocked"
+    assert w.host.lanes["WP03"] == "blocked"
 
 
 def _gone_when(verb: str, to: str) -> Callable[[str, dict[str, str]], Fault | None]:

@@ -18,7 +18,7 @@ from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.lock import is_alive
 from spec_kitty_orchestrator.workspace import git
 
-from .hosts import SLUG, Fault, Refused
+from .hosts import ACTOR, NEWEST, SLUG, Fault
 from .worlds import IDLE, REFUSES, REFUSES_ONCE, WRITES, World, script, world
 
 Orchestrate = Callable[..., int]
@@ -49,6 +49,16 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Orchestrate:
         return _main([*usual, *words] if not words or words[0].startswith("--") else list(words))
 
     return run
+
+
+def before(w: World, verb: str, does: Callable[[], object]) -> None:
+    """Have something done just before the host hears a verb."""
+
+    def call(asked: str, _options: dict[str, str]) -> None:
+        if asked == verb:
+            does()
+
+    w.host.on_call = call
 
 
 def end(w: World) -> dict[str, object]:
@@ -125,33 +135,22 @@ def test_a_host_that_is_gone_is_told(
 def test_an_acceptance_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None:
     """A host that does not accept the mission is exit code 1, with its words."""
     w = world(repo)
-    w.host.faults["accept-mission"] = ["refused"]
+    before(w, "accept-mission", lambda: w.host.put("WP01", "in_progress"))
     assert start(w) == ExitCode.INCOMPLETE
-    assert "the guard says no" in str(end(w)["problem"])
+    assert "not finished: WP01" in str(end(w)["problem"])
 
 
 def test_a_merge_that_would_lose_something_is_told(repo: Path, start: Orchestrate) -> None:
     """A merge that is not safe is exit code 1, and nothing is merged."""
     w = world(repo)
 
-    def leaves(verb: str, _options: dict[str, str]) -> None:
-        if verb == "accept-mission":
-            (w.host.worktree("WP01") / "new.txt").write_text("new\n")
+    def leaves() -> None:
+        (w.host.worktree("WP01") / "new.txt").write_text("new\n")
 
-    w.host.on_call = leaves
+    before(w, "accept-mission", leaves)
     assert start(w, "--merge") == ExitCode.INCOMPLETE
     assert "new.txt" in w.events("finish-failed")[0]["reason"]
     assert "merge-mission" not in w.host.verbs()
-
-
-def merging(w: World, does: Callable[[], None]) -> None:
-    """Let the host do something more when it merges."""
-
-    def call(verb: str, _options: dict[str, str]) -> None:
-        if verb == "merge-mission":
-            does()
-
-    w.host.on_call = call
 
 
 @pytest.mark.parametrize(
@@ -174,7 +173,7 @@ def test_a_merge_that_did_harm_is_told(
         if harm[0] == "rm":
             git(repo, "commit", "--quiet", "--message=strange")
 
-    merging(w, does)
+    before(w, "merge-mission", does)
     assert start(w, "--merge") == ExitCode.INCOMPLETE
     assert words in str(end(w)["problem"])
     assert found[0] in str(end(w)["problem"])
@@ -185,9 +184,10 @@ def test_a_merge_that_did_harm_is_told(
 def test_a_merge_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None:
     """A host that does not merge is exit code 1, with its words."""
     w = world(repo)
-    w.host.faults["merge-mission"] = ["refused"]
+    before(w, "merge-mission", lambda: (repo / "README.md").write_text("mine\n"))
     assert start(w, "--merge") == ExitCode.INCOMPLETE
-    assert "the guard says no" in w.events("finish-failed")[0]["reason"]
+    reason = w.events("finish-failed")[0]["reason"]
+    assert "the checkout of the target has changes [PREFLIGHT_FAILED]" in reason
 
 
 def test_a_merge_that_git_stands_in_the_way_of_is_told(repo: Path, start: Orchestrate) -> None:
@@ -217,25 +217,24 @@ def test_a_host_that_is_gone_at_the_end_is_told(repo: Path, start: Orchestrate, 
 
 def test_a_merge_that_broke_off_says_where_the_target_was(repo: Path, start: Orchestrate) -> None:
     """A merge that broke off half-way leaves the way back in the message."""
-    w = world(repo)
+    packages: dict[str, list[str]] = {"WP01": [], "WP02": []}
+    w = world(
+        repo, packages, implement="Path('same.py').write_text(wp)\nprint('done')\n", release="3.0.3"
+    )
     found: list[str] = []
-
-    def does() -> None:
-        found.append(git(repo, "rev-parse", "work").strip())
-        raise Refused("MERGE_FAILED", "there is a conflict")
-
-    w.host._merge_mission = lambda **_: does()  # type: ignore[method-assign, return-value]
+    before(w, "merge-mission", lambda: found.append(git(repo, "rev-parse", "work").strip()))
     assert start(w, "--merge") == ExitCode.INCOMPLETE
     reason = w.events("finish-failed")[0]["reason"]
-    assert "there is a conflict" in reason
+    assert "MERGE_FAILED" in reason
     assert found[0][:12] in reason
+    assert git(repo, "rev-parse", "work").strip() != found[0]
 
 
 def test_a_run_can_be_resumed(repo: Path, start: Orchestrate) -> None:
     """``resume`` goes on where the run was, with its settings, and does no work twice."""
     w = world(repo, review=REFUSES)
     assert start(w, "--max-rounds=0", "--no-accept") == ExitCode.INCOMPLETE
-    w.host.lanes["WP01"] = "in_progress"
+    w.host.put("WP01", "in_progress", ACTOR)
     script(repo.parent / "review.py", "verdict('approved')\n")
     assert start(w, "resume") == ExitCode.DONE
     assert w.host.lanes["WP01"] == "done"
@@ -323,9 +322,7 @@ def test_an_old_host_takes_a_mission_to_its_end(
     """Two work packages with a rework each, accepted and merged, by the calls that it knows."""
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, review=REFUSES_ONCE, release=release)
     assert start(w, "--merge") == ExitCode.DONE
-    assert {wp: told(w, wp) for wp in w.host.packages} == dict.fromkeys(
-        w.host.packages, ROUNDS[release]
-    )
+    assert {wp: told(w, wp) for wp in w.host.lanes} == dict.fromkeys(w.host.lanes, ROUNDS[release])
     assert w.host.verbs()[-2:] == ["accept-mission", "merge-mission"]
     assert (repo / "WP01.py").read_text() == (repo / "WP02.py").read_text() == "# attempt 3\n"
 
@@ -335,7 +332,7 @@ def test_a_mission_with_one_lane_for_all_is_taken_to_its_end(
 ) -> None:
     """On 3.1.x work packages in one lane are done one after the other, in one worktree."""
     packages: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01"]}
-    w = world(repo, packages, review=REFUSES_ONCE, release="3.1.10", shared=True)
+    w = world(repo, packages, review=REFUSES_ONCE, release="3.1.10")
     assert start(w, "--merge") == ExitCode.DONE
     assert all(told(w, wp) == ROUNDS["3.1.10"] for wp in packages)
     assert {w.record(wp).workspace for wp in packages} == {str(w.host.worktree("WP01"))}
@@ -373,10 +370,10 @@ def test_an_old_host_lets_nothing_wait_that_is_blocked(
 
 
 @pytest.mark.parametrize(
-    ("release", "forced"), [("1.0.3", True), ("3.0.3", False), ("3.1.10", False), (None, False)]
+    ("release", "forced"), [("1.0.3", True), ("3.0.3", False), ("3.1.10", False), (NEWEST, False)]
 )
 def test_the_command_that_is_shown_reopens(
-    repo: Path, start: Orchestrate, release: str | None, forced: bool
+    repo: Path, start: Orchestrate, release: str, forced: bool
 ) -> None:
     """What a human types to go on works on this host; 1.0.x wants force, and gets a note."""
     w = world(repo, implement=IDLE, release=release)

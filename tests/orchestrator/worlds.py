@@ -22,8 +22,7 @@ from spec_kitty_orchestrator.plan import default_policy
 from spec_kitty_orchestrator.run import Run
 from spec_kitty_orchestrator.schedule import Board
 
-from .hosts import SLUG, FakeHost
-from .oldhosts import OldHost
+from .hosts import NEWEST, SLUG, WatchedHost
 
 _HEAD = """\
 import json, os, subprocess, sys, time
@@ -59,7 +58,7 @@ class World:
     """One repository with a host, and runs of the orchestrator on it."""
 
     root: Path
-    host: FakeHost
+    host: WatchedHost
     implementer: str
     reviewer: str
 
@@ -145,16 +144,13 @@ def world(
     *,
     implement: str = WRITES,
     review: str = APPROVES,
-    shared: bool = False,
-    release: str | None = None,
-    host: FakeHost | None = None,
+    release: str = NEWEST,
+    lane_ids: dict[str, str] | None = None,
 ) -> World:
-    """Make a world whose agents do as they are told, on an old host if one is named."""
-    if host is None and release:
-        host = OldHost(root, packages, shared=shared, release=release)
+    """Make a world whose agents do as they are told, on any release of the host."""
     return World(
         root=root,
-        host=host or FakeHost(root, packages, shared=shared),
+        host=WatchedHost(root, packages, release=release, lane_ids=lane_ids),
         implementer=script(root.parent / "implement.py", implement),
         reviewer=script(root.parent / "review.py", review),
     )
