@@ -9,6 +9,8 @@ success (1.0.x). So: look into every worktree first, commit the mission's folder
 target before and after, and recognise a merge that has been made.
 """
 
+import re
+
 from attrs import frozen
 
 from spec_kitty_client import replies
@@ -104,10 +106,26 @@ def merge(call: MergeMission) -> Steps[Merged]:
         yield call
     except HostError as e:
         e.add_note(f"The target {scene.target} was at {scene.before}.")
+        yield from _tell_missing(e, scene)
         # Hosts remove the lanes last: where they are gone now, only the answer was lost.
         if not lanes or (yield from scene.lanes()) or contract.dialect in _KEEP_BRANCHES:
             raise
     return (yield from _compare(scene, work))
+
+
+def _tell_missing(error: HostError, scene: _Scene) -> Steps[None]:
+    """Say what to do about the branches that a host names, and that are not there.
+
+    From 3.1.0 on it takes every lane or none, and removes them all at the end. Whether a branch
+    that is gone has been merged before is not to be seen, so it is not made again here.
+    """
+    name = rf"kitty/mission-{re.escape(scene.mission.mission_slug)}-lane-\w+"
+    for branch in dict.fromkeys(re.findall(name, str(error.failure.data.get("errors")))):
+        if (yield from commit_of(branch, scene.top)) is None:
+            error.add_note(
+                f"There is no branch {branch}. If its work was merged before, run "
+                f"`git branch {branch} {scene.target}` and merge again."
+            )
 
 
 _KEEP_BRANCHES = (Dialect.F1, Dialect.F2)

@@ -495,6 +495,29 @@ def test_a_worktree_that_was_removed_by_hand_does_not_stop_a_merge(
     assert (repo / "WP01.txt").is_file()
 
 
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
+def test_what_is_reworked_after_a_merge_can_be_merged(release: str, repo: Path) -> None:
+    """Hosts with lanes want the branches of the others as well, and the error says how to go on."""
+    host = WithGit(release, {"WP01": [], "WP02": []}, repo)
+    mine = client(host)
+    for wp in host.lanes:
+        commit(Path(mine.claim(SLUG, wp).workspace_path), f"{wp}.txt", f"{wp}\n")
+        host.put(wp, "done")
+    mine.merge(SLUG)
+    host.put("WP01", "in_progress")
+    commit(Path(mine.claim(SLUG, "WP01").workspace_path), "more.txt", "more\n")
+    host.put("WP01", "done")
+
+    with pytest.raises(IntegrationFailed) as e:
+        mine.merge(SLUG)
+    wanted = f"git branch {host.branch('WP02')} work"
+    assert any(f"`{wanted}`" in note for note in e.value.__notes__)
+    assert len(e.value.__notes__) == 2  # and where the target was
+    git(repo, *wanted.split()[1:])
+    assert mine.merge(SLUG).changed
+    assert (repo / "more.txt").is_file()
+
+
 @every_kind
 def test_work_that_renames_and_deletes_is_merged(release: str, repo: Path) -> None:
     """What a work package takes away is its work as well."""

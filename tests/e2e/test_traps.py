@@ -136,6 +136,30 @@ def test_a_merge_over_changes_of_the_user_is_refused(
     assert client.merge(here.mission).changed
 
 
+def test_rework_after_a_merge_wants_the_other_branches(
+    scene: Callable[..., Scene], only: Callable[[str, str], None]
+) -> None:
+    """From 3.1.0 on all lanes are merged or none; what the error says makes the merge work."""
+    only("3.1.0", "3.2.7")
+    here = scene(2)
+    done(here)
+    client = here.client()
+    client.accept(here.mission)
+    client.merge(here.mission)
+    client.transition(here.mission, "WP01", Lane.IN_PROGRESS, note="again", force=True)
+    claimed = client.claim(here.mission, "WP01")
+    here.work(claimed.workspace_path, "WP01", "# again\n")
+    client.submit_for_review(here.mission, "WP01")
+    client.begin_review(here.mission, "WP01")
+    client.finish(here.mission, "WP01", REVIEW)
+    with pytest.raises(IntegrationFailed) as failed:
+        client.merge(here.mission)
+    (note,) = [n for n in failed.value.__notes__ if "git branch" in n]
+    here.git(*note.split("`")[1].split()[1:])
+    assert client.merge(here.mission).changed
+    assert "# again" in here.git("show", f"{here.target}:{here.files['WP01']}")
+
+
 def test_a_commit_after_a_merge_does_not_take_it_back(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
