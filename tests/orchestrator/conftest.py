@@ -10,6 +10,10 @@ import pytest
 import stamina
 import stamina.instrumentation
 
+from .commands import run
+
+__all__ = ["run"]
+
 IDENTITY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")

@@ -5,54 +5,27 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 
 import spec_kitty_orchestrator
 from spec_kitty_client import Policy
 from spec_kitty_orchestrator import agents, config, plan, session
-from spec_kitty_orchestrator.cli import _main
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.journal import Journal, read
 from spec_kitty_orchestrator.lock import only_run
 from spec_kitty_orchestrator.places import Places
 from spec_kitty_orchestrator.workspace import git
 
+from .commands import Command, Ended
 from .hosts import SLUG
 from .programs import Program
 
 COMMANDS = ("orchestrate", "resume", "status", "abort", "agents", "doctor", "demo")
 AGENTS = ("--impl-agent=script:true", "--review-agent=script:true")
 ORCHESTRATE = ("orchestrate", f"--mission={SLUG}", *AGENTS)
-
-
-@frozen
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Return the command line, as a function of its words."""
-
-    def call(*words: str) -> Ended:
-        try:
-            code = _main(list(words))
-        except SystemExit as e:
-            code = int(e.code or 0)
-        return Ended(code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

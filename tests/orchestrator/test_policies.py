@@ -2,18 +2,18 @@
 
 import io
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
 
 from spec_kitty_client import Policy
 from spec_kitty_orchestrator import agents
-from spec_kitty_orchestrator.cli import _main
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.plan import default_policy
+
+from .commands import Command, Ended
 
 GOOD: dict[str, Any] = {
     "orchestrator_id": "tests",
@@ -29,30 +29,10 @@ DANGEROUS = "dangerous_flags"
 BANS, TYPES = "host 3.2.3 and later", "host 3.2.0 and later"
 
 
-@frozen
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
-
-
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Command:
+def run(run: Command) -> Command:
     """Return ``policy``, as a function of its words."""
-
-    def call(*words: str) -> Ended:
-        try:
-            code = _main(["policy", *words])
-        except SystemExit as e:
-            code = int(e.code or 0)
-        return Ended(code, *capsys.readouterr())
-
-    return call
+    return partial(run, "policy")
 
 
 @pytest.fixture
