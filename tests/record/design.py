@@ -53,7 +53,8 @@ def _specify(w: World) -> str:
     }.items():
         w.do(f"specify {what}", "specify", **(new | options))
     w.git("checkout", "--quiet", "main")
-    w.do("specify on main", "specify", **new, topology="lanes")
+    if made := w.do("specify on main", "specify", **new, topology="lanes").get("mission_slug"):
+        _register(w, str(made))  # 4.0.0rc7 does it
     w.load()
     slug = str(w.do("specify", "specify", **new, topology="lanes")["mission_slug"])
     _register(w, slug)

@@ -61,7 +61,7 @@ class Left:
         for folder, names, files in os.walk(top):
             names[:] = [n for n in names if n not in _OF_GIT or ".git" not in Path(folder).parts]
             paths += [Path(folder, name) for name in (*names, *files)]
-        for path in sorted(paths, key=lambda p: _CHANCE.sub("*", str(p))):
+        for path in sorted(paths, key=_without_chance):
             about, name = path.lstat(), path.relative_to(base)
             mode = stat.filemode(about.st_mode)
             if stat.S_ISREG(about.st_mode):
@@ -127,6 +127,13 @@ class Left:
         return said if done.returncode == 0 else f"{said}({done.returncode})\n"
 
 
+def _without_chance(path: Path) -> tuple[str, str]:
+    """Return what to sort by: the name, and the content of those whose name is chance."""
+    name = _CHANCE.sub("*", str(path))
+    told = "*" in name and path.is_file() and not path.is_symlink()
+    return name, _CHANCE.sub("*", _told(path)) if told else ""
+
+
 def _told(path: Path) -> str:
     """Return a file's content; of a database what is in it, which may be anywhere in the file."""
     content = path.read_bytes()
@@ -142,6 +149,9 @@ def _text(content: bytes) -> str:
 
 
 def sections(text: str) -> dict[str, str]:
-    """Return each part of what is left, by its first line."""
-    parts = (part.partition("\n") for part in text.split(_HEAD)[1:])
-    return {head: body for head, _, body in parts}
+    """Return each part of what is left, by its first line; several may have the same."""
+    found: dict[str, str] = {}
+    for part in text.split(_HEAD)[1:]:
+        head, _, body = part.partition("\n")
+        found[head] = found.get(head, "") + body
+    return found

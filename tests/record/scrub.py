@@ -61,7 +61,7 @@ class Scrubber:
             text = text.replace(path, stable)
         text = _ULID.sub(lambda m: self._ulid(m[0]), text)
         for prefix, stable in self._missions.items():
-            text = re.sub(rf"\b{prefix}\b", stable, text)
+            text = re.sub(rf"(?<![0-9A-Za-z]){prefix}(?![0-9A-Za-z])", stable, text)
         for pattern, stable in _CONSTANT.items():
             text = pattern.sub(stable, text)
         text = _HEX.sub(lambda m: "0" * len(m[0]), text)
