@@ -82,6 +82,7 @@ class Feature(StrEnum):
     DEPENDENCY_CHECK = "start-implementation refuses while dependencies are open"
     PROTECTED_BRANCHES = "no commits on main and master"
     APPROVED_IS_ENOUGH = "approved is enough for dependents, accept and merge"
+    CANCELED_IS_ENOUGH = "what was canceled for a reason is enough for dependents"
     CLEAN_TARGET = "merge-mission refuses while the checkout of the target has changes"
     MISSION_IDS = "missions selected by id as well as by slug"
 
@@ -103,6 +104,7 @@ _SINCE = {
     Feature.PROTECTED_BRANCHES: Version("3.2.0"),
     Feature.CLEAN_TARGET: Version("3.2.0"),
     Feature.WORKTREES: Version("3.2.2"),
+    Feature.CANCELED_IS_ENOUGH: Version("3.2.6"),
     Feature.MISSION_IDS: Version("3.2.6"),
     Feature.REVIEW_RESULT: Version("3.2.6"),
 }

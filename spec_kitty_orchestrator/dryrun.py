@@ -7,9 +7,11 @@ from typing import Any
 import anyio
 from rich.console import Console
 
+from spec_kitty_client import Feature
 from spec_kitty_orchestrator import config
 from spec_kitty_orchestrator.durations import learn
 from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.host import supports
 from spec_kitty_orchestrator.journal import read
 from spec_kitty_orchestrator.limits import limits_of
 from spec_kitty_orchestrator.places import Places
@@ -34,6 +36,7 @@ async def _preview(plan: Plan) -> dict[str, Any]:
         limits_of(plan.settings, names),
         order=plan.settings.order,
         costs=learn(read(Places(plan.settings.repo_root).journal)).costs(names),
+        canceled_is_enough=supports(client.contract, Feature.CANCELED_IS_ENOUGH),
     )
     return {
         "mission": mission.mission_slug,

@@ -10,6 +10,7 @@ from spec_kitty_client import (
     AnyLane,
     AsyncClient,
     Contract,
+    Feature,
     HostError,
     ImplementationStarted,
     Lane,
@@ -23,11 +24,16 @@ from spec_kitty_client import (
     Workspace,
 )
 
-__all__ = ["Host"]
+__all__ = ["Host", "supports"]
 
 T = TypeVar("T")
 Call = Callable[[], Awaitable[T]]
 """Not an awaitable: one that a cancellation comes before is never begun."""
+
+
+def supports(contract: Contract | None, feature: Feature) -> bool:
+    """Return whether a host has a feature; one that nobody has asked yet has none."""
+    return contract is not None and contract.supports(feature)
 
 
 async def _to_its_end(call: Call[T]) -> T:

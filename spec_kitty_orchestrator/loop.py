@@ -11,9 +11,10 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from spec_kitty_client import AnyLane, Lane, Mission, SpecKittyError, WorkPackage
+from spec_kitty_client import AnyLane, Feature, Lane, Mission, SpecKittyError, WorkPackage
 from spec_kitty_orchestrator.errors import HostProblem
 from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.host import supports
 from spec_kitty_orchestrator.lifecycle import Life, NotYet, Trouble
 from spec_kitty_orchestrator.limits import limits_of
 from spec_kitty_orchestrator.run import Run
@@ -43,6 +44,7 @@ class Loop:
             order=run.settings.order,
             costs=run.durations.costs(self._names),
             begun=(wp for wp, record in run.history.records.items() if record.open),
+            canceled_is_enough=supports(run.host.contract, Feature.CANCELED_IS_ENOUGH),
         )
         self._news = anyio.Event()
         self._host_trouble: str | None = None

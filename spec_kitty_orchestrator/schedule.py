@@ -1,8 +1,8 @@
 """Which work package comes next: the dependency graph, and what may be started.
 
 A work package may be begun once all that it depends on is done: that is the rule of every host,
-and what is only approved is brought to done first. The host has the last word, when it is asked
-to begin.
+and what is only approved is brought to done first. From 3.2.6 on what was canceled for a reason is
+enough as well; the reason is not told. The host has the last word, when it is asked to begin.
 
 Nothing here looks at every work package because of one that has moved: what may be started
 is in a queue, and what a move unlocks is found by its dependents.
@@ -46,6 +46,7 @@ class Board:
         order: Which comes first of those that are at the same stage.
         costs: What a step of each role takes.
         begun: Those whose agents an earlier run left behind; these run already.
+        canceled_is_enough: Whether to ask the host for what waits only for canceled ones.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Board:
         order: Order = Order.LONGEST_PATH,
         costs: Costs = _EQUAL,
         begun: Iterable[str] = (),
+        canceled_is_enough: bool = False,
     ) -> None:
+        self._enough = ENDED if canceled_is_enough else frozenset({Lane.DONE})
         self.packages: dict[str, WorkPackage] = {}
         self.busy: dict[str, Role] = {}
         """Who works on what in this run."""
@@ -142,7 +145,7 @@ class Board:
         if stuck is not None:
             self.stuck[name] = stuck
         self._begun.discard(name)
-        if freed := (lane == Lane.DONE) - (before.lane == Lane.DONE):
+        if freed := (lane in self._enough) - (before.lane in self._enough):
             for dependent in self._dependents[name]:
                 self._missing[dependent] -= freed
                 self._queue(dependent)
@@ -222,4 +225,4 @@ class Board:
         return f"is {wp.lane}"
 
     def _is_open(self, name: str) -> bool:
-        return name not in self.packages or self.packages[name].lane != Lane.DONE
+        return name not in self.packages or self.packages[name].lane not in self._enough

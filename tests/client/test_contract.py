@@ -338,6 +338,7 @@ SINCE = {
     Feature.REPEATABLE_REVIEW: "3.2.0",
     Feature.APPROVED_IS_ENOUGH: "3.2.0",
     Feature.CLEAN_TARGET: "3.2.0",
+    Feature.CANCELED_IS_ENOUGH: "3.2.6",
     Feature.WORKTREES: "3.2.2",
     Feature.MISSION_IDS: "3.2.6",
     Feature.REVIEW_RESULT: "3.2.6",

@@ -105,9 +105,9 @@ class WatchedHost(AsyncSimulatedRepository):
         """Return where each work package is on the board."""
         return self.host.lanes()
 
-    def put(self, wp: str, lane: str, actor: str = "ada") -> None:
+    def put(self, wp: str, lane: str, actor: str = "ada", *, reason: str = "") -> None:
         """Move a work package as somebody else does, whatever it takes."""
-        self.mission.move(wp, lane, actor, forced=True)
+        self.mission.move(wp, lane, actor, forced=True, reason=reason)
 
     def prompt(self, wp: str) -> Path:
         """Return the file of a work package."""

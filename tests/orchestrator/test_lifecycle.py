@@ -408,6 +408,26 @@ def test_other_lanes_are_left_alone(repo: Path, lane: str) -> None:
     assert w.host.verbs() == []
 
 
+@pytest.mark.parametrize(
+    ("release", "reason", "asked", "after"),
+    [
+        ("3.2.5", "not needed", 0, "planned"),
+        ("3.2.7", "", 1, "planned"),
+        ("3.2.7", "not needed", 1, "done"),
+    ],
+)
+def test_what_depends_on_a_canceled_one(
+    repo: Path, release: str, reason: str, asked: int, after: str
+) -> None:
+    """From 3.2.6 on it may be begun if there was a reason, which only the host knows: ask once."""
+    w = world(repo, {"WP01": [], "WP02": ["WP01"]}, release=release)
+    w.host.put("WP01", "canceled", reason=reason)
+    board = w.work()
+    assert w.host.lanes == {"WP01": "canceled", "WP02": after}
+    assert len(w.host.sent("start-implementation")) == asked
+    assert ("WP02" in board.unfinished()) is (after != "done")
+
+
 def test_a_reviewer_sees_work_from_before_the_run(repo: Path) -> None:
     """Without a journal, the diff begins where the lane left its base."""
     w = world(repo)

@@ -38,11 +38,13 @@ def board(
     order: Order = Order.LONGEST_PATH,
     costs: Mapping[Role, float] | None = None,
     begun: str = "",
+    canceled_is_enough: bool = False,
     **lanes: str,
 ) -> Board:
     """Return a board."""
     bounds = limits(slots) if isinstance(slots, int) else slots
     more: dict[str, Any] = {"costs": costs} if costs else {}
+    more["canceled_is_enough"] = canceled_is_enough
     made = mission(packages, **lanes)
     return Board(made, bounds, order=order, begun=begun.split(), **more)
 
@@ -332,6 +334,17 @@ def test_new_work_packages_are_taken_in() -> None:
 
 
 # What is left
+
+
+@pytest.mark.parametrize("canceled_is_enough", [False, True])
+def test_what_waits_for_a_canceled_one(*, canceled_is_enough: bool) -> None:
+    """It is begun where the host may say yes, also if it was canceled while others worked."""
+    needs = {"A": [], "B": ["A"], "C": ["D"], "D": []}
+    made = board(needs, canceled_is_enough=canceled_is_enough, A="canceled")
+    assert taken(made) == (["D", "B"] if canceled_is_enough else ["D"])
+    made.give_back("D", Lane.CANCELED)
+    assert taken(made) == (["C"] if canceled_is_enough else [])
+    assert made.waits("C") is not canceled_is_enough
 
 
 def test_a_dependency_that_does_not_exist_is_waited_for() -> None:

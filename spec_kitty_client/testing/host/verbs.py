@@ -207,7 +207,7 @@ def _lets_begin(release: Release, package: Package) -> bool:
 
 def _is_dropped(release: Release, package: Package) -> bool:
     """Return whether somebody has canceled it and said why (3.2.6 and later)."""
-    canceled = package.lane == Lane.CANCELED and release.since("3.2.6")
+    canceled = package.lane == Lane.CANCELED and release.has(Feature.CANCELED_IS_ENOUGH)
     # Words that the host itself writes there are nobody's reason.
     written = ("Force move to ", "move-task: ")
     return canceled and bool(package.reason.strip()) and not package.reason.startswith(written)

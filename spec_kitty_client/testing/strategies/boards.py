@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import Factory, define
-from packaging.version import Version
 
 from spec_kitty_client.commands import (
     AcceptMission,
@@ -26,7 +25,6 @@ __all__ = ["ENDED", "Board"]
 
 ENDED = (Lane.APPROVED, Lane.DONE)
 """Where a review that went well leads."""
-_DROPPED_IS_ENOUGH = Version("3.2.6")  # for those that depend on it
 _STARTABLE = (Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS)
 
 
@@ -75,7 +73,7 @@ class Board:
 
     def waits(self, wp: str) -> bool:
         """Return whether a work package depends on one that is not ready for that."""
-        dropped = self.dropped if self.contract.release >= _DROPPED_IS_ENOUGH else set[str]()
+        dropped = self.dropped if self._has(Feature.CANCELED_IS_ENOUGH) else set[str]()
         needs = set(self.mission[wp]) - dropped
         return not all(self.is_enough(self.lanes[name]) for name in needs)
 
