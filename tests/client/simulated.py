@@ -3,10 +3,11 @@
 import json
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from spec_kitty_client import Completed, HostNotFound
@@ -103,9 +104,9 @@ class Simulated:
     # Its board
 
     @property
-    def lanes(self) -> dict[str, str]:
-        """Where each work package is."""
-        return self.host.lanes()
+    def lanes(self) -> Mapping[str, str]:
+        """Where each work package is; see `put`."""
+        return MappingProxyType(self.host.lanes())
 
     @property
     def owners(self) -> dict[str, str | None]:

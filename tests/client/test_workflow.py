@@ -455,7 +455,7 @@ def test_dependencies_are_left_to_the_host_that_checks_them(release: str) -> Non
 def test_a_mission_without_work_packages_is_not_found() -> None:
     """3.2.7 answers success with nothing in it when another branch is checked out."""
     host = Simulated("3.2.7")
-    host.lanes.clear()
+    host.mission.packages.clear()
 
     with pytest.raises(NotFound, match="is not checked out"):
         client(host).block(SLUG, "WP01", "no disk")

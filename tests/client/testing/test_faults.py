@@ -90,8 +90,7 @@ def seeded() -> Random:
 def at(release: str, lane: str) -> Simulated:
     """Return a host whose only work package is in a lane."""
     host = Simulated(release)
-    host.lanes["WP01"] = lane
-    host.actors["WP01"] = host.owners["WP01"] = "ada"
+    host.put("WP01", lane)
     return host
 
 
@@ -124,7 +123,7 @@ def test_a_call_that_changes_something(fault: Fault) -> None:
 async def test_a_call_that_changes_something_without_blocking(fault: Fault) -> None:
     """The async client sees the same in every fault."""
     host = WithGit("3.2.7")
-    host.lanes["WP01"], host.owners["WP01"] = "in_progress", "ada"
+    host.put("WP01", "in_progress")
     transport = AsyncFaultyTransport(
         Waiting(host), {"transition": [fault]}, noise=10_000, sleep=never_async
     )
@@ -143,7 +142,7 @@ def test_a_read(fault: Fault, release: str) -> None:
     mine = client(faulty(host, {"mission-state": [None, fault]}))
     mine.negotiate()
     mine.mission_state(SLUG)
-    host.lanes["WP01"] = "for_review"
+    host.put("WP01", "for_review")
     right = "in_progress" if fault.kind is Kind.STALE else "for_review"
     with seen(fault) as e:
         assert mine.mission_state(SLUG).lanes() == {"WP01": right}

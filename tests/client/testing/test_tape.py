@@ -90,7 +90,6 @@ async def test_the_same_without_blocking(tmp_path: Path) -> None:
 def test_git_is_recorded_as_well(repo: Path, tmp_path: Path) -> None:
     """A workflow verb that makes a worktree is replayed in a folder without a repository."""
     host = WithGit("1.0.3", root=repo)
-    host.prepare()
     recorded = client(Tape(tmp_path / "tape", root=repo).record(host)).claim(SLUG, "WP01")
     assert Path(recorded.workspace_path).is_dir()
 
@@ -106,7 +105,6 @@ async def test_git_is_recorded_without_blocking(repo: Path, tmp_path: Path) -> N
     """The async twins pass on and answer what git was asked."""
     tape = Tape(tmp_path / "tape", root=repo)
     host = WithGit("1.0.3", root=repo)
-    host.prepare()
     mine = AsyncClient(actor="ada", policy=POLICY, transport=tape.record_async(Waiting(host)))
     recorded = await mine.claim(SLUG, "WP01")
     with tape.replay_async() as transport:
@@ -361,7 +359,7 @@ def tape(tmp_path: Path) -> Tape:
     """A tape with three calls: two reads, and a transition between them."""
     tape = Tape(tmp_path / "tape.jsonl")
     host = Simulated("3.2.7")
-    host.lanes["WP01"] = "in_progress"
+    host.put("WP01", "in_progress")
     recording = tape.record(host)
     mine = client(recording)
     mine.mission_state(SLUG)
