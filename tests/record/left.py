@@ -28,6 +28,7 @@ _GONE = {
     re.compile(r"(?<=> )\d{10} [+-]\d{4}(?=\t|$)", re.MULTILINE): "0 +0000",
 }
 _SECOND = re.compile(r"(?<=,)\d{10}(?=[,)])")  # in a row of a database
+_BLOB = re.compile("X'((?:[0-9A-F]{2})*)'")  # 3.2.5 keeps JSON in there, with ids and times
 _OF_GIT = {"objects", "index"}  # told by trees and by the status
 
 
@@ -140,8 +141,12 @@ def _told(path: Path) -> str:
     if not content.startswith(b"SQLite format 3\0"):
         return _text(content)
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        lines = [_SECOND.sub("0", line) for line in database.iterdump()]
+        lines = [_SECOND.sub("0", _BLOB.sub(_read, line)) for line in database.iterdump()]
     return "\n".join(sorted(lines, key=lambda line: _CHANCE.sub("*", line)))
+
+
+def _read(blob: re.Match[str]) -> str:
+    return _text(bytes.fromhex(blob[1]))
 
 
 def _text(content: bytes) -> str:
