@@ -61,11 +61,14 @@ def plugin() -> list[str]:
 def shell(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
     """Type something in a folder, with this Python and what is tested here at hand.
 
-    pytest takes warnings for errors there, and has the plugin also if it is not installed.
+    pytest takes warnings for errors there, and has the plugin also if it is not installed; git
+    has an identity.
     """
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-Werror --strict-markers"}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env["PYTEST_PLUGINS"] = ",".join(plugin())
+    for who in ("AUTHOR", "COMMITTER"):  # a bare machine has nobody to commit as
+        env |= {f"GIT_{who}_NAME": "Ada", f"GIT_{who}_EMAIL": "ada@example.invalid"}
     return subprocess.run(
         ["sh", "-euc", script], cwd=folder, env=env, check=False, capture_output=True, text=True
     )
