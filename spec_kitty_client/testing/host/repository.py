@@ -81,7 +81,7 @@ class Repository:
         known = path.read_bytes().splitlines() if path.exists() else []
         new = [line for line in lines if line.encode() not in known]
         with path.open("a", encoding="utf-8") as file:
-            file.write("".join(f"\n{line}" for line in new))
+            file.write("".join(f"\n{line}" for line in new) + "\n")  # whatever its last line is
 
     def start(self, mission: Mission, wp: str) -> None:
         """See `Land.start`."""
