@@ -41,9 +41,9 @@ from spec_kitty_client.transports.program import GRACE, LARGEST, LONGEST_WAIT
 
 __all__ = ["AsyncWarmTransport", "Place", "WarmTransport", "Warmable"]
 
-_SERVER = Path(__file__).with_name("warm_server.py")
-_BESIDE = [_SERVER.with_name(name) for name in ("warm_state.py", "warm_program.py")]
-# Read as text from the input, so that it need not be there where the host is; each text can
+_FOLDER = Path(__file__).parent
+_TEXTS = ("warm_state.py", "warm_program.py", "warm_call.py", "warm_server.py")
+# Read as text from the input, so that they need not be there where the host is; each text can
 # import those before it. What is in the current folder must not be taken for a module.
 _BOOT = """\
 import sys
@@ -309,7 +309,8 @@ class _Line:
 
 def _first_words(launch: Launch) -> bytes:
     told = {"script": launch.script, "module": launch.module, "largest": LARGEST}
-    texts = {f"{__package__}.{path.stem}": path.read_bytes() for path in (*_BESIDE, _SERVER)}
+    paths = [_FOLDER / name for name in _TEXTS]
+    texts = {f"{__package__}.{path.stem}": path.read_bytes() for path in paths}
     about = ascii(told).encode()
     sizes = [(name, len(text)) for name, text in texts.items()], len(about)
     return b"".join([ascii(sizes).encode() + b"\n", *texts.values(), about])

@@ -14,7 +14,6 @@ import fcntl
 import functools
 import gc
 import importlib
-import itertools
 import json
 import os
 import select
@@ -25,6 +24,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import IO, Any, NoReturn
 
+from spec_kitty_client.transports.warm_call import CHUNK, GRACE, Call, files_of, line_of
 from spec_kitty_client.transports.warm_program import (
     READ_ONLY,
     Program,
@@ -36,101 +36,15 @@ from spec_kitty_client.transports.warm_state import different, state, threads
 
 __all__ = ["main"]
 
-CHUNK = 64 * 1024  # bytes of output in one reply, so that calls take turns
-GRACE = 5.0  # seconds between two steps of ending a call
 PATIENCE = 30.0  # seconds for an import that is only tried
 MUST_STAY = "folder", "umask", "open files"
 """What a call gets from who has called it, whatever was imported before."""
-
-
-class Call:
-    """One child, from its fork to the last byte of what it has written."""
-
-    def __init__(self, number: int, folder: str, then: Callable[["Call", int], None]) -> None:
-        self.number = number
-        self.pid = 0
-        self.then = then
-        """What is done with it and its exit code."""
-        self.out, self.err, self.news = (
-            tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed when it has been told
-            for _ in range(3)
-        )
-        self.next_step: float | None = None
-        self.steps = [signal.SIGTERM, signal.SIGKILL]
-
-    def end(self, *, at_once: bool = False) -> None:
-        """Ask it to end, then end it: the next of two steps each time."""
-        if at_once:
-            self.steps = [signal.SIGKILL]
-        if self.steps:
-            self.signal(self.steps.pop(0))
-        self.next_step = time.monotonic() + GRACE if self.steps else None
-
-    def signal(self, number: int) -> None:
-        """Signal it and everything that it has started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
-
-    def has_ended(self) -> int | None:
-        """Return its exit code, once it has one; who was asked to end leaves nothing."""
-        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            return None
-        if self.next_step is not None or not self.steps:
-            self.signal(signal.SIGKILL)
-        _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status)
-
-    def replies(self, code: int, largest: int) -> Iterator[bytes]:
-        """Yield what the child has written, and then how it ended."""
-        for name, file in (("out", self.out), ("err", self.err)):
-            left = os.fstat(file.fileno()).st_size
-            at = max(0, left - largest)
-            while at < left:
-                part = os.pread(file.fileno(), min(CHUNK, left - at), at)
-                if not part:
-                    break
-                at += len(part)
-                yield _line(id=self.number, stream=name, length=len(part)) + part
-        yield _line(id=self.number, code=code)
-
-    def modules(self) -> dict[str, str | None]:
-        """Return the names that the child has imported and we have not, with their files."""
-        self.news.seek(0)
-        told: dict[str, str | None] = {}
-        with contextlib.suppress(ValueError):  # there is none of who was killed
-            told = json.loads(self.news.read())
-        return told
-
-    def tell_modules(self, before: int) -> None:
-        """Remember what was imported in the child."""
-        # From the end, because to touch what is shared with the parent copies it.
-        new = [*itertools.islice(reversed(sys.modules), max(0, len(sys.modules) - before))]
-        os.pwrite(self.news.fileno(), json.dumps(_files(reversed(new))).encode(), 0)
-
-    def has_written(self) -> bool:
-        """Tell whether there is any output of it."""
-        return any(os.fstat(file.fileno()).st_size for file in (self.out, self.err))
-
-    def close(self) -> None:
-        """Forget what it has written."""
-        for file in (self.out, self.err, self.news):
-            file.close()
-
-
-def _files(names: Iterable[str]) -> dict[str, str | None]:
-    """Return where modules are from."""
-    about = {name: getattr(sys.modules.get(name), "__dict__", {}).get("__file__") for name in names}
-    return {name: file if isinstance(file, str) else None for name, file in about.items()}
 
 
 def _now(folder: str) -> int:
     """Return the time that a file gets which is changed now, in nanoseconds."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_ctime_ns
-
-
-def _line(**fields: object) -> bytes:
-    return json.dumps(fields).encode() + b"\n"
 
 
 class Server:
@@ -165,7 +79,7 @@ class Server:
         with _ends_with(self.requests):
             self.attempt(self.prepare)
         # Nothing is asked for before this is read: without it, nothing was done.
-        self.queue.append(iter([_line(**(self.unfit or {"ready": True}))]))
+        self.queue.append(iter([line_of(**(self.unfit or {"ready": True}))]))
         while not (self.over and not self.calls):
             self.turn()
 
@@ -291,12 +205,12 @@ class Server:
         if not self.unfit:
             self.attempt(self.check)
         if self.unfit:
-            self.queue.append(iter([_line(id=request["id"], **self.unfit)]))
+            self.queue.append(iter([line_of(id=request["id"], **self.unfit)]))
             return
         try:
             self.make(request)
         except OSError as e:  # one call less is no reason to end all others
-            self.queue.append(iter([_line(id=request["id"], declined=str(e))]))
+            self.queue.append(iter([line_of(id=request["id"], declined=str(e))]))
 
     def make(self, request: dict[str, Any]) -> None:
         """Make a call.
@@ -452,7 +366,7 @@ def _leaves_no_trace(names: dict[str, str | None]) -> int:
         importlib.import_module(name)
     sys.stdout.flush()
     sys.stderr.flush()
-    new = _files(sys.modules.keys() - known)
+    new = files_of(sys.modules.keys() - known)
     as_in_the_call = all(names.get(name, "") == file for name, file in new.items())
     return 0 if as_in_the_call and not different(before) else 1
 

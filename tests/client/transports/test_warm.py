@@ -89,12 +89,15 @@ def calls(tmp_path: Path, repo: Path) -> Iterator[Calls]:
 @pytest.fixture
 def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have what does not end be ended soon."""
-    source = warm._SERVER.read_text()
+    texts = tmp_path / "impatient"
+    texts.mkdir()
+    for name in warm._TEXTS:
+        shutil.copy(warm._FOLDER / name, texts)
+    source = (texts / "warm_call.py").read_text()
     assert "\nGRACE = 5.0 " in source
-    server = tmp_path / "impatient.py"
-    server.write_text(source.replace("\nGRACE = 5.0 ", "\nGRACE = 0.3 "))
-    monkeypatch.setattr(warm, "_SERVER", server)
-    return server
+    (texts / "warm_call.py").write_text(source.replace("\nGRACE = 5.0 ", "\nGRACE = 0.3 "))
+    monkeypatch.setattr(warm, "_FOLDER", texts)
+    return texts
 
 
 # What it answers.
@@ -931,8 +934,8 @@ from pathlib import Path
 from spec_kitty_client.transports import warm
 from spec_kitty_client.transports.process import ProcessTransport
 
-program, repo, site, server, code = sys.argv[1:]
-warm._SERVER = Path(server)
+program, repo, site, texts, code = sys.argv[1:]
+warm._FOLDER = Path(texts)
 cold = ProcessTransport(executable=program, repo=repo, env={"PYTHONPATH": site})
 transport = warm.WarmTransport(cold, only=True)
 
