@@ -42,7 +42,10 @@ from spec_kitty_client.transports.program import GRACE, LARGEST, LONGEST_WAIT
 __all__ = ["AsyncWarmTransport", "Place", "WarmTransport", "Warmable"]
 
 _FOLDER = Path(__file__).parent
-_TEXTS = ("warm_state.py", "warm_program.py", "warm_call.py", "warm_server.py")
+_TEXTS = (
+    *("warm_state.py", "warm_program.py", "warm_pages.py"),
+    *("warm_call.py", "warm_server.py"),
+)
 # Read as text from the input, so that they need not be there where the host is; each text can
 # import those before it. What is in the current folder must not be taken for a module.
 _BOOT = """\

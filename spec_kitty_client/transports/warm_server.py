@@ -24,7 +24,15 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import IO, Any, NoReturn
 
-from spec_kitty_client.transports.warm_call import CHUNK, GRACE, Call, files_of, line_of
+from spec_kitty_client.transports.warm_call import (
+    CHUNK,
+    GRACE,
+    Call,
+    files_of,
+    line_of,
+    modules_since,
+)
+from spec_kitty_client.transports.warm_pages import Pages
 from spec_kitty_client.transports.warm_program import (
     READ_ONLY,
     Program,
@@ -51,12 +59,18 @@ class Server:
     """Takes requests, forks, and tells what came of it; nothing waits for anything else."""
 
     def __init__(self, told: dict[str, Any], requests: int, replies: int, said: IO[bytes]) -> None:
+        self.pid = os.getpid()
         self.program = Program(told)
+        self.pages = Pages()
         self.largest: int = told["largest"]
         self.files: str = told["files"]
         """Where outputs are put."""
         self.requests, self.replies, self.said = requests, replies, said
         self.calls: dict[int, Call] = {}  # by pid
+        self.spare: Call | None = None
+        """The next one, which waits for its request."""
+        self.may_fork = True
+        """Whether a call has ended since that was made: one that dies is not made for ever."""
         self.untold: set[Call] = set()
         """Those whose files are open."""
         self.unread = b""
@@ -146,12 +160,15 @@ class Server:
             self.receive()
         self.reap()
         self.end_late_ones()
-        if not readable and not writable and self.may_learn():
-            self.learn()
+        if not readable and not writable:
+            if self.may_learn():
+                self.learn()
+            elif self.may_prepare():
+                self.prepare_call()
 
     def patience(self) -> float | None:
         """Return how long nothing has to be done, in seconds; None: for ever."""
-        if self.may_learn():
+        if self.may_learn() or self.may_prepare():
             return 0
         steps = [c.next_step for c in self.calls.values() if c.next_step is not None]
         return max(0.0, min(steps) - time.monotonic()) if steps else None
@@ -191,8 +208,8 @@ class Server:
         self.queue.clear()
         for call in self.calls.values():
             if not call.number:
-                call.end()  # nobody ever waits for what is only tried
-            elif call.next_step is None and call.steps:
+                call.end()  # nobody ever waits for it
+            elif not (call.over or call.is_asked_to_end):
                 call.next_step = time.monotonic() + GRACE
 
     def take(self, request: dict[str, Any]) -> None:
@@ -218,14 +235,32 @@ class Server:
         Raises:
             OSError: If that cannot be done here and now; nothing has happened.
         """
-        if request["cwd"] is not None:
-            os.chdir(request["cwd"])
-        # A host may take a default from the folder in which it is imported; its API does not.
-        of_api = request["argv"][:1] == READ_ONLY[:1] and not self.program.by_folder
-        if not of_api and not os.path.samestat(os.stat("."), self.folder):
-            raise OSError("it was imported in another folder")
-        call = Call(request["id"], self.files, self.ended)
-        self.fork(call, functools.partial(self.be_the_program, call, request))
+        call, self.spare = self.spare or self.new_call(in_time=False), None
+        call.begin(request)
+
+    def new_call(self, *, in_time: bool) -> Call:
+        """Have a child that waits for what it is asked for.
+
+        Args:
+            in_time: Whether that is not known yet.
+
+        Raises:
+            OSError: If there cannot be one more.
+        """
+        call = Call(self.files, self.ended)
+        self.fork(call, functools.partial(self.be_the_program, call, in_time))
+        return call
+
+    def may_prepare(self) -> bool:
+        """Tell whether there is time for the next call."""
+        busy = self.trying or any(not call.over for call in self.calls.values())
+        return not (busy or self.spare or not self.may_fork or self.unfit or self.over)
+
+    def prepare_call(self) -> None:
+        """Fork for the next call; it costs a little memory until then."""
+        self.may_fork = False
+        with contextlib.suppress(OSError):  # it was only to save time
+            self.spare = self.new_call(in_time=True)
 
     def fork(self, call: Call, function: Callable[[], int]) -> None:
         """Have a child do something, whose value is its exit code."""
@@ -239,29 +274,57 @@ class Server:
                 os._exit(code)
         with contextlib.suppress(OSError):
             os.setpgid(call.pid, call.pid)
+        call.begins.close()
         self.calls[call.pid] = call
         self.untold.add(call)
 
     def reap(self) -> None:
-        """Notice children that have ended."""
+        """Notice children that have ended, or have nothing to do but that."""
         for call in tuple(self.calls.values()):
             code = call.has_ended()
-            if code is not None:
-                del self.calls[call.pid]
+            has_ended = code is not None
+            if code is None:
+                code = call.ends()
+            if code is not None and not call.over:
+                call.over = True
                 call.then(call, code)
+            if has_ended:
+                self.bury(call)
+
+    def bury(self, call: Call) -> None:
+        """Have the last of a child."""
+        del self.calls[call.pid]
+        if pages := call.told_later().get("pages"):
+            self.pages.learn(pages)
+        for file in (call.news, call.go):
+            file.close()
 
     def ended(self, call: Call, code: int) -> None:
         """Tell what became of a call."""
-        self.to_import.append(call.modules())
-        if self.over:
+        told = call.told()
+        if call is self.spare:
+            self.spare = None
+        elif call.number:
+            self.may_fork = True
+            self.to_import.append(told.get("modules", {}))
+        if self.over or not call.number:
             self.close(call)
+        elif "argv" in told and not call.is_asked_to_end:  # that is what it should have read
+            self.decline(call, "its process was killed before it began")
+        elif "declined" in told:
+            self.decline(call, told["declined"])
         else:
             self.queue.append(self.told(call, code))
+
+    def decline(self, call: Call, why: str) -> None:
+        """Tell that nothing has come of a call."""
+        self.close(call)
+        self.queue.append(iter([line_of(id=call.number, declined=why)]))
 
     def close(self, call: Call) -> None:
         """Forget what a child has written."""
         self.untold.discard(call)
-        call.close()
+        call.forget()
 
     def told(self, call: Call, code: int) -> Iterator[bytes]:
         """Tell what a call has written, and how it ended."""
@@ -289,8 +352,8 @@ class Server:
         names = {n: told[n] for n in told if n not in sys.modules and n not in self.refused}
         if names:
             with contextlib.suppress(OSError):  # it was only to save time
-                trial = Call(0, self.files, functools.partial(self.tried, names))
-                trial.steps, trial.next_step = [signal.SIGKILL], time.monotonic() + PATIENCE
+                trial = Call(self.files, functools.partial(self.tried, names))
+                trial.next_step = time.monotonic() + PATIENCE
                 self.fork(trial, functools.partial(_leaves_no_trace, names))
                 self.trying = True
 
@@ -323,24 +386,45 @@ class Server:
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.dup2(call.out.fileno(), 1)
-        os.dup2(call.err.fileno(), 2)
-        for file in (call.out, call.err):
-            file.close()
-        for other in self.untold:
+        call.take_files()
+        for other in {*self.untold, *self.calls.values()}:
             other.close()
         for end in (self.woken, self.wake, self.requests, self.replies):
             os.close(end)
         self.said.close()
 
-    def be_the_program(self, call: Call, request: dict[str, Any]) -> int:
-        """Do what was asked, and return the exit code."""
-        if request["umask"] is not None:
-            os.umask(request["umask"])
+    def be_the_program(self, call: Call, in_time: bool) -> int:
+        """Do what it is asked for, and return the exit code."""
+        if in_time:
+            self.pages.copy()
+        request = call.request()
+        if request is None:
+            return 0
+        try:
+            self.go_where(request)
+        except OSError as e:
+            call.tell(line_of(declined=str(e)))
+            return 0
         before = len(sys.modules)
         code = as_an_interpreter(self.program, request["argv"])
-        call.tell_modules(before)
+        if call.tell_end(code, modules_since(before), self.pid) and self.pages.wanted():
+            call.tell(line_of(pages=self.pages.own()))
         return code
+
+    def go_where(self, request: dict[str, Any]) -> None:
+        """Go where a call is to run.
+
+        Raises:
+            OSError: If that cannot be; nothing has happened.
+        """
+        if request["umask"] is not None:
+            os.umask(request["umask"])
+        if request["cwd"] is not None:
+            os.chdir(request["cwd"])
+        # A host may take a default from the folder in which it is imported; its API does not.
+        of_api = request["argv"][:1] == READ_ONLY[:1] and not self.program.by_folder
+        if not of_api and not os.path.samestat(os.stat("."), self.folder):
+            raise OSError("it was imported in another folder")
 
 
 def _ended(*_: object) -> None:

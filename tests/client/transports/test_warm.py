@@ -311,6 +311,11 @@ SAME = {
         madeup.both = io.TextIOWrapper(io.BufferedWriter(io.FileIO("both", "w")))
         madeup.both.write("both")
     """,
+    "others in the place of all open files": """
+        import madeup, os
+        os.closerange(3, 256)
+        madeup.left = [open(f"{n:03}", "w") for n in range(150)]
+    """,
     "open file of a generator": """
         import madeup
         def lines():
@@ -567,8 +572,8 @@ def test_a_call_has_its_input_its_outputs_and_nothing_of_other_calls(
 ) -> None:
     """No descriptor of the server, of the client or of other calls gets into one.
 
-    But for one file more, in which it tells its parent what it has imported late; what the call
-    starts does not get that.
+    But for one file more, in which it tells its parent of its end; what the call starts does not
+    get that.
     """
     caller = calls()
     with ThreadPoolExecutor() as pool:
@@ -1613,14 +1618,15 @@ def test_nothing_is_left_when_it_was_closed(calls: Calls, way: str) -> None:
     """No process, no thread, no descriptor and no zombie remains, and the next call works."""
     calls(way).do("")  # what an event loop leaves, and what is imported late
     caller = calls(way, host=install(Path(calls().repo, "again")))
-    before = servers(), set(threading.enumerate()), descriptors()
-    server = caller.server()
-    assert servers() > before[0]
+    before = set(threading.enumerate()), descriptors()
+    server = psutil.Process(caller.server())
+    processes = [server, *server.children(recursive=True)]
     caller.warm.close()
 
-    assert (servers(), set(threading.enumerate()), descriptors()) == before
+    assert (set(threading.enumerate()), descriptors()) == before
+    assert not [process for process in processes if process.is_running()]
     caller.warm.close()
-    assert caller.server() != server
+    assert caller.server() != server.pid
 
 
 def test_to_close_does_not_take_long(calls: Calls) -> None:

@@ -57,7 +57,7 @@ FLOOD = """
 """
 OPEN = """
     import os
-    names = (f"/proc/self/fd/{fd}" for fd in range(50))
+    names = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
     open("other", "w").write("\\n".join(os.readlink(n) for n in names if os.path.lexists(n)))
 """
 

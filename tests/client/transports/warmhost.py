@@ -142,7 +142,7 @@ class Caller:
     def ask(self, what: str, *words: str) -> Any:
         """Return the value of an expression in the host."""
         done = self.do(f"import os, sys; print(repr({what}))", *words)
-        assert (done.exit_code, done.stderr) == (0, b"")
+        assert (done.exit_code, done.stderr) == (0, b""), done
         return eval(done.stdout)  # noqa: S307 - the host is ours
 
     def server(self) -> int:
