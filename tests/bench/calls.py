@@ -15,10 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from spec_kitty_client import Client, Completed, Policy, Review, UnsupportedByHost
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport
 from tests.bench import machine
+from tests.bench.alone import Alone, Process
 from tests.bench.bounds import wide
 from tests.bench.figures import figure
 from tests.bench.lab import Lab, say
@@ -49,12 +52,21 @@ def measure(lab: Lab, runs: int) -> dict[str, Any]:
     """Return the seconds of every verb, and what the server takes."""
     mission = lab.mission("calls", wide(1))
     found: dict[str, list[Taken]] = defaultdict(list)
-    for number in range(runs):
-        say(f"{lab.release}, calls: run {number + 1} of {runs}")
+    process = Process(_cold(lab, mission.root))
+    try:
         with tempfile.TemporaryDirectory(dir=lab.base) as folder:
-            taken = _run(lab, mission, Path(folder), cold_first=number % 2 == 0)
-        for kind, seconds in taken.items():
-            found[kind].append(seconds)
+            cold = _cold(lab, shutil.copytree(mission.root, Path(folder, "new"), symlinks=True))
+            for step in Walker(Timed(Alone(process, cold), os.getpid()), mission).steps():
+                step()
+        for number in range(runs):
+            say(f"{lab.release}, calls: run {number + 1} of {runs}")
+            order = ("cold", "warm", "alone")[:: -1 if number % 2 else 1]
+            with tempfile.TemporaryDirectory(dir=lab.base) as folder:
+                taken = _run(lab, mission, Path(folder), order, process)
+            for kind, seconds in taken.items():
+                found[kind].append(seconds)
+    finally:
+        process.close()
     verbs = [verb for verb in found["warm"][0] if verb in found["cold"][0]]
     four = [sum(t[verb] for verb in _OF_ONE_WP if verb in t) for t in found["warm"]]
     return {
@@ -64,29 +76,34 @@ def measure(lab: Lab, runs: int) -> dict[str, Any]:
     }
 
 
+def _cold(lab: Lab, repo: Path) -> ProcessTransport:
+    return ProcessTransport(repo=repo, executable=str(lab.host), env=lab.env)
+
+
 def _together(some: list[Taken]) -> dict[str, Any]:
     return {name: figure(one[name] for one in some) for name in some[0]}
 
 
 def _figures(found: dict[str, list[Taken]], verb: str) -> dict[str, Any]:
-    cold, warm, first = ([t[verb] for t in found[kind]] for kind in ("cold", "warm", "first"))
+    kinds = "cold", "warm", "first", "alone"
+    cold, warm, first, alone = ([t[verb] for t in found[kind]] for kind in kinds)
     return {
         "cold_s": figure(cold),
         "warm_s": figure(warm),
         "first_s": figure(first),
+        "alone_s": figure(alone),
         "ratio": figure(w / c for w, c in zip(warm, cold, strict=True)),
+        "ratio_alone": figure(a / c for a, c in zip(alone, cold, strict=True)),
     }
 
 
-def _run(lab: Lab, mission: Mission, folder: Path, *, cold_first: bool) -> dict[str, Taken]:
-    """Walk three equal missions."""
+def _run(
+    lab: Lab, mission: Mission, folder: Path, order: Sequence[str], process: Process
+) -> dict[str, Taken]:
+    """Walk four equal missions."""
     cold = {
-        name: ProcessTransport(
-            repo=shutil.copytree(mission.root, folder / name, symlinks=True),
-            executable=str(lab.host),
-            env=lab.env,
-        )
-        for name in ("cold", "warm", "first")
+        name: _cold(lab, shutil.copytree(mission.root, folder / name, symlinks=True))
+        for name in ("cold", "warm", "first", "alone")
     }
     warm = {name: WarmTransport(cold[name], only=True) for name in ("warm", "first")}
     start = time.perf_counter()
@@ -99,19 +116,20 @@ def _run(lab: Lab, mission: Mission, folder: Path, *, cold_first: bool) -> dict[
     pid = server.line.proc.pid
     walkers = {name: Walker(Timed(t, pid), mission) for name, t in warm.items()}
     walkers["cold"] = Walker(Timed(cold["cold"], os.getpid()), mission)
+    walkers["alone"] = Walker(Timed(Alone(process, cold["alone"]), process.proc.pid), mission)
     for step in walkers["first"].steps():
         step()
-    load = machine.Load()
-    order = ("cold", "warm") if cold_first else ("warm", "cold")
+    load, before = machine.Load(), _settled(pid)
     for steps in zip(*(walkers[name].steps() for name in order), strict=True):
         for step in steps:
             step()
-    used = {name: walker.timed.processor for name, walker in walkers.items()}
+    used = {name: walkers[name].timed.processor for name in order}
+    used["warm"] = _settled(pid) - before  # a child of it may have had something to do after a call
     walk = {
         "cold_cpu_s": used["cold"],
         "warm_cpu_s": used["warm"],
         "ratio_cpu": used["warm"] / used["cold"],
-        "other_load": load.other(used["cold"] + used["warm"]),
+        "other_load": load.other(sum(used.values())),
     }
     about |= _memory(pid)
     for transport in warm.values():
@@ -120,11 +138,19 @@ def _run(lab: Lab, mission: Mission, folder: Path, *, cold_first: bool) -> dict[
     return {**taken, "server": about, "walk": walk}
 
 
+def _settled(pid: int) -> float:
+    """Return what a server has used of the processor, once only its next call is left of it."""
+    end = time.monotonic() + 5
+    while len(psutil.Process(pid).children()) != 1 and time.monotonic() < end:
+        time.sleep(0.01)
+    return machine.spent(pid)
+
+
 def _memory(pid: int) -> Taken:
-    """Return what a process has of the memory: all of it, and its share of what is shared."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
-    kb = {name: int(words.split()[0]) for name, _, words in (x.partition(":") for x in lines[1:])}
-    return {"rss_mb": kb["Rss"] / 1024, "pss_mb": kb["Pss"] / 1024}
+    """Return what a server has of the memory: itself, and with the next call what nobody shares."""
+    server = psutil.Process(pid)
+    both = [process.memory_full_info() for process in (server, *server.children())]
+    return {"rss_mb": both[0].rss / 2**20, "pss_mb": sum(one.pss for one in both) / 2**20}
 
 
 class Timed:
@@ -135,7 +161,7 @@ class Timed:
         pid: The process that waits for the host's, and so knows what they have used.
     """
 
-    def __init__(self, transport: ProcessTransport | WarmTransport, pid: int) -> None:
+    def __init__(self, transport: ProcessTransport | WarmTransport | Alone, pid: int) -> None:
         self._transport = transport
         self._pid = pid
         self.git = transport.git

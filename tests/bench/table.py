@@ -86,17 +86,22 @@ def _calls(found: Any) -> str:
             f"1/{1 / figures['ratio']['median']:.0f}",
             f"1/{1 / figures['ratio']['high']:.0f} to 1/{1 / figures['ratio']['low']:.0f}",
             _spread(figures["first_s"]),
+            _spread(figures["alone_s"]),
+            f"1/{1 / figures['ratio_alone']['median']:.0f}",
         )
         for verb, figures in found["verbs"].items()
     ]
-    head = ("Verb", "cold, s", "warm, s", "warm / cold", "in each run", "new server, s")
+    head = (
+        *("Verb", "cold, s", "warm, s", "warm / cold", "in each run", "new server, s"),
+        *("host alone, s", "alone / cold"),
+    )
     server, walk = found["server"], found["walk"]
     return (
         f"{_table(head, rows)}\n"
         f"All mutations of one work package together, warm: "
         f"{_spread(found['mutations_of_one_wp_s'])} s. A server gives its first answer after "
         f"{_spread(server['first_answer_s'])} s and holds {_n(server['rss_mb']['median'])} MB "
-        f"(PSS {_n(server['pss_mb']['median'])} MB). All calls of a run take "
+        f"({_n(server['pss_mb']['median'])} MB with its next call). All calls of a run take "
         f"{_spread(walk['cold_cpu_s'])} s of the processor cold and {_spread(walk['warm_cpu_s'])} "
         f"warm: 1/{1 / walk['ratio_cpu']['median']:.0f}, whatever else the machine does, which "
         f"was {_all(walk['other_load']['runs'])} processors' work.\n"

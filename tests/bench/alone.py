@@ -1,0 +1,75 @@
+"""What a call takes in a process that has made it before: the host's own time, and nothing else.
+
+No interpreter that starts, no fork, no pages to copy, no pipe. Whatever keeps a host warm cannot
+be faster than that, so this says how much of a call is left to be saved. What calls leave in such
+a process they leave to each other, so it is no way to call a host, only to measure it.
+"""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+from spec_kitty_client import Completed
+from spec_kitty_client.transports.launchers import find
+from spec_kitty_client.transports.process import ProcessTransport
+
+__all__ = ["Alone", "Process"]
+
+_HOST = Path(__file__).with_name("alone_host.py")
+
+
+class Process:
+    """One process of a host that makes every call itself.
+
+    Args:
+        cold: How the host is called otherwise.
+    """
+
+    def __init__(self, cold: ProcessTransport) -> None:
+        place = cold.place()
+        if place is None:
+            raise RuntimeError("there is no host")
+        launch = find(place.words, place.head)
+        argv = [*launch.interpreter, str(_HOST), place.words[0]]
+        self.proc = subprocess.Popen(argv, env=place.env, stdin=PIPE, stdout=PIPE, text=True)
+
+    def call(self, args: Sequence[str], folder: Path) -> dict[str, Any]:
+        """Make a call, and return its code and outputs."""
+        if self.proc.stdin is None or self.proc.stdout is None:
+            raise RuntimeError("it has no pipes")
+        self.proc.stdin.write(json.dumps([list(args), str(folder)]) + "\n")
+        self.proc.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.proc.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        """Let it end."""
+        self.proc.communicate()
+
+
+class Alone:
+    """A transport to such a process.
+
+    Args:
+        process: It.
+        cold: How the same host is called in the folder of this one.
+    """
+
+    def __init__(self, process: Process, cold: ProcessTransport) -> None:
+        self._process, self._folder = process, Path(cold.repo)
+        self.git = cold.git
+        self.identity = cold.identity
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """See `Transport.run`; a time limit is none."""
+        told = self._process.call(args, self._folder)
+        return Completed(
+            argv=tuple(args),
+            exit_code=told["exit_code"],
+            stdout=told["stdout"].encode(),
+            stderr=told["stderr"].encode(),
+            time_limit=time_limit,
+        )
