@@ -139,11 +139,11 @@ def wait_at_most(proc: Any, seconds: float) -> int | None:
         try:
             ended = select.poll()
             ended.register(watched, select.POLLIN)
-            ended.poll(min(seconds, LONGEST_WAIT) * 1000)
+            if not ended.poll(min(seconds, LONGEST_WAIT) * 1000):
+                return None
         finally:
             os.close(watched)
-        code: int | None = proc.poll()
-        return code
+        return int(proc.wait())  # not at once where a debugger is told first
     with contextlib.suppress(TimeoutExpired):
         return int(proc.wait(timeout=seconds))
     return None

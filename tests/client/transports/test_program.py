@@ -145,6 +145,17 @@ def test_the_end_of_a_program_may_have_been_seen_already(tmp_path: Path) -> None
         assert program.wait_at_most(proc, 1) == 3
 
 
+def test_the_end_of_a_program_may_be_told_to_a_debugger_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under strace a program that has ended is not taken for one that takes too long."""
+    with (tmp_path / "out").open("w+b") as out:
+        proc = program.start(("sh", "-c", "exit 3"), cwd=tmp_path, env={}, out=out, err=out)
+        monkeypatch.setattr(proc, "poll", lambda: None)
+
+        assert program.wait_at_most(proc, 10) == 3
+
+
 def test_there_is_no_input(run: Run) -> None:
     """A program that asks a question gets the end of the file and not the user's keyboard."""
     assert run("wc -c; read answer || echo none").stdout.split() == [b"0", b"none"]
