@@ -9,14 +9,14 @@ from attrs import frozen
 
 from spec_kitty_client.transports import program
 from spec_kitty_client.transports.process import git_environment
-from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.errors import OrchestratorError, UsageProblem
 
 __all__ = ["GitError", "Worktree", "git", "root_of"]
 
 _LIMIT = 600.0  # seconds; a commit runs the repository's own hooks
 
 
-class GitError(Exception):
+class GitError(OrchestratorError):
     """Git did not do what it was asked, with what it said."""
 
 

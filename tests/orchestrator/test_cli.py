@@ -225,6 +225,24 @@ def test_a_protected_branch_may_be_allowed(
     assert run(*ORCHESTRATE, "--dry-run").code == ExitCode.DONE
 
 
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_git_that_fails_is_told(
+    run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """What git itself says of a broken repository is the message, not a traceback."""
+    real, folder = shutil.which("git"), tmp_path / "broken"
+    folder.mkdir()
+    fails = '[ "$1" = branch ] && { echo "fatal: bad HEAD" >&2; exit 128; }'
+    (folder / "git").write_text(f'#!/bin/sh\n{fails}\nexec {real} "$@"\n')
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    ended = run(*ORCHESTRATE, *more)
+
+    assert ended.code == ExitCode.INCOMPLETE
+    assert complaint(ended).endswith(f": git branch in {Path.cwd()}: fatal: bad HEAD\n")
+
+
 def test_a_missing_identity_is_told(
     host: Program, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
