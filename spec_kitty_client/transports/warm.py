@@ -6,9 +6,10 @@ Wherever that cannot be done, a transport starts a process for every call, as ev
 
 What differs all the same: what a module has made at import of the time, of chance or of the
 folder is that of the server (calls in other folders are made by it only for the API, which asks
-for its folder each time); limits, priority and ignored signals are those of when it was started;
-modules may be in memory that a call does not import; a file that is edited in its place is noticed
-only where it is not installed; variables that a shell sets by the way
+for its folder each time); limits, priority and ignored signals are those of when it was started; a
+process may be older than its call, and still be ending when that was answered, with no file open
+and no other thread; modules may be in memory that a call does not import; a file that is edited in
+its place is noticed only where it is not installed; variables that a shell sets by the way
 (``_``, ``SHLVL``, ``PWD``) are not set where a host is behind a wrapper.
 """
 
