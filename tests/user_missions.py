@@ -2,8 +2,8 @@
 
 `tests.missions` makes what is convenient for unit tests. Here nothing is left out that the
 host's templates ask for: subtasks in front matter and as check boxes, requirement references,
-owned files that overlap, planning work beside code, a tracked ``.kittify``, and the topology that the
-host chooses for the branch that is checked out.
+owned files that overlap, planning work beside code, a tracked ``.kittify``, and any topology that
+the host offers.
 """
 
 import json
