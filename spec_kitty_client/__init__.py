@@ -25,11 +25,13 @@ from spec_kitty_client.contract import Contract, UntestedHostWarning
 from spec_kitty_client.core import Retry
 from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.errors import (
+    AcceptanceUnavailable,
     CannotBeWarm,
     Conflict,
     EnvironmentProblem,
     Failure,
     GitFailed,
+    GitUnavailable,
     HostBroken,
     HostCrashed,
     HostError,
@@ -60,6 +62,7 @@ from spec_kitty_client.lanes import (
     lanes_of,
     needs,
 )
+from spec_kitty_client.layout import MissionLayout, PackageLayout
 from spec_kitty_client.merging import Merged
 from spec_kitty_client.policy import ApprovalMode, NetworkMode, Policy, SandboxMode
 from spec_kitty_client.policy_errors import PolicyError, PolicyProblem, PolicyRule
@@ -89,12 +92,13 @@ from spec_kitty_client.transports import (
     Transport,
 )
 from spec_kitty_client.watching import AcceptanceSeen, LaneChanged, MissionEvent, WorkPackageAdded
-from spec_kitty_client.workflow import Moved, Review
+from spec_kitty_client.workflow import Moved, Review, Subtasks
 
 __all__ = [
     "POLICY_LANES",
     "AcceptMission",
     "AcceptanceSeen",
+    "AcceptanceUnavailable",
     "AnyErrorCode",
     "AnyLane",
     "AppendHistory",
@@ -118,6 +122,7 @@ __all__ = [
     "Feature",
     "GitFailed",
     "GitTransport",
+    "GitUnavailable",
     "HistoryAppended",
     "HostBroken",
     "HostContract",
@@ -141,6 +146,7 @@ __all__ = [
     "Mission",
     "MissionAccepted",
     "MissionEvent",
+    "MissionLayout",
     "MissionMerged",
     "MissionState",
     "Moved",
@@ -149,6 +155,7 @@ __all__ = [
     "NotFound",
     "NotReady",
     "OriginCheck",
+    "PackageLayout",
     "Policy",
     "PolicyError",
     "PolicyProblem",
@@ -168,6 +175,7 @@ __all__ = [
     "SpecKittyError",
     "StartImplementation",
     "StartReview",
+    "Subtasks",
     "Transition",
     "TransitionRejected",
     "Transitioned",

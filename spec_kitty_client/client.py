@@ -22,12 +22,13 @@ from spec_kitty_client.commands import (
 )
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
-from spec_kitty_client.errors import GitFailed, InvalidCall, SpecKittyError
+from spec_kitty_client.errors import GitUnavailable, InvalidCall, SpecKittyError
 from spec_kitty_client.lanes import AnyLane, Lane
+from spec_kitty_client.layout import MissionLayout
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import Completed, GitTransport, Kept, Transport
 from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
-from spec_kitty_client.workflow import Moved, Package, Review
+from spec_kitty_client.workflow import Moved, Package, Review, Subtasks
 
 if TYPE_CHECKING:
     from spec_kitty_client import design, design_replies
@@ -151,7 +152,7 @@ class Client:
     def _git(self, step: Git) -> Completed:
         if not isinstance(self._transport, GitTransport):
             msg = f"{type(self._transport).__name__} has no method `git`, and this takes git"
-            raise GitFailed(msg)
+            raise GitUnavailable(msg)
         return self._transport.git(step.args, folder=step.folder, time_limit=step.time_limit)
 
     # The verbs of the contract
@@ -560,13 +561,30 @@ class Client:
 
     # The verbs of the workflow: the same on every host, and safe to repeat
 
+    def layout(self, mission: str) -> MissionLayout:
+        """Tell how a mission is laid out: topology, target, and what each work package needs.
+
+        Args:
+            mission: The mission.
+
+        Raises:
+            NotFound: If there is no such mission.
+            GitFailed: If one of the mission's files is damaged.
+        """
+        return self._drive(workflow.layout(mission))
+
     def claim(
         self, mission: str, wp: str, *, actor: str | None = None
     ) -> replies.ImplementationStarted:
         """Claim a work package whose dependencies are done, and give it a worktree.
 
         The worktree is there afterwards on every host, on the branch that the merge of this
-        release takes, with the work of its dependencies in it.
+        release takes, with the work of its dependencies in it. Planning work gets a branch and
+        a worktree of its own as well, up to 3.2.7; `merge` brings it into the target.
+
+        Raises:
+            WouldLoseWork: For planning work on 4.0.0rc5 and later, which the host takes from the
+                primary checkout alone.
         """
         return self._drive(workflow.claim(self._package(mission, wp, actor)))
 
@@ -575,10 +593,31 @@ class Client:
         return self._drive(workflow.locate(mission, wp))
 
     def submit_for_review(
-        self, mission: str, wp: str, *, actor: str | None = None, note: str | None = None
+        self,
+        mission: str,
+        wp: str,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+        subtasks: Subtasks = "refuse",
     ) -> Moved:
-        """Hand in what was implemented. Hosts from 3.2.2 on want a commit in the worktree."""
-        return self._drive(workflow.submit_for_review(self._package(mission, wp, actor), note))
+        """Hand in the implementation. Hosts from 3.2.2 on want a commit in the worktree.
+
+        Args:
+            mission: The mission.
+            wp: The work package.
+            actor: Who hands it in; None: the client's.
+            note: Goes into the history.
+            subtasks: Hosts from 2.1.0 on refuse while subtasks are open. ``"refuse"`` leaves
+                that to the host, and the error names them; ``"complete"`` marks them done first,
+                with the host's own ``agent tasks mark-status``, for which the API has no verb.
+
+        Raises:
+            TransitionRejected: If the host does not take it.
+            ProtocolError: If the host could not mark the subtasks.
+        """
+        package = self._package(mission, wp, actor)
+        return self._drive(workflow.submit_for_review(package, note, subtasks))
 
     def begin_review(
         self,
@@ -691,7 +730,12 @@ class Client:
         return self._drive(workflow.block(at, reason, judged))
 
     def accept(self, mission: str, *, actor: str | None = None) -> replies.MissionAccepted:
-        """Accept a mission and commit what the host wrote about it, which a merge may reset."""
+        """Accept a mission and commit what the host wrote about it, which a merge may reset.
+
+        Raises:
+            AcceptanceUnavailable: If the API of this host cannot accept a mission of this
+                topology (3.2.0 to 3.2.7 with a coordination branch); nothing was sent.
+        """
         return self._drive(workflow.accept(mission, actor))
 
     def merge(
@@ -701,16 +745,31 @@ class Client:
         target: str | None = None,
         strategy: MergeStrategy | str = MergeStrategy.MERGE,
         push: bool = False,
+        commits: Sequence[str] = (),
     ) -> merging.Merged:
         """Merge a mission, and see that nothing is lost by it.
 
         Refuses while a worktree has something uncommitted, or where the host would not merge
         over it (3.2.0 and later) the checkout of the target; commits the mission's folder
-        first; recognises a merge that has been made; compares the target before and after;
-        and leaves its checkout up to date.
+        first; brings planning work along; compares the target before and after; and leaves its
+        checkout up to date. A mission counts as merged already only with proof: its branches,
+        the record of an earlier merge, or ``commits`` are in the target.
+
+        Args:
+            mission: The mission.
+            target: The branch to merge into; None: what the mission names, by the host's order
+                (``merge_target_branch`` from 3.2.2 on, ``target_branch``, the primary branch).
+            strategy: How the work comes into the target.
+            push: Whether the host pushes the target afterwards.
+            commits: Commits that were handed in, which have to be in what is merged.
+
+        Raises:
+            WouldLoseWork: If something would be lost; nothing was merged.
+            IntegrationFailed: If the host could not merge.
+            MergeDamaged: If the target does not have afterwards what it should.
         """
         call = commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
-        return self._drive(merging.merge(call))
+        return self._drive(merging.merge(call, tuple(commits)))
 
     def watch(self, mission: str, *, interval: float = 30.0) -> Iterator[MissionEvent]:
         """Tell what happens to a mission until it is accepted, by one read per interval.

@@ -85,6 +85,11 @@ class Feature(StrEnum):
     CANCELED_IS_ENOUGH = "what was canceled for a reason is enough for dependents"
     CLEAN_TARGET = "merge-mission refuses while the checkout of the target has changes"
     MISSION_IDS = "missions selected by id as well as by slug"
+    MERGE_TARGET = "merge_target_branch in meta.json"
+    SUBTASK_GATE = "for_review refused while subtasks are open"
+    SUBTASK_EVENTS = "subtasks counted by the event log, not by boxes in tasks.md"
+    COORD_ACCEPT = "accept-mission under a topology with a coordination branch"
+    PLANNING_IN_CHECKOUT = "planning work committed in the primary checkout, and nowhere else"
 
     @property
     def since(self) -> Version:
@@ -104,6 +109,11 @@ _SINCE = {
     Feature.PROTECTED_BRANCHES: Version("3.2.0"),
     Feature.CLEAN_TARGET: Version("3.2.0"),
     Feature.WORKTREES: Version("3.2.2"),
+    Feature.MERGE_TARGET: Version("3.2.2"),
+    Feature.SUBTASK_GATE: Version("2.1.0"),
+    Feature.SUBTASK_EVENTS: Version("3.2.6"),
+    Feature.COORD_ACCEPT: Version("4.0.0rc5"),
+    Feature.PLANNING_IN_CHECKOUT: Version("4.0.0rc5"),
     Feature.CANCELED_IS_ENOUGH: Version("3.2.6"),
     Feature.MISSION_IDS: Version("3.2.6"),
     Feature.REVIEW_RESULT: Version("3.2.6"),

@@ -6,7 +6,9 @@
       HostNotFound                there is no host to call
       UnsupportedHost             what was called is no host, or its contract is none
       UnsupportedByHost           this host cannot do that; nothing was sent
+        AcceptanceUnavailable     its API cannot accept a mission of this topology
       GitFailed                   git did not do what a workflow verb asked of it
+        GitUnavailable            the transport cannot run git where the host runs
       WouldLoseWork               a workflow verb has stopped before it lost anything
       MergeDamaged                a merge did more than it should; says where the target was
       HostError                   a host was called, and it did not go well
@@ -30,10 +32,12 @@ from attrs import field, frozen
 from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family
 
 __all__ = [
+    "AcceptanceUnavailable",
     "Conflict",
     "EnvironmentProblem",
     "Failure",
     "GitFailed",
+    "GitUnavailable",
     "HostBroken",
     "HostCrashed",
     "HostError",
@@ -104,8 +108,39 @@ class UnsupportedByHost(SpecKittyError):
         )
 
 
+class AcceptanceUnavailable(UnsupportedByHost):
+    """The host's API cannot accept a mission of this topology (3.2.0 to 3.2.7). Nothing was sent.
+
+    Attributes:
+        mission: The mission's slug.
+        topology: Its topology, ``coord`` or ``lanes_with_coord``.
+    """
+
+    def __init__(self, mission: str, topology: str, release: str) -> None:
+        what = f"accept-mission for the topology {topology}"
+        super().__init__(what, since="4.0.0rc5", release=release)
+        self.args = (mission, topology, release)
+        self.mission, self.topology = mission, topology
+
+    @property
+    def command(self) -> str:
+        """The host's own command that accepts the mission."""
+        return f"spec-kitty accept --mission {self.mission} --lenient"
+
+    def __str__(self) -> str:
+        return (
+            f"This host ({self.release} or newer) cannot accept {self.mission} through its API: "
+            f"under the topology {self.topology} accept-mission ends in a traceback. Nothing was "
+            f"sent. Accept it with the host's own command: {self.command}"
+        )
+
+
 class GitFailed(SpecKittyError):
     """Git, where the host runs, did not do what a workflow verb asked of it."""
+
+
+class GitUnavailable(GitFailed):
+    """The transport cannot run git where the host runs, and the verb needs it."""
 
 
 class WouldLoseWork(SpecKittyError):

@@ -20,7 +20,14 @@ __all__ = [
     "removed",
     "root",
     "show",
+    "show_all",
 ]
+
+# A user's settings must not change what is printed.
+_GREP = (
+    *("-c", "grep.lineNumber=false", "-c", "grep.column=false", "-c", "grep.fullName=false"),
+    *("grep", "--text", "--untracked", "--no-exclude-standard", "--no-color"),
+)
 
 
 def git(*args: str, folder: str | None = None) -> Steps[str]:
@@ -34,9 +41,14 @@ def git(*args: str, folder: str | None = None) -> Steps[str]:
         said = (done.stderr.strip() or done.stdout.strip()).decode("utf-8", "backslashreplace")
         end = "it did not end in time" if done.exit_code is None else f"exit code {done.exit_code}"
         where = f" in {folder}" if folder else ""
-        msg = f"git {args[0]}{where}: {said[-2000:] or end}"
+        msg = f"git {_command_in(args)}{where}: {said[-2000:] or end}"
         raise GitFailed(msg)
     return done.stdout.decode("utf-8", "backslashreplace")
+
+
+def _command_in(args: tuple[str, ...]) -> str:
+    words = (a for a in args if not a.startswith("-") and "=" not in a)
+    return next(words, "")
 
 
 def root() -> Steps[str]:
@@ -53,11 +65,32 @@ def root() -> Steps[str]:
 
 def show(path: str, folder: str) -> Steps[str | None]:
     """Return a text file as it is, committed or not; None where there is none."""
-    flags = ("-h", "--text", "--untracked", "--no-exclude-standard", "--no-color")
-    try:  # every line matches
-        return (yield from git("grep", *flags, "-e", "", "--", path, folder=folder))
-    except GitFailed:
-        return None
+    return (yield from show_all((path,), folder)).get(path)
+
+
+def show_all(paths: tuple[str, ...], folder: str) -> Steps[dict[str, str]]:
+    """Return text files as they are, committed or not, each by its path.
+
+    Args:
+        paths: Files and folders, from ``folder`` on. One that is not there is left out.
+        folder: The top of a checkout.
+
+    Raises:
+        GitFailed: If git cannot read them.
+    """
+    # Every line matches the empty pattern.
+    args = (*_GREP, "--null", "-e", "", "--", *paths)
+    done: Completed = yield Git(args, folder)
+    if done.exit_code == 1 and not done.stderr.strip():
+        return {}  # no line: there is none of the files
+    if done.exit_code != 0:
+        yield from git(*args, folder=folder)  # raises with what git says
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.decode("utf-8", "backslashreplace").split("\n"):
+        path, is_line, text = line.partition("\0")
+        if is_line:
+            found.setdefault(path, []).append(text)
+    return {path: "\n".join([*lines, ""]) for path, lines in found.items()}
 
 
 def commit_of(ref: str, folder: str) -> Steps[str | None]:

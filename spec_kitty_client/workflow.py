@@ -9,7 +9,8 @@ first, because force also opens the ways that are wrong.
 
 import re
 from collections.abc import Set as AbstractSet
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, Literal, TypeVar
 
 from attrs import evolve, frozen
 
@@ -30,21 +31,47 @@ from spec_kitty_client.commands import (
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Negotiate, Steps
 from spec_kitty_client.dialects import Dialect, Feature
-from spec_kitty_client.errors import Failure, HostError, rejection
+from spec_kitty_client.errors import (
+    AcceptanceUnavailable,
+    Failure,
+    GitFailed,
+    GitUnavailable,
+    HostError,
+    InvalidCall,
+    TransitionRejected,
+    rejection,
+)
 from spec_kitty_client.lanes import AnyLane, Lane, Need, allowed, needs
-from spec_kitty_client.repository import commit_folder, git, root
-from spec_kitty_client.worktrees import ensure, folder_of, place, workspace
+from spec_kitty_client.layout import (
+    PLANNING_LANE,
+    MissionLayout,
+    PackageLayout,
+    layout_of,
+    read_files,
+)
+from spec_kitty_client.repository import branches, commit_folder, git, is_ancestor, merge_into, root
+from spec_kitty_client.subtasks import advice, complete
+from spec_kitty_client.worktrees import (
+    ensure,
+    folder_of,
+    forget,
+    place,
+    planning_branch,
+    workspace,
+)
 
 __all__ = [
     "Moved",
     "Package",
     "Review",
+    "Subtasks",
     "accept",
     "approve",
     "begin_review",
     "block",
     "claim",
     "finish",
+    "layout",
     "locate",
     "request_changes",
     "state",
@@ -52,6 +79,9 @@ __all__ = [
 ]
 
 R = TypeVar("R", bound=replies.Reply)
+
+Subtasks = Literal["refuse", "complete"]
+"""Whether open subtasks are left open, so that the host refuses, or marked done first."""
 
 NUL = "\0"
 _SLUG = re.compile(r".+-[0-9A-HJKMNP-TV-Z]{8}")  # as missions are named from 3.1.1 on
@@ -113,22 +143,70 @@ def state(mission: str) -> Steps[replies.Mission]:
     return found
 
 
+def layout(mission: str) -> Steps[MissionLayout]:
+    """Tell how a mission is laid out: topology, target, and what each work package needs.
+
+    Raises:
+        NotFound: If there is no such mission.
+        GitFailed: If one of its files is damaged.
+    """
+    contract: Contract = yield Negotiate()
+    found = yield from state(mission)
+    top = yield from root()
+    files = yield from read_files(found.mission_slug, top)
+    return (yield from layout_of(contract, files, tuple(found.lanes()), top))
+
+
 def claim(at: Package) -> Steps[replies.ImplementationStarted]:
     """Claim a work package and make sure that it has a worktree with what it needs."""
     contract: Contract = yield Negotiate()
     mission = yield from _slug(contract, at.mission)
     call = StartImplementation(mission=mission, wp=at.wp, actor=at.actor)
+    if contract.supports(Feature.WORKTREES):
+        return (yield from _claim_with_worktree(contract, call))
     dependencies: tuple[str, ...] = ()
     if not contract.supports(Feature.DEPENDENCY_CHECK):
         dependencies = yield from _finished_dependencies(call)
     started = yield from _insist(call)
-    if contract.supports(Feature.WORKTREES):
-        return started
-    there = yield from place(contract, started.mission_slug, at.wp, dependencies)
+    top = yield from root()
+    there = yield from place(contract, started.mission_slug, at.wp, top, dependencies)
     yield from ensure(there)
-    found = workspace(started, there)
-    assert isinstance(found, replies.ImplementationStarted)  # noqa: S101 - evolved from one
-    return found
+    return workspace(started, there)
+
+
+def _claim_with_worktree(
+    contract: Contract, call: StartImplementation
+) -> Steps[replies.ImplementationStarted]:
+    """Claim where the host makes the worktree, and do for planning work what it does not."""
+    try:
+        top = yield from root()
+    except GitUnavailable:  # the host does all that takes git, but for planning work
+        return (yield from _insist(call))
+    package = (yield from read_files(call.mission, top)).package(call.wp, contract)
+    if package.planning:
+        return (yield from _claim_planning(contract, call, top))
+    started = yield from _insist(call)
+    if PLANNING_LANE in package.lane_needs:
+        branch, path = planning_branch(call.mission), started.workspace_path
+        there = yield from branches(top, branch)
+        if there and not (yield from is_ancestor(branch, "HEAD", path)):
+            yield from merge_into(path, branch)
+    return started
+
+
+def _claim_planning(
+    contract: Contract, call: StartImplementation, top: str
+) -> Steps[replies.ImplementationStarted]:
+    """Claim planning work; the host then uses the worktree that it finds in its place."""
+    there = evolve((yield from place(contract, call.mission, call.wp, top)), needs=())
+    is_new = yield from ensure(there)
+    try:
+        started = yield from _insist(call)
+    except HostError as e:
+        if is_new and e.outcome == "not_applied":
+            yield from forget(there)
+        raise
+    return workspace(started, there)
 
 
 def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
@@ -137,7 +215,10 @@ def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
     if contract.supports(ResolveWorkspace):
         slug = yield from _slug(contract, mission)
         told: replies.Workspace = yield ResolveWorkspace(mission=slug, wp=wp)
-        return told
+        if told.lane_id != PLANNING_LANE or contract.supports(Feature.PLANNING_IN_CHECKOUT):
+            return told
+        top = yield from root()
+        return workspace(told, (yield from place(contract, slug, wp, top)))
     found = yield from state(mission)
     slug, top = found.mission_slug, (yield from root())
     tasks = f"{folder_of(slug)}/tasks/{wp}*.md"
@@ -145,7 +226,7 @@ def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
     if wp not in found.lanes() or not named:
         msg = f"there is no work package {wp} in {slug}"
         raise _refusal(MissionState(mission=mission), ErrorCode.WP_NOT_FOUND, msg)
-    at = yield from place(contract, slug, wp)
+    at = yield from place(contract, slug, wp, top)
     blank = replies.Workspace(
         mission_slug=slug,
         mission_number=found.mission_number,
@@ -157,10 +238,39 @@ def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
     return workspace(blank, at)
 
 
-def submit_for_review(at: Package, note: str | None = None) -> Steps[Moved]:
-    """Hand in what was implemented."""
+def submit_for_review(
+    at: Package, note: str | None = None, subtasks: Subtasks = "refuse"
+) -> Steps[Moved]:
+    """Hand in the implementation; with ``subtasks="complete"``, mark its subtasks done first."""
+    if subtasks not in ("refuse", "complete"):
+        msg = f"subtasks={subtasks!r}: choose 'refuse' or 'complete'"
+        raise InvalidCall(msg)
+    contract: Contract = yield Negotiate()
     call = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=Lane.FOR_REVIEW, note=note)
-    return (yield from _once(call, _HANDED_IN))
+    if subtasks == "complete" and contract.supports(Feature.SUBTASK_GATE):
+        slug, package = yield from _package(contract, at)
+        yield from complete(slug, package, contract)
+        call = evolve(call, subtasks_complete=_takes_word_for_subtasks(contract))
+    try:
+        return (yield from _once(call, _HANDED_IN))
+    except TransitionRejected as e:
+        with suppress(GitFailed):  # the refusal matters more than what is added to it
+            slug, package = yield from _package(contract, at)
+            if why := advice(slug, package, contract):
+                e.add_note(why)
+        raise
+
+
+def _takes_word_for_subtasks(contract: Contract) -> bool:
+    """Return whether the host believes ``--subtasks-complete`` (3.1.0 to 3.2.5)."""
+    return contract.supports(Feature.EVIDENCE) and not contract.supports(Feature.SUBTASK_EVENTS)
+
+
+def _package(contract: Contract, at: Package) -> Steps[tuple[str, PackageLayout]]:
+    """Return the slug of a mission, and how one of its work packages is laid out."""
+    slug = yield from _slug(contract, at.mission)
+    top = yield from root()
+    return slug, (yield from read_files(slug, top)).package(at.wp, contract)
 
 
 def begin_review(at: Package) -> Steps[Moved]:
@@ -214,12 +324,29 @@ def block(at: Package, reason: str, review: Review) -> Steps[Moved]:
 
 
 def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
-    """Accept a mission, and commit what the host wrote about it, which a merge would reset."""
+    """Accept a mission, and commit what the host wrote about it, which a merge would reset.
+
+    Raises:
+        AcceptanceUnavailable: If the host cannot accept a mission of this topology (3.2.0 to
+            3.2.7 with a coordination branch); nothing was sent.
+    """
+    contract: Contract = yield Negotiate()
+    top = yield from root()
+    if not contract.supports(Feature.COORD_ACCEPT) and contract.supports(Feature.CLEAN_TARGET):
+        yield from _refuse_coordinated(contract, mission, top)
     accepted = yield from _insist(AcceptMission(mission=mission, actor=actor))
     slug = accepted.mission_slug
-    top = yield from root()
     yield from commit_folder(top, folder_of(slug), f"chore({slug}): record acceptance")
     return accepted
+
+
+def _refuse_coordinated(contract: Contract, mission: str, top: str) -> Steps[None]:
+    slug = yield from _slug(contract, mission)
+    meta = (yield from read_files(slug, top)).meta
+    if meta.get("coordination_branch"):
+        raise AcceptanceUnavailable(
+            slug, topology=str(meta.get("topology", "coord")), release=str(contract.release)
+        )
 
 
 # What the verbs have in common

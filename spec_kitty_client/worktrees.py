@@ -1,12 +1,15 @@
 """Where a work package is worked on, on hosts that leave it to their clients to know.
 
-Up to 3.2.1 ``start-implementation`` names a folder and makes nothing. What merge then takes:
-up to 3.0.3 the branch ``<slug>-<WP>`` and a worktree of that name; from 3.1.0 on the execution
-lanes of the mission's ``lanes.json``, which finalising its tasks has committed.
+Up to 3.2.1 ``start-implementation`` names a folder and makes nothing. The merge then takes: up to
+3.0.3 the branch ``<slug>-<WP>`` and a worktree of that name; from 3.1.0 on the execution lanes of
+the mission's ``lanes.json``, which finalising its tasks has committed.
+
+Planning work has no lane branch on any host. Up to 3.2.7 it gets a branch and a worktree of its
+own here, in the folder where hosts from 3.2.2 on look for it: left to themselves, those check the
+branch ``main`` out there and merge the dependencies into it.
 """
 
-import json
-from typing import Any
+from typing import TypeVar
 
 from attrs import evolve, frozen
 
@@ -14,20 +17,23 @@ from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Steps
 from spec_kitty_client.dialects import Feature
 from spec_kitty_client.errors import GitFailed, WouldLoseWork
+from spec_kitty_client.layout import PLANNING_LANE, primary_branch, read_files
 from spec_kitty_client.replies import Workspace
-from spec_kitty_client.repository import (
-    branches,
-    checked_out,
-    git,
-    is_ancestor,
-    merge_into,
-    root,
-    show,
-)
+from spec_kitty_client.repository import branches, commit_of, git, is_ancestor, merge_into
 
-__all__ = ["Place", "branches_of", "ensure", "folder_of", "place", "target_of", "workspace"]
+__all__ = [
+    "Place",
+    "branches_of",
+    "ensure",
+    "folder_of",
+    "forget",
+    "place",
+    "planning_branch",
+    "workspace",
+]
 
-_PLANNING = "lane-planning"
+
+W = TypeVar("W", bound=Workspace)
 
 
 @frozen(kw_only=True)
@@ -40,7 +46,7 @@ class Place:
     base: str
     """The branch that it starts from."""
     target: str
-    """The branch that the mission is merged into."""
+    """The branch that holds the mission's folder, and that its work is compared with."""
     lane: str | None = None
     needs: tuple[str, ...] = ()
     """The branches whose work it needs, if they are there."""
@@ -56,56 +62,64 @@ def folder_of(slug: str) -> str:
     return f"kitty-specs/{slug}"
 
 
-def target_of(slug: str, folder: str) -> Steps[str]:
-    """Return the branch that a mission is merged into, as its own files name it."""
-    for name in ("lanes.json", "meta.json"):
-        facts = yield from _facts(f"{folder_of(slug)}/{name}", folder)
-        if isinstance(facts.get("target_branch"), str) and facts["target_branch"]:
-            return str(facts["target_branch"])
-    return (yield from checked_out(folder)) or "main"
-
-
-def _facts(path: str, folder: str) -> Steps[dict[str, Any]]:
-    text = yield from show(path, folder)
-    try:
-        facts = json.loads(text or "{}")
-    except (ValueError, RecursionError) as e:
-        msg = f"{path} is damaged: {e}. Restore it from git."
-        raise GitFailed(msg) from e
-    return facts if isinstance(facts, dict) else {}
+def planning_branch(slug: str) -> str:
+    """Return the branch on which planning work is kept until the mission is merged."""
+    return f"kitty/mission-{slug}-{PLANNING_LANE}"
 
 
 def place(
-    contract: Contract, slug: str, wp: str, dependencies: tuple[str, ...] = ()
+    contract: Contract, slug: str, wp: str, top: str, dependencies: tuple[str, ...] = ()
 ) -> Steps[Place]:
-    """Return where merge will look for the work of a work package."""
-    top = yield from root()
-    target = yield from target_of(slug, top)
+    """Return where merge will look for the work of a work package.
+
+    Args:
+        contract: What the host speaks.
+        slug: The mission.
+        wp: The work package.
+        top: The primary checkout.
+        dependencies: The work packages whose work it needs (up to 3.0.3).
+
+    Raises:
+        GitFailed: If the mission's files do not tell.
+        WouldLoseWork: If this host takes planning work from the primary checkout alone.
+    """
+    files = yield from read_files(slug, top)
+    planned = files.meta.get("target_branch") or (yield from primary_branch(top))
+    target = str(planned)
     if not contract.supports(Feature.LANES):
         needs = tuple(f"{slug}-{name}" for name in dependencies)
         return Place(root=top, branch=f"{slug}-{wp}", base=target, target=target, needs=needs)
-    path = f"{folder_of(slug)}/lanes.json"
-    facts = yield from _facts(path, top)
-    try:
-        lane = next(lane for lane in facts["lanes"] if wp in lane["wp_ids"])
-        mission = str(facts["mission_branch"])
-        name, others = str(lane["lane_id"]), [str(n) for n in lane["depends_on_lanes"]]
-    except (LookupError, TypeError, StopIteration) as e:
-        msg = f"{path} names no lane for {wp}. Finalise the mission's tasks and commit it."
-        raise GitFailed(msg) from e
-    if name == _PLANNING:
+    package = files.package(wp, contract)
+    mission = files.lanes.get("mission_branch")
+    if package.lane is None or not isinstance(mission, str):
         msg = (
-            f"{wp} is planning work, which this host wants done in the primary checkout {top}, "
-            "where other people's changes would be committed with it. Do it by hand."
+            f"{folder_of(slug)}/lanes.json names no lane for {wp}. Finalise the mission's tasks "
+            "and commit it."
         )
-        raise WouldLoseWork(msg, (top,))
-    needs = tuple(f"{mission}-{other}" for other in others if other != _PLANNING)
+        raise GitFailed(msg)
+    if package.planning and contract.supports(Feature.PLANNING_IN_CHECKOUT):
+        raise _left_to_people(wp, top)
+    # Dependencies descend from the coordination branch, if there is one, and merge only with that.
+    on_target = package.planning and not files.meta.get("coordination_branch")
     return Place(
-        root=top, branch=f"{mission}-{name}", base=mission, target=target, lane=name, needs=needs
+        root=top,
+        branch=f"{mission}-{package.lane}",
+        base=target if on_target else mission,
+        target=target,
+        lane=package.lane,
+        needs=tuple(f"{mission}-{other}" for other in package.lane_needs),
     )
 
 
-def workspace(there: Workspace, at: Place) -> Workspace:
+def _left_to_people(wp: str, top: str) -> WouldLoseWork:
+    msg = (
+        f"{wp} is planning work, which this host wants committed in the primary checkout {top}, "
+        "where other people's changes would be committed with it. Do it by hand."
+    )
+    return WouldLoseWork(msg, (top,))
+
+
+def workspace(there: W, at: Place) -> W:
     """Return what the host said about a workspace, corrected."""
     return evolve(
         there,
@@ -116,8 +130,11 @@ def workspace(there: Workspace, at: Place) -> Workspace:
     )
 
 
-def ensure(at: Place) -> Steps[None]:
+def ensure(at: Place) -> Steps[bool]:
     """Make the branch and its worktree, unless they are there, with the work that it needs.
+
+    Returns:
+        Whether the branch was made.
 
     Raises:
         GitFailed: If git refuses, or what it needs does not merge.
@@ -136,6 +153,16 @@ def ensure(at: Place) -> Steps[None]:
     for branch in at.needs:
         if branch in there and not (yield from is_ancestor(branch, "HEAD", at.path)):
             yield from merge_into(at.path, branch)
+    return at.branch not in there
+
+
+def forget(at: Place) -> Steps[None]:
+    """Take back a worktree and a branch that `ensure` has just made, unless they hold work."""
+    commit = yield from commit_of(at.branch, at.root)
+    if commit is None or commit != (yield from commit_of(at.base, at.root)):
+        return
+    yield from git("worktree", "remove", at.path, folder=at.root)
+    yield from git("update-ref", "-d", f"refs/heads/{at.branch}", commit, folder=at.root)
 
 
 def branches_of(

@@ -32,10 +32,10 @@ One module for each work package, and a page about them.
 
 OFFERED = {
     "flat": ((1, 0), (3, 2)),
-    "lanes": ((3, 2), None),
+    "lanes": ((3, 2, 3), None),
     "coord": ((3, 2), None),
-    "single_branch": ((3, 2), None),
-    "lanes_with_coord": ((3, 2), None),
+    "single_branch": ((3, 2, 3), None),
+    "lanes_with_coord": ((3, 2, 3), None),
 }
 """Topology: the first release that offers it, and the first that does not any more."""
 
@@ -213,7 +213,7 @@ class _Maker:
         if self.at < (3, 1):
             answer = self.agent("feature", "create-feature", "demo")
             return str(answer.get("feature_slug") or answer["feature"])
-        named = ("--topology", topology) if self.at >= (3, 2) else ()
+        named = ("--topology", topology) if self.at >= (3, 2, 3) else ()
         kind = ("--mission", "software-dev") if self.at == (3, 1, 0) else _TYPE
         about = (
             ("--friendly-name", "Demo", "--purpose-tldr", "A demo", "--purpose-context", "A demo.")

@@ -343,6 +343,11 @@ SINCE = {
     Feature.MISSION_IDS: "3.2.6",
     Feature.REVIEW_RESULT: "3.2.6",
     Feature.PROTECTED_BRANCHES: "3.2.0",
+    Feature.MERGE_TARGET: "3.2.2",
+    Feature.SUBTASK_GATE: "2.1.0",
+    Feature.SUBTASK_EVENTS: "3.2.6",
+    Feature.COORD_ACCEPT: "4.0.0rc5",
+    Feature.PLANNING_IN_CHECKOUT: "4.0.0rc5",
 }
 
 

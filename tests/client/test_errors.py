@@ -284,7 +284,7 @@ def test_everything_is_one_tree() -> None:
     classes = [getattr(errors, name) for name in errors.__all__]
     exceptions = [c for c in classes if isinstance(c, type) and issubclass(c, Exception)]
 
-    assert len(exceptions) == 22
+    assert len(exceptions) == 24
     assert all(issubclass(c, SpecKittyError) for c in exceptions)
     assert issubclass(PolicyError, InvalidCall)
     assert issubclass(InvalidCall, ValueError)

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_client import AsyncClient, Client
-from spec_kitty_client.errors import GitFailed, NotFound, UnsupportedByHost, WouldLoseWork
+from spec_kitty_client.errors import (
+    GitFailed,
+    NotFound,
+    NotReady,
+    UnsupportedByHost,
+    WouldLoseWork,
+)
 
 from .answers import POLICY
 from .releases import SAMPLE
@@ -211,17 +217,67 @@ def test_damaged_lanes_are_named(release: str, repo: Path) -> None:
         client(host).claim(SLUG, "WP01")
 
 
-@pytest.mark.parametrize("release", ["3.1.10", "3.2.1"])
-def test_planning_work_is_left_to_people(release: str, repo: Path) -> None:
-    """These hosts want it done in the primary checkout, among other people's changes."""
-    host = made(release, repo)
+def planned(host: WithGit, repo: Path, wp: str) -> None:
+    """Make a work package planning work, in the lane where hosts put all of that."""
     lanes = host.lanes_json()
-    lanes["lanes"][0]["lane_id"] = "lane-planning"
+    for lane in lanes["lanes"]:
+        if wp in lane["wp_ids"]:
+            old, lane["lane_id"] = lane["lane_id"], "lane-planning"
+    for lane in lanes["lanes"]:
+        needs = lane["depends_on_lanes"]
+        lane["depends_on_lanes"] = ["lane-planning" if n == old else n for n in needs]
     (repo / FOLDER / "lanes.json").write_text(json.dumps(lanes))
     git(repo, "commit", "--quiet", "--all", "--message=planning")
 
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.3", "3.2.7"])
+def test_planning_work_gets_a_branch_of_its_own(release: str, repo: Path) -> None:
+    """It is done in a worktree, not in the checkout of the user and not on the user's branch."""
+    host = made(release, repo)
+    planned(host, repo, "WP01")
+
+    started = client(host).claim(SLUG, "WP01")
+
+    assert started.workspace_path == f"{repo}/.worktrees/{SLUG}-lane-planning"
+    assert started.lane_branch == f"kitty/mission-{SLUG}-lane-planning"
+    assert git(Path(started.workspace_path), "branch", "--show-current") == started.lane_branch
+    assert git(repo, "branch", "--show-current") == "work"
+    assert client(host).locate(SLUG, "WP01").workspace_path == started.workspace_path
+
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.3", "3.2.7"])
+def test_planning_work_is_in_the_worktree_of_what_depends_on_it(release: str, repo: Path) -> None:
+    """The host looks for it on another branch, so that it has to be brought."""
+    host = made(release, repo)
+    planned(host, repo, "WP01")
+    done(host)
+
+    there = Path(client(host).claim(SLUG, "WP02").workspace_path)
+
+    assert (there / "WP01.txt").read_text() == "WP01"
+
+
+def test_a_claim_that_is_refused_leaves_no_worktree_of_planning_work(repo: Path) -> None:
+    """What was made for it goes again, because it would miss the work of its dependencies."""
+    host = made("3.2.7", repo)
+    planned(host, repo, "WP02")
+
+    with pytest.raises(NotReady):
+        client(host).claim(SLUG, "WP02")
+
+    assert not (repo / ".worktrees" / f"{SLUG}-lane-planning").exists()
+    assert git(repo, "branch", "--list", "*planning") == ""
+
+
+def test_planning_work_is_left_to_people_where_a_host_takes_no_other(repo: Path) -> None:
+    """4.0.0rc7 wants it in the primary checkout, among other people's changes: nothing is sent."""
+    host = made("4.0.0rc7", repo)
+    planned(host, repo, "WP01")
+
     with pytest.raises(WouldLoseWork, match="primary checkout"):
         client(host).claim(SLUG, "WP01")
+
+    assert host.mutations == []
 
 
 def test_a_transport_without_git_is_told_as_such() -> None:
@@ -233,12 +289,22 @@ def test_a_transport_without_git_is_told_as_such() -> None:
 
 
 @pytest.mark.parametrize("release", ["3.2.3", "3.2.7"])
-def test_a_host_that_makes_worktrees_needs_no_git_of_ours(release: str, repo: Path) -> None:
-    """One call, and its answer as it came."""
+def test_a_host_that_makes_worktrees_needs_no_git_of_ours(release: str) -> None:
+    """One call, and its answer as it came, also through a transport that has no git."""
+    host = Simulated(release)
+    started = Client(actor="ada", policy=POLICY, transport=host).claim(SLUG, "WP01")
+
+    assert started.to_lane == "in_progress"
+    assert host.mutations == ["start-implementation"]
+
+
+@pytest.mark.parametrize("release", ["3.2.3", "3.2.7"])
+def test_a_claim_on_such_a_host_reads_the_missions_files_once(release: str, repo: Path) -> None:
+    """Whether it is planning work is in them; two calls of git, and one of the host."""
     host = made(release, repo)
     client(host).claim(SLUG, "WP01")
 
-    assert host.git_calls == 0
+    assert host.git_calls == 2
     assert host.mutations == ["start-implementation"]
 
 
