@@ -547,11 +547,11 @@ class AsyncClient:
 
     # The verbs of the workflow: the same on every host, and safe to repeat
 
-    async def layout(self, mission: str) -> MissionLayout:
+    async def layout(self, mission: str | replies.Mission) -> MissionLayout:
         """Tell how a mission is laid out: topology, target, and what each work package needs.
 
         Args:
-            mission: The mission.
+            mission: The mission, or its state where that was read already, which saves a call.
 
         Raises:
             NotFound: If there is no such mission.

@@ -213,7 +213,9 @@ def _words(value: object) -> tuple[str, ...]:
 
 def _roster(text: str | None) -> tuple[tuple[str, ...], str | None]:
     """Return the subtasks in the front matter of a work package, or why there are none to read."""
-    found = _FRONT_MATTER.match(text or "")
+    if text is None:
+        return (), None  # the file is not here to look at
+    found = _FRONT_MATTER.match(text)
     if found is None or len(found[1]) > _LARGEST_FRONT_MATTER:
         return (), "its file has no front matter"
     import yaml  # 15 ms, and only hosts from 3.2.6 on take it

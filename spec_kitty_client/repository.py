@@ -81,8 +81,8 @@ def show_all(paths: tuple[str, ...], folder: str) -> Steps[dict[str, str]]:
     # Every line matches the empty pattern.
     args = (*_GREP, "--null", "-e", "", "--", *paths)
     done: Completed = yield Git(args, folder)
-    if done.exit_code == 1 and not done.stderr.strip():
-        return {}  # no line: there is none of the files
+    if done.exit_code == 1:
+        return {}  # no line matches: there is none of the files
     if done.exit_code != 0:
         yield from git(*args, folder=folder)  # raises with what git says
     found: dict[str, list[str]] = {}

@@ -143,7 +143,7 @@ def state(mission: str) -> Steps[replies.Mission]:
     return found
 
 
-def layout(mission: str) -> Steps[MissionLayout]:
+def layout(mission: str | replies.Mission) -> Steps[MissionLayout]:
     """Tell how a mission is laid out: topology, target, and what each work package needs.
 
     Raises:
@@ -151,7 +151,7 @@ def layout(mission: str) -> Steps[MissionLayout]:
         GitFailed: If one of its files is damaged.
     """
     contract: Contract = yield Negotiate()
-    found = yield from state(mission)
+    found = (yield from state(mission)) if isinstance(mission, str) else mission
     top = yield from root()
     files = yield from read_files(found.mission_slug, top)
     return (yield from layout_of(contract, files, tuple(found.lanes()), top))

@@ -338,7 +338,7 @@ def _preview(settings: "Settings", as_json: bool) -> int:
     with _spinner(as_json)("Asking the host"):
         found = preview(plan)
     _print_json(found) if as_json else show(found)
-    return ExitCode.DONE
+    return ExitCode.USAGE if found["problems"] else ExitCode.DONE
 
 
 def _go(settings: "Settings", as_json: bool) -> int:

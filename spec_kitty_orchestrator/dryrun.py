@@ -19,7 +19,7 @@ from spec_kitty_orchestrator.plan import Plan
 from spec_kitty_orchestrator.schedule import Board
 from spec_kitty_orchestrator.session import client_for, look
 
-__all__ = ["preview", "show"]
+__all__ = ["layout_lines", "preview", "show"]
 
 
 def preview(plan: Plan) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def preview(plan: Plan) -> dict[str, Any]:
 
 async def _preview(plan: Plan) -> dict[str, Any]:
     client = client_for(plan.settings, plan.policy)
-    mission = await look(client, plan.settings)
+    mission, found = await look(client, plan.settings)
     names: dict[Role, str] = {role: agent.name for role, agent in plan.agents.items()}
     board = Board(
         mission,
@@ -37,6 +37,8 @@ async def _preview(plan: Plan) -> dict[str, Any]:
         order=plan.settings.order,
         costs=learn(read(Places(plan.settings.repo_root).journal)).costs(names),
         canceled_is_enough=supports(client.contract, Feature.CANCELED_IS_ENOUGH),
+        lanes=found.worktrees,
+        stuck=found.left_to_people,
     )
     return {
         "mission": mission.mission_slug,
@@ -46,6 +48,8 @@ async def _preview(plan: Plan) -> dict[str, Any]:
         "implement": _command(plan, "implement"),
         "review": _command(plan, "review"),
         "warnings": list(plan.warnings),
+        "problems": list(found.problems),
+        "layout": found.to_dict(),
         "lanes": {wp: str(lane) for wp, lane in mission.lanes().items()},
         "first": [wp.wp_id for wp in board.take()],
     }
@@ -63,8 +67,28 @@ def show(found: dict[str, Any]) -> None:
     console.print(f"  review:    {found['review']}")
     for wp, lane in found["lanes"].items():
         console.print(f"  {wp:<8} {lane}" + ("  <- first" if wp in found["first"] else ""))
+    for line in layout_lines(found["layout"]):
+        console.print(f"  {line}")
     for warning in found["warnings"]:
         console.print(f"  warning: {warning}")
+    for note in found["layout"]["notes"]:
+        console.print(f"  note: {note}")
+    for problem in found["problems"]:
+        console.print(f"  problem: {problem}")
     ends = [word for word in ("accept", "merge") if found["settings"][word]]
     console.print(f"  at the end: {' and '.join(ends) or 'nothing'}")
     console.print("Nothing was moved.")
+
+
+def layout_lines(layout: dict[str, Any]) -> list[str]:
+    """Return what a mission needs, one thing a line; `layout` is a `Survey` as plain values."""
+    lines = [f"topology:  {layout['topology'] or 'none named'}"]
+    lines.append(f"target:    {layout['target']} ({layout['target_source']})")
+    if subtasks := layout["subtasks"]:
+        every = ", ".join(f"{wp}: {' '.join(ids)}" for wp, ids in subtasks.items())
+        lines.append(f"subtasks:  marked done when they are handed in ({every})")
+    if layout["planning"]:
+        lines.append(f"planning:  {', '.join(layout['planning'])}")
+    for lane, wps in layout["shared_lanes"].items():
+        lines.append(f"{lane}: {', '.join(wps)} share a worktree and take turns")
+    return lines

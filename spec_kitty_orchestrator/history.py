@@ -89,6 +89,8 @@ class History:
     lanes: dict[str, str] = field(factory=dict)
     """The lanes as the host last reported them to a run."""
     accepted: bool = False
+    accept_command: str | None = None
+    """The host's own command that accepts the mission, if its API cannot."""
     merged: bool = False
     ended: Event | None = None
     """The end of the last run; None while it runs, or when it was killed."""
@@ -119,7 +121,9 @@ class History:
                 if record := self.records.get(event["wp"]):
                     record.moved_to(event["lane"])
             case "accepted":
-                self.accepted = True
+                self.accepted, self.accept_command = True, None
+            case "acceptance-unavailable":
+                self.accept_command = event["command"]
             case "merged":
                 self.merged = True
             case "claimed":

@@ -1,6 +1,6 @@
 """The host as a run sees it: one mutation at a time, reads beside them, nothing cut short."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from spec_kitty_client import (
     MergeStrategy,
     Mission,
     MissionAccepted,
+    MissionLayout,
     Moved,
     Review,
     SpecKittyError,
@@ -66,6 +67,10 @@ class Host:
         """Return where every work package stands."""
         return await self._client.mission_state(self.mission)
 
+    async def layout(self, mission: Mission) -> MissionLayout:
+        """Return how the mission is laid out. Reads files alone."""
+        return await self._client.layout(mission)
+
     async def workspace(self, wp: str) -> Workspace:
         """Return where a work package is worked on."""
         return await self._client.locate(self.mission, wp)
@@ -75,8 +80,12 @@ class Host:
         return await self._mutate(partial(self._client.claim, self.mission, wp))
 
     async def submit(self, wp: str) -> AnyLane:
-        """Hand in what was implemented."""
-        call = partial(self._client.submit_for_review, self.mission, wp)
+        """Hand in the implementation, with its subtasks marked done.
+
+        The orchestrator marks them, and not the agent: an agent's sandbox lets it write nowhere
+        but in its worktree, and hosts lose commits when two mutations run at once.
+        """
+        call = partial(self._client.submit_for_review, self.mission, wp, subtasks="complete")
         return await self._moved(wp, Lane.IN_PROGRESS, call)
 
     async def begin_review(self, wp: str, lane: AnyLane) -> AnyLane:
@@ -103,10 +112,17 @@ class Host:
         """Accept the mission."""
         return await self._mutate(partial(self._client.accept, self.mission))
 
-    async def merge(self, target: str | None, strategy: MergeStrategy, *, push: bool) -> Merged:
-        """Merge the mission."""
+    async def merge(
+        self, target: str | None, strategy: MergeStrategy, commits: Sequence[str], *, push: bool
+    ) -> Merged:
+        """Merge the mission; these commits have to be in what is merged."""
         call = partial(
-            self._client.merge, self.mission, target=target, strategy=strategy, push=push
+            self._client.merge,
+            self.mission,
+            target=target,
+            strategy=strategy,
+            push=push,
+            commits=commits,
         )
         return await self._mutate(call)
 

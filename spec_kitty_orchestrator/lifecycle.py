@@ -122,12 +122,11 @@ class Life:
     async def _implement(self) -> AnyLane:
         if not await self._has_worktree():
             await self._claim()
-        async with self._run.turns[str(self._worktree.path)]:
-            await self._begin()
-            try:
-                head = await self._implemented()
-            except _GivingUp as e:
-                return await self._block(str(e))
+        await self._begin()
+        try:
+            head = await self._implemented()
+        except _GivingUp as e:
+            return await self._block(str(e))
         return await self._submit(head)
 
     async def _begin(self) -> None:
@@ -199,11 +198,10 @@ class Life:
         if not await self._has_worktree():
             await self._note(await self._run.host.workspace(self._wp))
         if self._record.open or not await self._has_verdict():
-            async with self._run.turns[str(self._worktree.path)]:
-                try:
-                    await self._judge()
-                except _GivingUp as e:
-                    return await self._block(str(e))
+            try:
+                await self._judge()
+            except _GivingUp as e:
+                return await self._block(str(e))
         return await self._conclude()
 
     async def _has_verdict(self) -> bool:

@@ -45,6 +45,8 @@ class Loop:
             costs=run.durations.costs(self._names),
             begun=(wp for wp, record in run.history.records.items() if record.open),
             canceled_is_enough=supports(run.host.contract, Feature.CANCELED_IS_ENOUGH),
+            lanes=run.lanes,
+            stuck=run.left_to_people,
         )
         self._news = anyio.Event()
         self._host_trouble: str | None = None

@@ -16,9 +16,11 @@ from spec_kitty_orchestrator.workspace import GitError, git
 __all__ = [
     "PROTECTION_OFF",
     "Plan",
+    "checked_out",
     "default_policy",
     "make_plan",
     "protected_branch",
+    "protects",
     "read_policy",
 ]
 
@@ -120,11 +122,21 @@ def _check_repository(root: Path) -> None:
 
 def protected_branch(root: Path) -> str | None:
     """Return the branch that is checked out, if hosts refuse to commit on it (3.2.0+)."""
+    branch = checked_out(root)
+    return branch if protects(root, branch) else None
+
+
+def checked_out(root: Path) -> str:
+    """Return the branch that is checked out; empty if there is none."""
+    return git(root, "branch", "--show-current").strip()
+
+
+def protects(root: Path, branch: str) -> bool:
+    """Return whether hosts refuse to commit on a branch, as far as their defaults go (3.2.0+)."""
     if os.environ.get(PROTECTION_OFF):
-        return None
+        return False
     settings = root / ".kittify" / "config.yaml"
     with contextlib.suppress(OSError):
         if "protected_branches" in settings.read_text(encoding="utf-8", errors="replace"):
-            return None  # the host reads the list from there
-    branch = git(root, "branch", "--show-current").strip()
-    return branch if branch in _PROTECTED else None
+            return False  # the host reads the list from there
+    return branch in _PROTECTED

@@ -1,10 +1,8 @@
 """What all work packages of a run share, made once and passed on."""
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import anyio
 from attrs import field, frozen
 
 from spec_kitty_client import Policy
@@ -33,9 +31,11 @@ class Run:
     logs: Path
     """Folder of this mission's attempts."""
     agents: dict[Role, Agent]
+    lanes: Mapping[str, str] = field(factory=dict)
+    """The execution lane of each work package that shares its worktree with others."""
+    left_to_people: Mapping[str, str] = field(factory=dict)
+    """The work packages that no agent can be started on, each with the reason."""
     runner: Runner = local
     """Where agents run."""
     worktree: Callable[[Path], Worktree] = Worktree
     """What the checkout in a folder is looked at with."""
-    turns: defaultdict[str, anyio.Lock] = field(factory=lambda: defaultdict(anyio.Lock))
-    """One lock per worktree, because work packages may share one."""

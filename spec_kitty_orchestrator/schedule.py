@@ -19,7 +19,7 @@ from spec_kitty_orchestrator.limits import Limit, Slots
 from spec_kitty_orchestrator.paths import ENDED, Costs, behind, left
 from spec_kitty_orchestrator.queues import Queue
 
-__all__ = ["ROLES", "Board"]
+__all__ = ["ENDED", "ROLES", "Board"]
 
 ROLES: Mapping[AnyLane, Role] = {
     Lane.APPROVED: "review",
@@ -47,6 +47,8 @@ class Board:
         costs: What a step of each role takes.
         begun: Those whose agents an earlier run left behind; these run already.
         canceled_is_enough: Whether to ask the host for what waits only for canceled ones.
+        lanes: The execution lane of each; those of one lane share a worktree and take turns.
+        stuck: Those on which nobody can work in this run, each with the reason.
     """
 
     def __init__(
@@ -58,18 +60,24 @@ class Board:
         costs: Costs = _EQUAL,
         begun: Iterable[str] = (),
         canceled_is_enough: bool = False,
+        lanes: Mapping[str, str] | None = None,
+        stuck: Mapping[str, str] | None = None,
     ) -> None:
         self._enough = ENDED if canceled_is_enough else frozenset({Lane.DONE})
         self.packages: dict[str, WorkPackage] = {}
         self.busy: dict[str, Role] = {}
         """Who works on what in this run."""
-        self.stuck: dict[str, str] = {}
+        self.stuck = dict(stuck or {})
         """Cannot go on in this run, with the reason."""
         self.moves = 0
         """How often this run has moved something."""
         self._slots = Slots(limits)
         self._order, self._costs, self._begun = order, costs, set(begun)
         self._let_go: set[str] = set()  # who is busy without a slot
+        self._lanes = dict(lanes or {})
+        self._mates: dict[str, list[str]] = {}  # who shares a worktree, by lane
+        for name, lane in self._lanes.items():
+            self._mates.setdefault(lane, []).append(name)
         self._events = 0  # since everything was last reckoned anew
         self._moved: dict[str, int] = {}  # the last move of each
         self._place: dict[str, int] = {}  # in the plan
@@ -113,6 +121,7 @@ class Board:
                 self.busy[name] = role
                 self._slots.taken[role] += 1
                 started.append(self.packages[name])
+                self._queue_mates(name)
         return started
 
     def has_room(self) -> bool:
@@ -150,6 +159,7 @@ class Board:
                 self._missing[dependent] -= freed
                 self._queue(dependent)
         self._queue(name)
+        self._queue_mates(name)
 
     def expect(self, costs: Costs) -> None:
         """Take in what steps take now; the order changes when that makes a difference.
@@ -198,9 +208,21 @@ class Board:
         elif wp.lane in ROLES:
             self._queues[ROLES[wp.lane]].remove(name)
 
+    def _mates_of(self, name: str) -> list[str]:
+        """Return the others that share a worktree with a work package."""
+        lane = self._lanes.get(name)
+        return [] if lane is None else [m for m in self._mates[lane] if m != name]
+
+    def _queue_mates(self, name: str) -> None:
+        for mate in self._mates_of(name):
+            if mate in self.packages:
+                self._queue(mate)
+
     def _may_start(self, wp: WorkPackage) -> bool:
         name = wp.wp_id
         if name in self.busy or name in self.stuck or wp.lane not in ROLES:
+            return False
+        if any(mate in self.busy for mate in self._mates_of(name)):
             return False
         return wp.lane != Lane.PLANNED or not self.waits(name)
 

@@ -41,6 +41,7 @@ from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.places import Places
 from spec_kitty_orchestrator.plan import PROTECTION_OFF, Plan, protected_branch
 from spec_kitty_orchestrator.run import Run
+from spec_kitty_orchestrator.survey import Survey, survey
 
 __all__ = ["client_for", "look", "run"]
 
@@ -83,8 +84,10 @@ def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
 
 async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
     client = client_for(plan.settings, plan.policy)
-    mission = await look(client, plan.settings)
-    session = _open(plan, client, mission, listeners)
+    mission, found = await look(client, plan.settings)
+    if found.problems:
+        raise UsageProblem(" ".join(found.problems))
+    session = _open(plan, client, mission, found, listeners)
     loop = Loop(session, mission)
     problem: OrchestratorError | None = None
     code = ExitCode.INTERRUPTED
@@ -109,8 +112,8 @@ async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
     return code
 
 
-async def look(client: AsyncClient, settings: Settings) -> Mission:
-    """Return the mission.
+async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey]:
+    """Return the mission, and what a run of it needs.
 
     Raises:
         UsageProblem: If there is no such mission, or not on the branch that is checked out.
@@ -118,8 +121,11 @@ async def look(client: AsyncClient, settings: Settings) -> Mission:
     """
     await _check_branch(client, settings)
     stamina.instrumentation.set_on_retry_hooks([])  # its own would print among our lines
+    host = Host(client, settings.mission)
     try:
-        found = await Host(client, settings.mission).state()
+        found = await host.state()
+        contract = await client.negotiate()
+        layout = await host.layout(found)
     except (NotFound, ValueError) as e:
         raise UsageProblem(str(e)) from e
     except SpecKittyError as e:
@@ -127,7 +133,7 @@ async def look(client: AsyncClient, settings: Settings) -> Mission:
     if found.doubt:
         msg = f"Mission {found.mission_slug} {found.doubt}."
         raise UsageProblem(msg)
-    return found
+    return found, survey(layout, found, contract, settings)
 
 
 async def _check_branch(client: AsyncClient, settings: Settings) -> None:
@@ -146,7 +152,13 @@ async def _check_branch(client: AsyncClient, settings: Settings) -> None:
         raise UsageProblem(msg)
 
 
-def _open(plan: Plan, client: AsyncClient, mission: Mission, listeners: Sequence[Listener]) -> Run:
+def _open(
+    plan: Plan,
+    client: AsyncClient,
+    mission: Mission,
+    found: Survey,
+    listeners: Sequence[Listener],
+) -> Run:
     places = Places(plan.settings.repo_root)
     slug = mission.mission_slug
     earlier = list(read(places.journal))
@@ -157,6 +169,8 @@ def _open(plan: Plan, client: AsyncClient, mission: Mission, listeners: Sequence
     journal.write("run-started", settings=config.save(plan.settings), version=__version__)
     for warning in plan.warnings:
         journal.write("warning", message=warning)
+    for note in found.notes:
+        journal.write("note", message=note)
     lanes = [{"wp": wp, "lane": lane} for wp, lane in mission.lanes().items()]
     journal.write_all("lane", [e for e in lanes if history.lanes.get(e["wp"]) != e["lane"]])
     _tell_retries(journal)
@@ -169,6 +183,8 @@ def _open(plan: Plan, client: AsyncClient, mission: Mission, listeners: Sequence
         durations=durations,
         logs=places.logs / slug,
         agents=plan.agents,
+        lanes=found.worktrees,
+        left_to_people=found.left_to_people,
     )
 
 
@@ -199,7 +215,9 @@ async def _work(session: Run, loop: Loop) -> ExitCode:
 def _next_step(session: Run, code: ExitCode) -> list[str]:
     """Return the commands that a user would want next."""
     if code == ExitCode.DONE:
-        return [] if session.history.merged else [finish.merge_command(session)]
+        merge = [] if session.history.merged else [finish.merge_command(session)]
+        accept = session.history.accept_command if session.settings.accept else None
+        return [*merge, *([accept] if accept else [])]
     blocked = [wp for wp, lane in session.history.lanes.items() if lane == Lane.BLOCKED]
     return [*(_reopen_command(session, wp) for wp in blocked), "spec-kitty-orchestrator resume"]
 

@@ -165,6 +165,7 @@ def _ended(event: Event) -> str:
 _SENTENCES = {
     "run-started": lambda e: f"mission {e['mission']}: run {e['run']}",
     "warning": lambda e: f"warning: {e['message']}",
+    "note": lambda e: f"note: {e['message']}",
     "host-retry": lambda e: f"the host is asked again: {e['because']}",
     "lane": lambda e: f"{e['wp']} is {e['lane']}",
     "attempt-started": lambda e: f"{e['wp']} {e['role']}: {e['agent']} started, {e['directory']}",
@@ -176,8 +177,13 @@ _SENTENCES = {
     "blocked": lambda e: f"{e['wp']} is given to you: {e['reason']}",
     "trouble": lambda e: f"{e['wp']} cannot go on: {e['reason']}",
     "accepted": lambda e: f"mission {e['mission']} is accepted",
+    "acceptance-unavailable": lambda e: f"not accepted: {e['reason']}",
     "status-committed": lambda e: f"committed what the host left changed in {e['folder']}",
-    "merged": lambda e: f"merged into {e['target']} ({e['strategy']})",
+    "merged": lambda e: (
+        f"merged into {e['target']} ({e['strategy']})"
+        if e.get("changed", True)
+        else f"{e['target']} has the mission already"
+    ),
     "finish-failed": lambda e: f"not finished: {e['reason']}",
     "run-ended": _ended,
 }

@@ -242,7 +242,18 @@ def test_planning_work_gets_a_branch_of_its_own(release: str, repo: Path) -> Non
     assert started.lane_branch == f"kitty/mission-{SLUG}-lane-planning"
     assert git(Path(started.workspace_path), "branch", "--show-current") == started.lane_branch
     assert git(repo, "branch", "--show-current") == "work"
-    assert client(host).locate(SLUG, "WP01").workspace_path == started.workspace_path
+
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.3"])
+def test_planning_work_is_located_where_it_is_claimed(release: str, repo: Path) -> None:
+    """Also before the claim; nothing is made for the question."""
+    host = made(release, repo)
+    planned(host, repo, "WP01")
+
+    found = client(host).locate(SLUG, "WP01")
+
+    assert not (repo / ".worktrees").exists()
+    assert found.workspace_path == client(host).claim(SLUG, "WP01").workspace_path
 
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.3", "3.2.7"])

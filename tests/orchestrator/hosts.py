@@ -8,7 +8,7 @@ from typing import Literal
 import anyio.lowlevel
 from attrs import evolve
 
-from spec_kitty_client import Completed
+from spec_kitty_client import Completed, Feature
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.testing.calls import READS, verb_in
 from spec_kitty_client.testing.host import AsyncSimulatedRepository, Mission, SimulatedRepository
@@ -112,6 +112,13 @@ class WatchedHost(AsyncSimulatedRepository):
     def prompt(self, wp: str) -> Path:
         """Return the file of a work package."""
         return self.root / "kitty-specs" / SLUG / "tasks" / f"{wp}-part.md"
+
+    def shared_lanes(self) -> dict[str, str]:
+        """Return the lane of each work package that shares its worktree."""
+        if not self.release.has(Feature.LANES):
+            return {}
+        lanes = self.mission.lanes
+        return {wp: lane for wp, lane in lanes.items() if list(lanes.values()).count(lane) > 1}
 
     def branch(self, wp: str) -> str:
         """Return the branch that merge takes."""

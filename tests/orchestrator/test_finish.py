@@ -1,5 +1,6 @@
 """Tests of `spec_kitty_orchestrator.finish`, with real repositories and a host in memory."""
 
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,13 @@ from typing import Any
 import anyio
 import pytest
 
-from spec_kitty_client import MergeDamaged, MergeStrategy, SpecKittyError, WouldLoseWork
+from spec_kitty_client import (
+    IntegrationFailed,
+    MergeDamaged,
+    MergeStrategy,
+    SpecKittyError,
+    WouldLoseWork,
+)
 from spec_kitty_orchestrator import finish
 from spec_kitty_orchestrator.lifecycle import Run
 from spec_kitty_orchestrator.workspace import git
@@ -81,12 +88,20 @@ def test_the_journal_says_what_a_merge_did(w: World) -> None:
 
 
 def test_a_mission_is_merged_once(w: World) -> None:
-    """What is merged is not merged again by a later run, which does not even look."""
+    """A later run looks whether the target has it, and moves nothing."""
     do(w, finish.merge)
     w.host.calls.clear()
-    w.host.git_calls.clear()
     do(w, finish.merge)
-    assert (w.host.calls, w.host.git_calls) == ([], [])
+    assert w.host.verbs() == []
+    assert [e["changed"] for e in w.events("merged")] == [True, False]
+
+
+def test_a_merged_mission_is_not_taken_for_merged_into_another_branch(w: World) -> None:
+    """The second target has none of the work: the host is asked, and says no."""
+    git(w.root, "branch", "release")
+    do(w, finish.merge)
+    with pytest.raises(IntegrationFailed):
+        do(w, finish.merge, target="release")
     assert len(w.events("merged")) == 1
 
 
@@ -140,13 +155,44 @@ def test_a_merge_whose_answer_is_lost_is_taken_for_what_it_is(w: World) -> None:
 
 
 def test_a_merge_that_was_begun_by_a_dead_run_is_not_begun_again(w: World) -> None:
-    """A run that died while it merged is settled by the next one from what git says."""
+    """A run that died while it merged is settled by the next one: the target has every commit."""
+    for wp in w.host.lanes:
+        head = git(w.host.worktree(wp), "rev-parse", "HEAD").strip()
+        w.write(("submitted", {"wp": wp, "head": head}), ("lane", {"wp": wp, "lane": "done"}))
     merge = ("orchestrator-api", "merge-mission", f"--mission={SLUG}")
     assert w.host.host.run(merge, time_limit=60).exit_code == 0
     w.write(("merging", {"target": None, "strategy": "merge"}))
     do(w, finish.merge)
     assert w.host.verbs() == []
     assert len(w.events("merged")) == 1
+
+
+def test_a_merge_of_which_there_is_no_proof_is_left_to_the_host(w: World) -> None:
+    """Branches that are gone prove nothing: somebody may have deleted them."""
+    for wp in w.host.lanes:
+        branch, path = w.host.branch(wp), w.host.worktree(wp)
+        git(w.root, "worktree", "remove", "--force", str(path))
+        git(w.root, "branch", "-D", branch)
+    with pytest.raises(IntegrationFailed):
+        do(w, finish.merge)
+    assert w.host.verbs() == ["merge-mission"]
+    assert not w.events("merged")
+
+
+def test_an_acceptance_that_the_api_cannot_give_is_told_with_the_hosts_own_command(
+    w: World,
+) -> None:
+    """Under a coordination branch 3.2.x dies at it: nothing is sent, and the run goes on."""
+    meta = w.root / "kitty-specs" / SLUG / "meta.json"
+    facts = json.loads(meta.read_text()) | {
+        "topology": "coord",
+        "coordination_branch": f"kitty/mission-{SLUG}",
+    }
+    meta.write_text(json.dumps(facts))
+    do(w, finish.accept)
+    told = w.events("acceptance-unavailable")[0]
+    assert told["command"] == f"spec-kitty accept --mission {SLUG} --lenient"
+    assert w.host.verbs() == []
 
 
 def test_an_acceptance_whose_answer_is_lost_is_asked_for_again(w: World) -> None:

@@ -92,6 +92,7 @@ class World:
             durations=durations,
             logs=self.places.logs / SLUG,
             agents={"implement": implementer, "review": reviewer},
+            lanes=self.host.shared_lanes(),
         )
 
     def work(self, *, backend: str = "asyncio", **settings: Any) -> Board:

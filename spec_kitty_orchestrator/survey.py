@@ -1,0 +1,185 @@
+"""A mission as a run will find it: what it needs, and what would stop it, told before it starts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import evolve, frozen
+
+from spec_kitty_client import Contract, Feature, Lane, Mission, MissionLayout
+from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator.plan import PROTECTION_OFF, checked_out, protects
+from spec_kitty_orchestrator.schedule import ENDED
+
+__all__ = ["Survey", "survey"]
+
+
+@frozen(kw_only=True)
+class Survey:
+    """What is known of a mission before a run."""
+
+    layout: MissionLayout
+    target: str
+    """The branch that a merge goes into."""
+    target_source: str
+    """Where that is written: ``--target``, a key of ``meta.json``, or ``primary branch``."""
+    subtasks: Mapping[str, tuple[str, ...]]
+    """The subtasks of each work package that is not handed in yet, which the run will mark."""
+    planning: tuple[str, ...]
+    """The work packages that are planning work."""
+    shared: Mapping[str, tuple[str, ...]]
+    """The work packages of each execution lane that several of them share, which take turns."""
+    left_to_people: Mapping[str, str]
+    """The work packages that no agent can be started on here, each with the reason."""
+    notes: tuple[str, ...]
+    """Sentences that a user should have read before the run."""
+    problems: tuple[str, ...]
+    """What has to be put right before a run can start."""
+
+    @property
+    def worktrees(self) -> dict[str, str]:
+        """The execution lane of each work package that shares its worktree with others."""
+        return {wp: lane for lane, wps in self.shared.items() for wp in wps}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "topology": self.layout.topology,
+            "target": self.target,
+            "target_source": self.target_source,
+            "subtasks": {wp: list(ids) for wp, ids in self.subtasks.items()},
+            "planning": list(self.planning),
+            "shared_lanes": {lane: list(wps) for lane, wps in self.shared.items()},
+            "left_to_people": dict(self.left_to_people),
+            "notes": list(self.notes),
+            "problems": list(self.problems),
+        }
+
+
+def survey(
+    layout: MissionLayout, mission: Mission, contract: Contract, settings: Settings
+) -> Survey:
+    """Return what a run of a mission needs on this host."""
+    given = settings.target
+    left = dict(_left_to_people(layout, mission, contract))
+    made = Survey(
+        layout=layout,
+        target=given or layout.target,
+        target_source="--target" if given else layout.target_source,
+        subtasks=_subtasks(layout, mission, left),
+        planning=tuple(wp for wp, package in layout.packages.items() if package.planning),
+        shared=_shared(layout),
+        left_to_people=left,
+        notes=(),
+        problems=tuple(_problems(layout, mission, contract, settings, left)),
+    )
+    return _with_notes(made, contract, settings)
+
+
+def _waiting(layout: MissionLayout, mission: Mission) -> list[str]:
+    """Return the work packages that are still to be implemented."""
+    early = (Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS)
+    return [wp for wp, lane in mission.lanes().items() if lane in early and wp in layout.packages]
+
+
+def _subtasks(
+    layout: MissionLayout, mission: Mission, left: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    waiting = (wp for wp in _waiting(layout, mission) if wp not in left)
+    every = {wp: layout.packages[wp].subtasks for wp in waiting}
+    return {wp: ids for wp, ids in every.items() if ids}
+
+
+def _shared(layout: MissionLayout) -> dict[str, tuple[str, ...]]:
+    lanes: dict[str, list[str]] = {}
+    for wp, package in layout.packages.items():
+        if package.lane:
+            lanes.setdefault(package.lane, []).append(wp)
+    return {lane: tuple(wps) for lane, wps in lanes.items() if len(wps) > 1}
+
+
+def _left_to_people(
+    layout: MissionLayout, mission: Mission, contract: Contract
+) -> Iterator[tuple[str, str]]:
+    """Yield the work packages that this host takes from the primary checkout alone."""
+    if not contract.supports(Feature.PLANNING_IN_CHECKOUT):
+        return
+    for wp, lane in mission.lanes().items():
+        if lane not in ENDED and wp in layout.packages and layout.packages[wp].planning:
+            reason = (
+                "has to be done by a person: this host takes its work from the primary checkout "
+                "alone, where other people's changes would be committed with an agent's"
+            )
+            yield wp, reason
+
+
+def _problems(
+    layout: MissionLayout,
+    mission: Mission,
+    contract: Contract,
+    settings: Settings,
+    left: Mapping[str, str],
+) -> Iterator[str]:
+    yield from _branch_problems(layout, contract, settings)
+    waiting = [wp for wp in _waiting(layout, mission) if wp not in left]
+    for wp in waiting:
+        package = layout.packages[wp]
+        file = f"kitty-specs/{layout.mission_slug}"
+        if package.roster_problem:
+            yield (
+                f"{wp} cannot be handed in: {package.roster_problem}. Write `subtasks: []`, or the "
+                f"list, into the front matter of its file in {file}/tasks and commit it."
+            )
+        if package.open_boxes and not contract.supports(Feature.EVIDENCE):
+            yield (
+                f"{wp} cannot be handed in: {package.open_boxes} of its boxes in {file}/tasks.md "
+                "are not ticked and have no id such as T001, so that no command can tick them. "
+                "Give them ids, or tick them, and commit the file."
+            )
+    open_ones = [wp for wp, lane in mission.lanes().items() if lane not in ENDED]
+    if open_ones and len(left) == len(open_ones):
+        yield (
+            f"Every work package of {layout.mission_slug} that is left has to be done by a person: "
+            f"this host takes work under the topology {layout.topology} from the primary checkout "
+            "alone. Make missions for agents with `--topology lanes`."
+        )
+
+
+def _branch_problems(
+    layout: MissionLayout, contract: Contract, settings: Settings
+) -> Iterator[str]:
+    """Yield why the host could not commit where it records the state of the mission."""
+    if layout.coordination_branch or not contract.supports(Feature.PROTECTED_BRANCHES):
+        return
+    own, here = layout.planning_branch, checked_out(settings.repo_root)
+    if protects(settings.repo_root, own):
+        yield (
+            f"{layout.mission_slug} records its state on {own!r}, on which this host refuses to "
+            f"commit. Check {own} out and set {PROTECTION_OFF}=1, or move the mission to a "
+            "branch of its own."
+        )
+    elif own != here:
+        yield (
+            f"{layout.mission_slug} records its state on {own!r}, and {here or 'no branch'!r} is "
+            f"checked out: git checkout {own}"
+        )
+
+
+def _with_notes(found: Survey, contract: Contract, settings: Settings) -> Survey:
+    return evolve(found, notes=tuple(_notes(found, contract, settings)))
+
+
+def _notes(found: Survey, contract: Contract, settings: Settings) -> Iterator[str]:
+    if found.left_to_people:
+        names = ", ".join(found.left_to_people)
+        yield f"{names}: planning work, which this host leaves to a person in the primary checkout"
+    elif found.planning:
+        yield (
+            f"{', '.join(found.planning)}: planning work, done on the branch "
+            f"kitty/mission-{found.layout.mission_slug}-lane-planning and merged with the rest"
+        )
+    coordinated = found.layout.coordination_branch and not contract.supports(Feature.COORD_ACCEPT)
+    if settings.accept and coordinated:
+        yield (
+            f"the host's API cannot accept a mission of the topology {found.layout.topology}: the "
+            "run goes on without, and ends with the command that accepts it"
+        )
