@@ -1,6 +1,7 @@
 """Tests of `spec_kitty_client.envelope`."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -69,6 +70,86 @@ def test_the_last_envelope_counts() -> None:
     assert found is not None
     assert found.correlation_id == "new"
     assert "old" in rest
+
+
+def pretty(verb: str, indent: int = 2, **changes: Any) -> str:
+    """Return an envelope as a wrapper may print it, over several lines."""
+    return json.dumps(envelope(verb, **changes), indent=indent) + "\n"
+
+
+@pytest.mark.parametrize("indent", [0, 1, 2, 4])
+@pytest.mark.parametrize("margin", ["", "  ", "\n \n"])
+def test_an_envelope_over_several_lines_is_understood(indent: int, margin: str) -> None:
+    """A wrapper that pretty-prints the answer, for example with jq, hides nothing."""
+    found, rest = find(margin + pretty("mission-state", indent) + margin)
+
+    assert found is not None
+    assert found.data == envelope("mission-state")["data"]
+    assert rest.strip() == ""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_around_an_envelope_over_several_lines_are_kept(end: str) -> None:
+    """The output of git before a pretty-printed answer, and what follows it, is noise."""
+    text = f"Deleted branch x.\n{pretty('merge-mission')}{{}}\n[1]\n".replace("\n", end)
+    found, rest = find(text)
+
+    assert found is not None
+    assert found.command == "orchestrator-api.merge-mission"
+    assert rest.split() == ["Deleted", "branch", "x.", "{}", "[1]"]
+
+
+def test_the_last_envelope_over_several_lines_counts() -> None:
+    """An envelope that was printed earlier is noise, however it is laid out."""
+    text = pretty("mission-state", correlation_id="old") + pretty("mission-state")
+    found, rest = find(text)
+
+    assert found is not None
+    assert found.correlation_id == "corr-1"
+    assert json.loads(rest)["correlation_id"] == "old"
+
+
+def test_an_envelope_on_one_line_wins_over_one_on_several() -> None:
+    """Hosts print their answer on one line; a longer layout is something else beside it."""
+    found, rest = find(line("mission-state").decode() + pretty("list-ready"))
+
+    assert found is not None
+    assert found.command == "orchestrator-api.mission-state"
+    assert json.loads(rest) == envelope("list-ready")
+
+
+@pytest.mark.parametrize("after", ["}", ";", " {}", '"'])
+def test_more_on_the_last_line_of_an_envelope_makes_it_none(after: str) -> None:
+    """Text that goes on where the answer ends is not cut to fit."""
+    text = pretty("mission-state").rstrip() + after
+
+    assert find(text) == (None, text)
+
+
+def test_an_envelope_within_another_object_is_no_answer() -> None:
+    """A log entry that holds an answer is not the answer, on one line or on several."""
+    text = json.dumps({"log": [envelope("mission-state")] * 2}, indent=2)
+
+    assert find(text) == (None, text)
+
+
+def test_a_refusal_over_several_lines_is_a_refusal() -> None:
+    """The code of a pretty-printed answer decides as that of any other."""
+    with pytest.raises(HostRejected) as e:
+        conclude(MOVE, completed(pretty("transition", code="WP_NOT_FOUND").encode(), exit_code=1))
+
+    assert e.value.code is ErrorCode.WP_NOT_FOUND
+    assert e.value.outcome == "not_applied"
+    assert e.value.failure.stdout == ""
+
+
+def test_megabytes_that_begin_like_an_envelope_are_read_in_linear_time() -> None:
+    """Hostile output cannot make the SDK parse it once for each of its lines."""
+    text = '{"a":[\n' * 900 + "1,\n" * 10**6
+    begun = time.process_time()
+
+    assert find(text) == (None, text)
+    assert time.process_time() - begun < 10  # seconds; 900 parses take more than a minute
 
 
 @pytest.mark.parametrize("key", SEVEN)
