@@ -62,6 +62,7 @@ class Envelope:
 
 
 _USAGE = 2  # exit code of the option parser
+_NO_VERB = "unknown"  # the command that the option parser names in a refusal, from 2.1.0 on
 _FRAME = re.compile(r"^  File .*, line \d+, in (.*)$", re.MULTILINE)
 _OPENING = re.compile(r"^\{", re.MULTILINE)
 _MOST_OPENINGS = 10  # tried per text; each may take a parse of the whole text
@@ -133,6 +134,9 @@ def _envelope(raw: object) -> Envelope | None:
 def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
     """Return the reply of a call that has ended, and the envelope it came in.
 
+    An envelope that contradicts itself, the call or the exit code is no answer: the error has no
+    code, and after a call that may change something its outcome is ``unknown``.
+
     Raises:
         HostTimeout: If it had to be ended.
         ProtocolError: If there is no answer, or none that can be understood.
@@ -144,20 +148,34 @@ def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
         raise HostTimeout(_failure(command, completed, noise, msg, envelope))
     if envelope is None:
         raise _no_answer(command, completed, noise)
+    if wrong := _contradiction(command, completed, envelope):
+        failure = _failure(command, completed, noise, wrong, envelope)
+        raise ProtocolError(evolve(failure, code=None))
     if not envelope.success:
         raise rejection(_failure(command, completed, noise, _message(envelope), envelope))
-    if completed.exit_code != 0:
-        msg = f"the answer says success, but the exit code is {completed.exit_code}"
-        raise ProtocolError(_failure(command, completed, noise, msg, envelope))
     return _reply(command, completed, envelope, noise), envelope
+
+
+def _contradiction(command: Command[Any], completed: Completed, envelope: Envelope) -> str | None:
+    """Return why an envelope cannot be the answer to a call; None: it can."""
+    answered = envelope.command.removeprefix("orchestrator-api.")
+    names = names_of(command.verb) | (set() if envelope.success else {_NO_VERB})
+    if answered not in names:
+        return f"the answer is to {_short(envelope.command)}"
+    if envelope.success and envelope.error_code is not None:
+        return f"the answer says success, but has the error code {_short(envelope.error_code)}"
+    if envelope.success and completed.exit_code != 0:
+        return f"the answer says success, but the exit code is {completed.exit_code}"
+    return None
+
+
+def _short(word: str) -> str:
+    return repr(word[:_LONGEST_WORDS])
 
 
 def _reply(command: Command[R], completed: Completed, envelope: Envelope, noise: str) -> R:
     import cattrs
 
-    if envelope.command.removeprefix("orchestrator-api.") not in names_of(command.verb):
-        msg = f"the answer is to {envelope.command!r}"
-        raise ProtocolError(_failure(command, completed, noise, msg, envelope))
     try:
         return cast(R, _converter().structure(in_our_words(envelope.data), command.reply_type))
     except (cattrs.BaseValidationError, TypeError, ValueError, KeyError) as e:

@@ -21,6 +21,7 @@ from spec_kitty_client import (
     HostRejected,
     Lane,
     Need,
+    ProtocolError,
     Reply,
     UsageRejected,
     allowed,
@@ -125,6 +126,15 @@ def test_every_failure_is_of_the_type_that_it_means(release: str) -> None:
             assert isinstance(answer, HostBroken) == broken, entry["scenario"]
         elif envelope is not None and not envelope.success:
             assert isinstance(answer, HostRejected), entry["scenario"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_no_host_contradicts_itself(release: str) -> None:
+    """What the SDK refuses as contradictory, no host has ever answered."""
+    for entry in recorded(release):
+        answer, _ = answer_to(entry)
+        if find(entry["stdout"])[0] is not None:
+            assert not isinstance(answer, ProtocolError), (entry["scenario"], answer)
 
 
 @pytest.mark.parametrize("release", RELEASES)

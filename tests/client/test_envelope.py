@@ -8,11 +8,13 @@ import pytest
 
 from spec_kitty_client.codes import ErrorCode, UnknownErrorCode
 from spec_kitty_client.commands import (
+    Command,
     MergeMission,
     MissionState,
     StartImplementation,
     Transition,
 )
+from spec_kitty_client.contract import names_of
 from spec_kitty_client.envelope import conclude, find
 from spec_kitty_client.errors import (
     Conflict,
@@ -25,6 +27,7 @@ from spec_kitty_client.errors import (
     ProtocolError,
     UsageRejected,
 )
+from spec_kitty_client.verbs import VERBS
 
 from .answers import completed, envelope, line, refusal, success
 
@@ -433,10 +436,86 @@ def test_success_with_a_bad_exit_code_is_no_success() -> None:
     assert e.value.failure.data["to_lane"] == "approved"
 
 
-def test_the_answer_to_another_call_is_no_answer() -> None:
-    """A mixed-up transport is noticed."""
-    with pytest.raises(ProtocolError, match=r"'orchestrator-api\.list-ready'"):
-        conclude(STATE, success("list-ready"))
+@pytest.mark.parametrize("code", ["WP_NOT_FOUND", "WP_ON_FIRE", ""])
+@pytest.mark.parametrize(
+    ("command", "verb", "outcome"),
+    [(STATE, "mission-state", "not_applied"), (MOVE, "transition", "unknown")],
+)
+def test_success_with_an_error_code_is_no_success(
+    code: str, command: Command[Any], verb: str, outcome: str
+) -> None:
+    """A yes and a no in one answer leave a change in doubt, and neither is acted upon."""
+    with pytest.raises(ProtocolError, match=f"success, but has the error code '{code}'") as e:
+        conclude(command, success(verb, error_code=code))
+
+    assert e.value.outcome == outcome
+    assert e.value.code is None
+    assert e.value.retryable is (outcome == "not_applied")
+    assert e.value.failure.data == envelope(verb)["data"]
+
+
+@pytest.mark.parametrize("code", [None, ""])
+def test_a_refusal_without_a_code_is_a_refusal(code: str | None) -> None:
+    """A host that says no without saying why is still understood to say no."""
+    answer = completed(line("transition", {}, success=False, error_code=code), exit_code=1)
+    with pytest.raises(HostRejected) as e:
+        conclude(MOVE, answer)
+
+    assert type(e.value) is HostRejected
+    assert e.value.code is None
+    assert e.value.outcome == "unknown"
+
+
+@pytest.mark.parametrize("code", [None, "MISSION_NOT_FOUND"])
+def test_the_answer_to_another_call_is_no_answer(code: str | None) -> None:
+    """A mixed-up transport is noticed, whether the other call went well or not."""
+    answer = completed(line("list-ready", code=code), exit_code=0 if code is None else 1)
+    with pytest.raises(ProtocolError, match=r"'orchestrator-api\.list-ready'") as e:
+        conclude(STATE, answer)
+
+    assert e.value.code is None
+
+
+def test_a_refusal_of_another_call_leaves_a_change_in_doubt() -> None:
+    """A code that belongs to another call does not say that this one had no effect."""
+    with pytest.raises(ProtocolError, match="the answer is to") as e:
+        conclude(MOVE, refusal("start-review", "WP_NOT_FOUND"))
+
+    assert e.value.outcome == "unknown"
+    assert e.value.retryable is False
+
+
+def test_a_success_of_no_verb_is_no_answer() -> None:
+    """Only refusals of the option parser are answers to an unknown verb."""
+    with pytest.raises(ProtocolError, match=r"'orchestrator-api\.unknown'"):
+        conclude(MOVE, success("unknown", envelope("transition")["data"]))
+
+
+def test_the_name_of_another_call_is_cut_in_the_message() -> None:
+    """A hostile name does not make an error without end."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, success("x" * 10**6))
+
+    assert len(str(e.value)) < 1000
+
+
+VERB_NAMES = [(verb, name) for verb in VERBS for name in sorted(names_of(verb))]
+
+
+@pytest.mark.parametrize(("verb", "name"), VERB_NAMES)
+def test_a_refusal_may_name_the_verb_as_any_host_does(verb: str, name: str) -> None:
+    """A mission is a feature up to 3.0.3, and 4.0.0rc5 consolidates where others merge."""
+    with pytest.raises(HostRejected) as e:
+        conclude(_made_up(VERBS[verb]), refusal(name, "MISSION_NOT_FOUND"))
+
+    assert e.value.code is ErrorCode.MISSION_NOT_FOUND
+
+
+def _made_up(kind: type[Command[Any]]) -> Command[Any]:
+    """Return a call of a verb without its options."""
+    about = {"verb": kind.verb, "reply_type": kind.reply_type, "mutates": kind.mutates}
+    made: Command[Any] = type("MadeUp", (Command,), about)()
+    return made
 
 
 @pytest.mark.parametrize(
