@@ -28,7 +28,6 @@ from spec_kitty_client.errors import (
     CannotBeWarm,
     Conflict,
     EnvironmentProblem,
-    Failure,
     GitFailed,
     HostBroken,
     HostCrashed,
@@ -50,6 +49,7 @@ from spec_kitty_client.errors import (
     UsageRejected,
     WouldLoseWork,
 )
+from spec_kitty_client.failure import Failure, OriginFreshness
 from spec_kitty_client.lanes import (
     POLICY_LANES,
     AnyLane,
@@ -149,6 +149,7 @@ __all__ = [
     "NotFound",
     "NotReady",
     "OriginCheck",
+    "OriginFreshness",
     "Policy",
     "PolicyError",
     "PolicyProblem",

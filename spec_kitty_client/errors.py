@@ -22,12 +22,10 @@ Take decisions on `HostError.code`, `HostError.retryable` and `HostError.outcome
 the text. Every exception says in its text what to do next, and can be pickled.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
-
-from attrs import field, frozen
+from typing import Literal
 
 from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family
+from spec_kitty_client.failure import Failure
 
 __all__ = [
     "Conflict",
@@ -121,26 +119,6 @@ class WouldLoseWork(SpecKittyError):
 
     def __str__(self) -> str:
         return self.message
-
-
-@frozen(kw_only=True)
-class Failure:
-    """All there is to know about a call that did not go well."""
-
-    verb: str
-    mutates: bool
-    message: str
-    argv: tuple[str, ...]
-    """Empty where a workflow verb found out by a read what older hosts do not check."""
-    exit_code: int | None
-    """None when the host had to be ended; negative: the number of the signal."""
-    stdout: str = field(repr=False)
-    """What the host printed beside the envelope."""
-    stderr: str = field(repr=False)
-    code: AnyErrorCode | None = None
-    data: Mapping[str, Any] = field(factory=dict)
-    correlation_id: str | None = None
-    contract_version: str | None = None
 
 
 class MergeDamaged(SpecKittyError):
