@@ -24,6 +24,8 @@ the text. Every exception says in its text what to do next, and can be pickled.
 
 from typing import Literal
 
+from packaging.version import Version
+
 from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family
 from spec_kitty_client.failure import Failure
 
@@ -56,6 +58,7 @@ __all__ = [
 
 _BEFORE = {2, 4, 5, 6}  # exit codes: option parser; project too old, too new, damaged
 
+_READINESS_APPLIED = Version("1.7.0")  # contract; accept-mission refuses what accept refuses
 _HALFWAY = "reconciliation_required"  # as 4.0.0 says it
 _MOST_NAMED = 10  # files in a message
 
@@ -291,6 +294,24 @@ class NotReady(HostRejected):
 
     advice = "Finish what the message names, then call again."
 
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call can succeed later, once other work is done.
+
+        Never for ``MISSION_NOT_READY`` of hosts 4.0.0rc5 and later: their ``accept-mission`` wants
+        facts recorded that no verb of the contract records.
+        """
+        if self.code == ErrorCode.MISSION_NOT_READY and self._wants_more_than_work:
+            return False
+        return super().retryable
+
+    @property
+    def _wants_more_than_work(self) -> bool:
+        try:
+            return Version(self.failure.contract_version or "") >= _READINESS_APPLIED
+        except ValueError:  # it names no version
+            return False
+
 
 class IntegrationFailed(HostRejected):
     """Git, or the host's own bookkeeping, failed half-way."""
@@ -320,7 +341,10 @@ _MISSING = (
     "List the missions with `ls kitty-specs`, and check that the branch which holds this one is "
     "checked out."
 )
-_UNFINISHED = "Finish what `failure.data` names: incomplete_wps, or outstanding from 4.0.0rc5 on."
+_UNFINISHED = (
+    "Finish what `failure.data` names: incomplete_wps; from 4.0.0rc5 on also outstanding, or "
+    "preflight_error_codes."
+)
 _ADVICE: dict[str, str] = {
     ErrorCode.MISSION_NOT_FOUND: _MISSING,
     ErrorCode.WP_NOT_FOUND: "Look at mission-state for the work packages of this mission.",

@@ -30,7 +30,7 @@ from spec_kitty_client.commands import (
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.core import Negotiate, Steps
 from spec_kitty_client.dialects import Dialect, Feature
-from spec_kitty_client.errors import Failure, HostError, rejection
+from spec_kitty_client.errors import Failure, HostError, NotReady, rejection
 from spec_kitty_client.lanes import AnyLane, Lane, Need, allowed, needs
 from spec_kitty_client.repository import commit_folder, git, root
 from spec_kitty_client.worktrees import ensure, folder_of, place, workspace
@@ -312,7 +312,8 @@ def _insist(command: Command[R]) -> Steps[R]:
         try:
             reply = yield command
         except HostError as later:
-            if later.retryable:  # it tells nothing of what the first one has done
+            # Neither tells what the first one has done.
+            if later.retryable or isinstance(later, NotReady):
                 raise e from later
             raise
     return reply

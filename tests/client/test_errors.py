@@ -95,6 +95,33 @@ def test_an_answer_is_retryable_when_its_code_is(code: ErrorCode | UnknownErrorC
     assert retryable == {code.retryable}
 
 
+@pytest.mark.parametrize(
+    ("version", "retryable"),
+    [
+        ("1.0.0", True),
+        ("1.5.0", True),
+        ("1.6.0", True),
+        ("1.8.0", False),
+        ("1.16.0", False),
+        ("2.0.0", False),
+        (None, True),
+        ("", True),
+        ("newest", True),
+        ("9" * 5000, True),
+    ],
+    ids=range(10),
+)
+def test_a_mission_that_is_not_ready_on_a_new_host_stays_so(
+    version: str | None, retryable: bool
+) -> None:
+    """4.0.0rc5 and later refuse an acceptance for what no verb of the contract can give."""
+    for mutates in (False, True):
+        known = failure(ErrorCode.MISSION_NOT_READY, contract_version=version, mutates=mutates)
+        assert rejection(known).retryable is retryable
+    open_work = failure(ErrorCode.DEPENDENCIES_NOT_SATISFIED, contract_version=version)
+    assert rejection(open_work).retryable is True
+
+
 def test_a_refusal_without_a_code_is_still_a_refusal() -> None:
     """A host that says no without saying why is not repeated by a program."""
     error = rejection(failure(None))
