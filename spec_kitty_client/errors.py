@@ -19,7 +19,8 @@
           NotReady, IntegrationFailed, EnvironmentProblem
 
 Take decisions on `HostError.code`, `HostError.retryable` and `HostError.outcome`, never on
-the text. Every exception says in its text what to do next, and can be pickled.
+the text. Every exception says in its text what to do next, and can be pickled. The text can
+be encoded as UTF-8, whatever a host or a file name put into it.
 """
 
 from typing import Literal
@@ -28,6 +29,7 @@ from packaging.version import Version
 
 from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family
 from spec_kitty_client.failure import Failure
+from spec_kitty_client.texts import encodable
 
 __all__ = [
     "Conflict",
@@ -68,6 +70,9 @@ Outcome = Literal["not_applied", "unknown"]
 class SpecKittyError(Exception):
     """Whatever this SDK raises of its own is one of these."""
 
+    def __str__(self) -> str:
+        return encodable(super().__str__())
+
 
 class InvalidCall(SpecKittyError, ValueError):
     """The call cannot be sent as it is; the host was not asked."""
@@ -99,7 +104,7 @@ class UnsupportedByHost(SpecKittyError):
         self.what, self.since, self.release = what, since, release
 
     def __str__(self) -> str:
-        return (
+        return encodable(
             f"Host {self.release} has no {self.what}; {self.since} is the first that has. Nothing "
             f"was sent. Upgrade it: pip install 'spec-kitty-cli>={self.since}'"
         )
@@ -121,7 +126,7 @@ class WouldLoseWork(SpecKittyError):
         self.message, self.paths = message, paths
 
     def __str__(self) -> str:
-        return self.message
+        return encodable(self.message)
 
 
 class MergeDamaged(SpecKittyError):
@@ -140,7 +145,7 @@ class MergeDamaged(SpecKittyError):
 
     def __str__(self) -> str:
         named = f": {', '.join(self.paths[:_MOST_NAMED])}" if self.paths else ""
-        return (
+        return encodable(
             f"the merge into {self.target} {self.what}{named}. It was at {self.before}; "
             f"`git log {self.before}` shows what was there."
         )
@@ -179,7 +184,7 @@ class HostError(SpecKittyError):
 
     def __str__(self) -> str:
         name = f" [{self.code}]" if self.code else ""
-        return f"{self.failure.verb}: {self.failure.message}{name}. {self.next_step}"
+        return encodable(f"{self.failure.verb}: {self.failure.message}{name}. {self.next_step}")
 
     @property
     def next_step(self) -> str:

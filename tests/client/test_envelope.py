@@ -412,6 +412,16 @@ def test_a_refusal_without_a_message_names_its_code(data: dict[str, Any]) -> Non
         conclude(MERGE, refusal("merge-mission", "MERGE_FAILED", data))
 
 
+def test_half_a_character_in_an_answer_can_be_printed() -> None:
+    """JSON may hold an escape that no UTF-8 can; the error keeps it, and its text spells it out."""
+    data = {"message": "no \ud800", "errors": ["\udcff"]}
+    with pytest.raises(IntegrationFailed) as e:
+        conclude(MERGE, refusal("merge-mission", "PREFLIGHT_FAILED", data))
+
+    assert e.value.failure.data == data
+    assert b"no \\ud800: \\udcff" in str(e.value).encode("utf-8")
+
+
 def test_an_unknown_code_is_a_refusal() -> None:
     """A host that adds a code is still understood to say no."""
     with pytest.raises(HostRejected) as e:

@@ -34,6 +34,7 @@ from spec_kitty_client.errors import (
     rejection,
 )
 from spec_kitty_client.policy_errors import PolicyError, PolicyProblem, PolicyRule
+from spec_kitty_client.testing.taped import TapeDamaged
 
 from .answers import failure
 
@@ -250,6 +251,35 @@ def test_every_error_survives_pickling(error: SpecKittyError) -> None:
     assert type(copy) is type(error)
     assert str(copy) == str(error)
     assert vars(copy) == vars(error)
+
+
+HALF = "half \ud800 a \udcff character"
+UNPRINTABLE: list[SpecKittyError] = [
+    SpecKittyError(HALF),
+    InvalidCall(HALF),
+    PolicyProblem(HALF, PolicyRule.SECRET, HALF),
+    PolicyError((PolicyProblem(HALF, PolicyRule.SECRET, HALF),)),
+    HostNotFound(HALF),
+    UnsupportedHost(HALF),
+    UnsupportedByHost(HALF, since=HALF, release=HALF),
+    GitFailed(HALF),
+    WouldLoseWork(HALF, (HALF,)),
+    MergeDamaged(HALF, "abc123", HALF, (HALF,)),
+    HostTimeout(failure(message=HALF, verb=HALF)),
+    HostCrashed(failure(message=HALF)),
+    rejection(failure(ErrorCode.PUSH_FAILED, message=HALF)),
+    rejection(failure(HALF, message=HALF)),
+    TapeDamaged(HALF, 1, HALF),
+]
+
+
+@pytest.mark.parametrize("error", UNPRINTABLE, ids=lambda e: type(e).__name__)
+def test_the_text_of_an_error_can_be_printed(error: SpecKittyError) -> None:
+    """A lone surrogate in a message or a file name is no second error in a log or a pipe."""
+    text = str(error).encode("utf-8").decode("utf-8")
+
+    assert r"half \ud800 a \udcff character" in text
+    assert str(pickle.loads(pickle.dumps(error))) == text  # noqa: S301
 
 
 @pytest.mark.parametrize("error", [*ANSWERED, *UNANSWERED], ids=lambda e: type(e).__name__)
