@@ -123,6 +123,16 @@ def test_a_mission_that_is_not_ready_on_a_new_host_stays_so(
     assert rejection(open_work).retryable is True
 
 
+def test_an_occupied_checkout_is_a_conflict() -> None:
+    """4.0.0 refuses a second work package under ``single_branch`` before it claims it."""
+    error = rejection(failure("WRITE_CHECKOUT_OCCUPIED", mutates=True))
+
+    assert type(error) is Conflict
+    assert error.code is ErrorCode.WRITE_CHECKOUT_OCCUPIED
+    assert error.outcome == "not_applied"
+    assert error.retryable is False
+
+
 def test_a_refusal_without_a_code_is_still_a_refusal() -> None:
     """A host that says no without saying why is not repeated by a program."""
     error = rejection(failure(None))
