@@ -15,7 +15,7 @@ from spec_kitty_client import commands, design, errors
 from spec_kitty_client.codes import ErrorCode, Family
 from spec_kitty_client.commands import Command
 from spec_kitty_client.contract import NEWEST_TESTED, OLDEST, Contract, spell
-from spec_kitty_client.dialects import Dialect, Feature, oldest_release
+from spec_kitty_client.dialects import Dialect, Feature, contract_of, oldest_release
 from spec_kitty_client.errors import Failure, HostError, rejection
 from spec_kitty_client.lanes import POLICY_LANES, Lane, Need, lanes_of, ways
 from spec_kitty_client.verbs import VERBS
@@ -252,10 +252,10 @@ def _codes() -> Iterator[str]:
     yield "## Error codes\n"
     yield (
         "`ErrorCode`, by family. *Retry*: the same call can succeed later without anybody\n"
-        "changing it. *Effect*: a call that changes something may have done so all the same;\n"
-        "read mission-state before anything else. Codes that the SDK does not know are kept as\n"
-        "they came, as an `UnknownErrorCode` in a plain `HostRejected`, for which an effect is\n"
-        "possible and a retry is not.\n"
+        "changing it, on all hosts or those of the dialects. *Effect*: a call that changes\n"
+        "something may have done so all the same; read mission-state before anything else.\n"
+        "Codes that the SDK does not know are kept as they came, as an `UnknownErrorCode` in a\n"
+        "plain `HostRejected`, for which an effect is possible and a retry is not.\n"
     )
     for family in Family:
         every = [code for code in ErrorCode if code.family is family]
@@ -276,14 +276,24 @@ def _family(family: Family, codes: list[ErrorCode]) -> Iterator[str]:
 
 def _facts(code: ErrorCode, kind: type[HostError]) -> tuple[str, ...]:
     step = _error(code).next_step
-    marks = ("yes" if is_so else "" for is_so in (code.retryable, code.effect_possible))
-    return (*marks, "" if step == kind.advice else step)
+    effect = "yes" if code.effect_possible else ""
+    return (_retry(code), effect, "" if step == kind.advice else step)
 
 
-def _error(code: ErrorCode) -> HostError:
-    """Return what a read raises which is answered with a code."""
+def _retry(code: ErrorCode) -> str:
+    """Return the dialects on which a retry can help, or ``yes`` for all."""
+    if len({_error(code, d).retryable for d in Dialect}) == 1:
+        return "yes" if code.retryable else ""
+    spans = _spans(lambda d: _error(code, d).retryable)
+    return ", ".join(_span(*span) for span in spans if _error(code, span[0]).retryable)
+
+
+def _error(code: ErrorCode, dialect: Dialect | None = None) -> HostError:
+    """Return what a read raises which a host, of any or of one dialect, answers with a code."""
     blank = {a.name: "" for a in attrs.fields(Failure) if a.default is NOTHING}
-    return rejection(Failure(**{**blank, "mutates": False, "argv": (), "code": code}))
+    version = str(contract_of(dialect.first_release)) if dialect else None
+    about = {"mutates": False, "argv": (), "code": code, "contract_version": version}
+    return rejection(Failure(**{**blank, **about}))
 
 
 def _summary(kind: type[Any]) -> str:

@@ -29,7 +29,6 @@ from spec_kitty_client.errors import (
     CannotBeWarm,
     Conflict,
     EnvironmentProblem,
-    Failure,
     GitFailed,
     GitUnavailable,
     HostBroken,
@@ -52,6 +51,7 @@ from spec_kitty_client.errors import (
     UsageRejected,
     WouldLoseWork,
 )
+from spec_kitty_client.failure import Failure, OriginFreshness
 from spec_kitty_client.lanes import (
     POLICY_LANES,
     AnyLane,
@@ -155,6 +155,7 @@ __all__ = [
     "NotFound",
     "NotReady",
     "OriginCheck",
+    "OriginFreshness",
     "PackageLayout",
     "Policy",
     "PolicyError",

@@ -121,7 +121,11 @@ class ErrorCode(StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call can succeed later without anybody changing it."""
+        """Whether the same call can succeed later without anybody changing it.
+
+        For ``MISSION_NOT_READY`` that is so up to host 4.0.0rc4; `HostError.retryable` knows the
+        host.
+        """
         return self in _RETRYABLE
 
     @property

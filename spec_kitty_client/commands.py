@@ -338,7 +338,8 @@ class Transition(Command[replies.Transitioned]):
     subtasks_complete: bool = field(
         default=False, metadata={"option": "--subtasks-complete", "since": "3.1.0"}
     )
-    """Said with ``for_review``; hosts from 3.2.6 on look for themselves."""
+    """Said with ``for_review``. Hosts 3.1.0 to 3.2.5 believe it where a subtask is open in
+    ``tasks.md``; from 3.2.6 on they go by the front matter and the event log alone."""
     implementation_evidence_present: bool = field(
         default=False, metadata={"option": "--implementation-evidence-present", "since": "3.1.0"}
     )

@@ -2,10 +2,12 @@
 
 The envelope is not always alone: ``merge-mission`` prints git's own lines before it on
 every success (3.1.10 to 3.2.7). The last line that is an object with the seven keys counts.
+Every release prints its envelope on one line; a wrapper script may print it again over several.
 """
 
 import json
 import re
+from collections import deque
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
@@ -60,29 +62,64 @@ class Envelope:
 
 
 _USAGE = 2  # exit code of the option parser
+_NO_VERB = "unknown"  # the command that the option parser names in a refusal, from 2.1.0 on
 _FRAME = re.compile(r"^  File .*, line \d+, in (.*)$", re.MULTILINE)
+_OPENING = re.compile(r"^\{", re.MULTILINE)
+_MOST_OPENINGS = 10  # tried per text; each may take a parse of the whole text
+_DECODER = json.JSONDecoder()
 
 _KEYS = {a.name for a in fields(Envelope)}
 _TEXTS = _KEYS - {"success", "error_code", "data"}
 
 
 def find(stdout: str) -> tuple[Envelope | None, str]:
-    """Return the last envelope in a text, and the rest of the text."""
+    """Return the last envelope in a text, and the rest of the text.
+
+    An envelope on one line wins over any that is spread over several lines. One of these is the
+    whole text, or begins with a ``{`` that is the first character of a line and ends with a
+    line; of such lines the last ten are tried. The time is proportional to the length of the
+    text.
+
+    Args:
+        stdout: Text that a host printed.
+
+    Returns:
+        The envelope and the text without its lines; None and the text where there is none.
+    """
     # At nothing else: JSON may hold U+2028 as it is.
     lines = stdout.removesuffix("\n").split("\n")
     for i in range(len(lines) - 1, -1, -1):
         if envelope := _parse(lines[i].strip()):
             return envelope, "\n".join(lines[:i] + lines[i + 1 :])
-    return None, stdout
+    return _find_spread(stdout)
+
+
+def _find_spread(text: str) -> tuple[Envelope | None, str]:
+    """Return the last envelope that takes several lines, and the rest of the text."""
+    starts = deque((m.start() for m in _OPENING.finditer(text)), maxlen=_MOST_OPENINGS)
+    indented = len(text) - len(text.lstrip())
+    for start in (*reversed(starts), indented):
+        try:
+            raw, end = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        of_last_line, _, after = text[end:].partition("\n")
+        if not of_last_line.strip() and (envelope := _envelope(raw)):
+            return envelope, (text[:start] + after).removesuffix("\n")
+    return None, text
 
 
 def _parse(line: str) -> Envelope | None:
     if not line.startswith("{"):
         return None
     try:
-        raw = json.loads(line)
+        return _envelope(json.loads(line))
     except (ValueError, RecursionError):
         return None
+
+
+def _envelope(raw: object) -> Envelope | None:
+    """Return the envelope that a JSON value is; None if it is none."""
     if not isinstance(raw, dict) or not raw.keys() >= _KEYS:
         return None
     sound = (
@@ -97,6 +134,9 @@ def _parse(line: str) -> Envelope | None:
 def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
     """Return the reply of a call that has ended, and the envelope it came in.
 
+    An envelope that contradicts itself, the call or the exit code is no answer: the error has no
+    code, and after a call that may change something its outcome is ``unknown``.
+
     Raises:
         HostTimeout: If it had to be ended.
         ProtocolError: If there is no answer, or none that can be understood.
@@ -108,20 +148,34 @@ def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
         raise HostTimeout(_failure(command, completed, noise, msg, envelope))
     if envelope is None:
         raise _no_answer(command, completed, noise)
+    if wrong := _contradiction(command, completed, envelope):
+        failure = _failure(command, completed, noise, wrong, envelope)
+        raise ProtocolError(evolve(failure, code=None))
     if not envelope.success:
         raise rejection(_failure(command, completed, noise, _message(envelope), envelope))
-    if completed.exit_code != 0:
-        msg = f"the answer says success, but the exit code is {completed.exit_code}"
-        raise ProtocolError(_failure(command, completed, noise, msg, envelope))
     return _reply(command, completed, envelope, noise), envelope
+
+
+def _contradiction(command: Command[Any], completed: Completed, envelope: Envelope) -> str | None:
+    """Return why an envelope cannot be the answer to a call; None: it can."""
+    answered = envelope.command.removeprefix("orchestrator-api.")
+    names = names_of(command.verb) | (set() if envelope.success else {_NO_VERB})
+    if answered not in names:
+        return f"the answer is to {_short(envelope.command)}"
+    if envelope.success and envelope.error_code is not None:
+        return f"the answer says success, but has the error code {_short(envelope.error_code)}"
+    if envelope.success and completed.exit_code != 0:
+        return f"the answer says success, but the exit code is {completed.exit_code}"
+    return None
+
+
+def _short(word: str) -> str:
+    return repr(word[:_LONGEST_WORDS])
 
 
 def _reply(command: Command[R], completed: Completed, envelope: Envelope, noise: str) -> R:
     import cattrs
 
-    if envelope.command.removeprefix("orchestrator-api.") not in names_of(command.verb):
-        msg = f"the answer is to {envelope.command!r}"
-        raise ProtocolError(_failure(command, completed, noise, msg, envelope))
     try:
         return cast(R, _converter().structure(in_our_words(envelope.data), command.reply_type))
     except (cattrs.BaseValidationError, TypeError, ValueError, KeyError) as e:

@@ -21,15 +21,17 @@
           NotReady, IntegrationFailed, EnvironmentProblem
 
 Take decisions on `HostError.code`, `HostError.retryable` and `HostError.outcome`, never on
-the text. Every exception says in its text what to do next, and can be pickled.
+the text. Every exception says in its text what to do next, and can be pickled. The text can
+be encoded as UTF-8, whatever a host or a file name put into it.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from attrs import field, frozen
+from packaging.version import Version
 
 from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family
+from spec_kitty_client.failure import Failure
+from spec_kitty_client.texts import encodable
 
 __all__ = [
     "AcceptanceUnavailable",
@@ -62,6 +64,7 @@ __all__ = [
 
 _BEFORE = {2, 4, 5, 6}  # exit codes: option parser; project too old, too new, damaged
 
+_READINESS_APPLIED = Version("1.7.0")  # contract; accept-mission refuses what accept refuses
 _HALFWAY = "reconciliation_required"  # as 4.0.0 says it
 _MOST_NAMED = 10  # files in a message
 
@@ -70,6 +73,9 @@ Outcome = Literal["not_applied", "unknown"]
 
 class SpecKittyError(Exception):
     """Whatever this SDK raises of its own is one of these."""
+
+    def __str__(self) -> str:
+        return encodable(super().__str__())
 
 
 class InvalidCall(SpecKittyError, ValueError):
@@ -102,7 +108,7 @@ class UnsupportedByHost(SpecKittyError):
         self.what, self.since, self.release = what, since, release
 
     def __str__(self) -> str:
-        return (
+        return encodable(
             f"Host {self.release} has no {self.what}; {self.since} is the first that has. Nothing "
             f"was sent. Upgrade it: pip install 'spec-kitty-cli>={self.since}'"
         )
@@ -155,27 +161,7 @@ class WouldLoseWork(SpecKittyError):
         self.message, self.paths = message, paths
 
     def __str__(self) -> str:
-        return self.message
-
-
-@frozen(kw_only=True)
-class Failure:
-    """All there is to know about a call that did not go well."""
-
-    verb: str
-    mutates: bool
-    message: str
-    argv: tuple[str, ...]
-    """Empty where a workflow verb found out by a read what older hosts do not check."""
-    exit_code: int | None
-    """None when the host had to be ended; negative: the number of the signal."""
-    stdout: str = field(repr=False)
-    """What the host printed beside the envelope."""
-    stderr: str = field(repr=False)
-    code: AnyErrorCode | None = None
-    data: Mapping[str, Any] = field(factory=dict)
-    correlation_id: str | None = None
-    contract_version: str | None = None
+        return encodable(self.message)
 
 
 class MergeDamaged(SpecKittyError):
@@ -194,7 +180,7 @@ class MergeDamaged(SpecKittyError):
 
     def __str__(self) -> str:
         named = f": {', '.join(self.paths[:_MOST_NAMED])}" if self.paths else ""
-        return (
+        return encodable(
             f"the merge into {self.target} {self.what}{named}. It was at {self.before}; "
             f"`git log {self.before}` shows what was there."
         )
@@ -233,7 +219,7 @@ class HostError(SpecKittyError):
 
     def __str__(self) -> str:
         name = f" [{self.code}]" if self.code else ""
-        return f"{self.failure.verb}: {self.failure.message}{name}. {self.next_step}"
+        return encodable(f"{self.failure.verb}: {self.failure.message}{name}. {self.next_step}")
 
     @property
     def next_step(self) -> str:
@@ -348,6 +334,24 @@ class NotReady(HostRejected):
 
     advice = "Finish what the message names, then call again."
 
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call can succeed later, once other work is done.
+
+        Never for ``MISSION_NOT_READY`` of hosts 4.0.0rc5 and later: their ``accept-mission`` wants
+        facts recorded that no verb of the contract records.
+        """
+        if self.code == ErrorCode.MISSION_NOT_READY and self._wants_more_than_work:
+            return False
+        return super().retryable
+
+    @property
+    def _wants_more_than_work(self) -> bool:
+        try:
+            return Version(self.failure.contract_version or "") >= _READINESS_APPLIED
+        except ValueError:  # it names no version
+            return False
+
 
 class IntegrationFailed(HostRejected):
     """Git, or the host's own bookkeeping, failed half-way."""
@@ -377,7 +381,10 @@ _MISSING = (
     "List the missions with `ls kitty-specs`, and check that the branch which holds this one is "
     "checked out."
 )
-_UNFINISHED = "Finish what `failure.data` names: incomplete_wps, or outstanding from 4.0.0rc5 on."
+_UNFINISHED = (
+    "Finish what `failure.data` names: incomplete_wps; from 4.0.0rc5 on also outstanding, or "
+    "preflight_error_codes."
+)
 _ADVICE: dict[str, str] = {
     ErrorCode.MISSION_NOT_FOUND: _MISSING,
     ErrorCode.WP_NOT_FOUND: "Look at mission-state for the work packages of this mission.",

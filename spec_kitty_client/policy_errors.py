@@ -7,6 +7,7 @@ from typing import Any, Self
 from packaging.version import Version
 
 from spec_kitty_client.errors import InvalidCall
+from spec_kitty_client.texts import encodable
 
 __all__ = ["PolicyError", "PolicyProblem", "PolicyRule"]
 
@@ -94,7 +95,7 @@ class PolicyProblem(InvalidCall):
         return self.rule.releases
 
     def __str__(self) -> str:
-        return f"{self.path} {self.reason}"
+        return encodable(f"{self.path} {self.reason}")
 
 
 class PolicyError(ExceptionGroup[PolicyProblem], InvalidCall):
@@ -123,7 +124,7 @@ class PolicyError(ExceptionGroup[PolicyProblem], InvalidCall):
         return type(self), (self.problems,), self.__dict__ or None
 
     def __str__(self) -> str:
-        return self.message
+        return encodable(self.message)
 
 
 def _all_of(problems: Sequence[PolicyProblem]) -> str:

@@ -191,6 +191,9 @@ class MissionAccepted(MissionReply):
     approved_wps: tuple[str, ...] = ()
     done_wps: tuple[str, ...] = ()
     merge_pending_wps: tuple[str, ...] = ()
+    origin_warnings: tuple[str, ...] = ()
+    """What the host could not compare with the remote, in words. Told from 4.0.0rc6 on, with
+    ``origin_check="warn"`` or ``"off"``; a refusal has `Failure.origin_freshness` instead."""
 
 
 @frozen(kw_only=True)
@@ -204,3 +207,6 @@ class MissionMerged(MissionReply):
     """Told up to 3.0.3."""
     worktree_removed: bool = False
     """Always false, also when the host did remove worktrees."""
+    origin_warnings: tuple[str, ...] = ()
+    """What the host could not compare with the remote, in words. Told from 4.0.0rc6 on, with
+    ``origin_check="warn"`` or ``"off"``; a refusal has `Failure.origin_freshness` instead."""

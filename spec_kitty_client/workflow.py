@@ -38,6 +38,7 @@ from spec_kitty_client.errors import (
     GitUnavailable,
     HostError,
     InvalidCall,
+    NotReady,
     TransitionRejected,
     rejection,
 )
@@ -439,7 +440,8 @@ def _insist(command: Command[R]) -> Steps[R]:
         try:
             reply = yield command
         except HostError as later:
-            if later.retryable:  # it tells nothing of what the first one has done
+            # Neither tells what the first one has done.
+            if later.retryable or isinstance(later, NotReady):
                 raise e from later
             raise
     return reply

@@ -1,5 +1,6 @@
 """The settings of a run: flags, environment, .kittify/orchestrator.toml, then defaults."""
 
+import math
 import tomllib
 import types
 import typing
@@ -28,6 +29,12 @@ class Order(StrEnum):
     """That with the most work left, counted along the longest chain that waits for it."""
     PLAN = "plan"
     """That which the host lists first."""
+
+
+def _is_time(_settings: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not 0 < value < math.inf:
+        msg = f"'{attribute.name}' must be a finite number of seconds > 0: {value}"
+        raise ValueError(msg)
 
 
 @frozen(kw_only=True)
@@ -67,13 +74,11 @@ class Settings:
     """How often a reviewer may ask for changes before the work package is blocked."""
     max_attempts: int = field(default=2, validator=validators.ge(1))
     """How often an agent may fail at one step before the work package is blocked."""
-    agent_timeout: float = field(default=7200.0, validator=validators.gt(0))
+    agent_timeout: float = field(default=7200.0, validator=_is_time)
     """Seconds for one run of an agent."""
-    host_timeout: float | None = field(
-        default=None, validator=validators.optional(validators.gt(0))
-    )
+    host_timeout: float | None = field(default=None, validator=validators.optional(_is_time))
     """Seconds for one host call; None: 120, and 900 for a merge."""
-    heartbeat: float = field(default=30.0, validator=validators.gt(0))
+    heartbeat: float = field(default=30.0, validator=_is_time)
     """Seconds between looks at what other people changed on the board."""
     warm: bool = True
     """Whether the host is loaded once and kept, where that can be done."""
@@ -127,7 +132,7 @@ def save(settings: Settings) -> dict[str, Any]:
 def restore(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `save` was given; settings that are no more are left out."""
     known = {k: v for k, v in saved.items() if k in _TYPES}
-    return {k: _typed(k, v, "the journal") for k, v in known.items()}
+    return {k: _typed(k, v, f"the journal: {k}") for k, v in known.items()}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -174,7 +179,7 @@ def _typed(name: str, value: Any, source: str) -> Any:
     kind = next(t for t in typing.get_args(wanted) if t is not type(None)) if optional else wanted
     try:
         return _convert(kind, value)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         msg = f"{source}: {value!r} is not of the kind {_shown(kind)}"
         raise UsageProblem(msg) from None
 
@@ -182,6 +187,8 @@ def _typed(name: str, value: Any, source: str) -> Any:
 def _shown(kind: Any) -> str:
     if typing.get_origin(kind) is Mapping:
         return "AGENT=NUMBER"
+    if kind is float:
+        return "finite number of seconds"
     return "|".join(kind) if issubclass(kind, StrEnum) else str(kind.__name__)
 
 
@@ -190,11 +197,21 @@ def _convert(kind: Any, value: Any) -> Any:
         return _numbers(value)
     if kind is bool and isinstance(value, str):
         return {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}[value.lower()]
+    if kind is float:
+        return _seconds(value)
     if isinstance(value, str) or type(value) is kind or isinstance(value, Path):
         return kind(value)
-    if kind in (int, float) and type(value) in (int, float) and kind(value) == value:
-        return kind(value)
+    if kind is int and type(value) is float and int(value) == value:
+        return int(value)
     raise TypeError
+
+
+def _seconds(value: Any) -> float:
+    if type(value) not in (str, int, float):
+        raise TypeError
+    if not math.isfinite(seconds := float(value)):
+        raise ValueError
+    return seconds
 
 
 def _numbers(value: Any) -> dict[str, int]:

@@ -9,6 +9,7 @@ from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, in_, instance_of, optional
 
 from spec_kitty_client.errors import SpecKittyError
+from spec_kitty_client.texts import encodable
 
 __all__ = ["GIT", "HOST", "TapeDamaged", "Taped", "header", "line", "read"]
 
@@ -30,7 +31,7 @@ class TapeDamaged(SpecKittyError, ValueError):
         self.path, self.line, self.what = path, line, what
 
     def __str__(self) -> str:
-        return f"{self.path}, line {self.line}: {self.what}. Record the tape anew."
+        return encodable(f"{self.path}, line {self.line}: {self.what}. Record the tape anew.")
 
 
 def _words(value: Iterable[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from packaging.version import Version
 from spec_kitty_client import commands, replies
 from spec_kitty_client.async_client import AsyncClient
 from spec_kitty_client.client import Client
+from spec_kitty_client.commands import OriginCheck
 from spec_kitty_client.contract import Contract, UntestedHostWarning
 from spec_kitty_client.errors import (
     Conflict,
@@ -24,6 +25,7 @@ from spec_kitty_client.errors import (
     HostRejected,
     HostTimeout,
     InvalidCall,
+    UnsupportedByHost,
     UnsupportedHost,
 )
 from spec_kitty_client.lanes import Lane
@@ -32,7 +34,7 @@ from spec_kitty_client.transports import Completed
 from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessTransport
 from spec_kitty_client.transports.warm import AsyncWarmTransport, WarmTransport
 
-from .answers import POLICY, AsyncScripted, Scripted, completed, line, refusal, success
+from .answers import POLICY, AsyncScripted, Scripted, completed, envelope, line, refusal, success
 
 HELLO = success("contract-version")
 SPEAKS = Contract(Version("1.5.0"), Version("3.2.7"))
@@ -554,6 +556,25 @@ def test_a_call_and_its_method_are_the_same() -> None:
 
     assert by_method == by_value
     assert host.calls[1] == host.calls[2]
+
+
+@pytest.mark.parametrize("check", list(OriginCheck))
+@pytest.mark.parametrize("verb", ["accept-mission", "merge-mission"])
+def test_an_origin_check_is_passed_on(verb: str, check: OriginCheck) -> None:
+    """4.0.0rc6 and later can be told not to contact the remote; older hosts do not know how."""
+    name = {"merge-mission": "consolidate-mission"}.get(verb, verb)
+    hello = {"api_version": "1.16.0", "min_supported_provider_version": "0.1.0"}
+    new = Scripted(
+        success("contract-version", hello, version="1.16.0"),
+        success(name, envelope(verb)["data"], version="1.16.0"),
+    )
+    old = Scripted(HELLO)
+    method = verb.replace("-", "_")
+
+    getattr(Client(actor="ada", transport=new), method)("m", origin_check=str(check))
+    assert f"--origin-check={check}" in new.calls[1][0]
+    with pytest.raises(UnsupportedByHost, match="--origin-check"):
+        getattr(Client(actor="ada", transport=old), method)("m", origin_check=check)
 
 
 def test_a_command_is_not_changed_by_a_call() -> None:

@@ -1,17 +1,20 @@
 """Tests of `spec_kitty_client.envelope`."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from spec_kitty_client.codes import ErrorCode, UnknownErrorCode
 from spec_kitty_client.commands import (
+    Command,
     MergeMission,
     MissionState,
     StartImplementation,
     Transition,
 )
+from spec_kitty_client.contract import names_of
 from spec_kitty_client.envelope import conclude, find
 from spec_kitty_client.errors import (
     Conflict,
@@ -24,6 +27,7 @@ from spec_kitty_client.errors import (
     ProtocolError,
     UsageRejected,
 )
+from spec_kitty_client.verbs import VERBS
 
 from .answers import completed, envelope, line, refusal, success
 
@@ -69,6 +73,86 @@ def test_the_last_envelope_counts() -> None:
     assert found is not None
     assert found.correlation_id == "new"
     assert "old" in rest
+
+
+def pretty(verb: str, indent: int = 2, **changes: Any) -> str:
+    """Return an envelope as a wrapper may print it, over several lines."""
+    return json.dumps(envelope(verb, **changes), indent=indent) + "\n"
+
+
+@pytest.mark.parametrize("indent", [0, 1, 2, 4])
+@pytest.mark.parametrize("margin", ["", "  ", "\n \n"])
+def test_an_envelope_over_several_lines_is_understood(indent: int, margin: str) -> None:
+    """A wrapper that pretty-prints the answer, for example with jq, hides nothing."""
+    found, rest = find(margin + pretty("mission-state", indent) + margin)
+
+    assert found is not None
+    assert found.data == envelope("mission-state")["data"]
+    assert rest.strip() == ""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_around_an_envelope_over_several_lines_are_kept(end: str) -> None:
+    """The output of git before a pretty-printed answer, and what follows it, is noise."""
+    text = f"Deleted branch x.\n{pretty('merge-mission')}{{}}\n[1]\n".replace("\n", end)
+    found, rest = find(text)
+
+    assert found is not None
+    assert found.command == "orchestrator-api.merge-mission"
+    assert rest.split() == ["Deleted", "branch", "x.", "{}", "[1]"]
+
+
+def test_the_last_envelope_over_several_lines_counts() -> None:
+    """An envelope that was printed earlier is noise, however it is laid out."""
+    text = pretty("mission-state", correlation_id="old") + pretty("mission-state")
+    found, rest = find(text)
+
+    assert found is not None
+    assert found.correlation_id == "corr-1"
+    assert json.loads(rest)["correlation_id"] == "old"
+
+
+def test_an_envelope_on_one_line_wins_over_one_on_several() -> None:
+    """Hosts print their answer on one line; a longer layout is something else beside it."""
+    found, rest = find(line("mission-state").decode() + pretty("list-ready"))
+
+    assert found is not None
+    assert found.command == "orchestrator-api.mission-state"
+    assert json.loads(rest) == envelope("list-ready")
+
+
+@pytest.mark.parametrize("after", ["}", ";", " {}", '"'])
+def test_more_on_the_last_line_of_an_envelope_makes_it_none(after: str) -> None:
+    """Text that goes on where the answer ends is not cut to fit."""
+    text = pretty("mission-state").rstrip() + after
+
+    assert find(text) == (None, text)
+
+
+def test_an_envelope_within_another_object_is_no_answer() -> None:
+    """A log entry that holds an answer is not the answer, on one line or on several."""
+    text = json.dumps({"log": [envelope("mission-state")] * 2}, indent=2)
+
+    assert find(text) == (None, text)
+
+
+def test_a_refusal_over_several_lines_is_a_refusal() -> None:
+    """The code of a pretty-printed answer decides as that of any other."""
+    with pytest.raises(HostRejected) as e:
+        conclude(MOVE, completed(pretty("transition", code="WP_NOT_FOUND").encode(), exit_code=1))
+
+    assert e.value.code is ErrorCode.WP_NOT_FOUND
+    assert e.value.outcome == "not_applied"
+    assert e.value.failure.stdout == ""
+
+
+def test_megabytes_that_begin_like_an_envelope_are_read_in_linear_time() -> None:
+    """Hostile output cannot make the SDK parse it once for each of its lines."""
+    text = '{"a":[\n' * 900 + "1,\n" * 10**6
+    begun = time.process_time()
+
+    assert find(text) == (None, text)
+    assert time.process_time() - begun < 10  # seconds; 900 parses take more than a minute
 
 
 @pytest.mark.parametrize("key", SEVEN)
@@ -328,6 +412,16 @@ def test_a_refusal_without_a_message_names_its_code(data: dict[str, Any]) -> Non
         conclude(MERGE, refusal("merge-mission", "MERGE_FAILED", data))
 
 
+def test_half_a_character_in_an_answer_can_be_printed() -> None:
+    """JSON may hold an escape that no UTF-8 can; the error keeps it, and its text spells it out."""
+    data = {"message": "no \ud800", "errors": ["\udcff"]}
+    with pytest.raises(IntegrationFailed) as e:
+        conclude(MERGE, refusal("merge-mission", "PREFLIGHT_FAILED", data))
+
+    assert e.value.failure.data == data
+    assert b"no \\ud800: \\udcff" in str(e.value).encode("utf-8")
+
+
 def test_an_unknown_code_is_a_refusal() -> None:
     """A host that adds a code is still understood to say no."""
     with pytest.raises(HostRejected) as e:
@@ -352,10 +446,86 @@ def test_success_with_a_bad_exit_code_is_no_success() -> None:
     assert e.value.failure.data["to_lane"] == "approved"
 
 
-def test_the_answer_to_another_call_is_no_answer() -> None:
-    """A mixed-up transport is noticed."""
-    with pytest.raises(ProtocolError, match=r"'orchestrator-api\.list-ready'"):
-        conclude(STATE, success("list-ready"))
+@pytest.mark.parametrize("code", ["WP_NOT_FOUND", "WP_ON_FIRE", ""])
+@pytest.mark.parametrize(
+    ("command", "verb", "outcome"),
+    [(STATE, "mission-state", "not_applied"), (MOVE, "transition", "unknown")],
+)
+def test_success_with_an_error_code_is_no_success(
+    code: str, command: Command[Any], verb: str, outcome: str
+) -> None:
+    """A yes and a no in one answer leave a change in doubt, and neither is acted upon."""
+    with pytest.raises(ProtocolError, match=f"success, but has the error code '{code}'") as e:
+        conclude(command, success(verb, error_code=code))
+
+    assert e.value.outcome == outcome
+    assert e.value.code is None
+    assert e.value.retryable is (outcome == "not_applied")
+    assert e.value.failure.data == envelope(verb)["data"]
+
+
+@pytest.mark.parametrize("code", [None, ""])
+def test_a_refusal_without_a_code_is_a_refusal(code: str | None) -> None:
+    """A host that says no without saying why is still understood to say no."""
+    answer = completed(line("transition", {}, success=False, error_code=code), exit_code=1)
+    with pytest.raises(HostRejected) as e:
+        conclude(MOVE, answer)
+
+    assert type(e.value) is HostRejected
+    assert e.value.code is None
+    assert e.value.outcome == "unknown"
+
+
+@pytest.mark.parametrize("code", [None, "MISSION_NOT_FOUND"])
+def test_the_answer_to_another_call_is_no_answer(code: str | None) -> None:
+    """A mixed-up transport is noticed, whether the other call went well or not."""
+    answer = completed(line("list-ready", code=code), exit_code=0 if code is None else 1)
+    with pytest.raises(ProtocolError, match=r"'orchestrator-api\.list-ready'") as e:
+        conclude(STATE, answer)
+
+    assert e.value.code is None
+
+
+def test_a_refusal_of_another_call_leaves_a_change_in_doubt() -> None:
+    """A code that belongs to another call does not say that this one had no effect."""
+    with pytest.raises(ProtocolError, match="the answer is to") as e:
+        conclude(MOVE, refusal("start-review", "WP_NOT_FOUND"))
+
+    assert e.value.outcome == "unknown"
+    assert e.value.retryable is False
+
+
+def test_a_success_of_no_verb_is_no_answer() -> None:
+    """Only refusals of the option parser are answers to an unknown verb."""
+    with pytest.raises(ProtocolError, match=r"'orchestrator-api\.unknown'"):
+        conclude(MOVE, success("unknown", envelope("transition")["data"]))
+
+
+def test_the_name_of_another_call_is_cut_in_the_message() -> None:
+    """A hostile name does not make an error without end."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, success("x" * 10**6))
+
+    assert len(str(e.value)) < 1000
+
+
+VERB_NAMES = [(verb, name) for verb in VERBS for name in sorted(names_of(verb))]
+
+
+@pytest.mark.parametrize(("verb", "name"), VERB_NAMES)
+def test_a_refusal_may_name_the_verb_as_any_host_does(verb: str, name: str) -> None:
+    """A mission is a feature up to 3.0.3, and 4.0.0rc5 consolidates where others merge."""
+    with pytest.raises(HostRejected) as e:
+        conclude(_made_up(VERBS[verb]), refusal(name, "MISSION_NOT_FOUND"))
+
+    assert e.value.code is ErrorCode.MISSION_NOT_FOUND
+
+
+def _made_up(kind: type[Command[Any]]) -> Command[Any]:
+    """Return a call of a verb without its options."""
+    about = {"verb": kind.verb, "reply_type": kind.reply_type, "mutates": kind.mutates}
+    made: Command[Any] = type("MadeUp", (Command,), about)()
+    return made
 
 
 @pytest.mark.parametrize(

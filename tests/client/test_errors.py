@@ -34,6 +34,7 @@ from spec_kitty_client.errors import (
     rejection,
 )
 from spec_kitty_client.policy_errors import PolicyError, PolicyProblem, PolicyRule
+from spec_kitty_client.testing.taped import TapeDamaged
 
 from .answers import failure
 
@@ -93,6 +94,43 @@ def test_an_answer_is_retryable_when_its_code_is(code: ErrorCode | UnknownErrorC
     retryable = {rejection(failure(code, mutates=m)).retryable for m in (False, True)}
 
     assert retryable == {code.retryable}
+
+
+@pytest.mark.parametrize(
+    ("version", "retryable"),
+    [
+        ("1.0.0", True),
+        ("1.5.0", True),
+        ("1.6.0", True),
+        ("1.8.0", False),
+        ("1.16.0", False),
+        ("2.0.0", False),
+        (None, True),
+        ("", True),
+        ("newest", True),
+        ("9" * 5000, True),
+    ],
+    ids=range(10),
+)
+def test_a_mission_that_is_not_ready_on_a_new_host_stays_so(
+    version: str | None, retryable: bool
+) -> None:
+    """4.0.0rc5 and later refuse an acceptance for what no verb of the contract can give."""
+    for mutates in (False, True):
+        known = failure(ErrorCode.MISSION_NOT_READY, contract_version=version, mutates=mutates)
+        assert rejection(known).retryable is retryable
+    open_work = failure(ErrorCode.DEPENDENCIES_NOT_SATISFIED, contract_version=version)
+    assert rejection(open_work).retryable is True
+
+
+def test_an_occupied_checkout_is_a_conflict() -> None:
+    """4.0.0 refuses a second work package under ``single_branch`` before it claims it."""
+    error = rejection(failure("WRITE_CHECKOUT_OCCUPIED", mutates=True))
+
+    assert type(error) is Conflict
+    assert error.code is ErrorCode.WRITE_CHECKOUT_OCCUPIED
+    assert error.outcome == "not_applied"
+    assert error.retryable is False
 
 
 def test_a_refusal_without_a_code_is_still_a_refusal() -> None:
@@ -223,6 +261,35 @@ def test_every_error_survives_pickling(error: SpecKittyError) -> None:
     assert type(copy) is type(error)
     assert str(copy) == str(error)
     assert vars(copy) == vars(error)
+
+
+HALF = "half \ud800 a \udcff character"
+UNPRINTABLE: list[SpecKittyError] = [
+    SpecKittyError(HALF),
+    InvalidCall(HALF),
+    PolicyProblem(HALF, PolicyRule.SECRET, HALF),
+    PolicyError((PolicyProblem(HALF, PolicyRule.SECRET, HALF),)),
+    HostNotFound(HALF),
+    UnsupportedHost(HALF),
+    UnsupportedByHost(HALF, since=HALF, release=HALF),
+    GitFailed(HALF),
+    WouldLoseWork(HALF, (HALF,)),
+    MergeDamaged(HALF, "abc123", HALF, (HALF,)),
+    HostTimeout(failure(message=HALF, verb=HALF)),
+    HostCrashed(failure(message=HALF)),
+    rejection(failure(ErrorCode.PUSH_FAILED, message=HALF)),
+    rejection(failure(HALF, message=HALF)),
+    TapeDamaged(HALF, 1, HALF),
+]
+
+
+@pytest.mark.parametrize("error", UNPRINTABLE, ids=lambda e: type(e).__name__)
+def test_the_text_of_an_error_can_be_printed(error: SpecKittyError) -> None:
+    """A lone surrogate in a message or a file name is no second error in a log or a pipe."""
+    text = str(error).encode("utf-8").decode("utf-8")
+
+    assert r"half \ud800 a \udcff character" in text
+    assert str(pickle.loads(pickle.dumps(error))) == text  # noqa: S301
 
 
 @pytest.mark.parametrize("error", [*ANSWERED, *UNANSWERED], ids=lambda e: type(e).__name__)

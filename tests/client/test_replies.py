@@ -189,3 +189,13 @@ def test_a_success_that_cannot_be_believed_says_why(
     mission = Mission(mission_slug="m", summary=summary, work_packages=work)
     assert (doubt is None) == (mission.doubt is None)
     assert (doubt or "") in (mission.doubt or "")
+
+
+@pytest.mark.parametrize("verb", ["accept-mission", "merge-mission"])
+def test_what_was_not_compared_with_the_remote_is_told(verb: str) -> None:
+    """Hosts 4.0.0rc6 and later warn in the reply where the origin check does not refuse."""
+    warned = parse(verb, {**PAYLOADS[verb], "origin_warnings": ["origin was not checked"]})
+
+    assert warned.origin_warnings == ("origin was not checked",)
+    assert warned.extra == {}
+    assert parse(verb, PAYLOADS[verb]).origin_warnings == ()

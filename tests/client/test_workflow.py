@@ -20,7 +20,7 @@ from spec_kitty_client.errors import (
 )
 from spec_kitty_client.testing import SimulatedHost
 
-from .answers import POLICY, Scripted, success
+from .answers import POLICY, Scripted, completed, envelope, success
 from .releases import EDGES, OPTIONLESS, RELEASES, SAMPLE
 from .simulated import LOST, SLUG, Fault, Simulated, Waiting, WithGit
 
@@ -406,6 +406,24 @@ def test_a_claim_that_was_lost_to_somebody_else_is_not_ours(release: str) -> Non
     with pytest.raises(Conflict):
         client(host).claim(SLUG, "WP01")
     assert host.moves == []
+
+
+@pytest.mark.parametrize("version", ["1.5.0", "1.16.0"])
+def test_a_refusal_after_a_lost_acceptance_leaves_it_in_doubt(version: str) -> None:
+    """4.0.0 may refuse the second try because of the files that the first one has changed."""
+    hello = {"api_version": version, "min_supported_provider_version": "0.1.0"}
+    no = envelope("accept-mission", code="MISSION_NOT_READY", version=version)
+    host = Scripted(
+        success("contract-version", hello, version=version),
+        completed(exit_code=None),
+        completed(json.dumps(no).encode(), exit_code=1),
+    )
+
+    with pytest.raises(HostTimeout) as e:
+        Client(actor="ada", policy=POLICY, transport=host).accept(SLUG)
+    assert e.value.outcome == "unknown"
+    assert isinstance(e.value.__cause__, NotReady)
+    assert host.verbs[1:] == ["accept-mission"] * 2
 
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.5"])

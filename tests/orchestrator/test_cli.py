@@ -588,20 +588,44 @@ def test_every_setting_has_a_flag(run: Command) -> None:
     assert [name for name in names if f"--{name}" not in out] == []
 
 
-def test_the_program_ends_with_the_exit_code(repo: Path) -> None:
-    """What a shell sees is the exit code and one line, never a traceback."""
+def program(folder: Path, *words: str | bytes, **env: str) -> Ended:
+    """Run the command line as a program of its own."""
     code = "from spec_kitty_orchestrator.cli import main; main()"
     source = str(Path(spec_kitty_orchestrator.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-c", code, "status"],
-        cwd=repo,
-        env={**os.environ, "PYTHONPATH": source},
+        [sys.executable, "-c", code, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": source, **env},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == ExitCode.USAGE
-    assert complaint(Ended(done.returncode, done.stdout, done.stderr))
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def test_the_program_ends_with_the_exit_code(repo: Path) -> None:
+    """What a shell sees is the exit code and one line, never a traceback."""
+    ended = program(repo, "status")
+    assert ended.code == ExitCode.USAGE
+    assert complaint(ended)
+
+
+STRICT = {"PYTHONIOENCODING": "utf-8:strict", "PYTHONUTF8": "1"}
+
+
+def test_a_name_that_is_no_text_can_be_complained_about(repo: Path) -> None:
+    """An argument of bytes that are no UTF-8 is named in the one line, as an escape."""
+    flags = (b"--repo-root=no\xffwhere", "--mission=m", *AGENTS)
+    ended = program(repo, "orchestrate", *flags, **STRICT)
+    assert ended.code == ExitCode.USAGE
+    assert r"no\udcffwhere" in complaint(ended)
+
+
+def test_a_name_that_is_no_text_can_be_printed(repo: Path) -> None:
+    """The answer of a command on stdout names such a file as an escape."""
+    ended = program(repo, "policy", "init", b"p\xff.json", **STRICT)
+    assert (ended.code, ended.out, ended.err) == (0, "Wrote p\\udcff.json\n", "")
+    assert [os.fsencode(path.name) for path in repo.glob("p*")] == [b"p\xff.json"]
 
 
 def test_events_may_be_json(host: Program, run: Command, repo: Path) -> None:

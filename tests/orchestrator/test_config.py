@@ -166,6 +166,59 @@ def test_a_bad_flag_is_named(tmp_path: Path) -> None:
         config.load({"strategy": "x"}, tmp_path, {})
 
 
+SECONDS = ("agent_timeout", "host_timeout", "heartbeat")
+every_time = pytest.mark.parametrize("name", SECONDS)
+
+
+@every_time
+@pytest.mark.parametrize("text", ["inf", "-inf", "nan", "Infinity", "1e400"])
+def test_a_time_without_end_is_refused_in_the_environment(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    """No limit is no limit by mistake: the variable is named, and no run begins."""
+    with pytest.raises(UsageProblem) as caught:
+        config.load({}, tmp_path, {variable(name): text})
+    assert str(caught.value) == (
+        f"{variable(name)}: {text!r} is not of the kind finite number of seconds"
+    )
+
+
+@every_time
+@pytest.mark.parametrize("text", ["inf", "-inf", "nan", "1e400", "1" + "0" * 400])
+def test_a_time_without_end_is_refused_in_the_file(tmp_path: Path, name: str, text: str) -> None:
+    """TOML has words of its own for them, and numbers too large for any clock."""
+    path = toml(tmp_path, f"{name} = {text}\n")
+    with pytest.raises(UsageProblem) as caught:
+        config.load({}, tmp_path, {})
+    assert str(caught.value).startswith(f"{path}: {name}: ")
+    assert str(caught.value).endswith(" is not of the kind finite number of seconds")
+
+
+@every_time
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_time_without_end_is_refused_everywhere(tmp_path: Path, name: str, value: float) -> None:
+    """A flag, a journal and the settings themselves refuse it, each by the setting's name."""
+    flag = "--" + name.replace("_", "-")
+    with pytest.raises(UsageProblem, match=f"^{flag}: {value} is not of the kind finite number"):
+        config.load({name: value}, tmp_path, {})
+    with pytest.raises(UsageProblem, match=f"^the journal: {name}: {value} is not of the kind"):
+        config.restore({name: value})
+    with pytest.raises(UsageProblem, match=f"'{name}' must be .*: {value}"):
+        config.make({**NEEDED, name: value})
+
+
+@pytest.mark.parametrize("line", ["max_rounds = inf", "max_rounds = nan", "max_rounds = -inf"])
+def test_a_count_without_end_is_refused(tmp_path: Path, line: str) -> None:
+    """An endless number of rounds is a message and no traceback."""
+    path = toml(tmp_path, line)
+    with pytest.raises(UsageProblem) as caught:
+        config.load({}, tmp_path, {})
+    assert str(caught.value).startswith(f"{path}: max_rounds: ")
+    toml(tmp_path, "max_per_agent = {codex = inf}")
+    with pytest.raises(UsageProblem, match=r"max_per_agent: \{'codex': inf\} is not of the kind"):
+        config.load({}, tmp_path, {})
+
+
 @pytest.mark.parametrize("key", ["max_rouns", "repo_root", "repo-root", "table.max_rounds"])
 def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
     """A key that is no setting is named with the file, and with the keys that there are."""

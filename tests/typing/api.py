@@ -62,6 +62,7 @@ from spec_kitty_client import (
     Moved,
     Need,
     NetworkMode,
+    OriginFreshness,
     Policy,
     PolicyError,
     PolicyProblem,
@@ -453,6 +454,10 @@ def errors(client: Client) -> None:
         assert_type(e.failure.argv, tuple[str, ...])
         assert_type(e.failure.exit_code, int | None)
         assert_type(e.failure.correlation_id, str | None)
+        assert_type(e.failure.preflight_error_code, AnyErrorCode | None)
+        assert_type(e.failure.preflight_error_codes, tuple[AnyErrorCode, ...])
+        assert_type(e.failure.teardown_error_code, AnyErrorCode | None)
+        assert_type(e.failure.origin_freshness, tuple[OriginFreshness, ...])
     except SpecKittyError as e:
         assert_type(e.args, tuple[Any, ...])
 

@@ -82,7 +82,8 @@ class Answers:
     def misuse(self, message: str) -> tuple[bytes, bytes]:
         """Return stdout and stderr of what the option parser refuses."""
         if not self.release.since("2.1.0"):
-            return b"", f"Usage: spec-kitty [OPTIONS]\n\nError: {message}\n".encode()
+            text = f"Usage: spec-kitty [OPTIONS]\n\nError: {message}\n"
+            return b"", text.encode("utf-8", "backslashreplace")
         data = {"message": message}
         return self._envelope("unknown", data, ErrorCode.USAGE_ERROR), b""
 
@@ -110,7 +111,8 @@ class Answers:
 def traceback(crashed: Crashed) -> bytes:
     """Return what is on stderr where the host itself failed."""
     where = '  File "spec_kitty_client/testing/host", in simulated'
-    return f"Traceback (most recent call last):\n{where}\nValueError: {crashed}\n".encode()
+    text = f"Traceback (most recent call last):\n{where}\nValueError: {crashed}\n"
+    return text.encode("utf-8", "backslashreplace")
 
 
 def completed(

@@ -20,6 +20,7 @@ from spec_kitty_client.testing.host.land import (
     units,
 )
 from spec_kitty_client.testing.host.releases import Release
+from spec_kitty_client.texts import encodable
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.transports.process import ProcessTransport
 
@@ -288,7 +289,7 @@ class Repository:
     def _git(self, *args: str, folder: Path | None = None) -> str:
         said = [word for name, value in _SIMULATED for word in ("-c", f"{name}={value}")]
         where = str(folder or self.folder)
-        done = self.git((*said, *args), folder=where, time_limit=_LIMIT)
+        done = self.git((*said, *map(encodable, args)), folder=where, time_limit=_LIMIT)
         if done.exit_code != 0:
             words = (done.stderr or done.stdout).decode("utf-8", "backslashreplace").strip()
             raise GitFailed(f"git {args[0]} in {where}: {words}")

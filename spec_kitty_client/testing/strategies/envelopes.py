@@ -31,7 +31,7 @@ class Flaw(StrEnum):
     WRONG_TYPE = "one of the seven keys has a value of another type"
     TRUNCATED = "it ends in the middle"
     NOT_ALONE = "there is more on its line"
-    SPREAD = "it is spread over several lines"
+    SPREAD = "it is spread over several lines, and another one is on one line"
     NOT_UTF8 = "there are bytes in it that are no text"
     SUPERSEDED = "it is sound, but another one comes after it"
 
@@ -123,10 +123,13 @@ def envelopes(draw: st.DrawFn) -> Printed:
     envelope = draw(_envelopes)
     unknown = draw(JSON_OBJECTS)
     before, after = draw(_noise), draw(_noise)
-    line = _line({**unknown, **asdict(envelope)}, escaped=draw(st.sampled_from([True, False])))
+    raw = {**unknown, **asdict(envelope)}
+    line = _line(raw, escaped=draw(st.sampled_from([True, False])))
     padding, end = draw(st.sampled_from(["", " ", "\t"])).encode(), draw(_ends)
-    lines = [*before, padding + line + padding, *after]
-    return _printed(lines, envelope, end=end)
+    found = [padding + line + padding]
+    if draw(st.sampled_from([False, False, False, True])):
+        found = _lines(raw, draw(st.integers(1, 4)))
+    return _printed([*before, *found, *after], envelope, end=end)
 
 
 _ends = st.sampled_from([b"\n", b"\r\n"])
@@ -141,6 +144,11 @@ def _line(raw: Mapping[str, Any], *, escaped: bool = True) -> bytes:
         if not _ONLY_ESCAPED.search(text):
             return text.encode()
     return json.dumps(raw).encode()
+
+
+def _lines(raw: Mapping[str, Any], indent: int) -> list[bytes]:
+    """Write an object as JSON over several lines, in ASCII."""
+    return json.dumps(raw, indent=indent).encode().splitlines()
 
 
 def _printed(
@@ -159,22 +167,26 @@ def near_envelopes(draw: st.DrawFn) -> Printed:
     """Draw what a host printed, with something in it that is nearly an envelope.
 
     It is for readers that must not make an answer up: keys missing or of a wrong type, text
-    that was cut off, more on the same line, spread over lines, bytes that are no text. In some
+    that was cut off, more on the same line, bytes that are no text. In some
     examples a sound envelope stands before or after it, and that one counts; where both
-    are sound, the last one does.
+    are sound, the last one does, and one on one line before one that is spread over lines.
 
     Shrinks to an envelope without its first key, and nothing else.
     """
     near = draw(_envelopes)
     flaw = draw(st.sampled_from(Flaw))
     lines = _SPOIL[flaw](draw, asdict(near))
-    places = ["after"] if flaw is Flaw.SUPERSEDED else ["nowhere", "after", "before"]
+    places = _PLACES.get(flaw, ["nowhere", "after", "before"])
     place = draw(st.sampled_from(places))
     sound = None if place == "nowhere" else draw(_envelopes)
     if sound is not None:
         found = [_line(asdict(sound))]
         lines = lines + found if place == "after" else found + lines
     return _printed(lines, sound, flaw=flaw)
+
+
+# Where the sound envelope is if the flawed one would be an answer by itself.
+_PLACES = {Flaw.SUPERSEDED: ["after"], Flaw.SPREAD: ["after", "before"]}
 
 
 def _without_key(draw: st.DrawFn, raw: dict[str, Any]) -> list[bytes]:
@@ -207,7 +219,7 @@ def _with_company(draw: st.DrawFn, raw: dict[str, Any]) -> list[bytes]:
 
 
 def _spread(_draw: st.DrawFn, raw: dict[str, Any]) -> list[bytes]:
-    return json.dumps(raw, indent=1).encode().splitlines()
+    return _lines(raw, 1)
 
 
 def _not_text(draw: st.DrawFn, raw: dict[str, Any]) -> list[bytes]:

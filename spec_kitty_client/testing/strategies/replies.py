@@ -55,6 +55,7 @@ _TOLD = {  # fields that do not depend on the call: the first release, and the f
     "merge_pending_wps": (Version("3.2.0"), _NEVER),
     "prompt": (Version("4.0.0rc6"), _NEVER),
 }
+_SINCE = {"origin_warnings": Version("4.0.0rc6")}  # told now and then from that release on
 _REVIEW_NO_OP = Version("3.2.0")
 _NO_ACTOR = Version("2.1.0")  # from here on last_actor is there, and null
 _F1_COUNTS = (Lane.PLANNED, Lane.IN_PROGRESS, Lane.FOR_REVIEW, Lane.DONE)
@@ -214,6 +215,8 @@ def _told(reply: type[Reply], name: str, host: Contract) -> bool | None:
     """Return whether a host always or never tells a field; None: that is not known."""
     if reply is ReviewStarted and name == "no_op":
         return host.release >= _REVIEW_NO_OP
+    if name in _SINCE and host.release < _SINCE[name]:
+        return False
     if name not in _TOLD:
         return None
     since, until = _TOLD[name]

@@ -134,3 +134,28 @@ def test_a_verb_of_design_is_not_simulated() -> None:
         understand(("orchestrator-api", "design-status"), NEWEST)
     with pytest.raises(Misused, match="No such command"):
         understand(("orchestrator-api", "design-status"), Release("3.2.5"))
+
+
+HALVES = ("\ud800", "\udcff", "x\udfffy")
+WHERE = (
+    ("{}",),
+    ("--{}=x",),
+    ("--mission={0}", "--feature={0}"),
+    ("--mission=m", "--feature=m", "--wp={}", "--actor={}", "--note={}", "--to={}"),
+    ("--mission=m", "--wp=WP01", "--to=for_review", "--policy={}", "--actor=a"),
+)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_character_is_answered(release: str, half: str) -> None:
+    """No argument, whatever it holds, makes a second error of the answer to it."""
+    host = SimulatedHost(release=release)
+    calls = [("orchestrator-api", half), ("orchestrator-api", f"--{half}")]
+    for name in ("transition", "merge-mission", "append-history", "list-ready"):
+        calls += [("orchestrator-api", name, *(w.format(half) for w in words)) for words in WHERE]
+    for call in calls:
+        done = host.run(call, time_limit=1)
+        assert done.exit_code in (1, 2), call
+        assert done.stdout or done.stderr
+        assert done.argv == ("spec-kitty", *call)

@@ -476,3 +476,13 @@ def test_a_release_may_be_given_as_one(tmp_path: Path) -> None:
     """A `Release` is as good as its name."""
     host = SimulatedRepository(PLAN, release=Release("3.1.0"), folder=tmp_path / "repo")
     assert host.release.name == "3.1.0"
+
+
+@pytest.mark.parametrize("release", SAMPLE)
+@pytest.mark.parametrize("half", [chr(0xD800), chr(0xDCFF)], ids=ascii)
+def test_half_a_character_is_no_branch(release: str, half: str, tmp_path: Path) -> None:
+    """A target that no command line can carry is one that is not there."""
+    answer = ask(made(release, tmp_path), "merge-mission", f"--target={half}")
+
+    assert answer["success"] is False
+    assert answer["error_code"] in ("PREFLIGHT_FAILED", "MERGE_FAILED", "FEATURE_NOT_READY")

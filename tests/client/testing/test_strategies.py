@@ -169,7 +169,8 @@ def test_unknown_fields_are_reached() -> None:
     more = 0
     for p in printed():
         lines = [line.strip() for line in p.stdout.split(b"\n") if b'"correlation_id"' in line]
-        more += any(json.loads(line).keys() > seven for line in lines)
+        whole = [line for line in lines if line.startswith(b"{")]  # not spread over several
+        more += any(json.loads(line).keys() > seven for line in whole)
     assert more > 100
 
 
@@ -179,7 +180,7 @@ def test_every_flaw_is_reached_with_and_without_an_answer() -> None:
     alone = Counter(p.flaw for p in near if p.envelope is None)
     beside = Counter(p.flaw for p in near if p.envelope is not None)
 
-    assert alone.keys() == set(Flaw) - {Flaw.SUPERSEDED}
+    assert alone.keys() == set(Flaw) - {Flaw.SUPERSEDED, Flaw.SPREAD}
     assert beside.keys() == set(Flaw)
     assert all(p.flaw is None for p in printed())
 
@@ -248,6 +249,7 @@ def test_answers_have_the_fields_of_real_ones(verb: str, dialect: Dialect) -> No
     real = recorded_fields(verb, dialect)
     kind = VERBS[verb]
     ours = {a.name for a in attrs.fields(kind.reply_type)} | {"feature_slug"}
+    ours -= {"origin_warnings"}  # told only where there is a remote that was not compared
     drawn = {told(c) for c in examples(strategies.replies(kind, dialect), 40)}
 
     assert {(name, fields & ours) for name, fields in drawn} == real

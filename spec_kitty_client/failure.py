@@ -1,0 +1,119 @@
+"""The facts about a call that did not go well, as every `HostError` carries them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, fields, frozen
+
+from spec_kitty_client.codes import AnyErrorCode, parse_code
+
+__all__ = ["Failure", "OriginFreshness"]
+
+
+@frozen(kw_only=True)
+class OriginFreshness:
+    """How one branch stands to its remote; told by hosts 4.0.0rc6 and later."""
+
+    branch: str
+    remote: str | None
+    """Name of the remote; None where there is none, or several that could be meant."""
+    state: str
+    """``behind``, ``diverged``, ``local_missing``, ``unreachable``, ``remote_ambiguous`` or
+    ``compare_failed``, as host 4.0.0rc7 spells it; newer hosts may have other words."""
+    behind: int
+    """Commits that only the remote has."""
+    ahead: int
+    """Commits that only the local branch has."""
+    scope: str | None = None
+    """Path in the repository that was compared; None: the whole branch."""
+    detail: str | None = None
+    """What git said, in words."""
+
+
+@frozen(kw_only=True)
+class Failure:
+    """All there is to know about a call that did not go well.
+
+    The properties read `data`. None of them raises an error: a value of another type than the
+    host's contract has counts as missing, and is still in `data`.
+    """
+
+    verb: str
+    mutates: bool
+    message: str
+    argv: tuple[str, ...]
+    """Empty where a workflow verb found out by a read what older hosts do not check."""
+    exit_code: int | None
+    """None when the host had to be ended; negative: the number of the signal."""
+    stdout: str = field(repr=False)
+    """What the host printed beside the envelope."""
+    stderr: str = field(repr=False)
+    code: AnyErrorCode | None = None
+    data: Mapping[str, Any] = field(factory=dict)
+    correlation_id: str | None = None
+    contract_version: str | None = None
+
+    @property
+    def preflight_error_code(self) -> AnyErrorCode | None:
+        """Why ``accept-mission`` or ``merge-mission`` was refused before it did anything.
+
+        Told by hosts 4.0.0rc6 and later beside ``MISSION_NOT_READY`` or ``PREFLIGHT_FAILED``,
+        for example ``LANE_MOVED_AFTER_APPROVAL`` or ``ORIGIN_UNREACHABLE``. None where the host
+        does not tell.
+        """
+        return _code(self.data.get("preflight_error_code"))
+
+    @property
+    def preflight_error_codes(self) -> tuple[AnyErrorCode, ...]:
+        """All reasons of such a refusal, that of `preflight_error_code` first.
+
+        Told by hosts 4.0.0rc6 and later. Empty where the host does not tell.
+        """
+        found = map(_code, _list(self.data.get("preflight_error_codes")))
+        return tuple(code for code in found if code is not None)
+
+    @property
+    def teardown_error_code(self) -> AnyErrorCode | None:
+        """Why ``merge-mission`` did not clean up after a merge **that has been made**.
+
+        Told by hosts 4.0.0rc6 and later beside ``PREFLIGHT_FAILED``; 4.0.0rc7 knows
+        ``COORD_MOVED_AFTER_LANDING``. None where the host does not tell.
+        """
+        return _code(self.data.get("teardown_error_code"))
+
+    @property
+    def origin_freshness(self) -> tuple[OriginFreshness, ...]:
+        """The branches that are behind their remote, or could not be compared with it.
+
+        Told by hosts 4.0.0rc6 and later where ``accept-mission`` or ``merge-mission`` was
+        refused for it. Empty where the host does not tell.
+        """
+        found = map(_freshness, _list(self.data.get("origin_freshness")))
+        return tuple(row for row in found if row is not None)
+
+
+def _code(value: object) -> AnyErrorCode | None:
+    return parse_code(value) if isinstance(value, str) and value else None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+_KINDS = {a.name: a.type for a in fields(OriginFreshness)}
+
+
+def _freshness(row: object) -> OriginFreshness | None:
+    """Return a row as its class; None if a field is missing or of another type."""
+    if not isinstance(row, Mapping):
+        return None
+    given = {name: row[name] for name in _KINDS.keys() & row.keys()}
+    try:
+        found = OriginFreshness(**given)
+    except TypeError:  # a field is missing
+        return None
+    return found if all(_is(kind, getattr(found, name)) for name, kind in _KINDS.items()) else None
+
+
+def _is(kind: Any, value: object) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
