@@ -21,7 +21,7 @@ from spec_kitty_client.errors import GitUnavailable, InvalidCall, SpecKittyError
 from spec_kitty_client.lanes import AnyLane, Lane
 from spec_kitty_client.layout import MissionLayout
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.transports import Completed, AsyncGitTransport, Kept, AsyncTransport
+from spec_kitty_client.transports import AsyncGitTransport, AsyncTransport, Completed, Kept
 from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
 from spec_kitty_client.workflow import Moved, Package, Review, Subtasks
 

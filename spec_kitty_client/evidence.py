@@ -72,10 +72,11 @@ def _has(target: str, commit: str, top: str) -> Steps[bool]:
     return bool(files) and not files & (yield from changed(commit, target, top))
 
 
-def left_out(commits: Iterable[str], heads: Iterable[str], top: str) -> Steps[bool]:
-    """Return whether any of these commits is on none of these branches."""
-    every = tuple(commits)
-    if not every:
-        return False
-    listed = yield from git("rev-list", "--max-count=1", *every, "--not", *heads, folder=top)
-    return bool(listed.strip())
+def left_out(commits: Iterable[str], heads: Iterable[str], top: str) -> Steps[str]:
+    """Return one of these commits that is on none of these branches; empty if all are."""
+    branches = tuple(heads)
+    for commit in dict.fromkeys(commits):
+        args = ("rev-list", "--max-count=1", commit, "--not", *branches)
+        if (yield from git(*args, folder=top)).strip():
+            return commit
+    return ""

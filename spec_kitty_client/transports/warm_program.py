@@ -58,6 +58,8 @@ class Program:
         self.folders: dict[str, int] = {}
         self.edited: list[str] = []
         """Those of the files that somebody may be working on."""
+        self.commands: frozenset[str] | None = None
+        """The commands of the remembered tree; None: none is remembered."""
 
     def load(self) -> None:
         """Import what the program imports."""
@@ -86,6 +88,15 @@ class Program:
         if self.first_on_path:
             sys.path.insert(0, os.path.dirname(os.path.realpath(self.script)))
         next(iter(found)).load()
+
+    def has(self, argv: list[str]) -> bool:
+        """Return whether a call's command is in the remembered tree.
+
+        4.0.0rc7 loads the commands that it finds in its arguments when it is imported.
+        """
+        if self.commands is None or not argv or argv[0].startswith("-"):
+            return True
+        return argv[0] in self.commands
 
     def note(self, path: str, since: int) -> None:
         """Remember what a file is like, and when its folder was last changed.
@@ -180,6 +191,7 @@ def remember_commands(program: Program) -> None:
         raise Unfit(f"what it sets up for all of its process cannot be undone {left}")
     make = typer.get_command
     tree, made_of = make(app), _decorations(app)
+    program.commands = frozenset(getattr(tree, "commands", ())) or None
 
     def get_command(typer_instance: Any) -> Any:
         if typer_instance is app and _decorations(app) == made_of:

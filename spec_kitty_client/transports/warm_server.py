@@ -405,6 +405,9 @@ class Server:
         except OSError as e:
             call.tell(line_of(declined=str(e)))
             return 0
+        if not self.program.has(request["argv"]):
+            call.tell(line_of(declined="its command was not loaded when the host was imported"))
+            return 0
         before = len(sys.modules)
         code = as_an_interpreter(self.program, request["argv"])
         if call.tell_end(code, modules_since(before), self.pid) and self.pages.wanted():

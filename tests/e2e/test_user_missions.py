@@ -1,0 +1,438 @@
+"""Missions as users have them, on a real host: made by its own commands, in every topology."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.version import Version
+
+from spec_kitty_client import (
+    AcceptanceUnavailable,
+    Client,
+    Feature,
+    HostError,
+    IntegrationFailed,
+    Lane,
+    Review,
+    TransitionRejected,
+    WouldLoseWork,
+)
+from tests import user_missions
+from tests.user_missions import Package, UserMission
+
+from .conftest import POLICY, has
+
+AGENT = Path(__file__).with_name("user_agent.py")
+LOOP = Path(__file__).parents[2] / "docs" / "examples" / "own_loop.py"
+REWORKED = "WP04"
+ONE = {"WP01": Package(makes="src/store/store.py")}
+TWO = {
+    "WP01": Package(makes="src/store/store.py"),
+    "WP02": Package(makes="src/api/api.py", needs=("WP01",)),
+}
+
+
+@cache
+def version_under_test() -> str:
+    """Return the version of the host under test, which tells what topologies there are."""
+    host = os.environ.get("E2E_HOST", "")
+    if not Path(host).is_file():
+        return "0"  # conftest ends the session
+    said = subprocess.run([host, "--version"], check=True, capture_output=True, text=True)
+    return said.stdout.split()[-1]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each topology that the host offers."""
+    if "topology" in metafunc.fixturenames:
+        metafunc.parametrize("topology", user_missions.topologies(version_under_test()))
+
+
+class Lab:
+    """A mission of a user, an agent for it, and the command under test."""
+
+    def __init__(self, base: Path, mission: UserMission) -> None:
+        self.base, self.mission = base, mission
+        self.root, self.slug = mission.root, mission.slug
+        self.log = base / "agent.log"
+        self.log.touch()
+        self.rework: list[str] = []
+
+    def git(self, *args: str, check: bool = True) -> str:
+        """Run git in the primary checkout and return what it printed."""
+        done = subprocess.run(
+            ["git", *args], cwd=self.root, check=check, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def host(self, *args: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the host."""
+        argv = [os.environ["E2E_HOST"], *args]
+        return subprocess.run(argv, cwd=self.root, check=False, capture_output=True, text=True)
+
+    def client(self) -> Client:
+        """Return a client of the SDK."""
+        return Client(self.root, actor="e2e", policy=POLICY)
+
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run the command under test."""
+        files = {wp: package.makes for wp, package in self.mission.packages.items()}
+        config = self.base / "agent.json"
+        config.write_text(
+            json.dumps({"log": str(self.log), "files": files, "rework": self.rework}),
+            encoding="utf-8",
+        )
+        argv = [sys.executable, "-m", "spec_kitty_orchestrator", *words]
+        if words[0] == "orchestrate":
+            agent = f"script:{shlex.join([sys.executable, str(AGENT), str(config)])}"
+            argv += ["--mission", self.slug, "--impl-agent", agent, "--review-agent", agent]
+        return subprocess.run(argv, cwd=self.root, check=False, capture_output=True, text=True)
+
+    def runs(self, role: str) -> Counter[str]:
+        """Return how often an agent ran in a role, by work package."""
+        lines = self.log.read_text(encoding="utf-8").split("\n")
+        return Counter(line.split()[0] for line in lines if line.endswith(f" {role}"))
+
+    def in_branch(self, branch: str) -> set[str]:
+        """Return the files of work packages that a branch has."""
+        made = {package.makes for package in self.mission.packages.values()}
+        return made & set(self.git("ls-tree", "-r", "--name-only", branch).splitlines())
+
+    def lanes(self) -> set[str]:
+        """Return the lanes in which the host has work packages."""
+        return {str(lane) for lane in self.client().mission_state(self.slug).lanes().values()}
+
+    def implement(self, wp: str, *, subtasks: str = "complete") -> str:
+        """Take a work package through the SDK from its claim to its end; return the commit."""
+        client, review = self.client(), Review(reviewer="e2e", reference=f"{wp}-1")
+        folder = Path(client.claim(self.slug, wp).workspace_path)
+        made = folder / self.mission.packages[wp].makes
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_text(f"{wp}\n", encoding="utf-8")
+        git = ["git", "-C", str(folder)]
+        subprocess.run([*git, "add", "--all"], check=True)
+        subprocess.run([*git, "commit", "--quiet", f"--message={wp}"], check=True)
+        client.submit_for_review(self.slug, wp, subtasks=subtasks)  # type: ignore[arg-type]
+        client.begin_review(self.slug, wp)
+        client.finish(self.slug, wp, review)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True)
+        return head.stdout.decode().strip()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, release: Version, home: Path) -> Callable[..., Lab]:
+    """Make a mission of a user."""
+
+    def make(topology: str, packages: dict[str, Package] | None = None, **options: Any) -> Lab:
+        host = Path(os.environ["E2E_HOST"])
+        root = tmp_path / "project"
+        made = user_missions.make(
+            host, str(release), root, topology=topology, packages=packages, **options
+        )
+        return Lab(tmp_path, made)
+
+    return make
+
+
+def plain(release: Version) -> str:
+    """Return the topology that is nearest to that of the oldest hosts."""
+    return "lanes" if "lanes" in user_missions.topologies(str(release)) else "flat"
+
+
+def agents_can_do_all(release: Version, topology: str) -> bool:
+    """Return whether the host takes every work package from a worktree."""
+    return topology != "single_branch" or not has(release, Feature.PLANNING_IN_CHECKOUT)
+
+
+def packages_for(release: Version) -> dict[str, Package]:
+    """Return the mission of five, without planning work where that is left to people."""
+    every = user_missions.five(str(release))
+    if not has(release, Feature.PLANNING_IN_CHECKOUT):
+        return every
+    return {wp: package for wp, package in every.items() if not package.planning}
+
+
+def host_says_done(here: Lab, release: Version) -> bool:
+    """Return whether the host's own status command has everything done."""
+    flag = "--mission" if has(release, Feature.LANES) else "--feature"
+    said = here.host("agent", "tasks", "status", flag, here.slug, "--json")
+    assert said.returncode == 0, said.stdout + said.stderr
+    told = json.loads(said.stdout[said.stdout.index("{") :])
+    return all(wp["lane"] == "done" for wp in told["work_packages"])
+
+
+def test_a_mission_as_the_templates_make_it_is_merged(
+    lab: Callable[..., Lab], release: Version, topology: str
+) -> None:
+    """Subtasks, a dependency, an overlap, planning work, a rework: each once, all in the target."""
+    if not agents_can_do_all(release, topology):
+        pytest.skip("the host takes all work from the primary checkout; see the test of that")
+    here = lab(topology, packages_for(release))
+    here.rework = [REWORKED]
+    main = here.git("rev-parse", "main")
+
+    # No verb of 4.0.0rc7 gives what its accept-mission asks for.
+    accept = ("--no-accept",) if release >= Version("4.0.0rc1") else ()
+
+    dry = here.run("orchestrate", "--dry-run", "--json")
+    done = here.run("orchestrate", "--merge", *accept)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    layout = json.loads(dry.stdout)["layout"]
+    assert layout["target"] == here.mission.target
+    assert set(layout["subtasks"]) == set(here.mission.packages)
+    once = dict.fromkeys(here.mission.packages, 1)
+    assert here.runs("implement") == Counter(once | {REWORKED: 2})
+    assert here.runs("review") == Counter(once | {REWORKED: 2})
+    assert here.in_branch(here.mission.target) == {p.makes for p in here.mission.packages.values()}
+    if here.mission.target != "main":
+        assert here.git("rev-parse", "main") == main
+    assert host_says_done(here, release)
+    branches = here.git("branch", "--format=%(refname:short)").splitlines()
+    assert not [b for b in branches if "lane-" in b]
+
+
+def test_the_same_mission_is_merged_by_a_loop_of_ones_own(
+    lab: Callable[..., Lab], release: Version, topology: str
+) -> None:
+    """A page of Python on the SDK alone ends where the orchestrator ends."""
+    if not agents_can_do_all(release, topology):
+        pytest.skip("the host takes all work from the primary checkout; see the test of that")
+    here = lab(topology, packages_for(release))
+    files = " ".join(f"{wp}={p.makes}" for wp, p in here.mission.packages.items())
+    implement, review = here.base / "implement", here.base / "review"
+    implement.write_text(
+        f"#!/bin/sh\nfor f in {files}; do case $f in $1=*) p=${{f#*=}};; esac; done\n"
+        'mkdir -p "$(dirname "$p")"; date +%N >> "$p"\n',
+        encoding="utf-8",
+    )
+    once = here.base / "once"
+    review.write_text(
+        f"#!/bin/sh\n[ $1 != {REWORKED} ] || [ -e {once} ] || {{ touch {once}; exit 1; }}\n",
+        encoding="utf-8",
+    )
+    for program in (implement, review):
+        program.chmod(0o755)
+
+    argv = [sys.executable, str(LOOP), str(here.root), here.slug, str(implement), str(review)]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"merged into {here.mission.target}" in done.stdout
+    assert here.in_branch(here.mission.target) == {p.makes for p in here.mission.packages.values()}
+    assert host_says_done(here, release)
+
+
+def test_open_subtasks_are_refused_with_the_command_that_marks_them(
+    lab: Callable[..., Lab], release: Version
+) -> None:
+    """Left to itself the host says no; the error names subtasks and command, and that helps."""
+    if not has(release, Feature.SUBTASK_GATE):
+        pytest.skip("this host does not look at subtasks")
+    here = lab(plain(release), ONE)
+
+    with pytest.raises(TransitionRejected) as refused:
+        here.implement("WP01", subtasks="refuse")
+
+    note = " ".join(refused.value.__notes__)
+    assert "T001, T002, T003" in note
+    command = note.partition("`spec-kitty ")[2].partition("`")[0]
+    assert here.host(*shlex.split(command)).returncode == 0
+    moved = here.client().submit_for_review(here.slug, "WP01")
+    assert moved.lane == Lane.FOR_REVIEW
+
+
+def test_the_target_is_that_of_the_hosts_order(lab: Callable[..., Lab], release: Version) -> None:
+    """`merge_target_branch` counts where the host knows it; what is said is where the work is."""
+    if not has(release, Feature.LANES):
+        pytest.skip("missions of these hosts have no such key")
+    here = lab(plain(release), ONE, merge_target="release")
+    own = here.client().layout(here.slug).planning_branch
+
+    done = here.run("orchestrate", "--merge", "--no-accept")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    wanted, other = ("release", own) if has(release, Feature.MERGE_TARGET) else (own, "release")
+    assert f"merged into {wanted}" in done.stdout
+    assert here.in_branch(wanted) == {"src/store/store.py"}
+    assert here.in_branch(other) == set()
+
+
+def test_a_second_target_is_never_said_to_have_the_work(
+    lab: Callable[..., Lab], release: Version
+) -> None:
+    """A mission that is merged is not merged into another branch by saying so."""
+    if not has(release, Feature.LANES):
+        pytest.skip("these hosts keep the branches, and merge them again")
+    here = lab(plain(release), ONE)
+    head = here.implement("WP01")
+    here.git("branch", "second", f"{here.mission.target}~3")
+    client = here.client()
+    assert client.merge(here.slug, commits=[head]).changed
+    assert not client.merge(here.slug, commits=[head]).changed
+
+    with pytest.raises(IntegrationFailed):
+        client.merge(here.slug, target="second", commits=[head])
+
+    assert here.in_branch("second") == set()
+
+
+def test_branches_that_are_gone_are_no_merge(lab: Callable[..., Lab], release: Version) -> None:
+    """In a clone without the lanes nothing proves a merge: the host is asked, and says no."""
+    if not has(release, Feature.LANES):
+        pytest.skip("these hosts have a branch for each work package, and say so")
+    here = lab(plain(release), ONE)
+    here.implement("WP01")
+    if here.git("status", "--porcelain", "--", "kitty-specs"):
+        here.git("add", "kitty-specs")
+        here.git("commit", "--quiet", "--message=status")
+    clone = here.base / "clone"
+    here.git("clone", "--quiet", f"file://{here.root}", str(clone))
+    subprocess.run(["git", "branch", "main", "origin/main"], cwd=clone, check=False)
+    here.root = clone
+
+    with pytest.raises(HostError):
+        here.client().merge(here.slug)
+
+    assert here.in_branch(here.mission.target) == set()
+
+
+def test_a_squash_does_not_take_back_what_the_target_has_newer(
+    lab: Callable[..., Lab], release: Version
+) -> None:
+    """The host would take the lane's side without a word; nothing is sent."""
+    if not has(release, Feature.CLEAN_TARGET):
+        pytest.skip("a squash of these hosts ends in a conflict")
+    here = lab(plain(release), ONE)
+    made = here.root / "src" / "store" / "store.py"
+    made.parent.mkdir(parents=True)
+    made.write_text("base\n", encoding="utf-8")
+    here.git("add", "src")
+    here.git("commit", "--quiet", "--message=base")
+    here.implement("WP01")
+    made.write_text("hotfix\n", encoding="utf-8")
+    here.git("commit", "--quiet", "--all", "--message=hotfix")
+
+    with pytest.raises(WouldLoseWork, match=r"newer than .*store\.py"):
+        here.client().merge(here.slug, strategy="squash")
+
+    assert here.git("show", f"{here.mission.target}:src/store/store.py") == "hotfix"
+
+
+def test_the_command_that_is_named_accepts_a_coordinated_mission(
+    lab: Callable[..., Lab], release: Version
+) -> None:
+    """Where the API cannot accept, the host's own command can, once its criteria are judged."""
+    if "coord" not in user_missions.topologies(str(release)) or has(release, Feature.COORD_ACCEPT):
+        pytest.skip("the API of this host accepts what it can have")
+    here = lab("coord", ONE)
+    here.implement("WP01")
+    client = here.client()
+
+    with pytest.raises(AcceptanceUnavailable) as unavailable:
+        client.accept(here.slug)
+
+    assert client.merge(here.slug).changed
+    said = here.host(*unavailable.value.command.split()[1:])
+    assert "Traceback" not in said.stdout + said.stderr
+    if has(release, Feature.SUBTASK_EVENTS):
+        verdict = ("agent", "mission", "acceptance-verdict", "--mission", here.slug)
+        judged = here.host(*verdict, "--criterion", "FR-001", "--result", "pass")
+        assert judged.returncode == 0, judged.stdout + judged.stderr
+        said = here.host(*unavailable.value.command.split()[1:])
+        assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_files_that_the_host_writes_stop_no_merge_where_they_are_tracked(
+    lab: Callable[..., Lab], release: Version
+) -> None:
+    """3.2.7 rewrites its sync state while it works, and refuses to merge over the change."""
+    if not has(release, Feature.CLEAN_TARGET):
+        pytest.skip("these hosts merge over it")
+    here = lab(plain(release), ONE)
+    state = here.root / ".kittify" / "sync-state.json"
+    state.write_text("{}\n", encoding="utf-8")
+    here.git("add", "--force", ".kittify/sync-state.json")
+    here.git("commit", "--quiet", "--message=track the host's state")
+
+    done = here.run("orchestrate", "--merge", "--no-accept")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert here.in_branch(here.mission.target) == {"src/store/store.py"}
+
+
+def test_another_branch_is_told_before_the_run(lab: Callable[..., Lab], release: Version) -> None:
+    """The host would end in a traceback at its first commit; no agent is started."""
+    if not has(release, Feature.PROTECTED_BRANCHES):
+        pytest.skip("these hosts commit on whatever is checked out")
+    here = lab(plain(release), ONE)
+    here.git("checkout", "--quiet", "-b", "elsewhere")
+
+    done = here.run("orchestrate")
+
+    assert done.returncode == 2
+    assert "git checkout work" in done.stderr
+    assert not here.runs("implement")
+
+
+def test_a_mission_that_records_on_main_is_told_before_the_run(
+    lab: Callable[..., Lab], release: Version
+) -> None:
+    """Hosts refuse to commit on main, whatever is checked out, unless a variable lets them."""
+    if not has(release, Feature.PROTECTED_BRANCHES):
+        pytest.skip("these hosts commit on main")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS", "1")
+        here = lab(plain(release), ONE, branch="main")
+    here.git("checkout", "--quiet", "-b", "feature")
+
+    refused = here.run("orchestrate", "--dry-run")
+
+    assert refused.returncode == 2
+    assert "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS=1" in refused.stdout + refused.stderr
+    here.git("checkout", "--quiet", "main")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS", "1")
+        done = here.run("orchestrate", "--merge", "--no-accept")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert here.in_branch("main") == {"src/store/store.py"}
+
+
+def test_work_that_a_host_takes_from_the_checkout_alone_is_left_to_people(
+    lab: Callable[..., Lab], release: Version
+) -> None:
+    """It is said before the run; the rest is done, and nothing is committed for the user."""
+    if not has(release, Feature.PLANNING_IN_CHECKOUT):
+        pytest.skip("on this host planning work has a worktree")
+    planning = {"WP02": Package(makes="docs/page.md", planning=True)}
+    here = lab("lanes", ONE | planning)
+
+    done = here.run("orchestrate", "--no-accept")
+
+    assert done.returncode == 1
+    assert "note: WP02: planning work" in done.stdout
+    assert here.runs("implement") == Counter({"WP01": 1})
+    assert here.in_branch(here.mission.target) == set()
+
+
+def test_a_mission_that_is_all_work_in_the_checkout_is_not_begun(
+    lab: Callable[..., Lab], release: Version
+) -> None:
+    """Under `single_branch` 4.0.0rc7 takes everything from the primary checkout."""
+    if not has(release, Feature.PLANNING_IN_CHECKOUT):
+        pytest.skip("on this host the topology has worktrees")
+    here = lab("single_branch", TWO)
+
+    done = here.run("orchestrate")
+
+    assert done.returncode == 2
+    assert "has to be done by a person" in done.stderr
+    assert not here.runs("implement")
