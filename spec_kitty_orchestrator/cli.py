@@ -294,12 +294,17 @@ def init(file: _NewFile = "policy.json", /, *, as_json: _Json = False) -> int:
 
 
 @app.command
-def doctor(*, repo_root: _Root = None, as_json: _Json = False) -> int:
-    """Check host, git, agents and workspace; say what to do about each problem."""
+def doctor(
+    *,
+    mission: Annotated[str | None, Parameter(help="A mission to look at as well.")] = None,
+    repo_root: _Root = None,
+    as_json: _Json = False,
+) -> int:
+    """Check host, git, agents, workspace and a mission; say what to do about each problem."""
     from spec_kitty_orchestrator.doctor import examine, exit_code, show
 
     with _spinner(as_json)("Asking the host"):
-        checks = examine(_folder(repo_root))
+        checks = examine(_folder(repo_root), mission)
     _print_json([asdict(check) for check in checks]) if as_json else show(checks)
     return exit_code(checks)
 

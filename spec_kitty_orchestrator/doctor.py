@@ -15,6 +15,7 @@ from spec_kitty_orchestrator import config
 from spec_kitty_orchestrator.agents import KNOWN, installed
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
 from spec_kitty_orchestrator.plan import protected_branch
+from spec_kitty_orchestrator.survey import survey
 from spec_kitty_orchestrator.workspace import GitError, git, root_of
 
 __all__ = ["Check", "examine", "exit_code", "show"]
@@ -30,8 +31,13 @@ class Check:
     """What is there, or what is wrong and what to do about it."""
 
 
-def examine(folder: Path) -> list[Check]:
-    """Check everything, from any folder of a repository."""
+def examine(folder: Path, mission: str | None = None) -> list[Check]:
+    """Check everything, from any folder of a repository.
+
+    Args:
+        folder: Where to look.
+        mission: A mission to look at as well; None: that of the settings, if they name one.
+    """
     transport = WarmTransport(ProcessTransport(repo=folder))
     host, contract = _host(transport)
     checks = [host, _agents()]
@@ -47,7 +53,9 @@ def examine(folder: Path) -> list[Check]:
     else:
         if contract is not None:
             checks.append(_warm(transport, settings))
-    return [*checks, _identity(root), _branch(root, contract), _workspace(root)]
+            mission = mission or settings.get("mission")
+    checks += [_identity(root), _branch(root, contract), _workspace(root)]
+    return [*checks, _mission(transport, root, mission)] if mission and contract else checks
 
 
 def exit_code(checks: list[Check]) -> ExitCode:
@@ -83,6 +91,22 @@ def _warm(transport: WarmTransport[ProcessTransport], settings: Mapping[str, Any
     why = transport.why_cold if settings.get("warm", True) else "the settings say warm = false"
     found = f"no, the host is loaded for every call: {why}" if why else "yes, it is loaded once"
     return Check(name="warm", ok=True, found=found)
+
+
+def _mission(transport: WarmTransport[ProcessTransport], root: Path, name: str) -> Check:
+    """Tell what a run of a mission needs, and what would stop it."""
+    try:
+        with Client(transport=transport) as client:
+            state = client.mission_state(name)
+            layout = client.layout(state)
+            found = survey(layout, state, client.negotiate(), root)
+    except SpecKittyError as e:
+        return Check(name="mission", ok=False, found=str(e))
+    told = "; ".join(" ".join(line.split()) for line in (*found.lines(), *found.notes))
+    problems = " ".join(found.problems)
+    return Check(
+        name="mission", ok=not problems, found=problems or f"{layout.mission_slug}: {told}"
+    )
 
 
 def _agents() -> Check:

@@ -19,7 +19,7 @@ from spec_kitty_orchestrator.plan import Plan
 from spec_kitty_orchestrator.schedule import Board
 from spec_kitty_orchestrator.session import client_for, look
 
-__all__ = ["layout_lines", "preview", "show"]
+__all__ = ["preview", "show"]
 
 
 def preview(plan: Plan) -> dict[str, Any]:
@@ -50,6 +50,7 @@ async def _preview(plan: Plan) -> dict[str, Any]:
         "warnings": list(plan.warnings),
         "problems": list(found.problems),
         "layout": found.to_dict(),
+        "needs": found.lines(),
         "lanes": {wp: str(lane) for wp, lane in mission.lanes().items()},
         "first": [wp.wp_id for wp in board.take()],
     }
@@ -67,7 +68,7 @@ def show(found: dict[str, Any]) -> None:
     console.print(f"  review:    {found['review']}")
     for wp, lane in found["lanes"].items():
         console.print(f"  {wp:<8} {lane}" + ("  <- first" if wp in found["first"] else ""))
-    for line in layout_lines(found["layout"]):
+    for line in found["needs"]:
         console.print(f"  {line}")
     for warning in found["warnings"]:
         console.print(f"  warning: {warning}")
@@ -78,17 +79,3 @@ def show(found: dict[str, Any]) -> None:
     ends = [word for word in ("accept", "merge") if found["settings"][word]]
     console.print(f"  at the end: {' and '.join(ends) or 'nothing'}")
     console.print("Nothing was moved.")
-
-
-def layout_lines(layout: dict[str, Any]) -> list[str]:
-    """Return what a mission needs, one thing a line; `layout` is a `Survey` as plain values."""
-    lines = [f"topology:  {layout['topology'] or 'none named'}"]
-    lines.append(f"target:    {layout['target']} ({layout['target_source']})")
-    if subtasks := layout["subtasks"]:
-        every = ", ".join(f"{wp}: {' '.join(ids)}" for wp, ids in subtasks.items())
-        lines.append(f"subtasks:  marked done when they are handed in ({every})")
-    if layout["planning"]:
-        lines.append(f"planning:  {', '.join(layout['planning'])}")
-    for lane, wps in layout["shared_lanes"].items():
-        lines.append(f"{lane}: {', '.join(wps)} share a worktree and take turns")
-    return lines

@@ -133,7 +133,8 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
     if found.doubt:
         msg = f"Mission {found.mission_slug} {found.doubt}."
         raise UsageProblem(msg)
-    return found, survey(layout, found, contract, settings)
+    root, target, accept = settings.repo_root, settings.target, settings.accept
+    return found, survey(layout, found, contract, root, target=target, accept=accept)
 
 
 async def _check_branch(client: AsyncClient, settings: Settings) -> None:

@@ -1,12 +1,12 @@
 """A mission as a run will find it: what it needs, and what would stop it, told before it starts."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from spec_kitty_client import Contract, Feature, Lane, Mission, MissionLayout
-from spec_kitty_orchestrator.config import Settings
 from spec_kitty_orchestrator.plan import PROTECTION_OFF, checked_out, protects
 from spec_kitty_orchestrator.schedule import ENDED
 
@@ -40,6 +40,19 @@ class Survey:
         """The execution lane of each work package that shares its worktree with others."""
         return {wp: lane for lane, wps in self.shared.items() for wp in wps}
 
+    def lines(self) -> list[str]:
+        """Return what the mission needs, one thing a line."""
+        lines = [f"topology:  {self.layout.topology or 'none named'}"]
+        lines.append(f"target:    {self.target} ({self.target_source})")
+        if self.subtasks:
+            every = ", ".join(f"{wp}: {' '.join(ids)}" for wp, ids in self.subtasks.items())
+            lines.append(f"subtasks:  marked done when they are handed in ({every})")
+        if self.planning:
+            lines.append(f"planning:  {', '.join(self.planning)}")
+        for lane, wps in self.shared.items():
+            lines.append(f"{lane}: {', '.join(wps)} share a worktree and take turns")
+        return lines
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
         return {
@@ -56,23 +69,37 @@ class Survey:
 
 
 def survey(
-    layout: MissionLayout, mission: Mission, contract: Contract, settings: Settings
+    layout: MissionLayout,
+    mission: Mission,
+    contract: Contract,
+    root: Path,
+    *,
+    target: str | None = None,
+    accept: bool = True,
 ) -> Survey:
-    """Return what a run of a mission needs on this host."""
-    given = settings.target
+    """Return what a run of a mission needs on this host.
+
+    Args:
+        layout: How the mission is laid out.
+        mission: Where its work packages stand.
+        contract: What the host speaks.
+        root: The primary checkout.
+        target: The branch to merge into, if the user has named one.
+        accept: Whether the mission is to be accepted.
+    """
     left = dict(_left_to_people(layout, mission, contract))
-    made = Survey(
+    planning = tuple(wp for wp, package in layout.packages.items() if package.planning)
+    return Survey(
         layout=layout,
-        target=given or layout.target,
-        target_source="--target" if given else layout.target_source,
+        target=target or layout.target,
+        target_source="--target" if target else layout.target_source,
         subtasks=_subtasks(layout, mission, left),
-        planning=tuple(wp for wp, package in layout.packages.items() if package.planning),
+        planning=planning,
         shared=_shared(layout),
         left_to_people=left,
-        notes=(),
-        problems=tuple(_problems(layout, mission, contract, settings, left)),
+        notes=(*_planning_notes(layout, planning, left), *_end_notes(layout, contract, accept)),
+        problems=tuple(_problems(layout, mission, contract, root, left)),
     )
-    return _with_notes(made, contract, settings)
 
 
 def _waiting(layout: MissionLayout, mission: Mission) -> list[str]:
@@ -116,10 +143,10 @@ def _problems(
     layout: MissionLayout,
     mission: Mission,
     contract: Contract,
-    settings: Settings,
+    root: Path,
     left: Mapping[str, str],
 ) -> Iterator[str]:
-    yield from _branch_problems(layout, contract, settings)
+    yield from _branch_problems(layout, contract, root)
     waiting = [wp for wp in _waiting(layout, mission) if wp not in left]
     for wp in waiting:
         package = layout.packages[wp]
@@ -144,14 +171,12 @@ def _problems(
         )
 
 
-def _branch_problems(
-    layout: MissionLayout, contract: Contract, settings: Settings
-) -> Iterator[str]:
+def _branch_problems(layout: MissionLayout, contract: Contract, root: Path) -> Iterator[str]:
     """Yield why the host could not commit where it records the state of the mission."""
     if layout.coordination_branch or not contract.supports(Feature.PROTECTED_BRANCHES):
         return
-    own, here = layout.planning_branch, checked_out(settings.repo_root)
-    if protects(settings.repo_root, own):
+    own, here = layout.planning_branch, checked_out(root)
+    if protects(root, own):
         yield (
             f"{layout.mission_slug} records its state on {own!r}, on which this host refuses to "
             f"commit. Check {own} out and set {PROTECTION_OFF}=1, or move the mission to a "
@@ -164,22 +189,22 @@ def _branch_problems(
         )
 
 
-def _with_notes(found: Survey, contract: Contract, settings: Settings) -> Survey:
-    return evolve(found, notes=tuple(_notes(found, contract, settings)))
-
-
-def _notes(found: Survey, contract: Contract, settings: Settings) -> Iterator[str]:
-    if found.left_to_people:
-        names = ", ".join(found.left_to_people)
+def _planning_notes(
+    layout: MissionLayout, planning: tuple[str, ...], left: Mapping[str, str]
+) -> Iterator[str]:
+    if left:
+        names = ", ".join(left)
         yield f"{names}: planning work, which this host leaves to a person in the primary checkout"
-    elif found.planning:
+    elif planning:
         yield (
-            f"{', '.join(found.planning)}: planning work, done on the branch "
-            f"kitty/mission-{found.layout.mission_slug}-lane-planning and merged with the rest"
+            f"{', '.join(planning)}: planning work, done on the branch "
+            f"kitty/mission-{layout.mission_slug}-lane-planning and merged with the rest"
         )
-    coordinated = found.layout.coordination_branch and not contract.supports(Feature.COORD_ACCEPT)
-    if settings.accept and coordinated:
+
+
+def _end_notes(layout: MissionLayout, contract: Contract, accept: bool) -> Iterator[str]:
+    if accept and layout.coordination_branch and not contract.supports(Feature.COORD_ACCEPT):
         yield (
-            f"the host's API cannot accept a mission of the topology {found.layout.topology}: the "
-            "run goes on without, and ends with the command that accepts it"
+            f"the host's API cannot accept a mission of the topology {layout.topology}: the run "
+            "goes on without, and ends with the command that accepts it"
         )

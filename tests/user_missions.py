@@ -267,9 +267,14 @@ class _Maker:
                 f"\n---\n\n## Work Package {wp}: Part {i} (Priority: P1)\n\n"
                 f"**Goal**: `{package.makes}` exists.\n"
                 f"**Requirement Refs**: FR-{i:03d}\n\n"
-                f"### Included Subtasks\n\n{boxes}\n### Dependencies\n\n{needs}"
+                f"{self.heading()}\n\n{boxes}\n### Dependencies\n\n{needs}"
             )
         return "".join(parts)
+
+    def heading(self) -> str:
+        """Return what stands above the boxes; a heading would hide them from 3.1.0 to 3.2.5."""
+        hides = (3, 1) <= self.at < (3, 2, 6)
+        return "**Included Subtasks**" if hides else "### Included Subtasks"
 
     def prompt(self, number: int, wp: str) -> str:
         package = self.packages[wp]

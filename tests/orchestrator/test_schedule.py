@@ -378,3 +378,39 @@ def test_a_long_chain_is_no_effort() -> None:
     assert taken(made) == ["WP0"]
     assert made.unfinished()["WP9999"] == "waits for WP9998"
     assert time.process_time() - begun < 5
+
+
+# Worktrees that several share
+
+
+def shared(**lanes: str) -> Board:
+    """Return a board of four, of which the first three share a worktree."""
+    packages = {f"WP{i:02d}": [] for i in range(1, 5)}
+    worktrees = dict.fromkeys(("WP01", "WP02", "WP03"), "lane-a")
+    return Board(mission(packages, **lanes), limits(9), lanes=worktrees)
+
+
+def test_those_that_share_a_worktree_take_turns() -> None:
+    """One of them at a time; the next when it is given back, wherever that has got to."""
+    made = shared()
+    assert taken(made) == ["WP01", "WP04"]
+    assert taken(made) == []
+    made.give_back("WP01", Lane.FOR_REVIEW)
+    assert taken(made) == ["WP01"]  # a review comes first
+    made.give_back("WP01", Lane.DONE)
+    assert taken(made) == ["WP02"]
+    made.give_back("WP02", Lane.BLOCKED, "is blocked")
+    assert taken(made) == ["WP03"]
+
+
+def test_what_is_under_way_in_a_worktree_goes_first() -> None:
+    """What an earlier run has begun may have left files there."""
+    assert taken(shared(WP02="in_progress")) == ["WP02", "WP04"]
+
+
+def test_what_is_left_to_people_is_never_started() -> None:
+    """Its reason is told, and that of what waits for it."""
+    packages = {"WP01": [], "WP02": ["WP01"]}
+    made = Board(mission(packages), limits(9), stuck={"WP01": "is for a person"})
+    assert taken(made) == []
+    assert made.unfinished() == {"WP01": "is for a person", "WP02": "waits for WP01"}
