@@ -92,7 +92,10 @@ class Answers:
         slug = {"feature_slug" if self.release.says_feature else "mission_slug": mission.slug}
         if not self.release.since("3.1.1"):
             return slug
-        return {**slug, "mission_number": None, "mission_type": "software-dev"}
+        # The type is in meta.json, which only a merge brings to the coordination worktree.
+        is_known = not mission.coordinated or mission.merged or not self.release.since("3.2.6")
+        kind = "software-dev" if is_known else ""
+        return {**slug, "mission_number": None, "mission_type": kind}
 
     def _envelope(self, name: str, data: Mapping[str, Any], code: ErrorCode | None) -> bytes:
         envelope = {

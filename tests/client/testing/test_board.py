@@ -4,13 +4,13 @@ import pytest
 
 from spec_kitty_client import InvalidCall, UnsupportedHost
 from spec_kitty_client.testing.host import Mission, Move, Release
-from spec_kitty_client.testing.host.board import Dag, lane_ids
+from spec_kitty_client.testing.host.board import Plan, lane_ids
 from tests.client.releases import RELEASES
 
 DIAMOND = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01"], "WP04": ["WP02", "WP03"], "WP05": []}
 
 
-def mission(dag: Dag, release: str = "3.2.7") -> Mission:
+def mission(dag: Plan, release: str = "3.2.7") -> Mission:
     return Mission.of(Release(release), dag, slug="demo-01K00001", ulid="01K00001ABC", target="t")
 
 
@@ -27,7 +27,7 @@ def test_everything_is_planned() -> None:
     "dag",
     [{"WP01": ["WP01"]}, {"WP01": ["WP02"], "WP02": ["WP01"]}, {"A": [], "B": ["C"], "C": ["B"]}],
 )
-def test_a_circle_is_no_plan(dag: Dag) -> None:
+def test_a_circle_is_no_plan(dag: Plan) -> None:
     """What waits for itself never starts."""
     with pytest.raises(InvalidCall, match="circle"):
         mission(dag)

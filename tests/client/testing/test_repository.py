@@ -15,12 +15,12 @@ from spec_kitty_client.testing.host import (
     Release,
     SimulatedRepository,
 )
-from spec_kitty_client.testing.host.board import Dag
+from spec_kitty_client.testing.host.board import Plan
 from spec_kitty_client.testing.host.land import branch_of
 from tests import missions
 from tests.client.releases import SAMPLE
 
-PLAN: Dag = {"WP01": [], "WP02": ["WP01"]}
+PLAN: Plan = {"WP01": [], "WP02": ["WP01"]}
 OLD = ("1.0.3", "2.1.3", "3.0.3")
 NEW = ("3.1.0", "3.1.10", "3.2.1", "3.2.5", "3.2.7", "4.0.0rc7")
 FORCED = ("--force", "--note=n", "--actor=rev", f"--policy={missions.POLICY}")
@@ -33,7 +33,7 @@ def git(folder: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
-def made(release: str, tmp_path: Path, plan: Dag = PLAN) -> SimulatedRepository:
+def made(release: str, tmp_path: Path, plan: Plan = PLAN) -> SimulatedRepository:
     return SimulatedRepository(plan, release=release, folder=tmp_path / "repo", target="main")
 
 
@@ -76,7 +76,7 @@ def work(host: SimulatedRepository, files: Mapping[str, str] | None = None) -> N
             assert ask(host, "transition", f"--wp={wp}", f"--to={to}", *FORCED)["success"]
 
 
-def whole(release: str, tmp_path: Path, plan: Dag = PLAN) -> SimulatedRepository:
+def whole(release: str, tmp_path: Path, plan: Plan = PLAN) -> SimulatedRepository:
     """Return a mission that is finished."""
     host = made(release, tmp_path, plan)
     for wp in plan if host.release.since("3.2.2") else ():
