@@ -207,7 +207,7 @@ class _Maker:
     def mission(self, topology: str) -> str:
         slug = self.create(topology)
         folder = self.root / "kitty-specs" / slug
-        if topology == "lanes" and self.at < (3, 2, 5):
+        if topology == "lanes" and (3, 2) <= self.at < (3, 2, 5):
             self.flatten(folder / "meta.json")
         self.documents(folder)
         self.commit("Plan the mission", f"kitty-specs/{slug}")
