@@ -48,7 +48,7 @@ class Land(Protocol):
         ...
 
     def start(self, mission: Mission, wp: str) -> None:
-        """Begin work: with a worktree, if this release makes it (3.2.2 and later)."""
+        """Begin the work of a work package that may be claimed."""
         ...
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:

@@ -161,10 +161,18 @@ class Repository:
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:
         """See `Land.is_worked_on`."""
-        here = is_in_checkout(self.release, mission, wp)
-        folder = self.folder if here else self._worktree(mission, wp)
-        base = mission.packages[wp].claimed_at if here else mission.base
-        return folder.exists() and bool(self._git("rev-list", "-1", f"{base}..HEAD", folder=folder))
+        if is_in_checkout(self.release, mission, wp):
+            return self._is_worked_on_here(mission, mission.packages[wp].claimed_at)
+        path = self._worktree(mission, wp)
+        return path.exists() and bool(
+            self._git("rev-list", "-1", f"{mission.base}..HEAD", folder=path)
+        )
+
+    def _is_worked_on_here(self, mission: Mission, since: str) -> bool:
+        """Tell whether the primary checkout has commits of more than the state of a mission."""
+        own = f"kitty-specs/{mission.slug}"
+        but = (f":(exclude,glob){own}/status.*", f":(exclude){own}/meta.json")
+        return bool(since and self._git("rev-list", "-1", f"{since}..HEAD", "--", ".", *but))
 
     def has_open_subtasks(self, mission: Mission, wp: str) -> bool:
         """See `Land.has_open_subtasks`; up to 3.2.5 ``tasks.md`` tells."""

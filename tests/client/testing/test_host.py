@@ -440,6 +440,8 @@ def test_coordination_hides_the_type_of_a_mission(release: str, kind: str) -> No
     data = json.loads(done.stdout)["data"]
     assert data["mission_type"] == kind
     assert data["lane_base_ref"] == of.mission.branch
+    noted = ask(of, "append-history", "--wp=WP01", "--actor=a", "--note=n")
+    assert noted["data"]["mission_type"] == "software-dev"
 
 
 @pytest.mark.parametrize(
