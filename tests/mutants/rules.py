@@ -39,12 +39,14 @@ _PLAYED = f"{_TESTS}/test_host_corpus.py::test_the_host_in_memory_answers_as_the
 _POLICY_TESTS = tuple(f"tests/client/test_{name}.py" for name in ("policy_rules", "policy"))
 _HOST_TESTS = (
     _PLAYED,
-    *(
-        f"{_TESTS}/test_{n}.py"
-        for n in ("guards", "arguments", "board", "host", "files", "marking")
-    ),
+    *(f"{_TESTS}/test_{n}.py" for n in ("guards", "arguments", "board", "host", "files")),
 )
+_MARKING_TESTS = (f"{_TESTS}/test_marking.py",)
 _GIT_TESTS = (f"{_TESTS}/test_repository.py",)
+_PLAN_TESTS = (
+    *(f"{_TESTS}/test_{n}.py" for n in ("files", "board", "marking", "guards")),
+    *_GIT_TESTS,
+)
 _STORE_TESTS = (f"{_TESTS}/test_store.py",)
 _RECORDED = {
     Dialect.F1: "1.0.3",
@@ -56,13 +58,13 @@ _RECORDED = {
     Dialect.M4: "3.2.7",
     Dialect.M5: "4.0.0rc7",
 }
-_HOST = (admission, guards, verbs, arguments, board, files, releases, simulated, land, marking)
+_HOST = (admission, guards, verbs, arguments, board, files, releases, simulated, land)
 _GOOD = dict.fromkeys(policy_rules.TEXT_FIELDS, "x") | {"dangerous_flags": []}
 
 
 def mutants() -> list[Mutant]:
     """Return all of them, group by group."""
-    return [*_policies(), *_guards(), *_ways(), *_hosts(), *_statements()]
+    return [*_policies(), *_guards(), *_ways(), *_hosts(), *_plans(), *_statements()]
 
 
 # Policies
@@ -181,6 +183,14 @@ def _hosts() -> Iterator[Mutant]:
     yield one("a review is never under way", returning(verbs._is_in_review, False))
     yield one("lanes are not looked at first", returning(admission.check_lane, None))
     yield one("JSON is not looked at first", returning(admission.check_json, None))
+    for feature in filter(_is_asked_for, Feature):
+        yield one(f"no host has: {feature}", partial(_without_feature, feature))
+
+
+def _plans() -> Iterator[Mutant]:
+    def one(name: str, apply: Callable[[], object]) -> Mutant:
+        return Mutant("What a host makes of a plan", name, apply, _PLAN_TESTS)
+
     yield one("no heading hides a box", partial(_sees_boxes_as, "3.1.0"))
     yield one("a heading hides every box", partial(_sees_boxes_as, "3.1.1"))
     yield one("no box is ever open", returning(files.has_open_box, False))
@@ -192,8 +202,6 @@ def _hosts() -> Iterator[Mutant]:
     yield one("planning is never in the checkout", returning(land.is_in_checkout, False))
     yield one("subtasks may be there twice", returning(board._check_subtasks, None))
     yield one("a mark is told, and not written", _unwritten)
-    for feature in filter(_is_asked_for, Feature):
-        yield one(f"no host has: {feature}", partial(_without_feature, feature))
 
 
 def _sees_boxes_as(release: str) -> None:
@@ -258,6 +266,7 @@ def _statements() -> Iterator[Mutant]:
     yield from _refusals(policy_rules, ast.Yield, _POLICY_TESTS)
     for module in _HOST:
         yield from _refusals(module, ast.Raise, _HOST_TESTS)
+    yield from _refusals(marking, ast.Raise, _MARKING_TESTS)
     yield from _refusals(repository, ast.Raise, _GIT_TESTS)
     yield from _refusals(store, ast.Raise, _STORE_TESTS)
 
