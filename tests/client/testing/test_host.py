@@ -470,3 +470,18 @@ def test_planning_begins_where_the_release_has_it(
     if told is not None:
         path = envelope["data"]["workspace_path"].removeprefix(of.land.root).removeprefix("/")
         assert (path, envelope["data"].get("lane_branch")) == told
+
+
+@pytest.mark.parametrize(
+    ("release", "dies"), [("3.2.5", True), ("3.2.7", True), ("4.0.0rc7", False)]
+)
+def test_accepting_dies_where_coordination_has_no_meta_json(release: str, dies: bool) -> None:
+    """With open work packages the answer is an envelope, with none a traceback, up to 3.2.7."""
+    of = SimulatedHost({"WP01": []}, release=release, topology="coord")
+    accept = ("orchestrator-api", "accept-mission", f"--mission={of.mission.slug}", "--actor=a")
+    assert json.loads(of.run(accept, time_limit=1).stdout)["error_code"] == "MISSION_NOT_READY"
+    of.mission.move("WP01", "done", "a")
+    done = of.run(accept, time_limit=1)
+    assert (b"Traceback" in done.stderr, done.stdout == b"") == (dies, dies)
+    of.mission.merged = True
+    assert of.run(accept, time_limit=1).exit_code == 0
