@@ -118,9 +118,14 @@ class Fresh:
             topology=variant.topology,
             headed=variant.headed,
             env=host.env,
-            host=host.for_missions,
+            host=None if self.is_split else host.for_missions,
         )
         return made.slug, made.target
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the host, kept warm, has no other commands than those of orchestrator-api."""
+        return self.release.startswith("4.")
 
     @property
     def transport(self) -> Transport:
@@ -138,8 +143,7 @@ class Fresh:
             target=self._target,
             ulid=self._ulid,
             planner="demo" if self.release.startswith("1.") else None,
-            # Kept warm, 4.0.0rc7 has no other commands than those of orchestrator-api.
-            agent=cold if self.release.startswith("4.") else None,
+            agent=cold if self.is_split else None,
         )
 
 
