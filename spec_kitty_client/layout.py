@@ -130,7 +130,7 @@ class MissionFiles:
             return ids, 0, problem
         if not contract.supports(Feature.SUBTASK_GATE):
             return (), 0, None
-        boxes = list(_open_boxes(self.index, wp, deep=contract.supports(Feature.LANES)))
+        boxes = list(_open_boxes(self.index, wp, deep=contract.supports(Feature.IN_REVIEW_LANE)))
         return tuple(dict.fromkeys(b for b in boxes if b)), boxes.count(None), None
 
 
@@ -237,7 +237,7 @@ def _open_boxes(index: str, wp: str, *, deep: bool) -> Iterator[str | None]:
     Args:
         index: The text of ``tasks.md``.
         wp: The work package.
-        deep: Whether headings of the third and fourth level count (3.1.0 and later).
+        deep: Whether headings of the third and fourth level count (3.1.1 and later).
     """
     level = r"#{2,4}(?!#)" if deep else "##"
     own = re.compile(rf"{level}.*\b{re.escape(wp)}\b")

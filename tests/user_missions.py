@@ -37,7 +37,10 @@ OFFERED = {
     "single_branch": ((3, 2, 3), None),
     "lanes_with_coord": ((3, 2, 3), None),
 }
-"""Topology: the first release that offers it, and the first that does not any more."""
+"""Topology: the first release that offers it, and the first that does not any more.
+
+3.2.0 to 3.2.2 make ``coord`` of every mission, and have no option for it.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,7 @@ def make(
     topology: str,
     branch: str | None = None,
     merge_target: str | None = None,
+    headed: bool = True,
     env: Mapping[str, str] | None = None,
     host: Host | None = None,
 ) -> UserMission:
@@ -132,6 +136,8 @@ def make(
         branch: What is checked out while the mission is made; None: ``main`` where the host
             commits there, else ``work``.
         merge_target: Written to ``meta.json`` as ``merge_target_branch``; the branch is made.
+        headed: Whether the subtasks in ``tasks.md`` have a heading of their own, as in the host's
+            template; without it, hosts 3.1.1 to 3.2.5 see those that are open.
         env: What to start from, HOME and git's identity included; None: this process's.
         host: Runs the host instead of a new process.
 
@@ -140,7 +146,8 @@ def make(
     """
     base = environment(spec_kitty, os.environ if env is None else env)
     packages = five(release) if packages is None else packages
-    maker = _Maker(root, packages, version(release), base, host or process(spec_kitty, base))
+    runs = host or process(spec_kitty, base)
+    maker = _Maker(root, packages, version(release), base, runs, headed)
     maker.repository()
     if branch is None:
         branch = "work" if maker.at >= (3, 2) else "main"
@@ -167,6 +174,7 @@ class _Maker:
     at: tuple[int, ...]
     env: Mapping[str, str]
     host: Host
+    headed: bool
 
     def git(self, *args: str) -> str:
         return run(["git", *args], self.root, self.env)
@@ -188,7 +196,7 @@ class _Maker:
         self.git("init", "--quiet", "--initial-branch=main")
         (self.root / "README.md").write_text("# project\n", encoding="utf-8")
         self.commit("Initial commit")
-        here = ("--here", "--force") if self.at < (3, 1) else ()
+        here = ("--here", "--force") if self.at <= (3, 1, 0) else ()
         self.host(self.root, ("init", *here, "--ai", "claude", "--non-interactive"))
         ignored = self.root / ".gitignore"
         text = ignored.read_text(encoding="utf-8") if ignored.exists() else ""
@@ -199,6 +207,8 @@ class _Maker:
     def mission(self, topology: str) -> str:
         slug = self.create(topology)
         folder = self.root / "kitty-specs" / slug
+        if topology == "lanes" and (3, 2) <= self.at < (3, 2, 5):
+            self.flatten(folder / "meta.json")
         self.documents(folder)
         self.commit("Plan the mission", f"kitty-specs/{slug}")
         if self.at < (3, 1):
@@ -221,6 +231,17 @@ class _Maker:
             else ()
         )
         return str(self.agent("mission", "create", "demo", *kind, *about, *named)["mission_slug"])
+
+    def flatten(self, path: Path) -> None:
+        """Do without the coordination branch, as the host's own migration does."""
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        branch = meta.pop("coordination_branch")
+        meta.pop("topology", None)
+        path.write_text(json.dumps(meta | {"flattened": True}, indent=2) + "\n", encoding="utf-8")
+        for line in self.git("worktree", "list", "--porcelain").splitlines():
+            if line.startswith("worktree ") and line.endswith("-coord"):
+                self.git("worktree", "remove", "--force", line.removeprefix("worktree "))
+        self.git("branch", "--quiet", "-D", branch)
 
     def merge_target(self, slug: str, target: str) -> None:
         path = self.root / "kitty-specs" / slug / "meta.json"
@@ -258,6 +279,7 @@ class _Maker:
 
     def tasks(self) -> str:
         parts = ["# Work Packages: demo\n"]
+        heading = "### Included Subtasks\n\n" if self.headed else ""
         for i, (wp, package) in enumerate(self.packages.items(), 1):
             boxes = "".join(f"- [ ] {t} Part of {wp}\n" for t in self.subtasks(wp))
             if self.at >= (3, 2, 6):  # rows for reference; the event log alone counts
@@ -267,14 +289,9 @@ class _Maker:
                 f"\n---\n\n## Work Package {wp}: Part {i} (Priority: P1)\n\n"
                 f"**Goal**: `{package.makes}` exists.\n"
                 f"**Requirement Refs**: FR-{i:03d}\n\n"
-                f"{self.heading()}\n\n{boxes}\n### Dependencies\n\n{needs}"
+                f"{heading}{boxes}\n### Dependencies\n\n{needs}"
             )
         return "".join(parts)
-
-    def heading(self) -> str:
-        """Return what stands above the boxes; a heading would hide them from 3.1.0 to 3.2.5."""
-        hides = (3, 1) <= self.at < (3, 2, 6)
-        return "**Included Subtasks**" if hides else "### Included Subtasks"
 
     def prompt(self, number: int, wp: str) -> str:
         package = self.packages[wp]

@@ -20,11 +20,12 @@ from spec_kitty_client.dialects import Feature
 from spec_kitty_client.envelope import find
 from spec_kitty_client.lanes import Lane, Need, lanes_of, ways
 from spec_kitty_client.testing.host import Release, SimulatedHost
-from spec_kitty_client.testing.host.board import Dag
-from spec_kitty_client.testing.host.land import branch_of
+from spec_kitty_client.testing.host.board import PLANNING, Plan
+from spec_kitty_client.testing.host.land import branch_of, is_in_checkout
+from spec_kitty_client.testing.host.marking import COMMAND
 from spec_kitty_client.transports import Completed, GitTransport, Transport
 
-__all__ = ["HostMachine", "RealMission", "comparable"]
+__all__ = ["HostMachine", "RealMission", "comparable", "comparable_words"]
 
 _LIMIT = 120.0  # seconds for one call of the real host
 _POLICY = json.dumps(
@@ -51,6 +52,7 @@ class RealMission:
         target: The branch that the mission is merged into.
         ulid: The mission's id, from 3.1.1 on.
         planner: Whom 1.0.x names as the last actor of what nobody has touched.
+        agent: How to call what is not orchestrator-api; None: in the same way.
     """
 
     transport: Transport
@@ -59,6 +61,7 @@ class RealMission:
     target: str
     ulid: str = ""
     planner: str | None = None
+    agent: Transport | None = None
 
 
 def comparable(completed: Completed, root: str) -> dict[str, Any]:
@@ -81,8 +84,26 @@ def comparable(completed: Completed, root: str) -> dict[str, Any]:
     }
 
 
+def comparable_words(completed: Completed) -> dict[str, Any]:
+    """Return what two hosts have to agree on in an answer that is no envelope.
+
+    That is each line of JSON, but not the wording of messages in it.
+    """
+    lines = completed.stdout.decode("utf-8", "replace").splitlines()
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    return {"exit_code": completed.exit_code, "told": [_without_words(one) for one in told]}
+
+
+def _without_words(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_words(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {k: "words" if k in _WORDS else _without_words(v) for k, v in value.items()}
+
+
 _BY_CHANCE = {"history_entry_id", "accepted_at"}
-_WORDS = {"message", "errors", "remediation"}
+_WORDS = {"message", "error", "errors", "remediation", "reason"}
 
 
 def _same(name: str, value: Any, root: str) -> Any:
@@ -119,11 +140,16 @@ class HostMachine(RuleBasedStateMachine):
 
     Attributes:
         release: The release of the real host.
-        plan: The work packages of the mission, each with what it depends on.
+        plan: The work packages of the mission, each with what it depends on, or with a
+            `PackagePlan`.
+        topology: Of the mission.
+        headed: Whether the boxes in its ``tasks.md`` have a heading of their own.
     """
 
     release: ClassVar[str] = "3.2.7"
-    plan: ClassVar[Dag] = {"WP01": [], "WP02": ["WP01"], "WP03": []}
+    topology: ClassVar[str] = "lanes"
+    headed: ClassVar[bool] = False
+    plan: ClassVar[Plan] = {"WP01": [], "WP02": ["WP01"], "WP03": []}
 
     def begin(self) -> RealMission:
         """Return a mission of which everything is planned, with the work packages of `plan`."""
@@ -144,9 +170,17 @@ class HostMachine(RuleBasedStateMachine):
 
     def simulate(self) -> SimulatedHost:
         """Return the simulated host, with the same mission."""
-        return SimulatedHost(
-            self.plan, release=self.as_release, slug=self.real.slug, target=self.real.target
-        )
+        return SimulatedHost(self.plan, **self.about())
+
+    def about(self) -> dict[str, Any]:
+        """Return the arguments of a simulated host with the same mission, but for its plan."""
+        return {
+            "release": self.as_release,
+            "slug": self.real.slug,
+            "target": self.real.target,
+            "topology": self.topology,
+            "headed": self.headed,
+        }
 
     def blank(self, text: str) -> list[str]:
         """Return a text of nothing where it can be sent: 1.0.x cannot read it in its own log."""
@@ -229,6 +263,29 @@ class HostMachine(RuleBasedStateMachine):
             options["review_result_json"] = result or data.draw(st.none() | wrong)
         self.ask("transition", wp=wp, **options)
 
+    @rule(data=st.data(), believed=st.booleans())
+    def hand_in(self, data: st.DataObject, believed: bool) -> None:
+        """Work on something and hand it in, with all, some or none of its subtasks done."""
+        wp = data.draw(st.sampled_from(list(self.plan)), label="wp")
+        if Lane(self.simulated.lanes()[wp]) in (Lane.PLANNED, Lane.CLAIMED):
+            self._claim(wp, "a1")
+        subtasks = list(self.simulated.mission.packages[wp].subtasks)
+        if marked := data.draw(_mostly(subtasks, subtasks[:1], []), label="marked"):
+            self.mark(*marked)
+        told = {"subtasks_complete": believed and self.as_release.since("3.1.0")}
+        self.ask("transition", wp=wp, to="for_review", actor="a1", policy=_POLICY, **told)
+
+    @rule(
+        data=st.data(), status=_mostly("done", "pending", "bogus"), nowhere=_mostly(None, "000-no")
+    )
+    def close(self, data: st.DataObject, status: str, nowhere: str | None) -> None:
+        """Mark any subtasks, also some that are not there."""
+        packages = self.simulated.mission.packages
+        known = [subtask for package in packages.values() for subtask in package.subtasks]
+        ids = st.sampled_from([*known, *known, "T998", "T999", next(iter(packages))])
+        drawn = data.draw(st.lists(ids, min_size=1, max_size=3, unique=True), label="subtasks")
+        self.mark(*drawn, status=status, mission=nowhere)
+
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
         """Bring a work package to its end by force."""
@@ -296,6 +353,18 @@ class HostMachine(RuleBasedStateMachine):
         )
         return ours.exit_code == 0
 
+    def mark(self, *subtasks: str, status: str = "done", mission: str | None = None) -> None:
+        """Let both mark subtasks, and compare; 1.0.x looks for neither, and is left out."""
+        if not self.as_release.since("2.1.0"):
+            return
+        selector = "--feature" if self.as_release.says_feature else "--mission"
+        named = (f"--status={status}", f"{selector}={mission or self.real.slug}", "--json")
+        args = (*COMMAND, *subtasks, *named)
+        note(f"spec-kitty {' '.join(args)}")
+        ours = self.simulated.run(args, time_limit=_LIMIT)
+        theirs = (self.real.agent or self.real.transport).run(args, time_limit=_LIMIT)
+        self.compare(args, comparable_words(ours), comparable_words(theirs))
+
     def compare(
         self, args: tuple[str, ...], ours: Mapping[str, Any], theirs: Mapping[str, Any]
     ) -> None:
@@ -325,18 +394,32 @@ class HostMachine(RuleBasedStateMachine):
 
     def commit(self, wp: str, root: str) -> None:
         """Commit a file for a work package, in its worktree, which older hosts do not make."""
-        branch = branch_of(self.as_release, self.simulated.mission, wp)
-        path = f"{root}/.worktrees/{branch.removeprefix('kitty/mission-')}"
-        top = branch.rpartition("-lane-")[0] if self.as_release.has(Feature.LANES) else ""
+        path = self.place(wp, root)
         if not Path(path).exists():
-            if top and not self.git("rev-parse", "--verify", "--quiet", top, folder=root):
-                self.git("branch", top, self.real.target, folder=root)
-            base = top or self.real.target
-            self.git("worktree", "add", "--quiet", "-b", branch, path, base, folder=root)
+            if self.simulated.mission.lanes[wp] == PLANNING and self.as_release.has(Feature.LANES):
+                return  # no host looks for its branch
+            self._make_worktree(wp, root, path)
         with (Path(path) / f"{wp}.txt").open("a", encoding="utf-8") as file:
             file.write(f"{wp}\n")
-        self.git("add", "--all", folder=path)
-        self.git("commit", "--quiet", f"--message={wp}", folder=path)
+        self.git("add", "--all", "--", f"{wp}.txt", folder=path)
+        self.git("commit", "--quiet", f"--message={wp}", "--", f"{wp}.txt", folder=path)
+
+    def place(self, wp: str, root: str) -> str:
+        """Return where a work package is worked on."""
+        mission = self.simulated.mission
+        if is_in_checkout(self.as_release, mission, wp):
+            return root
+        name = mission.lanes[wp] if self.as_release.has(Feature.LANES) else wp
+        return f"{root}/.worktrees/{mission.slug}-{name}"
+
+    def _make_worktree(self, wp: str, root: str, path: str) -> None:
+        mission = self.simulated.mission
+        branch = branch_of(self.as_release, mission, wp)
+        top = mission.branch if self.as_release.has(Feature.LANES) else ""
+        if top and not self.git("rev-parse", "--verify", "--quiet", top, folder=root):
+            self.git("branch", top, self.real.target, folder=root)
+        base = top or self.real.target
+        self.git("worktree", "add", "--quiet", "-b", branch, path, base, folder=root)
 
     def git(self, *args: str, folder: str | None = None) -> bool:
         """Run git in the real repository or another folder, and return whether it went well."""

@@ -23,6 +23,7 @@ from spec_kitty_client.dialects import Dialect, oldest_release
 from spec_kitty_client.errors import UnsupportedHost
 from spec_kitty_client.testing.faults import Faults, FaultyTransport, Happened, by_chance
 from spec_kitty_client.testing.host import Release, SimulatedHost
+from spec_kitty_client.testing.host.board import Plan
 from spec_kitty_client.testing.tape import Recording, Replay, Tape
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport
@@ -60,14 +61,19 @@ class Marked:
     Attributes:
         dialects: Run on the newest release of each; ``"all"``: of every one.
         releases: Run on these releases of ``spec-kitty-cli`` as well.
-        plan: The work packages of the mission, each with what it depends on.
+        plan: The work packages of the mission, each with what it depends on, or with a
+            `PackagePlan`.
         git: Whether there is real git behind the host.
+        topology: Of the mission; see `SimulatedHost`.
+        merge_target: The branch to merge into; see `SimulatedHost`.
     """
 
     dialects: Sequence[str] = field(default=(), converter=_listed)
     releases: Sequence[str] = field(default=(), converter=_listed)
-    plan: Mapping[str, Sequence[str]] = field(factory=lambda: {"WP01": [], "WP02": ["WP01"]})
+    plan: Plan = field(factory=lambda: {"WP01": [], "WP02": ["WP01"]})
     git: bool = False
+    topology: str = "lanes"
+    merge_target: str | None = None
 
     def hosts(self) -> list[str]:
         """Return the releases to run on, each once; none: the default.

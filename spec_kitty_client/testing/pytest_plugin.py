@@ -8,7 +8,7 @@ longer than a small test, and wait until one needs them. What the fixtures are i
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,9 +23,10 @@ __all__: list[str] = []
 
 _RECORD = "--spec-kitty-record"
 _MARKER = """\
-spec_kitty(dialects=(), releases=(), plan=None, git=False): the hosts that simulated_host is: the \
-newest release of each dialect ("all": of every one), and these releases; the work packages of \
-its mission; and whether there is real git behind it."""
+spec_kitty(dialects=(), releases=(), plan=None, git=False, topology="lanes", merge_target=None): \
+the hosts that simulated_host is: the newest release of each dialect ("all": of every one), and \
+these releases; the work packages of its mission; whether there is real git behind it; and the \
+mission's topology, and the branch that it is to be merged into."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,11 +73,13 @@ def simulated_host(request: pytest.FixtureRequest, _spec_kitty_release: str) -> 
     from spec_kitty_client.testing import SimulatedRepository
     from spec_kitty_client.testing.plugin import marked
 
-    wanted, release = marked(request.node), _spec_kitty_release
+    wanted = marked(request.node)
+    about: dict[str, Any] = {"release": _spec_kitty_release, "topology": wanted.topology}
+    about["merge_target"] = wanted.merge_target
     if not wanted.git:
-        return Host(wanted.plan, release=release)
+        return Host(wanted.plan, **about)
     tmp_path: Path = request.getfixturevalue("tmp_path")
-    return SimulatedRepository(wanted.plan, release=release, folder=tmp_path / "repository")
+    return SimulatedRepository(wanted.plan, folder=tmp_path / "repository", **about)
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ INDEX = """\
     [
         ("1.0.3", "WP01", (), 0),
         ("2.1.3", "WP01", ("T001", "T004", "T005", "T006"), 1),
+        ("3.1.0", "WP01", ("T001", "T004", "T005", "T006"), 1),
         ("3.1.10", "WP01", ("T001", "T004"), 1),
         ("3.2.5", "WP02", ("T006",), 0),
         ("3.2.5", "WP10", ("T010",), 0),
@@ -111,7 +112,7 @@ INDEX = """\
 def test_older_hosts_count_the_boxes_of_the_index(
     release: str, wp: str, ids: tuple[str, ...], boxes: int
 ) -> None:
-    """Those of the sections that name the work package; deeper headings end one from 3.1.0 on."""
+    """Those of the sections that name the work package; deeper headings end one from 3.1.1 on."""
     found = files(front="subtasks: [T050]", index=INDEX).package(wp, host(release))
 
     assert (found.subtasks, found.open_boxes) == (ids, boxes)

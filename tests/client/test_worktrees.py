@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from spec_kitty_client import AsyncClient, Client
+from spec_kitty_client import AsyncClient, Client, ErrorCode, Feature
 from spec_kitty_client.errors import (
     GitFailed,
+    IntegrationFailed,
     NotFound,
     NotReady,
     UnsupportedByHost,
@@ -69,12 +70,17 @@ def test_a_claim_makes_the_worktree_that_merge_takes(release: str, repo: Path) -
 
 @every_kind
 def test_a_claim_can_be_repeated(release: str, repo: Path) -> None:
-    """Work that is in the worktree stays as it is, committed or not."""
+    """Work that is in the worktree stays as it is; hosts that make it want all of it committed."""
     host = made(release, repo)
     mine = client(host)
     path = Path(mine.claim(SLUG, "WP01").workspace_path)
     commit(path, "a.txt", "done\n")
     (path / "b.txt").write_text("under way\n")
+    if host.release.has(Feature.WORKTREES):
+        with pytest.raises(IntegrationFailed) as refused:
+            mine.claim(SLUG, "WP01")
+        assert refused.value.code == ErrorCode.LANE_ALLOCATION_FAILED
+        commit(path, "b.txt", "under way\n")
     again = mine.claim(SLUG, "WP01")
 
     assert again.no_op is True

@@ -175,7 +175,7 @@ def test_a_mission_as_the_templates_make_it_is_merged(
     """Subtasks, a dependency, an overlap, planning work, a rework: each once, all in the target."""
     if not agents_can_do_all(release, topology):
         pytest.skip("the host takes all work from the primary checkout; see the test of that")
-    here = lab(topology, packages_for(release))
+    here = lab(topology, packages_for(release), headed=False)
     here.rework = [REWORKED]
     main = here.git("rev-parse", "main")
 
@@ -237,7 +237,7 @@ def test_open_subtasks_are_refused_with_the_command_that_marks_them(
     """Left to itself the host says no; the error names subtasks and command, and that helps."""
     if not has(release, Feature.SUBTASK_GATE):
         pytest.skip("this host does not look at subtasks")
-    here = lab(plain(release), ONE)
+    here = lab(plain(release), ONE, headed=False)
 
     with pytest.raises(TransitionRejected) as refused:
         here.implement("WP01", subtasks="refuse")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from types import ModuleType
+from typing import Any
 
 from attrs import evolve
 
@@ -15,10 +16,13 @@ from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.lanes import Lane, Need
 from spec_kitty_client.policy_errors import PolicyError, PolicyRule
 from spec_kitty_client.testing.host import (
+    admission,
     arguments,
     board,
+    files,
     guards,
     land,
+    marking,
     releases,
     repository,
     simulated,
@@ -35,9 +39,14 @@ _PLAYED = f"{_TESTS}/test_host_corpus.py::test_the_host_in_memory_answers_as_the
 _POLICY_TESTS = tuple(f"tests/client/test_{name}.py" for name in ("policy_rules", "policy"))
 _HOST_TESTS = (
     _PLAYED,
-    *(f"{_TESTS}/test_{n}.py" for n in ("guards", "arguments", "board", "host")),
+    *(f"{_TESTS}/test_{n}.py" for n in ("guards", "arguments", "board", "host", "files")),
 )
+_MARKING_TESTS = (f"{_TESTS}/test_marking.py",)
 _GIT_TESTS = (f"{_TESTS}/test_repository.py",)
+_PLAN_TESTS = (
+    *(f"{_TESTS}/test_{n}.py" for n in ("files", "board", "marking", "guards")),
+    *_GIT_TESTS,
+)
 _STORE_TESTS = (f"{_TESTS}/test_store.py",)
 _RECORDED = {
     Dialect.F1: "1.0.3",
@@ -49,13 +58,13 @@ _RECORDED = {
     Dialect.M4: "3.2.7",
     Dialect.M5: "4.0.0rc7",
 }
-_HOST = (guards, verbs, arguments, board, releases, simulated, land)
+_HOST = (admission, guards, verbs, arguments, board, files, releases, simulated, land)
 _GOOD = dict.fromkeys(policy_rules.TEXT_FIELDS, "x") | {"dangerous_flags": []}
 
 
 def mutants() -> list[Mutant]:
     """Return all of them, group by group."""
-    return [*_policies(), *_guards(), *_ways(), *_hosts(), *_statements()]
+    return [*_policies(), *_guards(), *_ways(), *_hosts(), *_plans(), *_statements()]
 
 
 # Policies
@@ -170,12 +179,52 @@ def _hosts() -> Iterator[Mutant]:
     yield one("canceled is enough without a reason", partial(_dropped_for, "anything"))
     yield one("a reason is one, whoever wrote it", partial(_dropped_for, "a reason"))
     yield one("nothing is passed over by a merge", returning(land.is_passed_over, False))
-    yield one("any name of a mission is safe", returning(verbs._is_safe, True))
+    yield one("any name of a mission is safe", returning(admission._is_safe, True))
     yield one("a review is never under way", returning(verbs._is_in_review, False))
-    yield one("lanes are not looked at first", returning(verbs.check_lane, None))
-    yield one("JSON is not looked at first", returning(verbs.check_json, None))
+    yield one("lanes are not looked at first", returning(admission.check_lane, None))
+    yield one("JSON is not looked at first", returning(admission.check_json, None))
     for feature in filter(_is_asked_for, Feature):
         yield one(f"no host has: {feature}", partial(_without_feature, feature))
+
+
+def _plans() -> Iterator[Mutant]:
+    def one(name: str, apply: Callable[[], object]) -> Mutant:
+        return Mutant("What a host makes of a plan", name, apply, _PLAN_TESTS)
+
+    yield one("no heading hides a box", partial(_sees_boxes_as, "3.1.0"))
+    yield one("a heading hides every box", partial(_sees_boxes_as, "3.1.1"))
+    yield one("no box is ever open", returning(files.has_open_box, False))
+    yield one("owners of the same files share no lane", partial(_planned, "owns", ()))
+    yield one("planning is code", partial(_planned, "planning", False))
+    yield one("nothing is on a coordination branch", _uncoordinated)
+    yield one("no lane depends on another", returning(land.needed, []))
+    yield one("the planning lane is never stale", returning(land.is_stale, False))
+    yield one("planning is never in the checkout", returning(land.is_in_checkout, False))
+    yield one("subtasks may be there twice", returning(board._check_subtasks, None))
+    yield one("a mark is told, and not written", _unwritten)
+
+
+def _sees_boxes_as(release: str) -> None:
+    known = files.has_open_box
+    replace(known, lambda _, text, wp: known(releases.Release(release), text, wp))
+
+
+def _planned(name: str, value: object) -> None:
+    """Let every plan say this about its work packages."""
+    known = board.PackagePlan.of
+
+    def of(_: type, planned: Any) -> board.PackagePlan:
+        return evolve(known(planned), **{name: value})
+
+    board.PackagePlan.of = classmethod(of)  # type: ignore[method-assign, assignment]
+
+
+def _uncoordinated() -> None:
+    board.Mission.coordinated = property(lambda self: False)  # type: ignore[method-assign, assignment]
+
+
+def _unwritten() -> None:
+    marking.Marking._write = lambda *_: None  # type: ignore[method-assign]
 
 
 def _not_enough(lane: Lane) -> None:
@@ -195,7 +244,7 @@ def _dropped_for(reason: str) -> None:
 
 
 def _takes_no_policy(lane: Lane) -> None:
-    known = verbs._takes_policy
+    known = admission._takes_policy
     replace(known, lambda options, release: options.get("to") != lane and known(options, release))
 
 
@@ -217,6 +266,7 @@ def _statements() -> Iterator[Mutant]:
     yield from _refusals(policy_rules, ast.Yield, _POLICY_TESTS)
     for module in _HOST:
         yield from _refusals(module, ast.Raise, _HOST_TESTS)
+    yield from _refusals(marking, ast.Raise, _MARKING_TESTS)
     yield from _refusals(repository, ast.Raise, _GIT_TESTS)
     yield from _refusals(store, ast.Raise, _STORE_TESTS)
 

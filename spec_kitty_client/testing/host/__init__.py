@@ -1,7 +1,7 @@
 """A host of any release that fits in a test."""
 
 from spec_kitty_client.testing.host.arguments import NotSimulated
-from spec_kitty_client.testing.host.board import Mission, Move, Package
+from spec_kitty_client.testing.host.board import Mission, Move, Package, PackagePlan
 from spec_kitty_client.testing.host.releases import Release
 from spec_kitty_client.testing.host.simulated import (
     AsyncSimulatedHost,
@@ -18,6 +18,7 @@ __all__ = [
     "Move",
     "NotSimulated",
     "Package",
+    "PackagePlan",
     "Release",
     "SimulatedHost",
     "SimulatedRepository",

@@ -3,7 +3,8 @@
     python -m spec_kitty_client.testing.host make FOLDER --release 3.2.7 --plan plan.json
     PATH=FOLDER/bin:$PATH your-orchestrator ...
 
-The plan is a JSON object: each work package with the list of those it depends on.
+The plan is a JSON object: each work package with the list of those it depends on, or with an
+object such as ``{"needs": ["WP01"], "subtasks": ["T001"], "owns": ["src/**"], "planning": false}``.
 """
 
 import argparse
@@ -13,7 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from attrs import fields
+
 from spec_kitty_client.errors import SpecKittyError
+from spec_kitty_client.testing.host.board import PackagePlan, Plan
 from spec_kitty_client.testing.host.simulated import NEWEST
 from spec_kitty_client.testing.host.store import PLACE, call, make
 
@@ -52,13 +56,37 @@ def _make(args: Sequence[str]) -> int:
     parser.add_argument("--plan", type=Path, help=f"JSON file such as {_PLAN} (default: that)")
     parser.add_argument("--slug", help="the mission's name (default: as the release would make it)")
     parser.add_argument("--root", type=Path, help="a repository with real git (default: no git)")
-    given = parser.parse_args(args)
-    plan = json.loads(given.plan.read_text(encoding="utf-8") if given.plan else _PLAN)
-    if not isinstance(plan, dict) or not all(isinstance(needs, list) for needs in plan.values()):
-        raise ValueError(f"the plan is no JSON object of lists; write one such as {_PLAN}")
-    made = make(given.folder, plan, release=given.release, slug=given.slug, root=given.root)
+    parser.add_argument("--topology", default="lanes", help="of the mission (default: lanes)")
+    parser.add_argument("--merge-target", help="a branch to merge into (default: the target)")
+    given = vars(parser.parse_args(args))
+    text = given["plan"].read_text(encoding="utf-8") if given["plan"] else _PLAN
+    made = make(**given | {"plan": _plan(json.loads(text))})
     sys.stdout.write(f"{made}\n")
     return 0
+
+
+def _plan(read: object) -> Plan:
+    """Return what a file says about the work packages."""
+    if not isinstance(read, dict):
+        msg = f"the plan is no JSON object; write one such as {_PLAN}"
+        raise ValueError(msg)  # noqa: TRY004 - a file is wrong, and no call
+    return {wp: _planned(wp, planned) for wp, planned in read.items()}
+
+
+def _planned(wp: str, read: object) -> PackagePlan:
+    whole = {"needs": read} if isinstance(read, list) else read
+    known = {a.name for a in fields(PackagePlan)}
+    if not isinstance(whole, dict) or whole.keys() - known:
+        raise ValueError(f"{wp} has to be a list, or an object of {', '.join(sorted(known))}")
+    for name, value in whole.items():
+        is_so = isinstance(value, bool) if name == "planning" else _are_words(value)
+        if not is_so:
+            raise ValueError(f"{wp}: {name} cannot be {json.dumps(value)}")
+    return PackagePlan(**whole)
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ class Answers:
 
     def success(self, name: str, data: Mapping[str, Any], mission: Mission | None) -> bytes:
         """Return the envelope of a call that succeeded."""
-        return self._envelope(name, {**self._identity(mission), **data}, None)
+        is_known = name == "append-history"  # which looks for meta.json where it is
+        return self._envelope(name, {**self._identity(mission, is_known), **data}, None)
 
     def refusal(self, name: str, refused: Refused) -> bytes:
         """Return the envelope of a call that was refused."""
@@ -87,13 +88,16 @@ class Answers:
         data = {"message": message}
         return self._envelope("unknown", data, ErrorCode.USAGE_ERROR), b""
 
-    def _identity(self, mission: Mission | None) -> dict[str, Any]:
+    def _identity(self, mission: Mission | None, is_known: bool = False) -> dict[str, Any]:
         if mission is None:
             return {}
         slug = {"feature_slug" if self.release.says_feature else "mission_slug": mission.slug}
         if not self.release.since("3.1.1"):
             return slug
-        return {**slug, "mission_number": None, "mission_type": "software-dev"}
+        # The type is in meta.json, which only a merge brings to the coordination worktree.
+        hidden = mission.coordinated and not mission.merged and self.release.since("3.2.6")
+        kind = "" if hidden and not is_known else "software-dev"
+        return {**slug, "mission_number": None, "mission_type": kind}
 
     def _envelope(self, name: str, data: Mapping[str, Any], code: ErrorCode | None) -> bytes:
         envelope = {

@@ -59,7 +59,8 @@ def understand(args: Sequence[str], release: Release) -> Asked:
         NotSimulated: If it would understand a verb that is not simulated.
     """
     if not args or args[0] != "orchestrator-api":
-        msg = f"spec-kitty {' '.join(args[:2])}: only orchestrator-api and --version are simulated"
+        known = "orchestrator-api, agent tasks mark-status and --version"
+        msg = f"spec-kitty {' '.join(args[:2])}: only {known} are simulated"
         raise NotSimulated(msg)
     if len(args) == 1:
         raise Misused("Missing command.")

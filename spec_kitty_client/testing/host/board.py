@@ -3,18 +3,49 @@
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, product
+from typing import Any
 
-from attrs import Factory, define, field
+from attrs import Factory, define, field, frozen
 
 from spec_kitty_client.dialects import Feature
 from spec_kitty_client.errors import InvalidCall
 from spec_kitty_client.lanes import Lane
 from spec_kitty_client.testing.host.releases import Release
 
-__all__ = ["Mission", "Move", "Package", "lane_ids"]
+__all__ = ["PLANNING", "Mark", "Mission", "Move", "Package", "PackagePlan", "Plan", "lane_ids"]
 
-Dag = Mapping[str, Sequence[str]]
-"""Work packages, each with what it depends on."""
+PLANNING = "lane-planning"
+"""The execution lane of all planning work packages (3.1.0 and later)."""
+
+
+def _words(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(words)
+
+
+@frozen(kw_only=True)
+class PackagePlan:
+    """A work package of a plan that has more than dependencies.
+
+    Args:
+        needs: The work packages that it depends on.
+        subtasks: The ids of its subtasks, such as ``T001``; they are open at first.
+        owns: Globs of the files that it owns; work packages that own the same share a lane.
+        planning: Whether it is a planning work package and not one for code.
+    """
+
+    needs: Sequence[str] = field(default=(), converter=_words)
+    subtasks: Sequence[str] = field(default=(), converter=_words)
+    owns: Sequence[str] = field(default=(), converter=_words)
+    planning: bool = False
+
+    @classmethod
+    def of(cls, planned: "Sequence[str] | PackagePlan") -> "PackagePlan":
+        """Return what a plan says about a work package, in full."""
+        return planned if isinstance(planned, PackagePlan) else cls(needs=planned)
+
+
+Plan = Mapping[str, Sequence[str] | PackagePlan]
+"""Work packages, each with what it depends on, or with all that there is to say about it."""
 
 
 @define
@@ -26,6 +57,17 @@ class Move:
     after: str
     actor: str
     forced: bool = False
+
+
+@define
+class Mark:
+    """One event of the subtasks of a work package."""
+
+    wp: str
+    subtasks: list[str]
+    done: bool
+    moves: int
+    """How many moves the mission had before."""
 
 
 @define
@@ -41,6 +83,19 @@ class Package:
     reason: str = ""
     """The note of its last move."""
     notes: list[str] = field(factory=list)
+    subtasks: dict[str, bool] = field(factory=dict)
+    """Each subtask, and whether it is done."""
+    owns: list[str] = field(factory=list)
+    planning: bool = False
+    claimed_at: str = ""
+    """The commit of the target when it was claimed; 4.0.0 looks for later ones."""
+
+    @classmethod
+    def of(cls, plan: PackagePlan) -> "Package":
+        """Return a work package that is planned."""
+        subtasks = dict.fromkeys(plan.subtasks, False)
+        needs, owns = list(plan.needs), list(plan.owns)
+        return cls(dependencies=needs, subtasks=subtasks, owns=owns, planning=plan.planning)
 
 
 @define
@@ -52,8 +107,13 @@ class Mission:
         ulid: Its id, by which hosts from 3.2.0 on find it as well.
         packages: The work packages in the order of the plan.
         lanes: The execution lane of each, such as ``lane-a``.
-        target: The branch that it is merged into.
+        target: The branch that it was planned on, and is merged into.
+        merge_target: The branch that ``meta.json`` names for the merge instead, if it does.
+        topology: ``lanes``, or one that keeps its state on a coordination branch.
+        headed: Whether the boxes in ``tasks.md`` are under a heading of their own.
+        merged: Whether a merge has taken it.
         moves: Everything that happened to its work packages.
+        marks: Everything that happened to its subtasks.
         branches: The branches that there would be if there were a repository.
         unmerged: Those of them that no merge has taken yet.
     """
@@ -67,21 +127,55 @@ class Mission:
     branches: set[str] = field(factory=set)
     unmerged: set[str] = field(factory=set)
     moves: list[Move] = field(factory=list)
+    marks: list[Mark] = field(factory=list)
+    merge_target: str | None = None
+    topology: str = "lanes"
+    headed: bool = False
+    merged: bool = False
     names: tuple[str, ...] = Factory(
         lambda self: (self.slug, self.ulid, self.ulid[:8]), takes_self=True
     )
 
     @classmethod
-    def of(cls, release: Release, dag: Dag, *, slug: str, ulid: str, target: str) -> "Mission":
+    def of(
+        cls, release: Release, plan: Plan, *, slug: str, ulid: str, target: str, **more: Any
+    ) -> "Mission":
         """Make a mission of which everything is planned.
 
         Raises:
-            InvalidCall: If a work package depends on one that is not there, or on itself.
+            InvalidCall: If a work package depends on one that is not there, or on itself, or
+                two have the same subtask.
         """
-        _check(dag)
-        packages = {wp: Package(dependencies=list(needs)) for wp, needs in dag.items()}
-        lanes = lane_ids(release, dag)
-        return cls(slug=slug, ulid=ulid, packages=packages, lanes=lanes, target=target)
+        whole = {wp: PackagePlan.of(planned) for wp, planned in plan.items()}
+        _check({wp: planned.needs for wp, planned in whole.items()})
+        _check_subtasks(whole)
+        packages = {wp: Package.of(planned) for wp, planned in whole.items()}
+        lanes = lane_ids(release, plan)
+        return cls(slug=slug, ulid=ulid, packages=packages, lanes=lanes, target=target, **more)
+
+    @property
+    def coordinated(self) -> bool:
+        """Whether its state is on a coordination branch."""
+        return self.topology in ("coord", "lanes_with_coord")
+
+    @property
+    def branch(self) -> str:
+        """The branch of the mission, which is its coordination branch where it has one."""
+        return f"kitty/mission-{self.slug}"
+
+    @property
+    def base(self) -> str:
+        """The branch that its lanes begin at."""
+        return self.branch if self.coordinated else self.target
+
+    def owner(self, subtask: str) -> str | None:
+        """Return the work package of a subtask."""
+        return next((wp for wp, p in self.packages.items() if subtask in p.subtasks), None)
+
+    def mark(self, wp: str, subtasks: Sequence[str], *, done: bool) -> None:
+        """Take subtasks of a work package for done, or for open."""
+        self.packages[wp].subtasks |= dict.fromkeys(subtasks, done)
+        self.marks.append(Mark(wp, list(subtasks), done, len(self.moves)))
 
     def called(self, ulid: str) -> "Mission":
         """Return the mission with another id."""
@@ -103,7 +197,7 @@ class Mission:
         package.events += 1
 
 
-def _check(dag: Dag) -> None:
+def _check(dag: Mapping[str, Sequence[str]]) -> None:
     done: set[str] = set()
     left = dict(dag)
     if missing := {n for needs in dag.values() for n in needs} - dag.keys():
@@ -118,22 +212,41 @@ def _check(dag: Dag) -> None:
         raise InvalidCall(msg)
 
 
-def lane_ids(release: Release, dag: Dag) -> dict[str, str]:
+def _check_subtasks(plan: Mapping[str, PackagePlan]) -> None:
+    every = [subtask for planned in plan.values() for subtask in planned.subtasks]
+    if twice := sorted({subtask for subtask in every if every.count(subtask) > 1}):
+        msg = f"the subtasks {', '.join(twice)} are there twice"
+        raise InvalidCall(msg)
+
+
+def lane_ids(release: Release, plan: Plan) -> dict[str, str]:
     """Return the execution lane of each work package, as finalising its tasks lays them out.
 
-    Up to 3.1.10 work packages that depend on each other share one; from 3.2.0 on each has its
-    own, unless they own the same files.
+    Work packages that own the same files share one, and so do, up to 3.1.10, those that depend
+    on each other. Planning work packages share one that is not a branch of its own.
     """
-    groups = {wp: wp for wp in dag}
-    if not release.has(Feature.DEPENDENCY_CHECK):
-        for wp, needs in dag.items():
-            joined = {groups[name] for name in (wp, *needs)}
-            groups = {k: groups[wp] if g in joined else g for k, g in groups.items()}
+    whole = {wp: PackagePlan.of(planned) for wp, planned in plan.items()}
+    code = {wp: planned for wp, planned in whole.items() if not planned.planning}
+    groups = {wp: wp for wp in code}
+    for wp, planned in code.items():
+        joined = {groups[name] for name in (wp, *_together(release, wp, planned, code))}
+        groups = {k: groups[wp] if g in joined else g for k, g in groups.items()}
     letters, names = _letters(), dict[str, str]()
-    for wp in dag:
+    for wp in code:
         if groups[wp] not in names:
             names[groups[wp]] = f"lane-{next(letters)}"
-    return {wp: names[groups[wp]] for wp in dag}
+    return {wp: names[groups[wp]] if wp in code else PLANNING for wp in whole}
+
+
+def _together(
+    release: Release, wp: str, planned: PackagePlan, code: Mapping[str, PackagePlan]
+) -> Iterator[str]:
+    """Yield the work packages that have to share the lane of one."""
+    if not release.has(Feature.DEPENDENCY_CHECK):
+        yield from (name for name in planned.needs if name in code)
+    for name, other in code.items():
+        if name != wp and set(planned.owns) & set(other.owns):
+            yield name
 
 
 def _letters() -> Iterator[str]:

@@ -17,6 +17,7 @@ from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.lanes import Lane, Need, lanes_of, needs, ways
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission, Package
+from spec_kitty_client.testing.host.files import COUNTED
 from spec_kitty_client.testing.host.releases import Release
 
 __all__ = ["GUARDS", "Attempt", "check", "lane_named"]
@@ -38,6 +39,10 @@ class Attempt:
     review_result: Mapping[str, Any] | None
     worked_on: Callable[[], bool]
     """Tells whether there is a commit of the work package."""
+    has_open_subtasks: Callable[[], bool] = lambda: False
+    """Tells whether the host sees an open subtask of it."""
+    subtasks_complete: bool = False
+    """Whether the caller says that there is none."""
 
     @property
     def package(self) -> Package:
@@ -156,6 +161,19 @@ def somebody_does_it(attempt: Attempt) -> None:
         raise _refuse(attempt, "an actor is needed")
 
 
+def subtasks_are_done(attempt: Attempt) -> None:
+    """Work with open subtasks is not handed in (2.1.0 and later).
+
+    Up to 3.2.5 hosts believe a caller who says that there are none.
+    """
+    believed = attempt.subtasks_complete and not attempt.release.since(COUNTED)
+    handed_in = attempt.way == (Lane.IN_PROGRESS, Lane.FOR_REVIEW)
+    if not handed_in or believed or not attempt.release.since("2.1.0"):
+        return
+    if attempt.has_open_subtasks():
+        raise _refuse(attempt, "there are open subtasks")
+
+
 def verdict_fits(attempt: Attempt) -> None:
     """What is approved or done was approved by its review (3.2.6 and later)."""
     if not attempt.release.has(Feature.REVIEW_RESULT):
@@ -212,6 +230,7 @@ GUARDS: tuple[Guard, ...] = (
     evidence_is_given,
     review_result_is_given,
     there_is_an_option_for_it,
+    subtasks_are_done,
     verdict_fits,
     proofs_agree,
 )

@@ -1,6 +1,6 @@
 """Where the work of a mission is: branches and worktrees, or the mere thought of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -9,18 +9,26 @@ from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.lanes import Lane
 from spec_kitty_client.testing.host.answers import Refused
-from spec_kitty_client.testing.host.board import Mission
+from spec_kitty_client.testing.host.board import PLANNING, Mission
+from spec_kitty_client.testing.host.files import COUNTED, has_open_box, tasks_md, ticked
 from spec_kitty_client.testing.host.releases import Release
 
 __all__ = [
     "Land",
     "Thought",
     "branch_of",
+    "cannot_allocate",
     "cannot_merge",
     "failed_merge",
+    "is_in_checkout",
     "is_passed_over",
+    "is_stale",
+    "needed",
     "units",
 ]
+
+_DEFAULT = "main"
+"""The branch that hosts up to 4.0.0rc4 take for that of the planning lane, whatever the target."""
 
 
 class Land(Protocol):
@@ -32,15 +40,27 @@ class Land(Protocol):
         ...
 
     def allocate(self, mission: Mission, wp: str) -> None:
-        """Make the worktree of a work package."""
+        """Make the worktree of a work package, or see that the one that is there is clean.
+
+        Raises:
+            Refused: If the host cannot have it.
+        """
         ...
 
     def start(self, mission: Mission, wp: str) -> None:
-        """Begin work: with a worktree, if this release makes it (3.2.2 and later)."""
+        """Begin the work of a work package that may be claimed."""
         ...
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:
         """Tell whether there is a commit of a work package."""
+        ...
+
+    def has_open_subtasks(self, mission: Mission, wp: str) -> bool:
+        """Tell whether the host sees a subtask of a work package that is not done."""
+        ...
+
+    def marked(self, mission: Mission, subtasks: Sequence[str], *, done: bool) -> None:
+        """Write down that subtasks are done, or open."""
         ...
 
     def moved(self, mission: Mission) -> None:
@@ -62,18 +82,50 @@ class Land(Protocol):
 
 
 def branch_of(release: Release, mission: Mission, wp: str) -> str:
-    """Return the branch of a work package that merge takes."""
+    """Return the branch of a work package: of its lane, from 3.1.0 on."""
     if not release.has(Feature.LANES):
         return f"{mission.slug}-{wp}"
-    return f"kitty/mission-{mission.slug}-{mission.lanes[wp]}"
+    if mission.lanes[wp] == PLANNING:
+        return mission.target if is_in_checkout(release, mission, wp) else _DEFAULT
+    return f"{mission.branch}-{mission.lanes[wp]}"
+
+
+def is_in_checkout(release: Release, mission: Mission, wp: str) -> bool:
+    """Return whether a work package is worked on in the primary checkout.
+
+    Source: 4.0.0rc7, for planning work packages.
+    """
+    return release.dialect is Dialect.M5 and mission.lanes[wp] == PLANNING
 
 
 def units(release: Release, mission: Mission) -> dict[str, str]:
-    """Return the branches to be merged, in their order, each with its first work package."""
+    """Return the branches to be merged, in their order, each with its first work package.
+
+    No host merges the branch of the planning lane.
+    """
     found: dict[str, str] = {}
     for wp in mission.packages:
-        found.setdefault(branch_of(release, mission, wp), wp)
+        if not (release.has(Feature.LANES) and mission.lanes[wp] == PLANNING):
+            found.setdefault(branch_of(release, mission, wp), wp)
     return found
+
+
+def needed(release: Release, mission: Mission, wp: str) -> list[str]:
+    """Return the branches that the lane of a work package depends on."""
+    lane, own = mission.lanes[wp], branch_of(release, mission, wp)
+    together = [name for name in mission.packages if mission.lanes[name] == lane]
+    needs = [need for name in together for need in mission.packages[name].dependencies]
+    branches = dict.fromkeys(branch_of(release, mission, need) for need in needs)
+    return [branch for branch in branches if branch != own]
+
+
+def is_stale(release: Release, mission: Mission) -> bool:
+    """Return whether a merge takes the planning lane for stale, which it never can be.
+
+    Source: 3.2.5, where the state of a mission is on a coordination branch.
+    """
+    planned = PLANNING in mission.lanes.values()
+    return planned and mission.coordinated and release.dialect is Dialect.M3
 
 
 def is_passed_over(release: Release, mission: Mission, wp: str) -> bool:
@@ -82,6 +134,14 @@ def is_passed_over(release: Release, mission: Mission, wp: str) -> bool:
     Source: 1.0.3 and 2.1.3; 3.0.3 merges nothing then.
     """
     return not release.since("3.0.0") and mission.packages[wp].lane == Lane.DONE
+
+
+def cannot_allocate(release: Release, mission: Mission, wp: str, why: str) -> Refused:
+    """Return what a host answers that cannot have a worktree."""
+    # From 3.2.6 on the reason is a field of its own.
+    reason = {"reason": why} if release.since("3.2.6") else {}
+    code = ErrorCode.LANE_ALLOCATION_FAILED
+    return Refused(code, why, {"wp_id": wp, **reason}, mission=mission)
 
 
 def cannot_merge(release: Release, mission: Mission, target: str, *errors: str) -> Refused:
@@ -109,8 +169,17 @@ class Thought:
     root: str = "/simulated"
 
     def allocate(self, mission: Mission, wp: str) -> None:
-        """Think of a branch."""
-        mission.branches.add(branch_of(self.release, mission, wp))
+        """Think of a branch; there is one called main, which 3.2.2 to 3.2.5 trip over."""
+        release, planned = self.release, mission.lanes[wp] == PLANNING
+        if planned and release.dialect is Dialect.M3:
+            why = f"a branch named {_DEFAULT!r} already exists"
+            raise cannot_allocate(release, mission, wp, why)
+        branch = branch_of(release, mission, wp)
+        mission.branches.add(branch)
+        brought = mission.unmerged.intersection(needed(release, mission, wp))
+        planned_beside = mission.coordinated and release.since("3.2.6") and not mission.merged
+        if brought or planned_beside:
+            mission.unmerged.add(branch)  # what is merged into a lane is a commit as well
 
     def start(self, mission: Mission, wp: str) -> None:
         """Think of a branch, which on older hosts the client makes, and of a commit."""
@@ -119,7 +188,20 @@ class Thought:
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:
         """Tell whether it was started."""
-        return branch_of(self.release, mission, wp) in mission.unmerged
+        return branch_of(self.release, mission, wp) in mission.unmerged & mission.branches
+
+    def has_open_subtasks(self, mission: Mission, wp: str) -> bool:
+        """Look at the board, or at the boxes that there would be."""
+        package = mission.packages[wp]
+        if self.release.since(COUNTED):
+            return not all(package.subtasks.values())
+        text = tasks_md(self.release, mission)
+        for subtask, done in package.subtasks.items():
+            text = ticked(text, subtask, done=done)
+        return has_open_box(self.release, text, wp)
+
+    def marked(self, mission: Mission, subtasks: Sequence[str], *, done: bool) -> None:
+        """Do nothing: the board is all there is."""
 
     def moved(self, mission: Mission) -> None:
         """Do nothing: the board is all there is."""
@@ -132,7 +214,7 @@ class Thought:
         self._look(mission, target)
         if self.release.has(Feature.LANES):
             mission.branches.clear()
-            mission.unmerged.clear()
+            mission.unmerged.difference_update(units(self.release, mission))
             return list(mission.packages)
         every = units(self.release, mission)
         there = {name: wp for name, wp in every.items() if name in mission.branches}
@@ -162,7 +244,9 @@ class Thought:
         missing = [name for name in every if name not in mission.branches]
         passed = [name for name in missing if is_passed_over(release, mission, every[name])]
         errors = [f"there is no {name}" for name in missing if name not in passed]
-        if release.has(Feature.LANES) and target != mission.target:
+        if release.has(Feature.LANES) and target not in (mission.target, mission.merge_target):
             errors.insert(0, f"there is no branch {target}")
+        if is_stale(release, mission):
+            errors.append("the planning lane is stale")
         if errors:
             raise cannot_merge(release, mission, target, *errors)

@@ -4,19 +4,26 @@ import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.errors import GitFailed
+from spec_kitty_client.lanes import Lane
+from spec_kitty_client.testing.host import files
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission
 from spec_kitty_client.testing.host.land import (
     branch_of,
+    cannot_allocate,
     cannot_merge,
     failed_merge,
+    is_in_checkout,
     is_passed_over,
+    is_stale,
+    needed,
     units,
 )
 from spec_kitty_client.testing.host.releases import Release
@@ -65,13 +72,34 @@ class Repository:
         if not (self.folder / ".git").exists():
             self._git("init", "--quiet", f"--initial-branch={mission.target}")
         self._ignore("/.worktrees/", "/.kittify/")
-        (folder / "tasks").mkdir(parents=True)
-        for wp, package in mission.packages.items():
-            text = f"# {wp}\n\nDepends on: {', '.join(package.dependencies) or 'nothing'}.\n"
-            (folder / "tasks" / f"{wp}-part.md").write_text(text, encoding="utf-8")
-        self._write(folder / "meta.json", {"slug": mission.slug, "target_branch": mission.target})
+        if mission.coordinated:
+            self._coordinate(mission)
+        self._write_plan(mission)
         if self.release.has(Feature.LANES):
-            self._write(folder / "lanes.json", _lanes_json(mission))
+            commit = self._git("rev-parse", "HEAD")
+            self._write(folder / "lanes.json", files.lanes_json(mission, commit))
+            self._git("add", "--", f"kitty-specs/{mission.slug}/lanes.json")
+            self._commit(f"Lay out {mission.slug}", self.folder)
+        if mission.merge_target and not self._has(mission.merge_target):
+            self._git("branch", mission.merge_target)
+
+    def _coordinate(self, mission: Mission) -> None:
+        """Make the coordination branch, with a worktree and an event log of its own."""
+        if not self._succeeds("rev-parse", "--verify", "--quiet", "HEAD"):
+            self._git("commit", "--quiet", "--allow-empty", "--message=Begin")
+        place = self._status_folder(mission).parent.parent
+        self._git("worktree", "add", "--quiet", "-b", mission.branch, str(place))
+        self.moved(mission)
+
+    def _write_plan(self, mission: Mission) -> None:
+        folder = self._folder_of(mission)
+        (folder / "tasks").mkdir(parents=True)
+        for wp in mission.packages:
+            text = files.prompt(mission, wp)
+            (folder / "tasks" / f"{wp}-part.md").write_text(text, encoding="utf-8")
+        tasks = files.tasks_md(self.release, mission)
+        (folder / "tasks.md").write_text(tasks, encoding="utf-8")
+        self._write(folder / "meta.json", files.meta_json(self.release, mission))
         self._git("add", "--all", "--", f"kitty-specs/{mission.slug}")
         self._commit(f"Plan {mission.slug}", self.folder)
 
@@ -85,45 +113,107 @@ class Repository:
             file.write("".join(f"\n{line}" for line in new) + "\n")  # whatever its last line is
 
     def start(self, mission: Mission, wp: str) -> None:
-        """See `Land.start`."""
-        if self.release.has(Feature.WORKTREES):
-            self.allocate(mission, wp)
+        """See `Land.start`; the worktree is there already."""
+        package = mission.packages[wp]
+        if is_in_checkout(self.release, mission, wp) and package.lane != Lane.IN_PROGRESS:
+            package.claimed_at = self._git("rev-parse", mission.target)
 
     def allocate(self, mission: Mission, wp: str) -> None:
-        """See `Land.allocate`; what the work package depends on is merged into the worktree."""
-        branch, top = branch_of(self.release, mission, wp), f"kitty/mission-{mission.slug}"
-        path = self._worktree(branch)
-        if path.exists():
+        """See `Land.allocate`; what the lane depends on is merged into the worktree."""
+        path = self._worktree(mission, wp)
+        if is_in_checkout(self.release, mission, wp):
             return
-        if not self._has(top):
-            self._git("branch", top, mission.target)
-        new = () if self._has(branch) else ("-b", branch)
-        self._git("worktree", "add", "--quiet", *new, str(path), top if new else branch)
-        for name in mission.packages[wp].dependencies:
-            other = branch_of(self.release, mission, name)
-            if other != branch and self._has(other):
+        try:
+            if not path.exists():
+                self._make_worktree(mission, wp, path)
+            self._check_clean(path)
+            self._catch_up(mission, wp, path)
+        except GitFailed as e:
+            raise cannot_allocate(self.release, mission, wp, str(e)) from e
+
+    def _check_clean(self, path: Path) -> None:
+        if self._dirty(path):
+            msg = f"{path} has uncommitted changes"
+            raise GitFailed(msg)
+
+    def _make_worktree(self, mission: Mission, wp: str, path: Path) -> None:
+        """Make the worktree of a lane. Only 3.2.6 and later take up a branch that is there."""
+        branch = branch_of(self.release, mission, wp)
+        if self._has(branch) and self.release.since("3.2.6"):
+            self._git("worktree", "prune")
+            self._git("worktree", "add", "--quiet", str(path), branch)
+            return
+        if not self._has(mission.branch):
+            self._git("branch", mission.branch, mission.target)
+        self._git("worktree", "add", "--quiet", "-b", branch, str(path), mission.branch)
+
+    def _catch_up(self, mission: Mission, wp: str, path: Path) -> None:
+        """Merge what a lane depends on; from 3.2.6 on, first the commit that ended the planning."""
+        others = [name for name in needed(self.release, mission, wp) if self._has(name)]
+        if self.release.since("3.2.6"):
+            others.insert(0, self._lanes(mission)["planning_commit_sha"])
+        before = self._git("rev-parse", "HEAD", folder=path)
+        for other in others:
+            try:
                 self._git("merge", "--quiet", "--no-edit", other, folder=path)
+            except GitFailed:
+                self._git("reset", "--quiet", "--merge", before, folder=path)
+                raise
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:
         """See `Land.is_worked_on`."""
-        branch = branch_of(self.release, mission, wp)
-        return self._has(branch) and bool(
-            self._git("rev-list", "-1", f"{mission.target}..{branch}")
+        if is_in_checkout(self.release, mission, wp):
+            return self._is_worked_on_here(mission, mission.packages[wp].claimed_at)
+        path = self._worktree(mission, wp)
+        return path.exists() and bool(
+            self._git("rev-list", "-1", f"{mission.base}..HEAD", folder=path)
         )
+
+    def _is_worked_on_here(self, mission: Mission, since: str) -> bool:
+        """Tell whether the primary checkout has commits of more than the state of a mission."""
+        own = f"kitty-specs/{mission.slug}"
+        but = (f":(exclude,glob){own}/status.*", f":(exclude){own}/meta.json")
+        return bool(since and self._git("rev-list", "-1", f"{since}..HEAD", "--", ".", *but))
+
+    def has_open_subtasks(self, mission: Mission, wp: str) -> bool:
+        """See `Land.has_open_subtasks`; up to 3.2.5 ``tasks.md`` tells."""
+        if self.release.since(files.COUNTED):
+            return not all(mission.packages[wp].subtasks.values())
+        path = self._folder_of(mission) / "tasks.md"
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return files.has_open_box(self.release, text, wp)
+
+    def marked(self, mission: Mission, subtasks: Sequence[str], *, done: bool) -> None:
+        """See `Land.marked`: tick boxes and commit; from 3.2.6 on write events, and do not."""
+        if self.release.since(files.COUNTED):
+            self._write_events(mission)
+            return
+        path = self._folder_of(mission) / "tasks.md"
+        text = path.read_text(encoding="utf-8")
+        for subtask in subtasks:
+            text = files.ticked(text, subtask, done=done)
+        path.write_text(text, encoding="utf-8")
+        tasks = f"kitty-specs/{mission.slug}/tasks.md"
+        self._git("add", "--", tasks)
+        self._commit(f"Mark {', '.join(subtasks)}", self.folder, tasks)
 
     def moved(self, mission: Mission) -> None:
         """Write the events of a mission; from 3.2.0 on, and up to 1.0.3, commit them."""
-        folder = self._folder_of(mission)
-        lines = (json.dumps(asdict(move)) + "\n" for move in mission.moves)
-        (folder / "status.events.jsonl").write_text("".join(lines), encoding="utf-8")
+        folder = self._write_events(mission)
         if self.release.dialect not in (Dialect.F2, Dialect.M0, Dialect.M1):
-            events = f"kitty-specs/{mission.slug}/status.events.jsonl"
-            self._git("add", "--", events)
-            self._commit("Move work packages", self.folder, events)
+            self._git("add", "--", "status.events.jsonl", folder=folder)
+            self._commit("Move work packages", folder, "status.events.jsonl")
+
+    def _write_events(self, mission: Mission) -> Path:
+        folder = self._status_folder(mission)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = files.events(self.release, mission)
+        (folder / "status.events.jsonl").write_text(text, encoding="utf-8")
+        return folder
 
     def accepted(self, mission: Mission) -> None:
         """Write the acceptance, and do not commit it, as no host does."""
-        path = self._folder_of(mission) / "meta.json"
+        path = self._status_folder(mission) / "meta.json"
         facts = json.loads(path.read_text(encoding="utf-8"))
         self._write(path, {**facts, "accepted_at": mission.accepted_at})
 
@@ -148,26 +238,31 @@ class Repository:
             raise cannot_merge(release, mission, target, *(f"there is no {n}" for n in missing))
         if release.has(Feature.LANES) and not self._is_laid_out(mission):
             raise cannot_merge(release, mission, target, "lanes.json is missing or damaged")
+        if is_stale(release, mission):
+            raise cannot_merge(release, mission, target, "the planning lane is stale")
         if release.has(Feature.LANES) and not self._has(target):
             raise cannot_merge(release, mission, target, f"there is no branch {target}")
-        dirty = [name for name in there if self._dirty(self._worktree(name))]
+        dirty = [name for name, wp in there.items() if self._dirty(self._worktree(mission, wp))]
         careful = not release.has(Feature.LANES) or release.since("4.0.0rc5")
         if dirty and careful:
             raise cannot_merge(release, mission, target, *(f"{n} has changes" for n in dirty))
 
     def _is_laid_out(self, mission: Mission) -> bool:
         try:
-            json.loads((self._folder_of(mission) / "lanes.json").read_text(encoding="utf-8"))
+            self._lanes(mission)
         except (OSError, ValueError):
             return False
         return True
+
+    def _lanes(self, mission: Mission) -> Any:
+        return json.loads((self._folder_of(mission) / "lanes.json").read_text(encoding="utf-8"))
 
     def _there(self, mission: Mission) -> dict[str, str]:
         """Return what can be merged: branches; up to 3.0.3 those with a worktree."""
         every = units(self.release, mission)
         if self.release.has(Feature.LANES):
             return {name: wp for name, wp in every.items() if self._has(name)}
-        return {name: wp for name, wp in every.items() if self._worktree(name).exists()}
+        return {name: wp for name, wp in every.items() if self._worktree(mission, wp).exists()}
 
     def _merge_here(self, mission: Mission, target: str, strategy: str) -> list[str]:
         """Merge in the primary checkout, and leave it half-merged when that fails (to 3.0.3)."""
@@ -199,10 +294,14 @@ class Repository:
                 raise cannot_merge(release, mission, target, str(e)) from e
             self._advance(mission, target, self._git("rev-parse", "HEAD", folder=aside))
         self._clean_up(mission)
+        if mission.coordinated:
+            place = self._status_folder(mission)
+            self._git("merge", "--quiet", "--no-edit", target, folder=place)
         return list(mission.packages)
 
     def _bring(self, mission: Mission, strategy: str, aside: Path) -> None:
-        for branch in units(self.release, mission):
+        own = [mission.branch] if mission.coordinated else []
+        for branch in [*units(self.release, mission), *own]:
             if strategy == "squash":
                 self._git("merge", "--quiet", "--squash", branch, folder=aside)
                 self._commit(f"Squash {branch}", aside)
@@ -232,12 +331,14 @@ class Repository:
             raise cannot_merge(self.release, mission, target, str(e)) from e
 
     def _clean_up(self, mission: Mission) -> None:
-        """Remove the lanes with all that is uncommitted in them."""
-        top = f"kitty/mission-{mission.slug}"
-        for branch in [*units(self.release, mission), *([top] if self._has(top) else [])]:
-            if self._worktree(branch).exists():
-                self._git("worktree", "remove", "--force", str(self._worktree(branch)))
-            self._git("branch", "-D", branch)
+        """Remove the lanes with all that is uncommitted in them; coordination stays."""
+        for wp in mission.packages:
+            if (path := self._worktree(mission, wp)).exists():
+                self._git("worktree", "remove", "--force", str(path))
+        top = [] if mission.coordinated else [mission.branch]
+        for branch in [*units(self.release, mission), *top]:
+            if self._has(branch):
+                self._git("branch", "-D", branch)
 
     def _push(self, target: str, merged: list[str]) -> None:
         has_remote = bool(self._git("remote"))
@@ -263,8 +364,14 @@ class Repository:
     def _folder_of(self, mission: Mission) -> Path:
         return self.folder / "kitty-specs" / mission.slug
 
-    def _worktree(self, branch: str) -> Path:
-        return self.folder / ".worktrees" / branch.removeprefix("kitty/mission-")
+    def _status_folder(self, mission: Mission) -> Path:
+        """Return where the event log is: on the coordination branch, where there is one."""
+        place = self.folder / ".worktrees" / f"{mission.slug}-coord"
+        return (place if mission.coordinated else self.folder) / "kitty-specs" / mission.slug
+
+    def _worktree(self, mission: Mission, wp: str) -> Path:
+        name = mission.lanes[wp] if self.release.has(Feature.LANES) else wp
+        return self.folder / ".worktrees" / f"{mission.slug}-{name}"
 
     def _has(self, branch: str) -> bool:
         return bool(self._git("branch", "--list", branch))
@@ -286,6 +393,13 @@ class Repository:
         """Run git in the repository; see `GitTransport.git`."""
         return ProcessTransport(repo=self.folder).git(args, folder=folder, time_limit=time_limit)
 
+    def _succeeds(self, *args: str) -> bool:
+        try:
+            self._git(*args)
+        except GitFailed:
+            return False
+        return True
+
     def _git(self, *args: str, folder: Path | None = None) -> str:
         said = [word for name, value in _SIMULATED for word in ("-c", f"{name}={value}")]
         where = str(folder or self.folder)
@@ -294,19 +408,3 @@ class Repository:
             words = (done.stderr or done.stdout).decode("utf-8", "backslashreplace").strip()
             raise GitFailed(f"git {args[0]} in {where}: {words}")
         return done.stdout.decode("utf-8", "backslashreplace").strip()
-
-
-def _lanes_json(mission: Mission) -> dict[str, object]:
-    """Return what finalising the tasks writes, from 3.1.0 on."""
-    lanes: dict[str, dict[str, list[str]]] = {}
-    for wp, package in mission.packages.items():
-        own = mission.lanes[wp]
-        lane = lanes.setdefault(own, {"wp_ids": [], "depends_on_lanes": []})
-        lane["wp_ids"].append(wp)
-        others = dict.fromkeys(mission.lanes[name] for name in package.dependencies)
-        lane["depends_on_lanes"] += [o for o in others if o != own]
-    return {
-        "target_branch": mission.target,
-        "mission_branch": f"kitty/mission-{mission.slug}",
-        "lanes": [{"lane_id": name, **lane} for name, lane in lanes.items()],
-    }

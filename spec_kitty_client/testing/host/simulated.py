@@ -14,8 +14,9 @@ from attrs import define, field
 from packaging.version import InvalidVersion, Version
 
 from spec_kitty_client.codes import ErrorCode
+from spec_kitty_client.errors import InvalidCall
 from spec_kitty_client.policy_rules import policy_problems
-from spec_kitty_client.testing.host import verbs
+from spec_kitty_client.testing.host import admission, verbs
 from spec_kitty_client.testing.host.answers import (
     Answers,
     Crashed,
@@ -25,8 +26,9 @@ from spec_kitty_client.testing.host.answers import (
     traceback,
 )
 from spec_kitty_client.testing.host.arguments import Asked, Help, NotSimulated, understand
-from spec_kitty_client.testing.host.board import Dag, Mission
+from spec_kitty_client.testing.host.board import Mission, Plan
 from spec_kitty_client.testing.host.land import Land, Thought
+from spec_kitty_client.testing.host.marking import COMMAND, Marking
 from spec_kitty_client.testing.host.releases import Release
 from spec_kitty_client.testing.host.repository import Repository
 from spec_kitty_client.transports import Completed
@@ -71,23 +73,36 @@ class SimulatedHost:
     dependencies, codes, exit codes and the fields of every payload. There is no file, no
     clock and no chance in it. It may be called from several threads.
 
+    It also answers ``agent tasks mark-status``, without which no subtask is ever done.
+
     Args:
-        plan: The work packages of its mission, each with what it depends on; None: no mission.
+        plan: The work packages of its mission, each with what it depends on, or with a
+            `PackagePlan`; None: no mission.
         release: The release of ``spec-kitty-cli`` that it is, from 1.0.0 on.
         slug: The name of the mission; None: one such as that release makes.
-        target: The branch that the mission is merged into.
+        target: The branch that the mission is planned on, and merged into.
+        merge_target: The branch that ``meta.json`` names for the merge instead; hosts before
+            3.2.2 do not look at it.
+        topology: ``lanes``; or, from 3.2.5 on, ``coord`` or ``lanes_with_coord``, which keep the
+            state of the mission on a branch of its own, or ``single_branch`` up to 3.2.7.
+        headed: Whether the subtasks in ``tasks.md`` have a heading of their own, as in the
+            host's template; 3.1.1 to 3.2.5 then see none that is open.
         now: Its clock; by default a second passes with every look at it.
         new_id: Makes its ids, 32 hexadecimal digits each; by default they count.
 
     Raises:
         InvalidCall: If the plan is not one: an unknown dependency, or a circle.
+        NotSimulated: If it is a topology that this release has, and the simulated one has not.
         UnsupportedHost: If there is no such release, or it has no orchestrator-api.
     """
 
-    plan: Dag | None = field(factory=lambda: {"WP01": []})
+    plan: Plan | None = field(factory=lambda: {"WP01": []})
     release: Release = field(default=Release(NEWEST), converter=_release, kw_only=True)
     slug: str | None = field(default=None, kw_only=True)
     target: str = field(default="work", kw_only=True)
+    merge_target: str | None = field(default=None, kw_only=True)
+    topology: str = field(default="lanes", kw_only=True)
+    headed: bool = field(default=False, kw_only=True)
     now: Callable[[], datetime] = field(factory=ticking, kw_only=True, repr=False)
     new_id: Callable[[], str] = field(factory=counting, kw_only=True, repr=False)
     land: Land = field(init=False, repr=False)
@@ -103,14 +118,25 @@ class SimulatedHost:
         if self.plan is not None:
             self.slug = self.add_mission(self.plan, slug=self.slug).slug
 
-    def add_mission(self, plan: Dag, *, slug: str | None = None, ulid: str = ULID) -> Mission:
+    def add_mission(self, plan: Plan, *, slug: str | None = None, ulid: str = ULID) -> Mission:
         """Add a mission; without a name it gets one such as this release makes.
 
         Raises:
             InvalidCall: If the plan is not one.
+            NotSimulated: If this release would do more with the topology.
         """
+        _check_topology(self.topology, self.release)
         name = slug or ("demo-01K00001" if self.release.since("3.1.1") else "001-demo")
-        mission = Mission.of(self.release, plan, slug=name, ulid=ulid, target=self.target)
+        mission = Mission.of(
+            self.release,
+            plan,
+            slug=name,
+            ulid=ulid,
+            target=self.target,
+            merge_target=self.merge_target,
+            topology=self.topology,
+            headed=self.headed,
+        )
         self.missions[name] = mission
         return mission
 
@@ -133,13 +159,19 @@ class SimulatedHost:
             NotSimulated: If the real host does something that this one does not.
         """
         with self._turn:
-            exit_code, stdout, stderr = self._answer(args)
+            exit_code, stdout, stderr = self._answer_any(args)
         return completed(args, exit_code, stdout, stderr, time_limit)
+
+    def _answer_any(self, args: Sequence[str]) -> tuple[int, bytes, bytes]:
+        if list(args) == ["--version"]:
+            return 0, self._version(), b""
+        if tuple(args[: len(COMMAND)]) == COMMAND:
+            marking = Marking(self.release, self.missions, self.land)
+            return marking.answer(args[len(COMMAND) :])
+        return self._answer(args)
 
     def _answer(self, args: Sequence[str]) -> tuple[int, bytes, bytes]:
         answers = Answers(self.release, self.now, self.new_id)
-        if list(args) == ["--version"]:
-            return 0, self._version(), b""
         try:
             asked = understand(args, self.release)
         except Help:
@@ -163,10 +195,10 @@ class SimulatedHost:
         if asked.verb == "contract-version":
             return None, _contract_version(self.release, asked.options)
         release, options = self.release, asked.options
-        verbs.check_lane(options, release)
-        verbs.check_policy(asked.verb, options, release, self._problem)
-        verbs.check_json(options)
-        mission = verbs.find(self.missions, options["mission"], release)
+        admission.check_lane(options, release)
+        admission.check_policy(asked.verb, options, release, self._problem)
+        admission.check_json(options)
+        mission = admission.find(self.missions, options["mission"], release)
         scene = verbs.Scene(
             release=release,
             mission=mission,
@@ -187,6 +219,18 @@ class SimulatedHost:
     def _problem(self, policy: str) -> str | None:
         problems = policy_problems(policy, self.release.version)
         return str(problems[0]) if problems else None
+
+
+def _check_topology(topology: str, release: Release) -> None:
+    if topology == "lanes":
+        return
+    if topology not in ("coord", "lanes_with_coord", "single_branch"):
+        msg = f"there is no topology {topology!r}"
+        raise InvalidCall(msg)
+    alike = topology != "single_branch" or not release.since("4.0.0rc1")
+    if not alike or not release.since("3.2.5"):
+        msg = f"the topology {topology} of host {release.name} is not simulated"
+        raise NotSimulated(msg)
 
 
 def _contract_version(release: Release, options: Mapping[str, str]) -> Mapping[str, Any]:
@@ -233,7 +277,7 @@ class SimulatedRepository(SimulatedHost):
         self._repository = Repository(self.release, self.folder.absolute())
         return self._repository
 
-    def add_mission(self, plan: Dag, *, slug: str | None = None, ulid: str = ULID) -> Mission:
+    def add_mission(self, plan: Plan, *, slug: str | None = None, ulid: str = ULID) -> Mission:
         """Add a mission, with its files and a commit."""
         mission = super().add_mission(plan, slug=slug, ulid=ulid)
         self._repository.prepare(mission)

@@ -20,7 +20,7 @@ from attrs import asdict
 from filelock import FileLock
 
 from spec_kitty_client.errors import SpecKittyError, UnsupportedHost
-from spec_kitty_client.testing.host.board import Dag, Mission
+from spec_kitty_client.testing.host.board import Mission, Plan
 from spec_kitty_client.testing.host.simulated import SimulatedHost, SimulatedRepository
 from spec_kitty_client.transports import Completed
 
@@ -42,20 +42,30 @@ class StateDamaged(SpecKittyError):
 
 
 def make(
-    folder: Path, plan: Dag, *, release: str, slug: str | None = None, root: Path | None = None
+    folder: Path,
+    plan: Plan,
+    *,
+    release: str,
+    slug: str | None = None,
+    root: Path | None = None,
+    topology: str = "lanes",
+    merge_target: str | None = None,
 ) -> Path:
     """Make a simulated host in a folder and return its ``spec-kitty``, to be put on PATH.
 
     Args:
         folder: Must not exist, or be empty.
-        plan: The work packages, each with what it depends on.
+        plan: The work packages, each with what it depends on, or with a `PackagePlan`.
         release: The release of ``spec-kitty-cli`` that it is.
         slug: The name of the mission; None: one such as that release makes.
         root: A repository to work in, made if it is not there; None: no git.
+        topology: See `SimulatedHost`.
+        merge_target: See `SimulatedHost`.
 
     Raises:
         FileExistsError: If there is something in the folder.
         InvalidCall: If the plan is not one.
+        NotSimulated: If it is a topology that this release has, and the simulated one has not.
         UnsupportedHost: If there is no such release.
         GitFailed: If git fails, or the repository has this mission already.
     """
@@ -63,11 +73,12 @@ def make(
     if folder.exists() and any(folder.iterdir()):
         msg = f"{folder} is not empty"
         raise FileExistsError(msg)
+    more: dict[str, Any] = {"topology": topology, "merge_target": merge_target}
     if root is None:
-        host = SimulatedHost(plan, release=release, slug=slug)
+        host = SimulatedHost(plan, release=release, slug=slug, **more)
     else:
         root = root.absolute()
-        host = SimulatedRepository(plan, release=release, slug=slug, folder=root)
+        host = SimulatedRepository(plan, release=release, slug=slug, folder=root, **more)
     program = folder / "bin" / "spec-kitty"
     program.parent.mkdir(parents=True)
     _write(folder, host, root)

@@ -1,7 +1,6 @@
 """What each verb does to a mission, and what it answers."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -13,11 +12,11 @@ from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.lanes import Lane, lanes_of
 from spec_kitty_client.testing.host import guards
 from spec_kitty_client.testing.host.answers import Crashed, Refused
-from spec_kitty_client.testing.host.board import Mission, Package
-from spec_kitty_client.testing.host.land import Land
+from spec_kitty_client.testing.host.board import PLANNING, Mission, Package
+from spec_kitty_client.testing.host.land import Land, branch_of, is_in_checkout
 from spec_kitty_client.testing.host.releases import Release
 
-__all__ = ["VERBS", "Scene", "check_json", "check_lane", "check_policy", "find"]
+__all__ = ["VERBS", "Scene"]
 
 Data = dict[str, Any]
 
@@ -52,94 +51,6 @@ class Scene:
     def told_policy(self) -> bool:
         """Whether a policy came along."""
         return "policy" in self.options
-
-
-def find(missions: Mapping[str, Mission], name: str, release: Release) -> Mission:
-    """Return the mission of a name: a slug; later also an id, or the beginning of either.
-
-    Raises:
-        Refused: If there is none.
-        Crashed: If it is no name (3.2.0 and later; 4.0.0 refuses it).
-    """
-    if release.since("3.2.0") and not _is_safe(name):
-        if release.since("4.0.0rc4"):
-            code, msg = ErrorCode.INVALID_MISSION, "not a safe path segment"
-            raise Refused(code, msg, {"reason": "unsafe", "mission_slug": name})
-        raise Crashed(f"Not a safe path segment: {name!r}")
-    every = missions.values()
-    found = next((m for m in every if name in _names(m, release)), None)
-    if found is None:
-        feature = release.says_feature
-        code = ErrorCode.FEATURE_NOT_FOUND if feature else ErrorCode.MISSION_NOT_FOUND
-        raise Refused(code, f"there is no mission {name!r} in kitty-specs")
-    return found
-
-
-def _names(mission: Mission, release: Release) -> Sequence[str]:
-    if not release.since("3.2.0"):
-        return (mission.slug,)
-    # From 3.2.2 on also what a slug is without the id at its end.
-    short = mission.slug.removesuffix(f"-{mission.ulid[:8]}") if release.since("3.2.2") else ""
-    return (*mission.names, short) if short else mission.names
-
-
-def _is_safe(name: str) -> bool:
-    return bool(name.strip()) and ".." not in name and "/" not in name and "\\" not in name
-
-
-def check_policy(
-    verb: str, options: Mapping[str, str], release: Release, problems: Callable[[str], str | None]
-) -> None:
-    """See that there is a policy where one is needed, and that it is a good one.
-
-    Raises:
-        Refused: If not.
-    """
-    text = options.get("policy")
-    if not text:
-        if verb in ("start-implementation", "start-review") or _takes_policy(options, release):
-            code = ErrorCode.POLICY_METADATA_REQUIRED
-            raise Refused(code, f"{verb} needs a policy")
-        return
-    sends_back = verb == "start-review" and not release.has(Feature.IN_REVIEW_LANE)
-    if sends_back and not options.get("review-ref"):
-        raise Refused(ErrorCode.TRANSITION_REJECTED, f"{verb} needs a review-ref")
-    if problem := problems(text):
-        raise Refused(ErrorCode.POLICY_VALIDATION_FAILED, problem)
-
-
-def _takes_policy(options: Mapping[str, str], release: Release) -> bool:
-    to = options.get("to")
-    if to is None:
-        return False
-    lanes = [Lane.CLAIMED, Lane.IN_PROGRESS, Lane.FOR_REVIEW]
-    if release.since("3.1.1"):
-        lanes += [Lane.IN_REVIEW, Lane.APPROVED]
-    try:
-        return guards.lane_named(to, release) in lanes
-    except Refused:
-        return False  # which is told later
-
-
-def check_lane(options: Mapping[str, str], release: Release) -> None:
-    """See that a lane that is named exists, as far as that is looked at first of all.
-
-    Raises:
-        Crashed: If it does not, from 3.1.1 on.
-    """
-    if "to" in options:
-        with suppress(Refused):  # which is told later
-            guards.lane_named(options["to"], release)
-
-
-def check_json(options: Mapping[str, str]) -> None:
-    """See that what has to be JSON is.
-
-    Raises:
-        Refused: If not.
-    """
-    guards.parse_evidence(options.get("evidence-json"))
-    guards.parse_review_result(options.get("review-result-json"))
 
 
 def mission_state(scene: Scene) -> Data:
@@ -218,15 +129,18 @@ def resolve_workspace(scene: Scene) -> Data:
     mission, wp, root, named = scene.mission, scene.wp, scene.land.root, scene.options["mission"]
     lane = mission.lanes[wp]
     worktrees = scene.release.has(Feature.WORKTREES)
+    path = f"{root}/.worktrees/{named}-{lane if worktrees else wp}"
+    here = worktrees and is_in_checkout(scene.release, mission, wp)
     told = {
         "wp_id": wp,
-        "workspace_path": f"{root}/.worktrees/{named}-{lane if worktrees else wp}",
+        "workspace_path": root if here else path,
         "prompt_path": _prompt(scene),
     }
     if not worktrees:
         return told
-    branch = f"kitty/mission-{named}-{lane}"
-    return {**told, "lane_id": lane, "lane_branch": branch, "lane_base_ref": mission.target}
+    own = f"kitty/mission-{named}-{lane}"
+    branch = branch_of(scene.release, mission, wp) if lane == PLANNING else own
+    return {**told, "lane_id": lane, "lane_branch": branch, "lane_base_ref": mission.base}
 
 
 def _prompt(scene: Scene) -> str:
@@ -237,6 +151,9 @@ def start_implementation(scene: Scene) -> Data:
     """Claim a work package."""
     release, mission, wp, package = scene.release, scene.mission, scene.wp, scene.package
     before = package.lane
+    _check_dependencies(scene)
+    if release.has(Feature.WORKTREES):
+        scene.land.allocate(mission, wp)
     _check_claim(scene)
     scene.land.start(mission, wp)
     if before == Lane.PLANNED and release.has(Feature.CLAIMED_LANE):
@@ -252,22 +169,28 @@ def start_implementation(scene: Scene) -> Data:
     }
 
 
-def _check_claim(scene: Scene) -> None:
-    package, mission, release = scene.package, scene.mission, scene.release
-    if package.lane not in (Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS):
-        msg = f"{scene.wp} is {package.lane}: there is nothing to start"
-        raise Refused(ErrorCode.TRANSITION_REJECTED, msg)
-    named = scene.actor or not release.since("3.2.0")  # later hosts let nobody pass
-    if package.lane != Lane.PLANNED and named and package.actor not in ("", scene.actor):
-        raise _claimed(scene, package.actor or "")
+def _check_dependencies(scene: Scene) -> None:
+    """See that a work package may begin (3.2.0 and later)."""
+    mission, release = scene.mission, scene.release
+    begun = scene.package.lane not in (Lane.PLANNED, Lane.CLAIMED)
     waits = mission.open_dependencies(scene.wp, partial(_lets_begin, release))
-    if waits and package.lane == Lane.PLANNED and release.has(Feature.DEPENDENCY_CHECK):
+    if waits and not begun and release.has(Feature.DEPENDENCY_CHECK):
         raise Refused(
             ErrorCode.DEPENDENCIES_NOT_SATISFIED,
             f"{scene.wp} waits for {', '.join(waits)}",
             {"wp_id": scene.wp, "unsatisfied_dependencies": waits},
             mission=mission,
         )
+
+
+def _check_claim(scene: Scene) -> None:
+    package, release = scene.package, scene.release
+    if package.lane not in (Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS):
+        msg = f"{scene.wp} is {package.lane}: there is nothing to start"
+        raise Refused(ErrorCode.TRANSITION_REJECTED, msg)
+    named = scene.actor or not release.since("3.2.0")  # later hosts let nobody pass
+    if package.lane != Lane.PLANNED and named and package.actor not in ("", scene.actor):
+        raise _claimed(scene, package.actor or "")
     if release.since("2.1.0") and package.lane != Lane.IN_PROGRESS and not scene.actor.strip():
         raise Refused(ErrorCode.TRANSITION_REJECTED, "an actor is needed")
 
@@ -321,9 +244,9 @@ def transition(scene: Scene) -> Data:
     stays = scene.release.dialect is Dialect.F1 and to == before
     if not stays:
         attempt = _attempt(scene, to)
-        guards.check(attempt)
         if to == Lane.CLAIMED and scene.release.since("3.2.6"):
             scene.land.allocate(scene.mission, scene.wp)
+        guards.check(attempt)
         scene.mission.move(scene.wp, to, scene.actor, forced=attempt.forced, reason=attempt.note)
     return {
         "wp_id": scene.wp,
@@ -347,6 +270,8 @@ def _attempt(scene: Scene, to: str) -> guards.Attempt:
         evidence=guards.parse_evidence(options.get("evidence-json")),
         review_result=guards.parse_review_result(options.get("review-result-json")),
         worked_on=lambda: scene.land.is_worked_on(scene.mission, scene.wp),
+        has_open_subtasks=lambda: scene.land.has_open_subtasks(scene.mission, scene.wp),
+        subtasks_complete="subtasks-complete" in options,
     )
 
 
@@ -365,6 +290,9 @@ def accept_mission(scene: Scene) -> Data:
         code = ErrorCode.FEATURE_NOT_READY if feature else ErrorCode.MISSION_NOT_READY
         msg = f"not finished: {', '.join(missing)}"
         raise Refused(code, msg, {"incomplete_wps": missing}, mission=scene.mission)
+    if scene.mission.coordinated and not scene.mission.merged and not release.since("4.0.0rc1"):
+        msg = "there is no meta.json in the coordination worktree"
+        raise Crashed(msg)
     scene.mission.accepted_at = scene.now().isoformat()
     scene.land.accepted(scene.mission)
     told = {"accepted": True, "mode": "auto", "accepted_at": scene.mission.accepted_at}
@@ -385,8 +313,9 @@ def merge_mission(scene: Scene) -> Data:
         msg = f"there is no strategy {strategy!r}"
         code = ErrorCode.UNSUPPORTED_STRATEGY
         raise Refused(code, msg, {"strategy": strategy, "supported": supported})
-    target = options.get("target", mission.target)
+    target = options.get("target", _target(scene))
     merged = scene.land.merge(mission, target, strategy, push="push" in options)
+    mission.merged = True
     if release.has(Feature.LANES):
         # What was done once, and came back, stays where it is.
         done = {move.wp for move in mission.moves if move.after == Lane.DONE}
@@ -396,6 +325,12 @@ def merge_mission(scene: Scene) -> Data:
     told = {"merged": True, "target_branch": target, "strategy": strategy}
     wps = {"merged_wps": merged} if release.says_feature else {}
     return {**told, **wps, "worktree_removed": False}
+
+
+def _target(scene: Scene) -> str:
+    """Return the branch to merge into; 3.2.2 and later know of another one than the target."""
+    other = scene.mission.merge_target if scene.release.since("3.2.2") else None
+    return other or scene.mission.target
 
 
 VERBS: Mapping[str, Callable[[Scene], Data]] = {

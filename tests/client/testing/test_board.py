@@ -3,14 +3,14 @@
 import pytest
 
 from spec_kitty_client import InvalidCall, UnsupportedHost
-from spec_kitty_client.testing.host import Mission, Move, Release
-from spec_kitty_client.testing.host.board import Dag, lane_ids
+from spec_kitty_client.testing.host import Mission, Move, PackagePlan, Release
+from spec_kitty_client.testing.host.board import Mark, Plan, lane_ids
 from tests.client.releases import RELEASES
 
 DIAMOND = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01"], "WP04": ["WP02", "WP03"], "WP05": []}
 
 
-def mission(dag: Dag, release: str = "3.2.7") -> Mission:
+def mission(dag: Plan, release: str = "3.2.7") -> Mission:
     return Mission.of(Release(release), dag, slug="demo-01K00001", ulid="01K00001ABC", target="t")
 
 
@@ -27,7 +27,7 @@ def test_everything_is_planned() -> None:
     "dag",
     [{"WP01": ["WP01"]}, {"WP01": ["WP02"], "WP02": ["WP01"]}, {"A": [], "B": ["C"], "C": ["B"]}],
 )
-def test_a_circle_is_no_plan(dag: Dag) -> None:
+def test_a_circle_is_no_plan(dag: Plan) -> None:
     """What waits for itself never starts."""
     with pytest.raises(InvalidCall, match="circle"):
         mission(dag)
@@ -105,3 +105,68 @@ def test_what_has_no_orchestrator_api_is_no_release(name: str) -> None:
     """Neither a host before 1.0.0 nor anything that is no version."""
     with pytest.raises(UnsupportedHost):
         Release(name)
+
+
+def test_a_plan_may_say_more() -> None:
+    """Lists and package plans may stand side by side, and mean the same dependencies."""
+    whole = PackagePlan(needs=["WP01"], subtasks=["T001"], owns=["src/**"], planning=True)
+    made = mission({"WP01": [], "WP02": whole})
+    assert made.packages["WP01"].subtasks == {}
+    told = made.packages["WP02"]
+    assert (told.dependencies, told.subtasks) == (["WP01"], {"T001": False})
+    assert (told.owns, told.planning) == (["src/**"], True)
+
+
+def test_a_subtask_has_one_work_package() -> None:
+    """Hosts find it by its id alone, so two of an id are no plan."""
+    twice = {"WP01": PackagePlan(subtasks=["T001"]), "WP02": PackagePlan(subtasks=["T001"])}
+    with pytest.raises(InvalidCall, match="T001"):
+        mission(twice)
+    made = mission({"WP01": [], "WP02": PackagePlan(subtasks=["T001", "T002"])})
+    assert (made.owner("T002"), made.owner("T003")) == ("WP02", None)
+
+
+def test_a_mark_is_remembered() -> None:
+    """A subtask may be done and opened again, and when is told by the moves before."""
+    made = mission({"WP01": PackagePlan(subtasks=["T001", "T002"])})
+    made.move("WP01", "claimed", "a1")
+    made.mark("WP01", ["T001", "T002"], done=True)
+    made.mark("WP01", ["T001"], done=False)
+    assert made.packages["WP01"].subtasks == {"T001": False, "T002": True}
+    both = Mark("WP01", ["T001", "T002"], done=True, moves=1)
+    assert made.marks == [both, Mark("WP01", ["T001"], done=False, moves=1)]
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10", "3.2.1", "3.2.5", "3.2.7", "4.0.0rc7"])
+def test_owners_of_the_same_files_share_a_lane(release: str) -> None:
+    """One glob in common is enough, also through a third work package."""
+    owned = {"A": ["a/**", "x/**"], "B": ["b/**"], "C": ["x/**", "y/**"], "D": ["y/**"]}
+    plan = {wp: PackagePlan(owns=owns) for wp, owns in owned.items()}
+    lanes = lane_ids(Release(release), plan)
+    assert lanes == {"A": "lane-a", "B": "lane-b", "C": "lane-a", "D": "lane-a"}
+
+
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
+def test_planning_has_one_lane_of_its_own(release: str) -> None:
+    """It takes no letter, and what depends on each other only through it shares nothing."""
+    plan: Plan = {
+        "WP01": [],
+        "WP02": PackagePlan(needs=["WP01"], planning=True),
+        "WP03": ["WP02"],
+        "WP04": PackagePlan(planning=True),
+    }
+    lanes = lane_ids(Release(release), plan)
+    planning = {"WP02": "lane-planning", "WP04": "lane-planning"}
+    assert lanes == {"WP01": "lane-a", "WP03": "lane-b"} | planning
+
+
+@pytest.mark.parametrize(
+    ("topology", "base"),
+    [("lanes", "t"), ("coord", "kitty/mission-m"), ("lanes_with_coord", "kitty/mission-m")],
+)
+def test_lanes_begin_at_the_target_or_the_coordination_branch(topology: str, base: str) -> None:
+    """Only a topology that has a coordination branch takes it for the base."""
+    about = {"slug": "m", "ulid": "01K00001ABC", "target": "t", "topology": topology}
+    made = Mission.of(Release("3.2.7"), {"WP01": []}, **about)
+    assert made.base == base
+    assert made.coordinated == (base != "t")

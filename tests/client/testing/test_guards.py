@@ -24,6 +24,10 @@ ONLY: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "evidence_is_given": ("3.2.7", "in_progress", "approved", {}),
     "review_result_is_given": ("3.2.7", "in_review", "planned", {}),
     "there_is_an_option_for_it": ("3.2.5", "in_review", "approved", {"note": "n"}),
+    "subtasks_are_done": (
+        *("3.2.7", "in_progress", "for_review"),
+        {"has_open_subtasks": lambda: True, "subtasks_complete": True},
+    ),
     "verdict_fits": ("3.2.7", "in_review", "approved", {"review_result": REWORK}),
     "proofs_agree": (
         *("3.2.7", "in_review", "approved"),
@@ -228,6 +232,34 @@ def test_work_is_committed() -> None:
     assert not refused(guards.work_is_committed, before)
     other = attempt("3.2.2", "in_progress", "blocked", **given)
     assert not refused(guards.work_is_committed, other)
+
+
+@pytest.mark.parametrize(
+    ("release", "told", "passes"),
+    [
+        ("1.0.3", False, True),
+        ("2.1.0", False, False),
+        ("3.1.0", False, False),
+        ("3.1.0", True, True),
+        ("3.2.5", True, True),
+        ("3.2.6", True, False),
+    ],
+)
+def test_subtasks_are_done(release: str, told: bool, passes: bool) -> None:
+    """Open subtasks hold work back from 2.1.0 on, and from 3.2.6 on whatever the caller says."""
+    given = {"has_open_subtasks": lambda: True, "subtasks_complete": told}
+    tried = attempt(release, "in_progress", "for_review", **given)
+    assert refused(guards.subtasks_are_done, tried) is not passes
+    given |= {"has_open_subtasks": lambda: False}
+    tried = attempt(release, "in_progress", "for_review", **given)
+    assert not refused(guards.subtasks_are_done, tried)
+
+
+def test_subtasks_matter_to_nothing_else() -> None:
+    """Only work that is handed in from in_progress is asked for its subtasks."""
+    given = {"has_open_subtasks": lambda: True}
+    for way in (("in_progress", "approved"), ("in_review", "for_review"), ("planned", "claimed")):
+        assert not refused(guards.subtasks_are_done, attempt("3.2.7", *way, **given))
 
 
 def test_force_is_explained() -> None:

@@ -22,6 +22,7 @@ from spec_kitty_client import (
 from spec_kitty_client.testing.host import (
     AsyncSimulatedHost,
     NotSimulated,
+    PackagePlan,
     Release,
     SimulatedHost,
     ticking,
@@ -409,3 +410,78 @@ def test_an_async_call_lets_others_go_first() -> None:
     anyio.run(main)
     assert turns != ["a"] * 3 + ["b"] * 3
     assert sorted(turns) == ["a"] * 3 + ["b"] * 3
+
+
+@pytest.mark.parametrize(
+    ("release", "topology"),
+    [("3.2.2", "coord"), ("3.1.10", "coord"), ("4.0.0rc7", "single_branch")],
+)
+def test_a_topology_may_not_be_simulated(release: str, topology: str) -> None:
+    """3.2.0 to 3.2.2 leave such a mission half-made, and 4.0.0 has one branch for all of it."""
+    with pytest.raises(NotSimulated, match=topology):
+        SimulatedHost(release=release, topology=topology)
+    with pytest.raises(InvalidCall, match="nowhere"):
+        SimulatedHost(release=release, topology="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("release", "kind"), [("3.2.5", "software-dev"), ("3.2.6", ""), ("3.2.7", "")]
+)
+def test_coordination_hides_the_type_of_a_mission(release: str, kind: str) -> None:
+    """From 3.2.6 on it is read where no meta.json is; lanes begin at the coordination branch."""
+    of = SimulatedHost(release=release, topology="coord")
+    named = (
+        f"--mission={of.mission.slug}",
+        "--wp=WP01",
+        "--actor=a",
+        f"--policy={missions.POLICY}",
+    )
+    done = of.run(["orchestrator-api", "start-implementation", *named], time_limit=1)
+    data = json.loads(done.stdout)["data"]
+    assert data["mission_type"] == kind
+    assert data["lane_base_ref"] == of.mission.branch
+    noted = ask(of, "append-history", "--wp=WP01", "--actor=a", "--note=n")
+    assert noted["data"]["mission_type"] == "software-dev"
+
+
+@pytest.mark.parametrize(
+    ("release", "code", "told"),
+    [
+        ("3.1.10", None, (".worktrees/demo-01K00001-WP01", None)),
+        ("3.2.5", "LANE_ALLOCATION_FAILED", None),
+        ("3.2.7", None, (".worktrees/demo-01K00001-lane-planning", "main")),
+        ("4.0.0rc7", None, ("", "work")),
+    ],
+)
+def test_planning_begins_where_the_release_has_it(
+    release: str, code: str | None, told: tuple[str, str | None] | None
+) -> None:
+    """The path and the branch of a planning work package are those of the real hosts."""
+    of = SimulatedHost({"WP01": PackagePlan(planning=True)}, release=release)
+    named = (
+        f"--mission={of.mission.slug}",
+        "--wp=WP01",
+        "--actor=a",
+        f"--policy={missions.POLICY}",
+    )
+    done = of.run(["orchestrator-api", "start-implementation", *named], time_limit=1)
+    envelope = json.loads(done.stdout)
+    assert envelope["error_code"] == code
+    if told is not None:
+        path = envelope["data"]["workspace_path"].removeprefix(of.land.root).removeprefix("/")
+        assert (path, envelope["data"].get("lane_branch")) == told
+
+
+@pytest.mark.parametrize(
+    ("release", "dies"), [("3.2.5", True), ("3.2.7", True), ("4.0.0rc7", False)]
+)
+def test_accepting_dies_where_coordination_has_no_meta_json(release: str, dies: bool) -> None:
+    """With open work packages the answer is an envelope, with none a traceback, up to 3.2.7."""
+    of = SimulatedHost({"WP01": []}, release=release, topology="coord")
+    accept = ("orchestrator-api", "accept-mission", f"--mission={of.mission.slug}", "--actor=a")
+    assert json.loads(of.run(accept, time_limit=1).stdout)["error_code"] == "MISSION_NOT_READY"
+    of.mission.move("WP01", "done", "a")
+    done = of.run(accept, time_limit=1)
+    assert (b"Traceback" in done.stderr, done.stdout == b"") == (dies, dies)
+    of.mission.merged = True
+    assert of.run(accept, time_limit=1).exit_code == 0

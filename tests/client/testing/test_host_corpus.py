@@ -62,13 +62,7 @@ IN_MEMORY: Differences = BOTH | {
     ),
     "the pre-release tells more": (
         _PRE,
-        {
-            "contract-version",
-            "contract-version provider",
-            "state by empty mission",
-            "state by blank mission",
-            "state by path as mission",
-        },
+        {"contract-version", "contract-version provider"},
     ),
 }
 WITH_GIT: Differences = BOTH | {

@@ -177,8 +177,14 @@ def test_a_host_that_there_is_not_is_explained(arguments: dict[str, Any], said: 
     ("arguments", "said"),
     [
         ("dialects='M9'", "there is no dialect 'M9'"),
-        ("'F1'", "takes dialects, releases, plan, git by name, and not 'F1'"),
-        ("dialect='F1'", "takes dialects, releases, plan, git by name, and not dialect"),
+        (
+            "'F1'",
+            "takes dialects, releases, plan, git, topology, merge_target by name, and not 'F1'",
+        ),
+        (
+            "dialect='F1'",
+            "takes dialects, releases, plan, git, topology, merge_target by name, and not dialect",
+        ),
     ],
 )
 def test_a_wrong_marker_ends_the_collection(

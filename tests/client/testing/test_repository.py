@@ -12,15 +12,17 @@ import pytest
 from spec_kitty_client import GitFailed
 from spec_kitty_client.testing.host import (
     AsyncSimulatedRepository,
+    PackagePlan,
     Release,
     SimulatedRepository,
 )
-from spec_kitty_client.testing.host.board import Dag
+from spec_kitty_client.testing.host.board import Plan
 from spec_kitty_client.testing.host.land import branch_of
+from spec_kitty_client.testing.host.marking import COMMAND
 from tests import missions
 from tests.client.releases import SAMPLE
 
-PLAN: Dag = {"WP01": [], "WP02": ["WP01"]}
+PLAN: Plan = {"WP01": [], "WP02": ["WP01"]}
 OLD = ("1.0.3", "2.1.3", "3.0.3")
 NEW = ("3.1.0", "3.1.10", "3.2.1", "3.2.5", "3.2.7", "4.0.0rc7")
 FORCED = ("--force", "--note=n", "--actor=rev", f"--policy={missions.POLICY}")
@@ -33,8 +35,11 @@ def git(folder: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
-def made(release: str, tmp_path: Path, plan: Dag = PLAN) -> SimulatedRepository:
-    return SimulatedRepository(plan, release=release, folder=tmp_path / "repo", target="main")
+def made(
+    release: str, tmp_path: Path, plan: Plan = PLAN, target: str = "main", **about: Any
+) -> SimulatedRepository:
+    folder = tmp_path / "repo"
+    return SimulatedRepository(plan, release=release, folder=folder, target=target, **about)
 
 
 def ask(host: SimulatedRepository, verb: str, *options: str) -> dict[str, Any]:
@@ -60,7 +65,8 @@ def worktree(host: SimulatedRepository, wp: str) -> Path:
     branch = branch_of(host.release, host.mission, wp)
     path = host.folder / ".worktrees" / branch.removeprefix("kitty/mission-")
     if not path.exists():
-        git(host.folder, "worktree", "add", "--quiet", "-b", branch, str(path), "main")
+        target = host.mission.target
+        git(host.folder, "worktree", "add", "--quiet", "-b", branch, str(path), target)
     return path
 
 
@@ -76,9 +82,9 @@ def work(host: SimulatedRepository, files: Mapping[str, str] | None = None) -> N
             assert ask(host, "transition", f"--wp={wp}", f"--to={to}", *FORCED)["success"]
 
 
-def whole(release: str, tmp_path: Path, plan: Dag = PLAN) -> SimulatedRepository:
+def whole(release: str, tmp_path: Path, plan: Plan = PLAN, **about: Any) -> SimulatedRepository:
     """Return a mission that is finished."""
-    host = made(release, tmp_path, plan)
+    host = made(release, tmp_path, plan, **about)
     for wp in plan if host.release.since("3.2.2") else ():
         start_anyway(host, wp)
     work(host)
@@ -87,7 +93,19 @@ def whole(release: str, tmp_path: Path, plan: Dag = PLAN) -> SimulatedRepository
 
 def start_anyway(host: SimulatedRepository, wp: str) -> None:
     """Make the worktree without a claim, which would ask for dependencies."""
-    host.land.start(host.mission, wp)
+    host.land.allocate(host.mission, wp)
+
+
+def commit(folder: Path, name: str) -> None:
+    (folder / name).write_text(f"{name}\n")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", f"--message={name}")
+
+
+def mark(host: SimulatedRepository, *subtasks: str) -> None:
+    selector = "--feature" if host.release.says_feature else "--mission"
+    named = ("--status=done", f"{selector}={host.mission.slug}", "--json")
+    assert host.run([*COMMAND, *subtasks, *named], time_limit=60).exit_code == 0
 
 
 def in_target(host: SimulatedRepository) -> list[str]:
@@ -118,6 +136,7 @@ def test_lanes_json_is_what_the_host_writes(tmp_path: Path) -> None:
     assert told["lanes"][2] == {
         "lane_id": "lane-c",
         "wp_ids": ["WP03"],
+        "write_scope": ["WP03.txt"],
         "depends_on_lanes": ["lane-a", "lane-b"],
     }
 
@@ -486,3 +505,236 @@ def test_half_a_character_is_no_branch(release: str, half: str, tmp_path: Path) 
 
     assert answer["success"] is False
     assert answer["error_code"] in ("PREFLIGHT_FAILED", "MERGE_FAILED", "FEATURE_NOT_READY")
+
+
+TWO_SUBTASKS: Plan = {"WP01": PackagePlan(subtasks=["T001", "T002"])}
+
+
+@pytest.mark.parametrize("release", ["2.1.3", "3.1.10", "3.2.5"])
+def test_boxes_are_ticked_and_committed(release: str, tmp_path: Path) -> None:
+    """Up to 3.2.5 a mark is one commit of tasks.md, and the next of the same marks is none."""
+    host = made(release, tmp_path, TWO_SUBTASKS)
+    path = host.folder / "kitty-specs" / host.mission.slug / "tasks.md"
+    assert host.land.has_open_subtasks(host.mission, "WP01")
+    for _ in range(2):
+        mark(host, "T001", "T002")
+        assert path.read_text().count("- [x] T00") == 2
+        assert git(host.folder, "rev-list", "--count", "HEAD") == (
+            "3" if host.release.since("3.1.0") else "2"
+        )
+    assert git(host.folder, "status", "--porcelain") == ""
+    assert not host.land.has_open_subtasks(host.mission, "WP01")
+
+
+def test_a_box_may_be_ticked_by_hand(tmp_path: Path) -> None:
+    """Where hosts look at boxes, it does not matter who ticks them."""
+    host = made("3.2.5", tmp_path, TWO_SUBTASKS)
+    path = host.folder / "kitty-specs" / host.mission.slug / "tasks.md"
+    path.write_text(path.read_text().replace("[ ]", "[x]"))
+    assert not host.land.has_open_subtasks(host.mission, "WP01")
+    path.unlink()
+    assert not host.land.has_open_subtasks(host.mission, "WP01")
+
+
+def test_a_mark_is_an_event_that_nobody_commits(tmp_path: Path) -> None:
+    """From 3.2.6 on the event log is changed alone, and the next move commits it."""
+    host = made("3.2.7", tmp_path, TWO_SUBTASKS)
+    start(host, "WP01")
+    events = f"kitty-specs/{host.mission.slug}/status.events.jsonl"
+    mark(host, "T001", "T002")
+    assert git(host.folder, "status", "--porcelain") == f"M {events}"
+    assert not host.land.has_open_subtasks(host.mission, "WP01")
+    commit(worktree(host, "WP01"), "WP01.txt")
+    told = (f"--policy={missions.POLICY}", "--actor=a1")
+    assert ask(host, "transition", "--wp=WP01", "--to=for_review", *told)["success"]
+    assert git(host.folder, "status", "--porcelain") == ""
+    assert '"subtasks": ["T001", "T002"]' in git(host.folder, "show", f"HEAD:{events}")
+
+
+PLANNED: Plan = {"WP01": [], "WP02": PackagePlan(planning=True)}
+TOLD = ("--actor=a1", f"--policy={missions.POLICY}")
+
+
+@pytest.mark.parametrize(
+    ("release", "has_main", "code"),
+    [
+        ("3.2.5", True, "LANE_ALLOCATION_FAILED"),
+        ("3.2.5", False, None),
+        ("3.2.7", True, None),
+        ("3.2.7", False, None),
+    ],
+)
+def test_planning_is_done_on_main(
+    release: str, has_main: bool, code: str | None, tmp_path: Path
+) -> None:
+    """Whatever the target is, its worktree has main, which 3.2.2 to 3.2.5 want to make."""
+    host = made(release, tmp_path, PLANNED, target="work")
+    if has_main:
+        git(host.folder, "branch", "main", "HEAD~1")
+    answer = ask(host, "start-implementation", "--wp=WP02", *TOLD)
+    assert answer["error_code"] == code
+    if code is None:
+        path = Path(answer["data"]["workspace_path"])
+        assert path.name == f"{host.mission.slug}-lane-planning"
+        assert git(path, "branch", "--show-current") == answer["data"]["lane_branch"] == "main"
+        assert answer["data"]["lane_base_ref"] == "work"
+    else:
+        assert "reason" not in answer["data"]
+
+
+def test_planning_that_is_checked_out_already_cannot_begin(tmp_path: Path) -> None:
+    """With main in the primary checkout there is no second one of it; the reason is told."""
+    host = made("3.2.7", tmp_path, PLANNED)
+    answer = ask(host, "start-implementation", "--wp=WP02", *TOLD)
+    assert answer["error_code"] == "LANE_ALLOCATION_FAILED"
+    assert "main" in answer["data"]["reason"]
+    assert host.lanes()["WP02"] == "planned"
+
+
+def test_planning_is_handed_in_with_a_commit_in_its_worktree(tmp_path: Path) -> None:
+    """A merge does not bring it into the target, and leaves main with it."""
+    host = made("3.2.7", tmp_path, PLANNED, target="work")
+    git(host.folder, "branch", "main", "HEAD~1")
+    for wp in host.mission.packages:
+        start(host, wp)
+    hand_in = ("transition", "--wp=WP02", "--to=for_review", *TOLD)
+    assert ask(host, *hand_in)["error_code"] == "TRANSITION_REJECTED"
+    path = host.folder / ".worktrees" / f"{host.mission.slug}-lane-planning"
+    commit(path, "WP02.txt")
+    assert ask(host, *hand_in)["success"]
+    commit(worktree(host, "WP01"), "WP01.txt")
+    for wp in host.mission.packages:
+        assert ask(host, "transition", f"--wp={wp}", "--to=approved", *FORCED)["success"]
+    assert ask(host, "merge-mission")["success"]
+    assert git(host.folder, "ls-tree", "--name-only", "work", "WP01.txt") == "WP01.txt"
+    assert git(host.folder, "ls-tree", "--name-only", "work", "WP02.txt") == ""
+    assert git(host.folder, "ls-tree", "--name-only", "main", "WP02.txt") == "WP02.txt"
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.1"])
+def test_older_hosts_make_nothing_for_planning(release: str, tmp_path: Path) -> None:
+    """Its lane is passed over by a merge, which needs no branch of it."""
+    host = made(release, tmp_path, PLANNED)
+    for wp in host.mission.packages:
+        start(host, wp)
+    assert not (host.folder / ".worktrees").exists()
+    commit(worktree(host, "WP01"), "WP01.txt")
+    for wp in host.mission.packages:
+        assert ask(host, "transition", f"--wp={wp}", "--to=done", *FORCED)["success"]
+    assert ask(host, "merge-mission")["success"]
+
+
+def test_4_0_plans_in_the_primary_checkout(tmp_path: Path) -> None:
+    """A commit on the target since the claim is the work, but not one of the host's state."""
+    host = made("4.0.0rc7", tmp_path, PLANNED)
+    answer = ask(host, "start-implementation", "--wp=WP02", *TOLD)
+    assert answer["data"]["workspace_path"] == str(host.folder)
+    assert answer["data"]["lane_branch"] == "main"
+    hand_in = ("transition", "--wp=WP02", "--to=for_review", *TOLD)
+    assert ask(host, *hand_in)["error_code"] == "TRANSITION_REJECTED"
+    commit(host.folder, "WP02.txt")
+    assert ask(host, *hand_in)["success"]
+
+
+SHARED: Plan = {"WP01": PackagePlan(owns=["x/**"]), "WP02": PackagePlan(owns=["x/**"])}
+
+
+@pytest.mark.parametrize("release", ["3.2.2", "3.2.5", "3.2.7"])
+def test_a_dirty_lane_is_not_shared(release: str, tmp_path: Path) -> None:
+    """Who comes second has to wait until the first has committed; so has who comes again."""
+    host = made(release, tmp_path, SHARED)
+    start(host, "WP01")
+    path = worktree(host, "WP01")
+    (path / "x.txt").write_text("x\n")
+    for wp in ("WP02", "WP01"):
+        answer = ask(host, "start-implementation", f"--wp={wp}", *TOLD)
+        assert answer["error_code"] == "LANE_ALLOCATION_FAILED"
+    assert host.lanes() == {"WP01": "in_progress", "WP02": "planned"}
+    commit(path, "x.txt")
+    start(host, "WP02")
+    assert worktree(host, "WP02") == path
+
+
+@pytest.mark.parametrize(("release", "taken_up"), [("3.2.5", False), ("3.2.7", True)])
+def test_a_branch_without_its_worktree(release: str, taken_up: bool, tmp_path: Path) -> None:
+    """From 3.2.6 on it is taken up; before, the host wants to make it, and cannot."""
+    host = made(release, tmp_path)
+    start(host, "WP01")
+    git(host.folder, "worktree", "remove", str(worktree(host, "WP01")))
+    answer = ask(host, "start-implementation", "--wp=WP01", *TOLD)
+    assert answer["success"] is taken_up
+
+
+def test_a_lane_that_cannot_be_caught_up_is_left_alone(tmp_path: Path) -> None:
+    """Where what it depends on does not merge, it is as it was, and the call is refused."""
+    host = made("3.2.7", tmp_path, {"WP01": [], "WP02": ["WP01"]})
+    start(host, "WP01")
+    commit(worktree(host, "WP01"), "same.txt")
+    assert ask(host, "transition", "--wp=WP01", "--to=approved", *FORCED)["success"]
+    start(host, "WP02")
+    path = worktree(host, "WP02")
+    for folder, text in ((worktree(host, "WP01"), "one\n"), (path, "other\n")):
+        (folder / "same.txt").write_text(text)
+        git(folder, "commit", "--quiet", "--all", "--message=change")
+    before = git(path, "rev-parse", "HEAD")
+    answer = ask(host, "start-implementation", "--wp=WP02", *TOLD)
+    assert answer["error_code"] == "LANE_ALLOCATION_FAILED"
+    assert git(path, "rev-parse", "HEAD") == before
+    assert git(path, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("topology", ["coord", "lanes_with_coord"])
+def test_a_coordination_branch_has_the_state(topology: str, tmp_path: Path) -> None:
+    """Moves are committed there, and lanes begin there, with the planning merged in later."""
+    host = made("3.2.7", tmp_path, topology=topology)
+    slug = host.mission.slug
+    coord = host.folder / ".worktrees" / f"{slug}-coord"
+    assert git(coord, "branch", "--show-current") == f"kitty/mission-{slug}"
+    start(host, "WP01")
+    events = f"kitty-specs/{slug}/status.events.jsonl"
+    assert '"after": "in_progress"' in git(coord, "show", f"HEAD:{events}")
+    assert not (host.folder / events).exists()
+    assert git(host.folder, "status", "--porcelain") == ""
+    assert (worktree(host, "WP01") / "kitty-specs" / slug / "tasks.md").exists()
+    meta = json.loads((host.folder / "kitty-specs" / slug / "meta.json").read_text())
+    assert (meta["topology"], meta["coordination_branch"]) == (topology, f"kitty/mission-{slug}")
+
+
+def test_a_merge_keeps_the_coordination_branch(tmp_path: Path) -> None:
+    """Accepting dies without a meta.json there, which only the merge brings."""
+    host = whole("3.2.7", tmp_path, topology="coord")
+    accept = ("orchestrator-api", "accept-mission", f"--mission={host.mission.slug}", "--actor=a")
+    done = host.run(accept, time_limit=60)
+    assert (done.exit_code, done.stdout) == (1, b"")
+    assert b"Traceback" in done.stderr
+    assert ask(host, "merge-mission")["data"]["target_branch"] == "main"
+    assert in_target(host) == ["WP01.txt", "WP02.txt"]
+    coord = host.folder / ".worktrees" / f"{host.mission.slug}-coord"
+    assert (coord / "kitty-specs" / host.mission.slug / "meta.json").exists()
+    assert ask(host, "accept-mission", "--actor=a")["data"]["mission_type"] == "software-dev"
+    here = git(host.folder, "branch", "--format=%(refname:short)").splitlines()
+    assert sorted(here) == [f"kitty/mission-{host.mission.slug}", "main"]
+
+
+def test_3_2_5_cannot_merge_planning_with_coordination(tmp_path: Path) -> None:
+    """It takes the planning lane for stale, whatever is done about it."""
+    host = made("3.2.5", tmp_path, PLANNED, target="work", topology="coord")
+    start(host, "WP01")
+    commit(worktree(host, "WP01"), "WP01.txt")
+    answer = ask(host, "merge-mission")
+    assert answer["error_code"] == "PREFLIGHT_FAILED"
+    assert "stale" in answer["data"]["errors"][0]
+
+
+@pytest.mark.parametrize(
+    ("release", "into"),
+    [("3.1.10", "work"), ("3.2.1", "work"), ("3.2.2", "main"), ("3.2.7", "main")],
+)
+def test_meta_json_may_name_another_target(release: str, into: str, tmp_path: Path) -> None:
+    """merge_target_branch is looked at from 3.2.2 on; an option goes before it."""
+    host = whole(release, tmp_path, {"WP01": []}, target="work", merge_target="main")
+    assert ask(host, "merge-mission")["data"]["target_branch"] == into
+    assert git(host.folder, "ls-tree", "--name-only", into, "WP01.txt") == "WP01.txt"
+    again = ask(host, "merge-mission", "--target=elsewhere")
+    assert again["data"]["target_branch"] == "elsewhere"

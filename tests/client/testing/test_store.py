@@ -234,7 +234,37 @@ def test_make_is_a_command(tmp_path: Path) -> None:
     assert [p["wp_id"] for p in json.loads(said.stdout)["data"]["work_packages"]] == ["A", "B"]
 
 
-@pytest.mark.parametrize("plan", ["[]", '{"A": 1}', "{", '{"A": ["B"]}'])
+def test_make_takes_all_that_a_plan_says(tmp_path: Path) -> None:
+    """Objects and lists may stand side by side, and the state keeps what they say."""
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"A": {"subtasks": ["T001"], "planning": true}, "B": ["A"]}')
+    options = (f"--plan={plan}", "--slug=mine", "--topology=coord", "--merge-target=main")
+    argv = [*MODULE, "make", str(tmp_path / "host"), *options]
+    made = subprocess.run(argv, capture_output=True, text=True, check=True)
+    program = Path(made.stdout.rstrip("\n"))
+    told = run(program, "orchestrator-api", "resolve-workspace", "--mission=mine", "--wp=A")
+    data = json.loads(told.stdout)["data"]
+    assert (data["lane_id"], data["mission_type"]) == ("lane-planning", "")
+    marked = ("agent", "tasks", "mark-status", "T001", "--status=done", "--mission=mine", "--json")
+    assert json.loads(run(program, *marked).stdout)["summary"]["updated"] == 1
+    state = json.loads((tmp_path / "host" / "state.json").read_text())["missions"][0]
+    assert state["packages"]["A"]["subtasks"] == {"T001": True}
+    assert state["merge_target"] == "main"
+
+
+NO_PLANS = [
+    "[]",
+    '{"A": 1}',
+    "{",
+    '{"A": ["B"]}',
+    '{"A": [1]}',
+    '{"A": {"need": []}}',
+    '{"A": {"needs": "B"}}',
+    '{"A": {"planning": 1}}',
+]
+
+
+@pytest.mark.parametrize("plan", NO_PLANS)
 def test_make_refuses_what_is_no_plan(plan: str, tmp_path: Path) -> None:
     """It says so in one line, and makes nothing."""
     path = tmp_path / "plan.json"
