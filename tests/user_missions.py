@@ -18,6 +18,8 @@ from tests.missions import Host, environment, process, run, version
 __all__ = ["FIVE", "OFFERED", "Package", "UserMission", "five", "make", "topologies"]
 
 _TYPE = ("--mission-type", "software-dev")
+_OPTION = (3, 2, 3)
+"""The first release whose ``agent mission create`` has an option ``--topology``."""
 _PLAN = """\
 # Implementation Plan: demo
 
@@ -34,10 +36,13 @@ OFFERED = {
     "flat": ((1, 0), (3, 2)),
     "lanes": ((3, 2), None),
     "coord": ((3, 2), None),
-    "single_branch": ((3, 2), None),
-    "lanes_with_coord": ((3, 2), None),
+    "single_branch": ((3, 2, 3), None),
+    "lanes_with_coord": ((3, 2, 3), None),
 }
-"""Topology: the first release that offers it, and the first that does not any more."""
+"""Topology: the first release that offers it, and the first that does not any more.
+
+3.2.0 to 3.2.2 make every mission with `coord`; users turn it into `lanes` by hand.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +193,7 @@ class _Maker:
         self.git("init", "--quiet", "--initial-branch=main")
         (self.root / "README.md").write_text("# project\n", encoding="utf-8")
         self.commit("Initial commit")
-        here = ("--here", "--force") if self.at < (3, 1) else ()
+        here = ("--here", "--force") if self.at < (3, 1, 1) else ()
         self.host(self.root, ("init", *here, "--ai", "claude", "--non-interactive"))
         ignored = self.root / ".gitignore"
         text = ignored.read_text(encoding="utf-8") if ignored.exists() else ""
@@ -199,6 +204,8 @@ class _Maker:
     def mission(self, topology: str) -> str:
         slug = self.create(topology)
         folder = self.root / "kitty-specs" / slug
+        if topology == "lanes" and self.at < _OPTION:
+            self.flatten(folder / "meta.json")
         self.documents(folder)
         self.commit("Plan the mission", f"kitty-specs/{slug}")
         if self.at < (3, 1):
@@ -213,7 +220,7 @@ class _Maker:
         if self.at < (3, 1):
             answer = self.agent("feature", "create-feature", "demo")
             return str(answer.get("feature_slug") or answer["feature"])
-        named = ("--topology", topology) if self.at >= (3, 2) else ()
+        named = ("--topology", topology) if self.at >= _OPTION else ()
         kind = ("--mission", "software-dev") if self.at == (3, 1, 0) else _TYPE
         about = (
             ("--friendly-name", "Demo", "--purpose-tldr", "A demo", "--purpose-context", "A demo.")
@@ -221,6 +228,17 @@ class _Maker:
             else ()
         )
         return str(self.agent("mission", "create", "demo", *kind, *about, *named)["mission_slug"])
+
+    def flatten(self, path: Path) -> None:
+        """Take back the coordination branch that a mission was made with."""
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        branch = meta.pop("coordination_branch")
+        meta.pop("topology", None)
+        path.write_text(json.dumps(meta | {"flattened": True}, indent=2) + "\n", encoding="utf-8")
+        for line in self.git("worktree", "list", "--porcelain").splitlines():
+            if line.startswith("worktree ") and line.endswith("-coord"):
+                self.git("worktree", "remove", "--force", line.removeprefix("worktree "))
+        self.git("branch", "--quiet", "-D", branch)
 
     def merge_target(self, slug: str, target: str) -> None:
         path = self.root / "kitty-specs" / slug / "meta.json"

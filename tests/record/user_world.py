@@ -1,0 +1,53 @@
+"""Steps that the scenarios of `user_scenarios` have in common."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tests.record.world import World
+
+__all__ = ["FORCED", "end", "finish", "merge", "resolve", "start", "submit"]
+
+FORCED = {"force": True, "note": "by hand"}
+
+
+def start(wp: str, actor: str = "a1") -> dict[str, Any]:
+    """Return the options of a claim."""
+    return {"wp": wp, "actor": actor, "policy": True}
+
+
+def submit(wp: str, **more: object) -> dict[str, Any]:
+    """Return the options of a transition to for_review."""
+    return start(wp) | {"to": "for_review", **more}
+
+
+def resolve(w: World, scenario: str, wp: str) -> None:
+    """Ask where a work package is, on releases whose answer depends on what was started."""
+    if w.release.since(3, 2, 4):
+        w.do(scenario, "resolve-workspace", wp=wp)
+
+
+def finish(w: World, *packages: str) -> None:
+    """Have work packages approved, or done where the host asks for that before a merge."""
+    to = "approved" if w.release.since(3, 2) else "done"
+    for wp in packages:
+        policy = True if w.release.since(3, 1) else None
+        w.must("transition", wp=wp, to=to, actor="rev", policy=policy, **FORCED)
+
+
+def end(w: World, scene: str, packages: Iterable[str]) -> None:
+    """Bring work packages to their end one after the other, and accept the mission."""
+    for wp in packages:
+        if w.lane(wp) == "planned":
+            w.do(f"{scene}: start {wp} in its turn", "start-implementation", **start(wp))
+            resolve(w, f"{scene}: resolve-workspace of {wp} in its turn", wp)
+        w.work(wp)
+        finish(w, wp)
+    w.do(f"{scene}: accept", "accept", actor="rev")
+
+
+def merge(w: World, scene: str, *, commit: bool = True) -> None:
+    """Merge the mission, usually after everything was committed."""
+    if commit:
+        w.commit()
+    w.do(f"{scene}: merge", "merge")
+    w.do(f"{scene}: state after merge", "state")
