@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from tests.record.matrix import REVIEW
 from tests.record.world import World
 
 __all__ = ["FORCED", "end", "finish", "merge", "resolve", "start", "submit"]
@@ -27,11 +28,25 @@ def resolve(w: World, scenario: str, wp: str) -> None:
 
 
 def finish(w: World, *packages: str) -> None:
-    """Have work packages approved, or done where the host asks for that before a merge."""
-    to = "approved" if w.release.since(3, 2) else "done"
+    """Have work packages approved, or done where the host asks for that before a merge.
+
+    4.0 does not merge what was approved by force.
+    """
     for wp in packages:
-        policy = True if w.release.since(3, 1) else None
-        w.must("transition", wp=wp, to=to, actor="rev", policy=policy, **FORCED)
+        if w.release.since(3, 2, 6):
+            _review(w, wp)
+        else:
+            to = "approved" if w.release.since(3, 2) else "done"
+            w.must("transition", **start(wp, "rev"), to=to, **FORCED)
+
+
+def _review(w: World, wp: str) -> None:
+    if w.lane(wp) == "in_progress":
+        w.must("transition", **submit(wp))
+    reviewed = start(wp, "rev") | {"review_ref": "r1"}
+    w.must("start-review", **reviewed)
+    evidence = {"evidence_json": {"review": REVIEW}, "review_result_json": REVIEW}
+    w.must("transition", **reviewed, to="approved", **evidence)
 
 
 def end(w: World, scene: str, packages: Iterable[str]) -> None:
