@@ -22,6 +22,27 @@ _ONE = {"WP01": _THREE["WP01"]}
 _WITH_PLANNING = _ONE | {"WP02": Package(makes="docs/findings.md", planning=True, subtasks=0)}
 
 
+_Prepare = Callable[[World], object]
+
+
+def _nothing(_: World) -> None:
+    pass
+
+
+def _discard(u: World) -> None:
+    """Take back what calls have changed in the primary checkout."""
+    u.git("checkout", "--quiet", ".")
+    u.git("clean", "--quiet", "--force", "-d")
+
+
+_PLAIN: dict[str, _Prepare] = {"": World.commit}
+_WITH_COORD: dict[str, _Prepare] = {  # the status belongs on a branch of its own
+    ", status on the target": World.commit,
+    ", status left there": _nothing,
+    "": _discard,
+}
+
+
 def topologies(w: World) -> None:
     """Take a mission through its life in each topology that `whole` does not play in."""
     for topology in user_missions.topologies(w.release.name):
@@ -30,15 +51,17 @@ def topologies(w: World) -> None:
         u, scene = w.made(topology, _THREE, topology), f"topologies: {topology}"
         started = _begin(u, scene)
         u.load(topology)
+        if topology == "single_branch" and w.release.since(4):
+            _in_the_primary_checkout(u, scene)
         if not started:
             _by_force(u, scene)
             continue
         end(u, scene, u.mission.dag)
         u.save("topologies accepted")
-        if "coord" in topology:  # the status is on another branch, and meant to stay there
-            merge(u, f"{scene}, status on the target")
+        for how, prepare in (_WITH_COORD if "coord" in topology else _PLAIN).items():
             u.load("topologies accepted")
-        merge(u, scene, commit="coord" not in topology)
+            prepare(u)
+            merge(u, f"{scene}{how}")
         u.do(f"{scene}: list-ready after merge", "list-ready")
         u.do(f"{scene}: merge again", "merge")
 
@@ -57,16 +80,23 @@ def _begin(u: World, scene: str) -> bool:
     return "to_lane" in said
 
 
+def _in_the_primary_checkout(u: World, scene: str) -> None:
+    """Start work in the primary checkout when that is not as it should be."""
+    (u.root / "README.md").write_text("not committed\n", encoding="utf-8")
+    u.do(f"{scene}: start, dirty checkout", "start-implementation", **start("WP01"))
+    u.load("single_branch")
+    u.git("checkout", "--quiet", "-b", "other")
+    u.do(f"{scene}: start, another branch", "start-implementation", **start("WP01"))
+    u.load("single_branch")
+
+
 def _by_force(u: World, scene: str) -> None:
     """Approve what cannot be started: 3.2.1 and 3.2.2 start nothing in the topology coord."""
     for wp in u.mission.dag:
         forced = start(wp, "rev") | {"to": "approved", **FORCED}
         u.do(f"{scene}: approve {wp} by force", "transition", **forced)
     u.do(f"{scene}: accept", "accept", actor="rev")
-    merge(u, scene, commit=False)
-
-
-_Prepare = Callable[[World], object]
+    merge(u, scene)
 
 
 def endings(w: World) -> None:
@@ -111,10 +141,6 @@ def _endings(u: World) -> dict[str, tuple[_Prepare, dict[str, Any]]]:
         "in a clone": (_clone, {}),
         "without branches": (_without_branches, {}),
     }
-
-
-def _nothing(_: World) -> None:
-    pass
 
 
 def _merge_target(u: World) -> None:

@@ -132,6 +132,7 @@ def planning(w: World) -> None:
     u.work("WP01")
     u.do("planning: for_review", "transition", **submit("WP01"))
     end(u, "planning", u.mission.dag)
+    u.commit()
     merge(u, "planning")
 
 
@@ -186,6 +187,7 @@ def sharing(w: World) -> None:
     u.do("sharing: start the next, dirty", "start-implementation", **start("WP02"))
     u.load("sharing finished")
     end(u, "sharing", [wp for wp in u.mission.dag if wp != "WP01"])
+    u.commit()
     merge(u, "sharing")
 
 

@@ -60,9 +60,7 @@ def end(w: World, scene: str, packages: Iterable[str]) -> None:
     w.do(f"{scene}: accept", "accept", actor="rev")
 
 
-def merge(w: World, scene: str, *, commit: bool = True) -> None:
-    """Merge the mission, usually after everything was committed."""
-    if commit:
-        w.commit()
+def merge(w: World, scene: str) -> None:
+    """Merge the mission."""
     w.do(f"{scene}: merge", "merge")
     w.do(f"{scene}: state after merge", "state")
