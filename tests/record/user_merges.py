@@ -91,7 +91,7 @@ def _in_the_primary_checkout(u: World, scene: str) -> None:
 
 
 def _by_force(u: World, scene: str) -> None:
-    """Approve what cannot be started: 3.2.1 and 3.2.2 start nothing in the topology coord."""
+    """Approve what cannot be started: some releases start nothing under coord."""
     for wp in u.mission.dag:
         forced = start(wp, "rev") | {"to": "approved", **FORCED}
         u.do(f"{scene}: approve {wp} by force", "transition", **forced)
