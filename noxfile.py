@@ -138,13 +138,16 @@ def equality(session: nox.Session, host: str) -> None:
 @nox.session
 @nox.parametrize("host", list(RECORDED))
 def record(session: nox.Session, host: str) -> None:
-    """Write tests/corpus anew: what a real host answers, to every call and every mistake."""
+    """Write tests/corpus anew: what a real host answers, to every call and every mistake.
+
+    ``-- --only=planning,sharing`` plays some scenarios, and leaves the rest of the record alone.
+    """
     session.install(".")
     spec_kitty = host_environment(session, host)
     options = ["--host", str(spec_kitty), "--release", host]
     if host == DOES_NOT_START:
         options += ["--broken-host", str(host_environment(session, host, broken=True))]
-    session.run("python", "-m", "tests.record", *options)
+    session.run("python", "-m", "tests.record", *options, *session.posargs)
 
 
 def host_environment(session: nox.Session, version: str, *, broken: bool = False) -> Path:

@@ -18,6 +18,8 @@ from tests.missions import Host, environment, process, run, version
 __all__ = ["FIVE", "OFFERED", "Package", "UserMission", "five", "make", "topologies"]
 
 _TYPE = ("--mission-type", "software-dev")
+_OPTION = (3, 2, 3)
+"""The first release whose ``agent mission create`` has an option ``--topology``."""
 _PLAN = """\
 # Implementation Plan: demo
 
@@ -207,7 +209,7 @@ class _Maker:
     def mission(self, topology: str) -> str:
         slug = self.create(topology)
         folder = self.root / "kitty-specs" / slug
-        if topology == "lanes" and (3, 2) <= self.at < (3, 2, 5):
+        if topology == "lanes" and self.at < _OPTION:
             self.flatten(folder / "meta.json")
         self.documents(folder)
         self.commit("Plan the mission", f"kitty-specs/{slug}")
@@ -223,7 +225,7 @@ class _Maker:
         if self.at < (3, 1):
             answer = self.agent("feature", "create-feature", "demo")
             return str(answer.get("feature_slug") or answer["feature"])
-        named = ("--topology", topology) if self.at >= (3, 2, 3) else ()
+        named = ("--topology", topology) if self.at >= _OPTION else ()
         kind = ("--mission", "software-dev") if self.at == (3, 1, 0) else _TYPE
         about = (
             ("--friendly-name", "Demo", "--purpose-tldr", "A demo", "--purpose-context", "A demo.")
@@ -233,7 +235,7 @@ class _Maker:
         return str(self.agent("mission", "create", "demo", *kind, *about, *named)["mission_slug"])
 
     def flatten(self, path: Path) -> None:
-        """Do without the coordination branch, as the host's own migration does."""
+        """Take back the coordination branch that a mission was made with."""
         meta = json.loads(path.read_text(encoding="utf-8"))
         branch = meta.pop("coordination_branch")
         meta.pop("topology", None)

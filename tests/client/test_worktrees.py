@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from spec_kitty_client import AsyncClient, Client, ErrorCode, Feature
 from spec_kitty_client.errors import (
@@ -76,7 +77,7 @@ def test_a_claim_can_be_repeated(release: str, repo: Path) -> None:
     path = Path(mine.claim(SLUG, "WP01").workspace_path)
     commit(path, "a.txt", "done\n")
     (path / "b.txt").write_text("under way\n")
-    if host.release.has(Feature.WORKTREES):
+    if Feature.WORKTREES.since <= Version(release):
         with pytest.raises(IntegrationFailed) as refused:
             mine.claim(SLUG, "WP01")
         assert refused.value.code == ErrorCode.LANE_ALLOCATION_FAILED

@@ -5,13 +5,17 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from tests import missions
-from tests.record import matrix, scenarios
+from tests.record import matrix, scenarios, user_scenarios
 from tests.record.host import Host
 from tests.record.world import DAG, Release, Tape, World
 
 __all__ = ["NAMES", "play"]
 
-_ALL = {scene.__name__: scene for scene in scenarios.ALL} | {"matrix": matrix.play}
+_ALL = {
+    **{scene.__name__: scene for scene in scenarios.ALL},
+    "matrix": matrix.play,
+    **{scene.__name__: scene for scene in user_scenarios.ALL},
+}
 _BEFORE = {"merges": "whole", "damages": "whole"}  # they start where it has ended
 NAMES = tuple(_ALL)
 

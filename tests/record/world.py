@@ -4,18 +4,20 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests import missions
+from tests import missions, user_missions
 from tests.record.host import Completed, Host
 from tests.record.scrub import Scrubber, lighten, shorten
 
-__all__ = ["DAG", "Release", "Tape", "World"]
+__all__ = ["DAG", "PLANNING", "Release", "Tape", "World"]
 
 DAG = {"WP01": [], "WP02": ["WP01"], "WP03": []}
+PLANNING = "lane-planning"
+"""The lane of all planning work packages."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,39 @@ class World:
         if "mission_id" in self.meta:
             self.tape.mission(self.meta["mission_id"])
 
+    def made(
+        self, name: str, packages: Mapping[str, user_missions.Package], topology: str | None = None
+    ) -> "World":
+        """Make a mission as users have them where the repository is, and keep it by a name.
+
+        Args:
+            name: As `save` takes it.
+            packages: The work packages.
+            topology: None: the one that needs no branch for the status.
+        """
+        self.close()
+        shutil.rmtree(self.root)
+        made = user_missions.make(
+            self.host.spec_kitty,
+            self.release.name,
+            self.root,
+            packages=packages,
+            topology=topology or ("lanes" if self.release.since(3, 2) else "flat"),
+            env=self.host.env,
+            host=self.host.for_missions,
+        )
+        mission = missions.Mission(
+            root=made.root,
+            slug=made.slug,
+            target_branch=made.target,
+            files={wp: package.makes for wp, package in packages.items()},
+            dag={wp: list(package.needs) for wp, package in packages.items()},
+        )
+        world = replace(self, mission=mission)
+        world.save(name)
+        world.load(name)
+        return world
+
     def close(self) -> None:
         """End a group of calls."""
         self.tape.close(self.inspect and partial(self.inspect, self.base, self.root))
@@ -232,14 +267,27 @@ class World:
         packages = self.must("state")["work_packages"]
         return str(next(p["lane"] for p in packages if p["wp_id"] == wp))
 
+    @property
+    def lanes(self) -> dict[str, Any] | None:
+        """The content of ``lanes.json``; None: the mission has none."""
+        path = self.folder / "lanes.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def _plans(self, wp: str) -> bool:
+        """Return whether a work package is one of planning, which has no lane on 3.1.0."""
+        plan = self.lanes or {"lanes": [{"lane_id": "", "wp_ids": [wp]}]}
+        lane = next((a["lane_id"] for a in plan["lanes"] if wp in a["wp_ids"]), PLANNING)
+        return lane == PLANNING
+
     def worktree(self, wp: str) -> Path:
         """Return where a work package's commits go; before 3.2.2 the client makes it."""
-        slug = self.mission.slug
-        lanes = self.folder / "lanes.json"
+        slug, plan = self.mission.slug, self.lanes
         top, branch = self.mission.target_branch, f"{slug}-{wp}"
         path = self.root / ".worktrees" / branch
-        if lanes.exists():
-            plan = json.loads(lanes.read_text(encoding="utf-8"))
+        if self._plans(wp):
+            path = self.root / ".worktrees" / f"{slug}-{PLANNING}"
+            return path if path.exists() else self.root
+        if plan is not None:
             lane = next(a["lane_id"] for a in plan["lanes"] if wp in a["wp_ids"])
             path = self.root / ".worktrees" / f"{slug}-{lane}"
             top, branch = plan["mission_branch"], f"{plan['mission_branch']}-{lane}"
@@ -247,11 +295,10 @@ class World:
             if not self.git("branch", "--list", top):
                 self.git("branch", top, self.mission.target_branch)
             self.git("worktree", "add", "--quiet", str(path), "-b", branch, top)
-            for needed in DAG[wp]:
-                other = self.worktree(needed)
-                self.git(
-                    "merge", "--quiet", self.git("rev-parse", "HEAD", cwd=other).strip(), cwd=path
-                )
+            for needed in self.mission.dag[wp]:
+                if not self._plans(needed):
+                    head = self.git("rev-parse", "HEAD", cwd=self.worktree(needed)).strip()
+                    self.git("merge", "--quiet", head, cwd=path)
         return path
 
     def work(self, wp: str, text: str = "") -> None:

@@ -13,7 +13,7 @@ from spec_kitty_client.testing.differential import comparable
 from spec_kitty_client.testing.host import NotSimulated, SimulatedHost
 from spec_kitty_client.verbs import VERBS
 from tests.client.test_corpus import RELEASES, recorded
-from tests.record import scenarios
+from tests.record import scenarios, user_scenarios
 
 from .worlds import InMemory, play, play_with_git
 
@@ -98,6 +98,7 @@ LEFT_OUT = {
     ),
     "the coord topology is not simulated": ("coord: ",),
     "a mission whose tasks are not finalised": ("start before tasks",),
+    "missions as users have them are not played yet": user_scenarios.PREFIXES,
     "a host that does not start": ("does not start",),
     "options of the pre-release": (
         "contract-version capability artifact-read",
