@@ -332,16 +332,17 @@ def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
             3.2.7 with a coordination branch); nothing was sent.
     """
     contract: Contract = yield Negotiate()
-    top = yield from root()
     if not contract.supports(Feature.COORD_ACCEPT) and contract.supports(Feature.CLEAN_TARGET):
-        yield from _refuse_coordinated(contract, mission, top)
+        with suppress(GitUnavailable):  # the host crashes then, which is an error as well
+            yield from _refuse_coordinated(contract, mission)
     accepted = yield from _insist(AcceptMission(mission=mission, actor=actor))
-    slug = accepted.mission_slug
+    slug, top = accepted.mission_slug, (yield from root())
     yield from commit_folder(top, folder_of(slug), f"chore({slug}): record acceptance")
     return accepted
 
 
-def _refuse_coordinated(contract: Contract, mission: str, top: str) -> Steps[None]:
+def _refuse_coordinated(contract: Contract, mission: str) -> Steps[None]:
+    top = yield from root()
     slug = yield from _slug(contract, mission)
     meta = (yield from read_files(slug, top)).meta
     if meta.get("coordination_branch"):

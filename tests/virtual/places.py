@@ -81,18 +81,25 @@ def thought_git(host: SimulatedHost, args: Sequence[str], time_limit: float) -> 
     )
 
 
+def _files(host: SimulatedHost, paths: list[str]) -> str | None:
+    """Return the mission's files among these, each line after the name of its file."""
+    texts = {"meta.json": json.dumps({"target_branch": host.mission.target})}
+    if host.release.since("3.1.0"):
+        texts["lanes.json"] = _lanes_json(host)
+    named = ((path, texts.get(path.rpartition("/")[2])) for path in paths)
+    return "".join(f"{path}\0{text}\n" for path, text in named if text) or None
+
+
 def _answer(host: SimulatedHost, args: list[str]) -> str | None:
-    root, mission = host.land.root, host.mission
+    root, _mission = host.land.root, host.mission
     said: str | None
     match args:
         case ["rev-parse", "--path-format=absolute", *_]:
             said = f"{root}/.git\n{root}/.git\n{root}\n"
         case ["rev-parse" | "merge-base", *_]:
             said = "0\n"
-        case ["grep", *_, path] if path.endswith("/lanes.json"):
-            said = _lanes_json(host) if host.release.since("3.1.0") else None
-        case ["grep", *_, path] if path.endswith("/meta.json"):
-            said = json.dumps({"target_branch": mission.target})
+        case ["-c", *words] if "grep" in words:
+            said = _files(host, words[words.index("--") + 1 :])
         case ["worktree", "list", *_] | ["status", *_]:
             said = ""
         case ["for-each-ref", _, *refs]:

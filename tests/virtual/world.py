@@ -235,6 +235,13 @@ class World:
         run.journal.write_all("lane", news)
         return Loop(run, mission)
 
+    def _shared_lanes(self) -> dict[str, str]:
+        """Return the lane of each work package that shares its worktree."""
+        if not self.host.release.since("3.1.0"):
+            return {}
+        lanes = self.host.mission.lanes
+        return {wp: lane for wp, lane in lanes.items() if list(lanes.values()).count(lane) > 1}
+
     def _start(self, asked: _Asking, life: _Life) -> Run:
         """Return a run with what the journal tells, as a new process makes it."""
         settings = Settings(
@@ -261,6 +268,7 @@ class World:
             durations=durations,
             logs=Places(self.root).logs / self.host.mission.slug,
             agents=AGENTS,
+            lanes=self._shared_lanes(),
             runner=_Running(self.agents, life),
             worktree=self.agents.land.checkout,
         )
