@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.missions import Host, environment, process, run, version
 
-__all__ = ["FIVE", "OFFERED", "Package", "UserMission", "five", "make", "topologies"]
+__all__ = ["FIVE", "OFFERED", "Maker", "Package", "UserMission", "five", "make", "topologies"]
 
 _TYPE = ("--mission-type", "software-dev")
 _OPTION = (3, 2, 3)
@@ -149,7 +149,7 @@ def make(
     base = environment(spec_kitty, os.environ if env is None else env)
     packages = five(release) if packages is None else packages
     runs = host or process(spec_kitty, base)
-    maker = _Maker(root, packages, version(release), base, runs, headed)
+    maker = Maker(root, packages, version(release), base, runs, headed)
     maker.repository()
     if branch is None:
         branch = "work" if maker.at >= (3, 2) else "main"
@@ -170,7 +170,9 @@ def make(
 
 
 @dataclass(frozen=True)
-class _Maker:
+class Maker:
+    """What makes a mission step by step, for those who want one of the steps otherwise."""
+
     root: Path
     packages: Mapping[str, Package]
     at: tuple[int, ...]
@@ -295,7 +297,8 @@ class _Maker:
             )
         return "".join(parts)
 
-    def prompt(self, number: int, wp: str) -> str:
+    def front(self, number: int, wp: str) -> dict[str, object]:
+        """Return the front matter of a work package."""
         package = self.packages[wp]
         front: dict[str, object] = {
             "work_package_id": wp,
@@ -319,11 +322,15 @@ class _Maker:
             front["scope"] = "codebase-wide"
         if self.at < (3, 1):
             front |= {"lane": "planned"}
-        yaml = "".join(f"{name}: {json.dumps(value)}\n" for name, value in front.items())
+        return front
+
+    def prompt(self, number: int, wp: str) -> str:
+        front = self.front(number, wp).items()
+        yaml = "".join(f"{name}: {json.dumps(value)}\n" for name, value in front)
         boxes = "".join(f"- [ ] {t} Part of {wp}\n" for t in self.subtasks(wp))
         return (
             f"---\n{yaml}---\n\n# Work Package Prompt: {wp} - Part {number}\n\n"
-            f"## Objectives & Success Criteria\n\n- `{package.makes}` exists.\n\n"
+            f"## Objectives & Success Criteria\n\n- `{self.packages[wp].makes}` exists.\n\n"
             f"## Subtasks & Detailed Guidance\n\n{boxes}\n"
             "## Activity Log\n\n- 2026-01-01T00:00:00Z - system - lane=planned - Prompt created.\n"
         )

@@ -1,0 +1,142 @@
+"""Make the missions of `shapes` in repositories of their own, with the host's own commands."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.missions import environment, process, version
+from tests.user_missions import Maker, Package, UserMission
+
+from .shapes import Shape
+
+__all__ = ["PROTECTION_OFF", "make"]
+
+PROTECTION_OFF = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
+"""The variable that lets hosts commit on ``main``."""
+
+
+def make(spec_kitty: Path, release: str, root: Path, shape: Shape) -> UserMission:
+    """Make a git repository with a mission of a shape.
+
+    Args:
+        spec_kitty: The host's program.
+        release: The host's version.
+        root: The repository; must not exist.
+        shape: The shape.
+
+    Raises:
+        RuntimeError: If the host or git does not do its part.
+    """
+    env = environment(spec_kitty, {**os.environ, PROTECTION_OFF: "1"})
+    runs = process(spec_kitty, env)
+    maker = _ShapeMaker(root, shape.packages, version(release), env, runs, headed=True, shape=shape)
+    maker.repository()
+    if shape.branch != "main":
+        maker.git("checkout", "--quiet", "-b", shape.branch)
+    slug = maker.by_hand(shape.slug) if shape.slug else maker.create(shape.topology)
+    maker = replace(maker, packages={wp: _in(slug, p) for wp, p in shape.packages.items()})
+    maker.plan(slug)
+    if shape.finalised:
+        maker.finalise(slug)
+    return UserMission(
+        root=root,
+        slug=slug,
+        topology=shape.topology,
+        target=shape.branch,
+        packages=maker.packages,
+        env=env,
+    )
+
+
+def _in(slug: str, package: Package) -> Package:
+    """Return a work package of a mission whose slug is known."""
+    return replace(
+        package,
+        makes=package.makes.format(slug=slug),
+        also_owns=tuple(path.format(slug=slug) for path in package.also_owns),
+    )
+
+
+def _with(facts: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**facts, **more}.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class _ShapeMaker(Maker):
+    shape: Shape
+
+    def by_hand(self, slug: str) -> str:
+        """Make the folder of a mission as hosts did that numbered them."""
+        folder = self.root / "kitty-specs" / slug
+        folder.mkdir(parents=True)
+        meta = {
+            "slug": slug,
+            "friendly_name": "tables",
+            "target_branch": self.shape.branch,
+            "created_at": "2026-01-13T06:38:55.213250+00:00",
+        }
+        (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        return slug
+
+    def plan(self, slug: str) -> None:
+        """Write the mission's documents and its ``meta.json``, and commit them."""
+        folder = self.root / "kitty-specs" / slug
+        path = folder / "meta.json"
+        if self.shape.flattened:
+            self.flatten(path)
+        meta = _with(json.loads(path.read_text(encoding="utf-8")), self.shape.meta)
+        path.write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        self.documents(folder)
+        self.commit("Plan the mission", f"kitty-specs/{slug}")
+
+    def finalise(self, slug: str) -> None:
+        """Have the host finalise the tasks, then make of it what an older host left."""
+        self.agent("mission", "finalize-tasks", "--mission", slug)
+        folder = self.root / "kitty-specs" / slug
+        for path in sorted((folder / "tasks").glob("WP*.md")) if self.shape.forgotten else ():
+            _, front, body = path.read_text(encoding="utf-8").split("---\n", 2)
+            left = _with(yaml.safe_load(front), dict.fromkeys(self.shape.forgotten))
+            path.write_text(f"---\n{_yaml(left)}---\n{body}", encoding="utf-8")
+        if self.shape.one_lane:
+            _merge_lanes(folder / "lanes.json")
+        if self.git("status", "--porcelain", "--", "kitty-specs"):
+            self.commit("As an older host left it", "kitty-specs")
+
+    def front(self, number: int, wp: str) -> dict[str, object]:
+        package = self.packages[wp]
+        own: dict[str, object] = {"owned_files": [package.makes, *package.also_owns]}
+        return _with({**super().front(number, wp), **own}, self.shape.front)
+
+    def prompt(self, number: int, wp: str) -> str:
+        body = f"# {wp}: Part {number}\n\n`{self.packages[wp].makes}` exists.\n"
+        return body if self.shape.bare else f"---\n{_yaml(self.front(number, wp))}---\n\n{body}"
+
+    def tasks(self) -> str:
+        index = self.shape.index
+        own = {wp: self.subtasks(wp) for wp in self.packages}
+        rows = "".join(index.row.format(t=t, wp=wp) for wp, ids in own.items() for t in ids)
+        parts = ["# Tasks: demo\n", f"\n| ID | Text | WP | |\n|---|---|---|---|\n{rows}"]
+        for i, (wp, ids) in enumerate(own.items(), 1):
+            needs = index.needs.format(needs=", ".join(self.packages[wp].needs) or "none")
+            boxes = "".join(index.box.format(t=t, wp=wp) for t in ids)
+            parts.append(f"\n{index.heading.format(wp=wp, i=i)}\n\n{needs}{index.above}{boxes}")
+        return "".join(parts)
+
+
+def _yaml(front: Mapping[str, Any]) -> str:
+    """Return front matter with lists as blocks, as people and hosts write it."""
+    return yaml.safe_dump(dict(front), sort_keys=False, allow_unicode=True)
+
+
+def _merge_lanes(path: Path) -> None:
+    """Put every work package into the first lane."""
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    first = facts["lanes"][0] | {"depends_on_lanes": []}
+    for name in ("wp_ids", "write_scope"):
+        first[name] = sorted({v for lane in facts["lanes"] for v in lane[name]})
+    path.write_text(json.dumps(facts | {"lanes": [first]}, indent=2) + "\n", encoding="utf-8")
