@@ -8,14 +8,14 @@ from typing import Any
 from attrs import frozen
 from rich.console import Console
 
-from spec_kitty_client import Client, Contract, Feature, SpecKittyError
+from spec_kitty_client import Client, Contract, Feature, HostCrashed, SpecKittyError
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport
 from spec_kitty_orchestrator import config
 from spec_kitty_orchestrator.agents import KNOWN, installed
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
 from spec_kitty_orchestrator.plan import protected_branch
-from spec_kitty_orchestrator.survey import survey
+from spec_kitty_orchestrator.survey import survey, unreadable
 from spec_kitty_orchestrator.workspace import GitError, git, root_of
 
 __all__ = ["Check", "examine", "exit_code", "show"]
@@ -101,7 +101,8 @@ def _mission(transport: WarmTransport[ProcessTransport], root: Path, name: str) 
             layout = client.layout(state)
             found = survey(layout, state, client.negotiate(), root)
     except SpecKittyError as e:
-        return Check(name="mission", ok=False, found=str(e))
+        why = unreadable(root, name) if isinstance(e, HostCrashed) else None
+        return Check(name="mission", ok=False, found=why or str(e))
     told = "; ".join(" ".join(line.split()) for line in (*found.lines(), *found.notes))
     problems = " ".join(found.problems)
     return Check(

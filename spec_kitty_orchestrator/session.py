@@ -13,6 +13,7 @@ from stamina.instrumentation import RetryDetails
 from spec_kitty_client import (
     AsyncClient,
     Feature,
+    HostCrashed,
     Lane,
     Mission,
     NotFound,
@@ -41,7 +42,7 @@ from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.places import Places
 from spec_kitty_orchestrator.plan import PROTECTION_OFF, Plan, protected_branch
 from spec_kitty_orchestrator.run import Run
-from spec_kitty_orchestrator.survey import Survey, survey
+from spec_kitty_orchestrator.survey import Survey, survey, unreadable
 
 __all__ = ["client_for", "look", "run"]
 
@@ -129,6 +130,8 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
     except (NotFound, ValueError) as e:
         raise UsageProblem(str(e)) from e
     except SpecKittyError as e:
+        if isinstance(e, HostCrashed) and (why := unreadable(settings.repo_root, settings.mission)):
+            raise UsageProblem(why) from e
         raise HostProblem(str(e)) from e
     if found.doubt:
         msg = f"Mission {found.mission_slug} {found.doubt}."

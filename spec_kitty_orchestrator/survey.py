@@ -10,7 +10,7 @@ from spec_kitty_client import Contract, Feature, Lane, Mission, MissionLayout
 from spec_kitty_orchestrator.plan import PROTECTION_OFF, checked_out, protects
 from spec_kitty_orchestrator.schedule import ENDED
 
-__all__ = ["Survey", "survey"]
+__all__ = ["Survey", "survey", "unreadable"]
 
 
 @frozen(kw_only=True)
@@ -99,6 +99,25 @@ def survey(
         left_to_people=left,
         notes=(*_planning_notes(layout, planning, left), *_end_notes(layout, contract, accept)),
         problems=tuple(_problems(layout, mission, contract, root, left)),
+    )
+
+
+def unreadable(root: Path, mission: str) -> str | None:
+    """Return why a host crashes when it reads a mission, if that is for lack of front matter.
+
+    Args:
+        root: The primary checkout.
+        mission: The mission's slug.
+    """
+    files = sorted((root / "kitty-specs" / mission / "tasks").glob("WP*.md"))
+    bare = [p for p in files if not p.read_text("utf-8-sig", "replace").startswith("---")]
+    if not bare:
+        return None
+    return (
+        f"{', '.join(str(p.relative_to(root)) for p in bare)} without front matter: the host "
+        "cannot read the mission. Begin each file with work_package_id, title, dependencies, "
+        "subtasks, execution_mode and owned_files between two lines `---`, and run `spec-kitty "
+        f"agent mission finalize-tasks --mission {mission}`."
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,20 @@ from tests.user_missions import Maker, Package, UserMission
 
 from .shapes import Shape
 
-__all__ = ["PROTECTION_OFF", "make"]
+__all__ = ["PROTECTION_OFF", "blank", "make"]
 
 PROTECTION_OFF = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
 """The variable that lets hosts commit on ``main``."""
 
 
-def make(spec_kitty: Path, release: str, root: Path, shape: Shape) -> UserMission:
+def blank(spec_kitty: Path, release: str, root: Path) -> Path:
+    """Make a git repository with a project and no mission, to be copied, and return it."""
+    env = environment(spec_kitty, os.environ)
+    Maker(root, {}, version(release), env, process(spec_kitty, env), headed=True).repository()
+    return root
+
+
+def make(spec_kitty: Path, release: str, root: Path, shape: Shape, project: Path) -> UserMission:
     """Make a git repository with a mission of a shape.
 
     Args:
@@ -28,6 +36,7 @@ def make(spec_kitty: Path, release: str, root: Path, shape: Shape) -> UserMissio
         release: The host's version.
         root: The repository; must not exist.
         shape: The shape.
+        project: What `blank` made.
 
     Raises:
         RuntimeError: If the host or git does not do its part.
@@ -35,7 +44,7 @@ def make(spec_kitty: Path, release: str, root: Path, shape: Shape) -> UserMissio
     env = environment(spec_kitty, {**os.environ, PROTECTION_OFF: "1"})
     runs = process(spec_kitty, env)
     maker = _ShapeMaker(root, shape.packages, version(release), env, runs, headed=True, shape=shape)
-    maker.repository()
+    shutil.copytree(project, root, symlinks=True)
     if shape.branch != "main":
         maker.git("checkout", "--quiet", "-b", shape.branch)
     slug = maker.by_hand(shape.slug) if shape.slug else maker.create(shape.topology)
@@ -63,7 +72,9 @@ def _in(slug: str, package: Package) -> Package:
 
 
 def _with(facts: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in {**facts, **more}.items() if value is not None}
+    """Return facts with more of them, and without those of which more has None."""
+    gone = {name for name, value in more.items() if value is None}
+    return {name: value for name, value in {**facts, **more}.items() if name not in gone}
 
 
 @dataclass(frozen=True)
@@ -98,19 +109,31 @@ class _ShapeMaker(Maker):
         """Have the host finalise the tasks, then make of it what an older host left."""
         self.agent("mission", "finalize-tasks", "--mission", slug)
         folder = self.root / "kitty-specs" / slug
-        for path in sorted((folder / "tasks").glob("WP*.md")) if self.shape.forgotten else ():
+        for wp in self.packages:
+            (path,) = (folder / "tasks").glob(f"{wp}-*.md")
             _, front, body = path.read_text(encoding="utf-8").split("---\n", 2)
-            left = _with(yaml.safe_load(front), dict.fromkeys(self.shape.forgotten))
+            late = {"owned_files": self.owned(wp), **dict.fromkeys(self.shape.forgotten)}
+            left = _with(yaml.safe_load(front), late)
             path.write_text(f"---\n{_yaml(left)}---\n{body}", encoding="utf-8")
         if self.shape.one_lane:
             _merge_lanes(folder / "lanes.json")
         if self.git("status", "--porcelain", "--", "kitty-specs"):
             self.commit("As an older host left it", "kitty-specs")
 
+    def owned(self, wp: str) -> list[str] | None:
+        """Return the files that a work package owns; None: it has forgotten them."""
+        package = self.packages[wp]
+        own = [package.makes, *package.also_owns]
+        return None if "owned_files" in self.shape.forgotten else own
+
     def front(self, number: int, wp: str) -> dict[str, object]:
         package = self.packages[wp]
-        own: dict[str, object] = {"owned_files": [package.makes, *package.also_owns]}
-        return _with({**super().front(number, wp), **own}, self.shape.front)
+        own = [package.makes, *package.also_owns]
+        if not package.planning:  # today's host refuses these, and older ones took them
+            own = [path for path in own if not path.startswith("kitty-specs/")] or [f"{wp}.md"]
+        surface = f"{Path(own[0]).parent}/" if "/" in own[0] else own[0]
+        front = {"owned_files": own, "authoritative_surface": surface, "create_intent": own}
+        return _with({**super().front(number, wp), **front}, self.shape.front)
 
     def prompt(self, number: int, wp: str) -> str:
         body = f"# {wp}: Part {number}\n\n`{self.packages[wp].makes}` exists.\n"

@@ -96,7 +96,6 @@ SHAPES: dict[str, Shape] = {
             "WP02": Package(makes="src/services/table.py", needs=("WP01",), subtasks=3),
             "WP03": Package(makes="src/services/export.py", needs=("WP01",), subtasks=2),
             "WP04": Package(makes="src/services/load.py", needs=("WP01", "WP03"), subtasks=2),
-            "WP05": Package(makes="src/services/fixed.py", needs=("WP02",), subtasks=2),
         },
         index=TEMPLATE,
         why="today's host takes what was finalised, whatever keys the front matter lost",
@@ -227,9 +226,7 @@ SHAPES: dict[str, Shape] = {
         packages={
             "WP01": Package(makes="Makefile", also_owns=("src/.gitkeep",), subtasks=5),
             "WP02": Package(makes="src/kinds.f90", needs=("WP01",), subtasks=5),
-            "WP03": Package(makes="src/linear.f90", needs=("WP02",)),
-            "WP04": Package(makes="src/sorting.f90", needs=("WP02",)),
-            "WP05": Package(makes="docs/COVERAGE.md", needs=("WP03", "WP04")),
+            "WP03": Package(makes="docs/COVERAGE.md", needs=("WP02",)),
         },
         index=Index(
             heading="## Work Package {wp}: Part {i}",

@@ -10,7 +10,7 @@ import pytest
 from packaging.version import Version
 
 from .lab import Lab
-from .shape_maker import PROTECTION_OFF, make
+from .shape_maker import PROTECTION_OFF, blank, make
 from .shapes import SHAPES
 
 SEEN_ON = Version("3.2.7")
@@ -22,16 +22,23 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, release: Version) -> Path:
+    """A project without missions: ``init`` takes as long as everything else that is made."""
+    root = tmp_path_factory.mktemp("blank") / "project"
+    return blank(Path(os.environ["E2E_HOST"]), str(release), root)
+
+
 @pytest.fixture
 def lab(
-    tmp_path: Path, release: Version, home: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, release: Version, project: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> Lab:
     """Make a mission of the shape, in the environment of those who have such missions."""
     if release != SEEN_ON:
         pytest.skip(f"the shapes are made for host {SEEN_ON}")
     shape = SHAPES[name]
     host = Path(os.environ["E2E_HOST"])
-    made = make(host, str(release), tmp_path / "project", shape)
+    made = make(host, str(release), tmp_path / "project", shape, project)
     if shape.branch == "main":
         monkeypatch.setenv(PROTECTION_OFF, "1")
     return Lab(tmp_path, made)

@@ -121,6 +121,20 @@ def test_a_host_that_makes_no_sense_is_told(
     assert words in complaint(ended)
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_work_package_without_front_matter_is_told(
+    host: Program, run: Command, more: tuple[str, ...]
+) -> None:
+    """The host crashes on the file; it is the user's to correct, and named."""
+    tasks = Path("kitty-specs", SLUG, "tasks")
+    tasks.mkdir(parents=True)
+    (tasks / "WP01-first.md").write_text("# WP01\n")
+    host.prints(err="Traceback (most recent call last):\nFrontmatterError: none\n", code=1)
+    ended = run(*ORCHESTRATE, *more)
+    assert ended.code == ExitCode.USAGE
+    assert f"{tasks}/WP01-first.md without front matter" in complaint(ended)
+
+
 def test_a_host_that_hangs_is_told(host: Program, run: Command) -> None:
     """A host that does not answer in time is ended, and the time is named."""
     host.prints(sleep=60)

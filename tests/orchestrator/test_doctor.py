@@ -159,3 +159,18 @@ def test_exit_codes() -> None:
     assert exit_code([]) == ExitCode.DONE
     assert exit_code([git_]) == ExitCode.USAGE
     assert exit_code([git_, host]) == ExitCode.HOST
+
+
+def test_a_mission_on_which_the_host_crashes(healthy: Program, repo: Path) -> None:
+    """The file without front matter is named, and else the host's own words."""
+    crash = "Traceback (most recent call last):\nFrontmatterError: none\n"
+    healthy.prints(err=crash, code=1, verbs=("mission-state",))
+    assert "FrontmatterError: none" in examine(repo, "m")[-1].found
+
+    tasks = repo / "kitty-specs" / "m" / "tasks"
+    tasks.mkdir(parents=True)
+    (tasks / "WP01-a.md").write_text("# WP01\n")
+
+    check = examine(repo, "m")[-1]
+    assert not check.ok
+    assert check.found.startswith("kitty-specs/m/tasks/WP01-a.md without front matter")

@@ -9,7 +9,7 @@ from packaging.version import Version
 from spec_kitty_client import Contract, Lane, Mission, MissionLayout, PackageLayout, WorkPackage
 from spec_kitty_client.dialects import contract_of
 from spec_kitty_orchestrator.plan import PROTECTION_OFF
-from spec_kitty_orchestrator.survey import Survey, survey
+from spec_kitty_orchestrator.survey import Survey, survey, unreadable
 from spec_kitty_orchestrator.workspace import git
 
 
@@ -145,3 +145,23 @@ def test_it_is_plain_values_for_scripts(repo: Path) -> None:
     assert told["subtasks"] == {"WP01": ["T001"]}
     assert told["target_source"] == "target_branch"
     assert told["problems"] == []
+
+
+def test_files_without_front_matter_are_named(tmp_path: Path) -> None:
+    """Hosts crash on them; a byte order mark or CRLF before the front matter is no lack of it."""
+    tasks = tmp_path / "kitty-specs" / "m" / "tasks"
+    tasks.mkdir(parents=True)
+    (tasks / "README.md").write_text("# Tasks\n")
+    (tasks / "WP01-a.md").write_bytes(b"\xef\xbb\xbf---\r\ntitle: a\r\n---\r\n")
+    assert unreadable(tmp_path, "m") is None
+
+    (tasks / "WP02-b.md").write_text("# WP02: b\n")
+
+    why = unreadable(tmp_path, "m") or ""
+    assert why.startswith("kitty-specs/m/tasks/WP02-b.md without front matter")
+    assert "spec-kitty agent mission finalize-tasks --mission m" in why
+
+
+def test_a_mission_that_is_named_by_its_id_alone_has_no_files_to_look_at(tmp_path: Path) -> None:
+    """The host's own words are told instead."""
+    assert unreadable(tmp_path, "01M8HGN6") is None
