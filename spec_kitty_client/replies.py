@@ -92,7 +92,8 @@ class Mission(MissionReply):
         if Lane.IN_REVIEW in self.summary and not any(self.summary.values()):
             return (
                 "has work packages and no events about them: status.events.jsonl, or the "
-                "coordination worktree, is missing. Restore it from git"
+                "coordination worktree, is missing. Restore it from git, or run `spec-kitty agent "
+                f"mission finalize-tasks --mission {self.mission_slug}` if that was never done"
             )
         return None
 

@@ -103,6 +103,8 @@ def _mission(transport: WarmTransport[ProcessTransport], root: Path, name: str) 
     except SpecKittyError as e:
         why = unreadable(root, name) if isinstance(e, HostCrashed) else None
         return Check(name="mission", ok=False, found=why or str(e))
+    if state.doubt:
+        return Check(name="mission", ok=False, found=f"{state.mission_slug} {state.doubt}.")
     told = "; ".join(" ".join(line.split()) for line in (*found.lines(), *found.notes))
     problems = " ".join(found.problems)
     return Check(

@@ -1,5 +1,6 @@
 """A mission as a run will find it: what it needs, and what would stop it, told before it starts."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,7 @@ def _problems(
     left: Mapping[str, str],
 ) -> Iterator[str]:
     yield from _branch_problems(layout, contract, root)
+    yield from _lanes_problems(layout, contract, root)
     waiting = [wp for wp in _waiting(layout, mission) if wp not in left]
     for wp in waiting:
         package = layout.packages[wp]
@@ -187,6 +189,22 @@ def _problems(
             f"Every work package of {layout.mission_slug} that is left has to be done by a person: "
             f"this host takes work under the topology {layout.topology} from the primary checkout "
             "alone. Make missions for agents with `--topology lanes`."
+        )
+
+
+def _lanes_problems(layout: MissionLayout, contract: Contract, root: Path) -> Iterator[str]:
+    """Yield why the host would crash at the first claim, for it cannot read the lanes."""
+    if not contract.supports(Feature.LANES):
+        return
+    path = f"kitty-specs/{layout.mission_slug}/lanes.json"
+    try:
+        facts = json.loads((root / path).read_text("utf-8"))
+    except (OSError, ValueError):
+        return  # there is none to read, or the layout has told that it is damaged
+    if isinstance(facts, dict) and "feature_slug" in facts and "mission_slug" not in facts:
+        yield (
+            f"{path} has `feature_slug`, as hosts before 3.1.0 wrote it, and this host cannot read "
+            "it. Rename the key to `mission_slug` and commit the file."
         )
 
 

@@ -157,8 +157,10 @@ def _yaml(front: Mapping[str, Any]) -> str:
 
 
 def _merge_lanes(path: Path) -> None:
-    """Put every work package into the first lane."""
+    """Put every work package into the first lane, under the keys of a host before 3.1.0."""
     facts = json.loads(path.read_text(encoding="utf-8"))
+    slug = facts.pop("mission_slug")
+    facts |= {"feature_slug": slug, "mission_id": slug}
     first = facts["lanes"][0] | {"depends_on_lanes": []}
     for name in ("wp_ids", "write_scope"):
         first[name] = sorted({v for lane in facts["lanes"] for v in lane[name]})

@@ -61,7 +61,7 @@ class Shape:
     not know: taken away after."""
     index: Index = Index()
     one_lane: bool = False
-    """Whether ``lanes.json`` has every work package in one lane, as hosts 3.1.x wrote it."""
+    """Whether ``lanes.json`` is that of a host before 3.1.0: one lane, and an older key."""
     finalised: bool = True
     """Whether the host has finalised its tasks."""
     bare: bool = False
@@ -216,7 +216,8 @@ SHAPES: dict[str, Shape] = {
             "WP04": Package(makes="README.md", needs=("WP02", "WP03"), subtasks=5),
         },
         index=TEMPLATE,
-        why="all take turns in one worktree",
+        missing="mission_slug",
+        why="the lanes are those of a host before 3.1.0, on which later ones crash at a claim",
     ),
     # LynnColeArt/Frumpy, fenum-numpy-compatible-array-engine.
     "coordinated-on-main": Shape(
@@ -257,6 +258,27 @@ SHAPES: dict[str, Shape] = {
             box="- [ ] {t} Teil ({wp})\n",
         ),
         why="code work may own files below the mission's folder; no dependency is named to hosts",
+    ),
+    # KooshaPari/AgilePlus, 021-polyrepo-ecosystem-stabilization, whose work packages have front
+    # matter, with keys of their own; hosts have not finalised it.
+    "not-finalised": Shape(
+        slug="021-steady",
+        branch="work",
+        meta={"feature_number": "021", "mission": "software-dev", "vcs": "git"},
+        front={
+            "feature_slug": "steady-wave-1",
+            "priority": "P1",
+            "owned_files": None,
+            "execution_mode": None,
+        },
+        finalised=False,
+        packages={
+            "WP01": Package(makes="artifacts/lanes.md", subtasks=0),
+            "WP02": Package(makes="artifacts/runs.md", subtasks=0),
+            "WP03": Package(makes="docs/sessions/notes.md", needs=("WP01",), subtasks=0),
+        },
+        missing="finalize-tasks",
+        why="without the events of the finalisation the host knows no state of a work package",
     ),
     # KooshaPari/AgilePlus, 008-temporal-deployment-workflow-migration.
     "skeleton": Shape(

@@ -174,3 +174,16 @@ def test_a_mission_on_which_the_host_crashes(healthy: Program, repo: Path) -> No
     check = examine(repo, "m")[-1]
     assert not check.ok
     assert check.found.startswith("kitty-specs/m/tasks/WP01-a.md without front matter")
+
+
+def test_a_mission_that_was_never_finalised(healthy: Program, repo: Path) -> None:
+    """A run would not start on it, so doctor does not call it well."""
+    about = {"mission_slug": "m", "mission_number": None, "mission_type": ""}
+    packages = [{"wp_id": "WP01", "lane": "planned", "dependencies": [], "last_actor": None}]
+    none = {"planned": 0, "in_review": 0}
+    healthy.says("mission-state", {**about, "summary": none, "work_packages": packages})
+
+    check = examine(repo, "m")[-1]
+
+    assert not check.ok
+    assert "spec-kitty agent mission finalize-tasks --mission m" in check.found

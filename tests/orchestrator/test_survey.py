@@ -165,3 +165,18 @@ def test_files_without_front_matter_are_named(tmp_path: Path) -> None:
 def test_a_mission_that_is_named_by_its_id_alone_has_no_files_to_look_at(tmp_path: Path) -> None:
     """The host's own words are told instead."""
     assert unreadable(tmp_path, "01M8HGN6") is None
+
+
+@pytest.mark.parametrize("release", ["3.0.3", "3.1.0", "3.2.7"])
+def test_lanes_of_an_older_host_are_told(repo: Path, release: str) -> None:
+    """A host with lanes crashes at the first claim for want of the newer key."""
+    path = repo / "kitty-specs" / "m" / "lanes.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"feature_slug": "m", "lanes": []}')
+    told = "Rename the key to `mission_slug`" in " ".join(
+        look(repo, package(), release=release).problems
+    )
+    assert told == (release != "3.0.3")
+
+    path.write_text('{"mission_slug": "m", "lanes": []}')
+    assert look(repo, package(), release=release).problems == ()
