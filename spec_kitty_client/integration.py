@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from attrs import frozen
 
-from spec_kitty_client.core import Steps
+from spec_kitty_client.core import Git, Steps
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.repository import (
     branches,
@@ -21,9 +21,10 @@ from spec_kitty_client.repository import (
     is_ancestor,
     merge_into,
 )
+from spec_kitty_client.transports import Completed
 from spec_kitty_client.worktrees import folder_of, planning_branch
 
-__all__ = ["Integration", "prepare", "tidy"]
+__all__ = ["Integration", "conflicts", "prepare", "tidy"]
 
 
 @frozen(kw_only=True)
@@ -65,6 +66,29 @@ def prepare(what: Integration) -> Steps[None]:
     onto = what.mission if what.mission in there else what.target
     if not (yield from is_ancestor(planning, onto, what.top)):
         yield from _merge_onto(what, onto, planning)
+
+
+def conflicts(one: str, other: str, top: str, *, apart: str) -> Steps[set[str]]:
+    """Return the files of two commits that do not merge by themselves.
+
+    Args:
+        one: A commit.
+        other: Another one.
+        top: The primary checkout.
+        apart: The beginning of paths that do not count.
+    """
+    base = yield from fork_point(one, other, top)
+    both = (yield from changed(base, one, top)) & (yield from changed(base, other, top))
+    both = {name for name in both if not name.startswith(apart)}
+    if not both:
+        return both
+    args = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", one, other)
+    done: Completed = yield Git(args, top)
+    if done.exit_code == 0:
+        return set()
+    # A git older than 2.38 cannot tell: then everything that both have changed counts.
+    named = done.stdout.decode("utf-8", "backslashreplace").split("\0")[1:]
+    return both & set(named) if done.exit_code == 1 else both
 
 
 def tidy(what: Integration) -> Steps[None]:

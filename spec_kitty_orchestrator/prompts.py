@@ -14,8 +14,9 @@ _IMPLEMENT = """\
 Implement work package {wp} of mission {mission} in the current folder, which is a git
 worktree made for it. Work that is already there is yours to continue.
 
-Change files in this folder only, and leave the folder kitty-specs/ alone. You need not
-commit: what you leave is committed for you. Do not push, and do not switch branches.
+Change files in this folder only. Leave the folder kitty-specs/ alone, but for files in it that
+the work package owns (`owned_files`). You need not commit: what you leave is committed for you.
+Do not push, and do not switch branches.
 
 Do all subtasks of the work package. Where its text tells you to tick them, to keep an activity
 log, or to run spec-kitty, do not: the orchestrator marks the subtasks done and records your

@@ -91,7 +91,7 @@ def _files(host: SimulatedHost, paths: list[str]) -> str | None:
 
 
 def _answer(host: SimulatedHost, args: list[str]) -> str | None:
-    root, _mission = host.land.root, host.mission
+    root = host.land.root
     said: str | None
     match args:
         case ["rev-parse", "--path-format=absolute", *_]:
