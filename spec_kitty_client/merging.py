@@ -30,6 +30,7 @@ from spec_kitty_client.evidence import holds, left_out, record_lanes, record_res
 from spec_kitty_client.integration import Integration, conflicts, prepare, tidy
 from spec_kitty_client.lanes import Lane
 from spec_kitty_client.layout import MissionLayout, layout_of, read_files
+from spec_kitty_client.missions import state
 from spec_kitty_client.repository import (
     branches,
     changed,
@@ -43,7 +44,6 @@ from spec_kitty_client.repository import (
     removed,
     root,
 )
-from spec_kitty_client.workflow import state
 from spec_kitty_client.worktrees import branches_of, folder_of
 
 __all__ = ["Merged", "merge"]
