@@ -56,7 +56,7 @@ def prepare(what: Integration) -> Steps[None]:
     Raises:
         GitFailed: If something does not merge; nothing is left half-merged.
     """
-    if what.coordination and (yield from _status_diverged(what)):
+    if what.coordination and (yield from _is_behind(what)):
         yield from _merge_onto(what, what.mission, what.target, keep=what.status_files)
     planning = planning_branch(what.slug)
     there = yield from branches(what.top, planning, what.mission)
@@ -102,13 +102,14 @@ def tidy(what: Integration) -> Steps[None]:
     yield from git("branch", "--quiet", "-D", "--end-of-options", branch, folder=what.top)
 
 
-def _status_diverged(what: Integration) -> Steps[bool]:
-    """Return whether the target has changes of the status files that the mission has not."""
+def _is_behind(what: Integration) -> Steps[bool]:
+    """Return whether the target has something that the mission's branch has not.
+
+    It may be status files. With planning work, 3.2.5 calls that lane stale over anything else too.
+    """
     if (yield from commit_of(what.mission, what.top)) is None:
         return False
-    base = yield from fork_point(what.target, what.mission, what.top)
-    files = yield from changed(base, what.target, what.top)
-    return not files.isdisjoint(what.status_files)
+    return not (yield from is_ancestor(what.target, what.mission, what.top))
 
 
 def _merge_onto(
