@@ -24,7 +24,7 @@ progress when you have finished."""
 
 _REVIEW = """\
 Review work package {wp} of mission {mission}. The current folder is its git worktree, with
-everything committed; `git diff {base}..HEAD` is what it added. Do not change anything."""
+everything committed; {diffs} is what it added. Do not change anything."""
 
 _VERDICT = """\
 End your answer with one JSON object and nothing after it:
@@ -78,7 +78,7 @@ def review(
     wp: str,
     mission: str,
     task: str,
-    base: str,
+    spans: Sequence[tuple[str, str]],
     changes: tuple[str, str],
     earlier: dict[str, Any] | None,
     failures: Sequence[str],
@@ -89,15 +89,16 @@ def review(
         wp: The work package.
         mission: Its mission.
         task: The text of the work package's file.
-        base: The commit before the work package.
-        changes: Statistics and text of the diff since then; the text may be cut.
+        spans: Between which commits it was implemented, the older one of each pair first.
+        changes: Statistics and text of the diffs of these; the text may be cut.
         earlier: The verdict of the round before, if it asked for changes.
         failures: Why earlier answers at this round were no verdict.
     """
     stat, diff = changes
     cut = len(diff) >= LONGEST_DIFF
+    diffs = [f"`git diff {before}..{after}`" for before, after in spans]
     parts = [
-        _REVIEW.format(wp=wp, mission=mission, base=base),
+        _REVIEW.format(wp=wp, mission=mission, diffs=" and ".join(diffs)),
         _section("The work package", task),
         _section("What changed", stat),
         _section("The diff" + (", cut off: look at the rest yourself" if cut else ""), diff),

@@ -56,9 +56,9 @@ class Checkout(Worktree):
     async def base(self, ref: str | None, branch: str | None) -> str:
         return await self.head()
 
-    async def changes(self, base: str, head: str, limit: int) -> tuple[str, str]:
+    async def changes(self, spans: Sequence[tuple[str, str]], limit: int) -> tuple[str, str]:
         await anyio.lowlevel.checkpoint()
-        return f"{head} since {base}", "+ work"
+        return ", ".join(f"{head} since {base}" for base, head in spans), "+ work"
 
     async def set_aside(self, why: str) -> list[str]:
         files = await self.dirty()
