@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from spec_kitty_client import commands, merging, replies, workflow
+from spec_kitty_client import claiming, commands, merging, missions, replies, workflow
 from spec_kitty_client.commands import (
     Command,
     Evidence,
@@ -20,10 +20,11 @@ from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
 from spec_kitty_client.errors import GitUnavailable, InvalidCall, SpecKittyError
 from spec_kitty_client.lanes import AnyLane, Lane
 from spec_kitty_client.layout import MissionLayout
+from spec_kitty_client.missions import Package
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import AsyncGitTransport, AsyncTransport, Completed, Kept
 from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
-from spec_kitty_client.workflow import Moved, Package, Review, Subtasks
+from spec_kitty_client.workflow import Moved, Review, Subtasks
 
 if TYPE_CHECKING:
     from spec_kitty_client import design, design_replies
@@ -557,7 +558,7 @@ class AsyncClient:
             NotFound: If there is no such mission.
             GitFailed: If one of the mission's files is damaged.
         """
-        return await self._drive(workflow.layout(mission))
+        return await self._drive(missions.layout(mission))
 
     async def claim(
         self, mission: str, wp: str, *, actor: str | None = None
@@ -572,11 +573,11 @@ class AsyncClient:
             WouldLoseWork: For planning work on 4.0.0rc5 and later, which the host takes from the
                 primary checkout alone.
         """
-        return await self._drive(workflow.claim(self._package(mission, wp, actor)))
+        return await self._drive(claiming.claim(self._package(mission, wp, actor)))
 
     async def locate(self, mission: str, wp: str) -> replies.Workspace:
         """Tell where a work package is worked on, without claiming it."""
-        return await self._drive(workflow.locate(mission, wp))
+        return await self._drive(claiming.locate(mission, wp))
 
     async def submit_for_review(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from spec_kitty_client import commands, merging, replies, workflow
+from spec_kitty_client import claiming, commands, merging, missions, replies, workflow
 from spec_kitty_client.commands import (
     Command,
     Evidence,
@@ -25,10 +25,11 @@ from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
 from spec_kitty_client.errors import GitUnavailable, InvalidCall, SpecKittyError
 from spec_kitty_client.lanes import AnyLane, Lane
 from spec_kitty_client.layout import MissionLayout
+from spec_kitty_client.missions import Package
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import Completed, GitTransport, Kept, Transport
 from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
-from spec_kitty_client.workflow import Moved, Package, Review, Subtasks
+from spec_kitty_client.workflow import Moved, Review, Subtasks
 
 if TYPE_CHECKING:
     from spec_kitty_client import design, design_replies
@@ -571,7 +572,7 @@ class Client:
             NotFound: If there is no such mission.
             GitFailed: If one of the mission's files is damaged.
         """
-        return self._drive(workflow.layout(mission))
+        return self._drive(missions.layout(mission))
 
     def claim(
         self, mission: str, wp: str, *, actor: str | None = None
@@ -586,11 +587,11 @@ class Client:
             WouldLoseWork: For planning work on 4.0.0rc5 and later, which the host takes from the
                 primary checkout alone.
         """
-        return self._drive(workflow.claim(self._package(mission, wp, actor)))
+        return self._drive(claiming.claim(self._package(mission, wp, actor)))
 
     def locate(self, mission: str, wp: str) -> replies.Workspace:
         """Tell where a work package is worked on, without claiming it."""
-        return self._drive(workflow.locate(mission, wp))
+        return self._drive(claiming.locate(mission, wp))
 
     def submit_for_review(
         self,

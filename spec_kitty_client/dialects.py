@@ -89,6 +89,9 @@ class Feature(StrEnum):
     SUBTASK_GATE = "for_review refused while subtasks are open"
     SUBTASK_EVENTS = "subtasks counted by the event log, not by boxes in tasks.md"
     COORD_ACCEPT = "accept-mission under a topology with a coordination branch"
+    MERGE_NEEDS_CHECKOUT = (
+        "merge-mission refuses while another branch than the target is checked out"
+    )
     PLANNING_IN_CHECKOUT = "planning work committed in the primary checkout, and nowhere else"
 
     @property
@@ -113,6 +116,7 @@ _SINCE = {
     Feature.SUBTASK_GATE: Version("2.1.0"),
     Feature.SUBTASK_EVENTS: Version("3.2.6"),
     Feature.COORD_ACCEPT: Version("4.0.0rc5"),
+    Feature.MERGE_NEEDS_CHECKOUT: Version("4.0.0rc5"),
     Feature.PLANNING_IN_CHECKOUT: Version("4.0.0rc5"),
     Feature.CANCELED_IS_ENOUGH: Version("3.2.6"),
     Feature.MISSION_IDS: Version("3.2.6"),

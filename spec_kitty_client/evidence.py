@@ -42,7 +42,10 @@ def recorded(slug: str, top: str) -> Steps[tuple[str | None, tuple[str, ...]]]:
     """Return the result of the last merge, if it was proven, and the lanes that it merged."""
     form = "--format=%(refname)%00%(objectname)"
     listed = yield from git("for-each-ref", form, _refs(slug), folder=top)
-    rows = dict(row.partition("\0")[::2] for row in listed.splitlines())
+    rows: dict[str, str] = {}
+    for row in listed.splitlines():
+        name, _, commit = row.partition("\0")
+        rows[name] = commit
     result = rows.pop(f"{_refs(slug)}/{_RESULT}", None)
     return result, tuple(rows.values())
 

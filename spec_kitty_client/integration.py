@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from attrs import frozen
 
-from spec_kitty_client.core import Steps
+from spec_kitty_client.core import Git, Steps
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.repository import (
     branches,
@@ -21,9 +21,10 @@ from spec_kitty_client.repository import (
     is_ancestor,
     merge_into,
 )
+from spec_kitty_client.transports import Completed
 from spec_kitty_client.worktrees import folder_of, planning_branch
 
-__all__ = ["Integration", "prepare", "tidy"]
+__all__ = ["Integration", "conflicts", "prepare", "tidy"]
 
 
 @frozen(kw_only=True)
@@ -55,7 +56,7 @@ def prepare(what: Integration) -> Steps[None]:
     Raises:
         GitFailed: If something does not merge; nothing is left half-merged.
     """
-    if what.coordination and (yield from _status_diverged(what)):
+    if what.coordination and (yield from _is_behind(what)):
         yield from _merge_onto(what, what.mission, what.target, keep=what.status_files)
     planning = planning_branch(what.slug)
     there = yield from branches(what.top, planning, what.mission)
@@ -65,6 +66,29 @@ def prepare(what: Integration) -> Steps[None]:
     onto = what.mission if what.mission in there else what.target
     if not (yield from is_ancestor(planning, onto, what.top)):
         yield from _merge_onto(what, onto, planning)
+
+
+def conflicts(one: str, other: str, top: str, *, apart: str) -> Steps[set[str]]:
+    """Return the files of two commits that do not merge by themselves.
+
+    Args:
+        one: A commit.
+        other: Another one.
+        top: The primary checkout.
+        apart: The beginning of paths that do not count.
+    """
+    base = yield from fork_point(one, other, top)
+    both = (yield from changed(base, one, top)) & (yield from changed(base, other, top))
+    both = {name for name in both if not name.startswith(apart)}
+    if not both:
+        return both
+    args = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", one, other)
+    done: Completed = yield Git(args, top)
+    if done.exit_code == 0:
+        return set()
+    # A git older than 2.38 cannot tell: then everything that both have changed counts.
+    named = done.stdout.decode("utf-8", "backslashreplace").split("\0")[1:]
+    return both & set(named) if done.exit_code == 1 else both
 
 
 def tidy(what: Integration) -> Steps[None]:
@@ -78,13 +102,14 @@ def tidy(what: Integration) -> Steps[None]:
     yield from git("branch", "--quiet", "-D", "--end-of-options", branch, folder=what.top)
 
 
-def _status_diverged(what: Integration) -> Steps[bool]:
-    """Return whether the target has changes of the status files that the mission has not."""
+def _is_behind(what: Integration) -> Steps[bool]:
+    """Return whether the target has something that the mission's branch has not.
+
+    It may be status files. With planning work, 3.2.5 calls that lane stale over anything else too.
+    """
     if (yield from commit_of(what.mission, what.top)) is None:
         return False
-    base = yield from fork_point(what.target, what.mission, what.top)
-    files = yield from changed(base, what.target, what.top)
-    return not files.isdisjoint(what.status_files)
+    return not (yield from is_ancestor(what.target, what.mission, what.top))
 
 
 def _merge_onto(

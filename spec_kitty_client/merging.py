@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from spec_kitty_client import replies
 from spec_kitty_client.commands import MergeMission, MergeStrategy
 from spec_kitty_client.contract import Contract
-from spec_kitty_client.core import Git, Negotiate, Steps
+from spec_kitty_client.core import Negotiate, Steps
 from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.errors import (
     GitFailed,
@@ -27,9 +27,10 @@ from spec_kitty_client.errors import (
     WouldLoseWork,
 )
 from spec_kitty_client.evidence import holds, left_out, record_lanes, record_result, recorded
-from spec_kitty_client.integration import Integration, prepare, tidy
+from spec_kitty_client.integration import Integration, conflicts, prepare, tidy
 from spec_kitty_client.lanes import Lane
 from spec_kitty_client.layout import MissionLayout, layout_of, read_files
+from spec_kitty_client.missions import state
 from spec_kitty_client.repository import (
     branches,
     changed,
@@ -43,8 +44,6 @@ from spec_kitty_client.repository import (
     removed,
     root,
 )
-from spec_kitty_client.transports import Completed
-from spec_kitty_client.workflow import state
 from spec_kitty_client.worktrees import branches_of, folder_of
 
 __all__ = ["Merged", "merge"]
@@ -52,6 +51,11 @@ __all__ = ["Merged", "merge"]
 _KEEP_BRANCHES = (Dialect.F1, Dialect.F2)
 _HOST_STATE = (".kittify/sync-state.json",)
 """Files of the host alone, which it writes while it works (3.2.7), tracked or not."""
+
+_HOST_FILES = frozenset(
+    {"meta.json", "lanes.json", "tasks.md", "status.json", "status.events.jsonl"}
+)
+"""Files in a mission's folder that the host writes; all others there may be somebody's work."""
 
 
 @frozen(kw_only=True)
@@ -283,7 +287,7 @@ def _refuse_taking_back(scene: _Scene, call: MergeMission) -> Steps[None]:
     if call.strategy != MergeStrategy.SQUASH or not scene.contract.supports(Feature.CLEAN_TARGET):
         return
     for lane in (yield from scene.lanes()):
-        files = yield from _conflicts(scene, lane)
+        files = yield from conflicts(scene.before, lane, scene.top, apart=f"{scene.folder}/")
         if files:
             msg = (
                 f"{scene.target} has changes newer than {lane} in {', '.join(sorted(files)[:10])}, "
@@ -291,24 +295,6 @@ def _refuse_taking_back(scene: _Scene, call: MergeMission) -> Steps[None]:
                 "worktree first, or merge with the strategy merge."
             )
             raise WouldLoseWork(msg, tuple(sorted(files)))
-
-
-def _conflicts(scene: _Scene, lane: str) -> Steps[set[str]]:
-    """Return the files that do not merge by themselves, but for the mission's own."""
-    base = yield from fork_point(scene.before, lane, scene.top)
-    both = (yield from changed(base, scene.before, scene.top)) & (
-        yield from changed(base, lane, scene.top)
-    )
-    both = {name for name in both if not name.startswith(f"{scene.folder}/")}
-    if not both:
-        return both
-    args = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z")
-    done: Completed = yield Git((*args, scene.before, lane), scene.top)
-    if done.exit_code == 0:
-        return set()
-    # A git older than 2.38 cannot tell: then everything that both have changed counts.
-    named = done.stdout.decode("utf-8", "backslashreplace").split("\0")[1:]
-    return both & set(named) if done.exit_code == 1 else both
 
 
 def _commit_records(scene: _Scene) -> Steps[bool]:
@@ -368,9 +354,15 @@ def _missing(work: dict[str, _Work], new: set[str], after: str, scene: _Scene) -
     """Return the files that are not in the target as the lanes have them."""
     found: set[str] = set()
     for lane in work.values():
-        if files := {f for f in lane.files - new if not f.startswith(f"{scene.folder}/")}:
+        if files := {f for f in lane.files - new if not _is_hosts(f, scene.folder)}:
             found |= files & (yield from changed(lane.head, after, scene.top))
     return found
+
+
+def _is_hosts(path: str, folder: str) -> bool:
+    """Return whether a file of the mission is written by the host, and differs between branches."""
+    inside = path.removeprefix(f"{folder}/")
+    return inside != path and (inside in _HOST_FILES or inside.startswith("tasks/"))
 
 
 def _refuse_unproven(scene: _Scene, work: dict[str, _Work]) -> None:

@@ -8,8 +8,8 @@ from spec_kitty_client import replies
 from spec_kitty_client.core import Steps
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.lanes import AnyLane, Lane
+from spec_kitty_client.missions import state
 from spec_kitty_client.repository import git, root
-from spec_kitty_client.workflow import state
 from spec_kitty_client.worktrees import folder_of
 
 __all__ = ["AcceptanceSeen", "LaneChanged", "MissionEvent", "Watcher", "WorkPackageAdded"]

@@ -7,10 +7,9 @@ line has no option for it (2.1.0 to 3.2.5), with a note that says so; then the s
 first, because force also opens the ways that are wrong.
 """
 
-import re
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from attrs import evolve, frozen
 
@@ -18,13 +17,10 @@ from spec_kitty_client import replies
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.commands import (
     AcceptMission,
-    Command,
     Evidence,
     MissionState,
-    ResolveWorkspace,
     ReviewResult,
     ReviewVerdict,
-    StartImplementation,
     StartReview,
     Transition,
 )
@@ -33,49 +29,31 @@ from spec_kitty_client.core import Negotiate, Steps
 from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.errors import (
     AcceptanceUnavailable,
-    Failure,
     GitFailed,
     GitUnavailable,
     HostError,
     InvalidCall,
-    NotReady,
     TransitionRejected,
-    rejection,
 )
 from spec_kitty_client.lanes import AnyLane, Lane, Need, allowed, needs
-from spec_kitty_client.layout import (
-    PLANNING_LANE,
-    MissionLayout,
-    PackageLayout,
-    layout_of,
-    read_files,
-)
-from spec_kitty_client.repository import branches, commit_folder, git, is_ancestor, merge_into, root
+from spec_kitty_client.layout import PackageLayout, read_files
+from spec_kitty_client.missions import Package, insist, refusal, slug_of, state
+from spec_kitty_client.repository import commit_folder, root
 from spec_kitty_client.subtasks import advice, complete
 from spec_kitty_client.worktrees import (
-    ensure,
     folder_of,
-    forget,
-    place,
-    planning_branch,
-    workspace,
 )
 
 __all__ = [
     "Moved",
-    "Package",
     "Review",
     "Subtasks",
     "accept",
     "approve",
     "begin_review",
     "block",
-    "claim",
     "finish",
-    "layout",
-    "locate",
     "request_changes",
-    "state",
     "submit_for_review",
 ]
 
@@ -84,8 +62,6 @@ R = TypeVar("R", bound=replies.Reply)
 Subtasks = Literal["refuse", "complete"]
 """Whether open subtasks are left open, so that the host refuses, or marked done first."""
 
-NUL = "\0"
-_SLUG = re.compile(r".+-[0-9A-HJKMNP-TV-Z]{8}")  # as missions are named from 3.1.1 on
 _HANDED_IN = frozenset({Lane.FOR_REVIEW, Lane.IN_REVIEW, Lane.APPROVED, Lane.DONE})
 _ENDED = frozenset({Lane.DONE, Lane.CANCELED})
 
@@ -119,126 +95,6 @@ class Review:
         )
 
 
-@frozen(kw_only=True)
-class Package:
-    """A work package, as the verbs are told which."""
-
-    mission: str
-    wp: str
-    actor: str | None = None
-    lane: AnyLane | None = None
-    """Where it is, if that is known; it saves a read."""
-
-
-def state(mission: str) -> Steps[replies.Mission]:
-    """Read where every work package stands.
-
-    Raises:
-        NotFound: Also where the host reports a success that cannot be believed; see
-            `replies.Mission.doubt`.
-    """
-    found: replies.Mission = yield MissionState(mission=mission)
-    if found.doubt:
-        msg = f"mission {found.mission_slug} {found.doubt}"
-        raise _refusal(MissionState(mission=mission), ErrorCode.MISSION_NOT_FOUND, msg)
-    return found
-
-
-def layout(mission: str | replies.Mission) -> Steps[MissionLayout]:
-    """Tell how a mission is laid out: topology, target, and what each work package needs.
-
-    Raises:
-        NotFound: If there is no such mission.
-        GitFailed: If one of its files is damaged.
-    """
-    contract: Contract = yield Negotiate()
-    found = (yield from state(mission)) if isinstance(mission, str) else mission
-    top = yield from root()
-    files = yield from read_files(found.mission_slug, top)
-    return (yield from layout_of(contract, files, tuple(found.lanes()), top))
-
-
-def claim(at: Package) -> Steps[replies.ImplementationStarted]:
-    """Claim a work package and make sure that it has a worktree with what it needs."""
-    contract: Contract = yield Negotiate()
-    mission = yield from _slug(contract, at.mission)
-    call = StartImplementation(mission=mission, wp=at.wp, actor=at.actor)
-    if contract.supports(Feature.WORKTREES):
-        return (yield from _claim_with_worktree(contract, call))
-    dependencies: tuple[str, ...] = ()
-    if not contract.supports(Feature.DEPENDENCY_CHECK):
-        dependencies = yield from _finished_dependencies(call)
-    started = yield from _insist(call)
-    top = yield from root()
-    there = yield from place(contract, started.mission_slug, at.wp, top, dependencies)
-    yield from ensure(there)
-    return workspace(started, there)
-
-
-def _claim_with_worktree(
-    contract: Contract, call: StartImplementation
-) -> Steps[replies.ImplementationStarted]:
-    """Claim where the host makes the worktree, and do for planning work what it does not."""
-    try:
-        top = yield from root()
-    except GitUnavailable:  # the host does all that takes git, but for planning work
-        return (yield from _insist(call))
-    package = (yield from read_files(call.mission, top)).package(call.wp, contract)
-    if package.planning:
-        return (yield from _claim_planning(contract, call, top))
-    started = yield from _insist(call)
-    if PLANNING_LANE in package.lane_needs:
-        branch, path = planning_branch(call.mission), started.workspace_path
-        there = yield from branches(top, branch)
-        if there and not (yield from is_ancestor(branch, "HEAD", path)):
-            yield from merge_into(path, branch)
-    return started
-
-
-def _claim_planning(
-    contract: Contract, call: StartImplementation, top: str
-) -> Steps[replies.ImplementationStarted]:
-    """Claim planning work; the host then uses the worktree that it finds in its place."""
-    there = evolve((yield from place(contract, call.mission, call.wp, top)), needs=())
-    is_new = yield from ensure(there)
-    try:
-        started = yield from _insist(call)
-    except HostError as e:
-        if is_new and e.outcome == "not_applied":
-            yield from forget(there)
-        raise
-    return workspace(started, there)
-
-
-def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
-    """Tell where a work package is worked on, claimed or not."""
-    contract: Contract = yield Negotiate()
-    if contract.supports(ResolveWorkspace):
-        slug = yield from _slug(contract, mission)
-        told: replies.Workspace = yield ResolveWorkspace(mission=slug, wp=wp)
-        if told.lane_id != PLANNING_LANE or contract.supports(Feature.PLANNING_IN_CHECKOUT):
-            return told
-        top = yield from root()
-        return workspace(told, (yield from place(contract, slug, wp, top)))
-    found = yield from state(mission)
-    slug, top = found.mission_slug, (yield from root())
-    tasks = f"{folder_of(slug)}/tasks/{wp}*.md"
-    named = yield from git("ls-files", "-z", "--", tasks, folder=top)
-    if wp not in found.lanes() or not named:
-        msg = f"there is no work package {wp} in {slug}"
-        raise _refusal(MissionState(mission=mission), ErrorCode.WP_NOT_FOUND, msg)
-    at = yield from place(contract, slug, wp, top)
-    blank = replies.Workspace(
-        mission_slug=slug,
-        mission_number=found.mission_number,
-        mission_type=found.mission_type,
-        wp_id=wp,
-        workspace_path=at.path,
-        prompt_path=f"{top}/{named.partition(NUL)[0]}",
-    )
-    return workspace(blank, at)
-
-
 def submit_for_review(
     at: Package, note: str | None = None, subtasks: Subtasks = "refuse"
 ) -> Steps[Moved]:
@@ -269,7 +125,7 @@ def _takes_word_for_subtasks(contract: Contract) -> bool:
 
 def _package(contract: Contract, at: Package) -> Steps[tuple[str, PackageLayout]]:
     """Return the slug of a mission, and how one of its work packages is laid out."""
-    slug = yield from _slug(contract, at.mission)
+    slug = yield from slug_of(contract, at.mission)
     top = yield from root()
     return slug, (yield from read_files(slug, top)).package(at.wp, contract)
 
@@ -282,7 +138,7 @@ def begin_review(at: Package) -> Steps[Moved]:
     """
     contract: Contract = yield Negotiate()
     if contract.supports(Feature.REPEATABLE_REVIEW):
-        reply = yield from _insist(_review(at))
+        reply = yield from insist(_review(at))
         return Moved(wp_id=at.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
     if contract.supports(Feature.IN_REVIEW_LANE):
         return (yield from _once(_review(at), {Lane.IN_REVIEW}))
@@ -335,7 +191,7 @@ def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
     if not contract.supports(Feature.COORD_ACCEPT) and contract.supports(Feature.CLEAN_TARGET):
         with suppress(GitUnavailable):  # the host crashes then, which is an error as well
             yield from _refuse_coordinated(contract, mission)
-    accepted = yield from _insist(AcceptMission(mission=mission, actor=actor))
+    accepted = yield from insist(AcceptMission(mission=mission, actor=actor))
     slug, top = accepted.mission_slug, (yield from root())
     yield from commit_folder(top, folder_of(slug), f"chore({slug}): record acceptance")
     return accepted
@@ -343,7 +199,7 @@ def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
 
 def _refuse_coordinated(contract: Contract, mission: str) -> Steps[None]:
     top = yield from root()
-    slug = yield from _slug(contract, mission)
+    slug = yield from slug_of(contract, mission)
     meta = (yield from read_files(slug, top)).meta
     if meta.get("coordination_branch"):
         raise AcceptanceUnavailable(
@@ -352,17 +208,6 @@ def _refuse_coordinated(contract: Contract, mission: str) -> Steps[None]:
 
 
 # What the verbs have in common
-
-
-def _slug(contract: Contract, mission: str) -> Steps[str]:
-    """Return the slug of a mission, however it was named.
-
-    Hosts from 3.2.2 on name branches and worktrees after the name that they are given, be it
-    the slug or an id. Merge takes those of the slug.
-    """
-    if not contract.supports(Feature.WORKTREES) or _SLUG.fullmatch(mission):
-        return mission
-    return (yield from state(mission)).mission_slug
 
 
 def _review(at: Package) -> StartReview:
@@ -431,23 +276,6 @@ def _equip(contract: Contract, call: Transition, lane: AnyLane, review: Review) 
     return evolve(call, review_ref=review.reference)
 
 
-def _insist(command: Command[R]) -> Steps[R]:
-    """Send what can be repeated as it is; a lost answer is asked for again."""
-    try:
-        reply: R = yield command
-    except HostError as e:
-        if e.outcome == "not_applied":
-            raise
-        try:
-            reply = yield command
-        except HostError as later:
-            # Neither tells what the first one has done.
-            if later.retryable or isinstance(later, NotReady):
-                raise e from later
-            raise
-    return reply
-
-
 def _once(
     call: Transition | StartReview, reached: AbstractSet[AnyLane], first: HostError | None = None
 ) -> Steps[Moved]:
@@ -482,40 +310,10 @@ def _lane(at: Package) -> Steps[AnyLane]:
     wp = next((wp for wp in found.work_packages if wp.wp_id == at.wp), None)
     if wp is None:
         msg = f"there is no work package {at.wp} in {found.mission_slug}"
-        raise _refusal(MissionState(mission=at.mission), ErrorCode.WP_NOT_FOUND, msg)
+        raise refusal(MissionState(mission=at.mission), ErrorCode.WP_NOT_FOUND, msg)
     return wp.lane
-
-
-def _finished_dependencies(call: StartImplementation) -> Steps[tuple[str, ...]]:
-    """Return what a work package depends on; older hosts start it whatever state that is in."""
-    found = yield from state(call.mission)
-    lanes = found.lanes()
-    wanted = next((p.dependencies for p in found.work_packages if p.wp_id == call.wp), ())
-    waiting = [name for name in wanted if lanes.get(name) not in (Lane.DONE, None)]
-    if waiting and lanes[call.wp] == Lane.PLANNED:
-        msg = f"{call.wp} depends on {', '.join(waiting)}, not done yet"
-        code = ErrorCode.DEPENDENCIES_NOT_SATISFIED
-        raise _refusal(call, code, msg, unsatisfied_dependencies=waiting)
-    return wanted
 
 
 def _no_way(call: Transition | StartReview, lane: AnyLane, to: str) -> HostError:
     msg = f"{call.wp} is {lane}, from where there is no way to {to}"
-    return _refusal(call, ErrorCode.TRANSITION_REJECTED, msg, from_lane=lane)
-
-
-def _refusal(call: Command[Any], code: ErrorCode, msg: str, **data: object) -> HostError:
-    """Return the error that a newer host would have answered with."""
-    return rejection(
-        Failure(
-            verb=call.verb,
-            mutates=False,
-            message=msg,
-            argv=(),
-            exit_code=None,
-            stdout="",
-            stderr="",
-            code=code,
-            data={"message": msg, **data},
-        )
-    )
+    return refusal(call, ErrorCode.TRANSITION_REJECTED, msg, from_lane=lane)

@@ -47,6 +47,8 @@ class Record:
     """The branch that the mission goes into."""
     submitted: str | None = None
     """The commit that was last handed in for review."""
+    spans: list[tuple[str, str]] = field(factory=list)
+    """The commits between which each round was implemented, where others share the worktree."""
     by_hand: bool = False
     """Whether a human has had it since it was last handed in."""
     attempts: list[Attempt] = field(factory=list)
@@ -179,6 +181,8 @@ def _apply(record: Record, event: Event) -> None:
 
 
 def _close(record: Record, event: Event) -> None:
+    if event["kind"] == "implemented" and event.get("begun"):
+        record.spans.append((event["begun"], event["head"]))
     if event["kind"] == "attempt-failed":
         record.failures.append(event["reason"])
         record.last_error = event["reason"]

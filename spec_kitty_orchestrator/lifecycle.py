@@ -150,7 +150,9 @@ class Life:
                 failure, head = await self._commit(spoken)
             if head is not None:
                 number = spoken.attempt.number
-                self._run.journal.write("implemented", wp=self._wp, number=number, head=head)
+                self._run.journal.write(
+                    "implemented", wp=self._wp, number=number, head=head, begun=self._begun_at
+                )
                 return head
             self._failed("implement", failure or "")
 
@@ -248,18 +250,26 @@ class Life:
         return None
 
     async def _review_prompt(self) -> str:
-        base = self._record.base or "HEAD"
+        spans = await self._spans()
         return prompts.review(
             wp=self._wp,
             mission=self._run.host.mission,
             task=self._task(),
-            base=base,
-            changes=await self._worktree.changes(
-                base, await self._judged_head(), prompts.LONGEST_DIFF
-            ),
+            spans=spans,
+            changes=await self._worktree.changes(spans, prompts.LONGEST_DIFF),
             earlier=self._record.findings,
             failures=self._record.failures,
         )
+
+    async def _spans(self) -> list[tuple[str, str]]:
+        """Return between which commits the work to be reviewed was done.
+
+        In a shared worktree others may have worked between two rounds.
+        """
+        head, spans = await self._judged_head(), self._record.spans
+        if self._is_shared and spans and spans[-1][1] == head:
+            return spans
+        return [(self._record.base or "HEAD", head)]
 
     async def _conclude(self) -> AnyLane:
         """Tell the host the verdict: done, back to work, or back to work once too often."""
@@ -282,7 +292,7 @@ class Life:
 
     @property
     def _is_shared(self) -> bool:
-        return self._run.history.shares(self._wp)
+        return self._wp in self._run.lanes or self._run.history.shares(self._wp)
 
     async def _is_there(self, head: str) -> bool:
         """Return whether a commit is what would be handed in now."""

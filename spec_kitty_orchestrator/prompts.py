@@ -14,8 +14,9 @@ _IMPLEMENT = """\
 Implement work package {wp} of mission {mission} in the current folder, which is a git
 worktree made for it. Work that is already there is yours to continue.
 
-Change files in this folder only, and leave the folder kitty-specs/ alone. You need not
-commit: what you leave is committed for you. Do not push, and do not switch branches.
+Change files in this folder only. Leave the folder kitty-specs/ alone, but for files in it that
+the work package owns (`owned_files`). You need not commit: what you leave is committed for you.
+Do not push, and do not switch branches.
 
 Do all subtasks of the work package. Where its text tells you to tick them, to keep an activity
 log, or to run spec-kitty, do not: the orchestrator marks the subtasks done and records your
@@ -23,7 +24,7 @@ progress when you have finished."""
 
 _REVIEW = """\
 Review work package {wp} of mission {mission}. The current folder is its git worktree, with
-everything committed; `git diff {base}..HEAD` is what it added. Do not change anything."""
+everything committed; {diffs} is what it added. Do not change anything."""
 
 _VERDICT = """\
 End your answer with one JSON object and nothing after it:
@@ -77,7 +78,7 @@ def review(
     wp: str,
     mission: str,
     task: str,
-    base: str,
+    spans: Sequence[tuple[str, str]],
     changes: tuple[str, str],
     earlier: dict[str, Any] | None,
     failures: Sequence[str],
@@ -88,15 +89,16 @@ def review(
         wp: The work package.
         mission: Its mission.
         task: The text of the work package's file.
-        base: The commit before the work package.
-        changes: Statistics and text of the diff since then; the text may be cut.
+        spans: Between which commits it was implemented, the older one of each pair first.
+        changes: Statistics and text of the diffs of these; the text may be cut.
         earlier: The verdict of the round before, if it asked for changes.
         failures: Why earlier answers at this round were no verdict.
     """
     stat, diff = changes
     cut = len(diff) >= LONGEST_DIFF
+    diffs = [f"`git diff {before}..{after}`" for before, after in spans]
     parts = [
-        _REVIEW.format(wp=wp, mission=mission, base=base),
+        _REVIEW.format(wp=wp, mission=mission, diffs=" and ".join(diffs)),
         _section("The work package", task),
         _section("What changed", stat),
         _section("The diff" + (", cut off: look at the rest yourself" if cut else ""), diff),

@@ -136,8 +136,16 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
     if found.doubt:
         msg = f"Mission {found.mission_slug} {found.doubt}."
         raise UsageProblem(msg)
-    root, target, accept = settings.repo_root, settings.target, settings.accept
-    return found, survey(layout, found, contract, root, target=target, accept=accept)
+    wanted = survey(
+        layout,
+        found,
+        contract,
+        settings.repo_root,
+        target=settings.target,
+        accept=settings.accept,
+        merge=settings.merge,
+    )
+    return found, wanted
 
 
 async def _check_branch(client: AsyncClient, settings: Settings) -> None:

@@ -77,6 +77,7 @@ def survey(
     *,
     target: str | None = None,
     accept: bool = True,
+    merge: bool = False,
 ) -> Survey:
     """Return what a run of a mission needs on this host.
 
@@ -87,6 +88,7 @@ def survey(
         root: The primary checkout.
         target: The branch to merge into, if the user has named one.
         accept: Whether the mission is to be accepted.
+        merge: Whether it is to be merged.
     """
     left = dict(_left_to_people(layout, mission, contract))
     planning = tuple(wp for wp, package in layout.packages.items() if package.planning)
@@ -99,7 +101,10 @@ def survey(
         shared=_shared(layout),
         left_to_people=left,
         notes=(*_planning_notes(layout, planning, left), *_end_notes(layout, contract, accept)),
-        problems=tuple(_problems(layout, mission, contract, root, left)),
+        problems=(
+            *_problems(layout, mission, contract, root, left),
+            *(_merge_problems(layout, contract, target or layout.target) if merge else ()),
+        ),
     )
 
 
@@ -223,6 +228,18 @@ def _branch_problems(layout: MissionLayout, contract: Contract, root: Path) -> I
         yield (
             f"{layout.mission_slug} records its state on {own!r}, and {here or 'no branch'!r} is "
             f"checked out: git checkout {own}"
+        )
+
+
+def _merge_problems(layout: MissionLayout, contract: Contract, target: str) -> Iterator[str]:
+    """Yield why the merge at the end would be refused."""
+    own = layout.planning_branch
+    if contract.supports(Feature.MERGE_NEEDS_CHECKOUT) and target != own:
+        yield (
+            f"This host merges into {target!r} only while that is checked out, and "
+            f"{layout.mission_slug} is worked on with {own!r} checked out. Leave --merge out, and "
+            f"merge at the end: git checkout {target} && spec-kitty consolidate --mission "
+            f"{layout.mission_slug}"
         )
 
 

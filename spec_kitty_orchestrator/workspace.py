@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -109,11 +110,18 @@ class Worktree:
                 return await self._fork_point("HEAD", ref)
         return await self.head()
 
-    async def changes(self, base: str, head: str, limit: int) -> tuple[str, str]:
-        """Return the diff of two commits as ``(statistics, text)``, the text cut at a limit."""
-        stat = await self._git("diff", "--stat=100", f"{base}..{head}")
-        text = await self._git("diff", f"{base}..{head}")
-        return stat, text if len(text) <= limit else text[:limit]
+    async def changes(self, spans: Sequence[tuple[str, str]], limit: int) -> tuple[str, str]:
+        """Return what was changed between pairs of commits as ``(statistics, text)``.
+
+        Args:
+            spans: Pairs of commits, the older one first.
+            limit: Characters after which the text is cut.
+        """
+        stats, texts = [], []
+        for before, after in spans:
+            stats.append(await self._git("diff", "--stat=100", f"{before}..{after}"))
+            texts.append(await self._git("diff", f"{before}..{after}"))
+        return "".join(stats), "".join(texts)[:limit]
 
     async def _fork_point(self, one: str, other: str) -> str:
         """Return the newest commit that two commits have in common."""

@@ -21,6 +21,7 @@ from spec_kitty_client.testing.host import (
 )
 from spec_kitty_client.testing.host.answers import Misused
 from spec_kitty_client.testing.host.arguments import understand
+from spec_kitty_client.testing.host.board import Plan
 from spec_kitty_client.testing.host.land import Thought, branch_of
 
 SLUG = "pay-01ABCDEF"
@@ -44,18 +45,20 @@ class Simulated:
         packages: The work packages, each with what it depends on.
         root: The primary checkout, with a commit; None: there is no repository, and no git.
         shared: All work packages have one execution lane.
+        mission: Topology and target of the mission, as `SimulatedHost` takes them.
     """
 
     def __init__(
         self,
         release: str,
-        packages: dict[str, list[str]] | None = None,
+        packages: Plan | None = None,
         root: Path | None = None,
         *,
         shared: bool = False,
+        **mission: str,
     ) -> None:
         kind = partial(SimulatedRepository, folder=root) if root else SimulatedHost
-        self.host = kind(packages or {"WP01": []}, release=release, slug=SLUG)
+        self.host = kind(packages or {"WP01": []}, release=release, slug=SLUG, **mission)
         self.mission = self.host.mission
         if shared:
             self._share_one_lane()

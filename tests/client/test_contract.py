@@ -347,6 +347,7 @@ SINCE = {
     Feature.SUBTASK_GATE: "2.1.0",
     Feature.SUBTASK_EVENTS: "3.2.6",
     Feature.COORD_ACCEPT: "4.0.0rc5",
+    Feature.MERGE_NEEDS_CHECKOUT: "4.0.0rc5",
     Feature.PLANNING_IN_CHECKOUT: "4.0.0rc5",
 }
 

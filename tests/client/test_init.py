@@ -8,6 +8,7 @@ import pytest
 import spec_kitty_client
 from spec_kitty_client import (
     async_client,
+    claiming,
     client,
     codes,
     commands,
@@ -19,6 +20,7 @@ from spec_kitty_client import (
     lanes,
     layout,
     merging,
+    missions,
     policy,
     policy_errors,
     policy_rules,
@@ -30,6 +32,7 @@ from spec_kitty_client import (
 
 MODULES = (
     async_client,
+    claiming,
     client,
     codes,
     commands,
@@ -41,6 +44,7 @@ MODULES = (
     lanes,
     layout,
     merging,
+    missions,
     policy,
     policy_errors,
     policy_rules,
@@ -77,6 +81,7 @@ INNER = {
     "dialect_of",
     "finish",
     "in_our_words",
+    "insist",
     "layout",
     "locate",
     "names_in",
@@ -89,9 +94,11 @@ INNER = {
     "parse_policy",
     "read_files",
     "recognise",
+    "refusal",
     "rejection",
     "release_in",
     "request_changes",
+    "slug_of",
     "spell",
     "state",
     "submit_for_review",

@@ -1,6 +1,7 @@
 """The simulated host and this real one, with the same calls.
 
-How many sequences: ``DIFFERENTIAL`` in the environment; ``nox -s differential`` asks for 300.
+How many sequences in all kinds of missions together: ``DIFFERENTIAL`` in the environment;
+``nox -s differential`` asks for 300.
 """
 
 import json
@@ -28,8 +29,10 @@ from tests.record.host import Host
 from tests.user_missions import Package
 
 PLAN: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"], "WP03": []}
+SEQUENCES = int(os.environ.get("DIFFERENTIAL", "12"))
+KINDS = 12  # variants of missions, in memory and with git
 SETTINGS = settings(
-    max_examples=int(os.environ.get("DIFFERENTIAL", "4")),
+    max_examples=-(-SEQUENCES // KINDS),
     stateful_step_count=25,
     derandomize=True,
     database=None,

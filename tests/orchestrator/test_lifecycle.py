@@ -650,6 +650,33 @@ def test_the_review_is_not_about_what_was_there_before(repo: Path) -> None:
     assert "b/WP01.py" not in second
 
 
+def test_the_review_of_a_rework_is_not_about_what_a_sibling_did_meanwhile(repo: Path) -> None:
+    """The diff has the rounds of this work package, and nothing of what came between them."""
+    first, second = repo.parent / "first", repo.parent / "second"
+    body = f"""\
+if wp == 'WP01' and not Path({str(first)!r}).exists():
+    Path({str(first)!r}).touch()
+    verdict('changes_requested', findings=[
+        {{'id': 'F1', 'severity': 'blocking', 'where': 'a:1', 'what': 'more'}}])
+else:
+    verdict('approved')
+"""
+    w = world(repo, SIBLINGS, lane_ids=ONE_LANE, review=body)
+    begun = w.host.on_call
+
+    def sibling(verb: str, options: dict[str, str]) -> Fault | None:
+        if verb == "transition" and options["wp"] == "WP01" and options["to"] == "in_progress":
+            w.host.work("WP01", "sibling.py")
+            second.touch()
+        return begun(verb, options)
+
+    w.host.on_call = sibling
+    w.work()
+    assert second.exists()
+    again = w.prompt(4, "review", "WP01")
+    assert again.count("b/WP01.py") > again.count("sibling.py") == 0
+
+
 @pytest.mark.parametrize(("verdict", "agents"), [("approved", []), ("changes_requested", [1])])
 def test_no_review_is_repeated_because_somebody_else_went_on(
     shared: World, verdict: str, agents: list[int]

@@ -28,7 +28,13 @@ def implement(**changes: Any) -> str:
 
 def review(**changes: Any) -> str:
     """Return a reviewer's prompt."""
-    usual = {"wp": "WP01", "mission": "m", "task": "do {it}", "base": "abc", "failures": []}
+    usual = {
+        "wp": "WP01",
+        "mission": "m",
+        "task": "do {it}",
+        "spans": [("abc", "def")],
+        "failures": [],
+    }
     more = {"changes": ("1 file", "+line"), "earlier": None}
     return prompts.review(**{**usual, **more, **changes})
 
@@ -58,7 +64,7 @@ def test_a_reviewer_sees_what_changed() -> None:
     text = review(earlier=ASKED)
     assert "## What changed\n\n1 file" in text
     assert "## The diff\n\n+line" in text
-    assert "git diff abc..HEAD" in text
+    assert "git diff abc..def" in text
     assert SAID in text
 
 

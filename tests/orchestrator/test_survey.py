@@ -20,6 +20,7 @@ def look(
     lanes: dict[str, Lane] | None = None,
     target: str | None = None,
     accept: bool = True,
+    merge: bool = False,
     **layout: Any,
 ) -> Survey:
     """Survey a mission that records its state on the branch that is checked out."""
@@ -39,7 +40,7 @@ def look(
     wps = tuple(WorkPackage(wp_id=wp, lane=lane) for wp, lane in where.items())
     mission = Mission(mission_slug="m", summary={}, work_packages=wps)
     contract = Contract(contract_of(Version(release)), Version(release))
-    return survey(made, mission, contract, repo, target=target, accept=accept)
+    return survey(made, mission, contract, repo, target=target, accept=accept, merge=merge)
 
 
 def package(wp: str = "WP01", **more: Any) -> PackageLayout:
@@ -180,3 +181,12 @@ def test_lanes_of_an_older_host_are_told(repo: Path, release: str) -> None:
 
     path.write_text('{"mission_slug": "m", "lanes": []}')
     assert look(repo, package(), release=release).problems == ()
+
+
+def test_a_merge_into_what_is_not_checked_out_is_told(repo: Path) -> None:
+    """4.0.0rc7 refuses it at the end; who does not merge is not bothered."""
+    asked = look(repo, package(), release="4.0.0rc7", target="release", merge=True)
+    assert "Leave --merge out" in asked.problems[0]
+    assert look(repo, package(), release="4.0.0rc7", target="release").problems == ()
+    assert look(repo, package(), release="4.0.0rc7", merge=True).problems == ()
+    assert look(repo, package(), target="release", merge=True).problems == ()

@@ -224,7 +224,7 @@ def test_changes_are_statistics_and_text(repo: Path) -> None:
     """A reviewer sees which files changed by how much, and the diff."""
     before = do(Worktree(repo).head())
     head = save(repo, "a.txt", "hello\n")
-    stat, text = do(Worktree(repo).changes(before, head, 10_000))
+    stat, text = do(Worktree(repo).changes([(before, head)], 10_000))
     assert "a.txt | 1 +" in stat
     assert "+hello" in text
 
@@ -233,7 +233,7 @@ def test_long_changes_are_cut(repo: Path) -> None:
     """A diff of any length fits into a prompt; the statistics stay whole."""
     before = do(Worktree(repo).head())
     head = save(repo, "a.txt", "hello\n" * 10_000)
-    stat, text = do(Worktree(repo).changes(before, head, 500))
+    stat, text = do(Worktree(repo).changes([(before, head)], 500))
     assert len(text) == 500
     assert "10000" in stat
 
@@ -243,7 +243,7 @@ def test_bytes_that_are_no_text_do_not_stop_a_review(repo: Path) -> None:
     before = do(Worktree(repo).head())
     (repo / "latin.txt").write_bytes(b"caf\xe9\n")
     head = do(Worktree(repo).commit("latin"))
-    assert "caf\\xe9" in do(Worktree(repo).changes(before, head, 10_000))[1]
+    assert "caf\\xe9" in do(Worktree(repo).changes([(before, head)], 10_000))[1]
 
 
 def test_changes_end_at_a_commit(repo: Path) -> None:
@@ -251,7 +251,7 @@ def test_changes_end_at_a_commit(repo: Path) -> None:
     before = do(Worktree(repo).head())
     head = save(repo, "a.txt")
     save(repo, "b.txt")
-    assert "b.txt" not in "".join(do(Worktree(repo).changes(before, head, 10_000)))
+    assert "b.txt" not in "".join(do(Worktree(repo).changes([(before, head)], 10_000)))
 
 
 # set_aside

@@ -56,9 +56,9 @@ class Checkout(Worktree):
     async def base(self, ref: str | None, branch: str | None) -> str:
         return await self.head()
 
-    async def changes(self, base: str, head: str, limit: int) -> tuple[str, str]:
+    async def changes(self, spans: Sequence[tuple[str, str]], limit: int) -> tuple[str, str]:
         await anyio.lowlevel.checkpoint()
-        return f"{head} since {base}", "+ work"
+        return ", ".join(f"{head} since {base}" for base, head in spans), "+ work"
 
     async def set_aside(self, why: str) -> list[str]:
         files = await self.dirty()
@@ -91,7 +91,7 @@ def _files(host: SimulatedHost, paths: list[str]) -> str | None:
 
 
 def _answer(host: SimulatedHost, args: list[str]) -> str | None:
-    root, _mission = host.land.root, host.mission
+    root = host.land.root
     said: str | None
     match args:
         case ["rev-parse", "--path-format=absolute", *_]:

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import fields
 
@@ -58,9 +59,10 @@ def _make(args: Sequence[str]) -> int:
     parser.add_argument("--root", type=Path, help="a repository with real git (default: no git)")
     parser.add_argument("--topology", default="lanes", help="of the mission (default: lanes)")
     parser.add_argument("--merge-target", help="a branch to merge into (default: the target)")
-    given = vars(parser.parse_args(args))
+    given: dict[str, Any] = vars(parser.parse_args(args))
     text = given["plan"].read_text(encoding="utf-8") if given["plan"] else _PLAN
-    made = make(**given | {"plan": _plan(json.loads(text))})
+    given["plan"] = _plan(json.loads(text))
+    made = make(**given)
     sys.stdout.write(f"{made}\n")
     return 0
 
@@ -74,7 +76,7 @@ def _plan(read: object) -> Plan:
 
 
 def _planned(wp: str, read: object) -> PackagePlan:
-    whole = {"needs": read} if isinstance(read, list) else read
+    whole: Any = {"needs": read} if isinstance(read, list) else read
     known = {a.name for a in fields(PackagePlan)}
     if not isinstance(whole, dict) or whole.keys() - known:
         raise ValueError(f"{wp} has to be a list, or an object of {', '.join(sorted(known))}")

@@ -238,7 +238,7 @@ class Repository:
             raise cannot_merge(release, mission, target, *(f"there is no {n}" for n in missing))
         if release.has(Feature.LANES) and not self._is_laid_out(mission):
             raise cannot_merge(release, mission, target, "lanes.json is missing or damaged")
-        if is_stale(release, mission):
+        if is_stale(release, mission) and not self._is_in(target, mission.branch):
             raise cannot_merge(release, mission, target, "the planning lane is stale")
         if release.has(Feature.LANES) and not self._has(target):
             raise cannot_merge(release, mission, target, f"there is no branch {target}")
@@ -299,9 +299,18 @@ class Repository:
             self._git("merge", "--quiet", "--no-edit", target, folder=place)
         return list(mission.packages)
 
+    def _is_in(self, old: str, new: str, folder: Path | None = None) -> bool:
+        """Return whether everything in one commit is in another one."""
+        try:
+            self._git("merge-base", "--is-ancestor", old, new, folder=folder)
+        except GitFailed:
+            return False
+        return True
+
     def _bring(self, mission: Mission, strategy: str, aside: Path) -> None:
-        own = [mission.branch] if mission.coordinated else []
-        for branch in [*units(self.release, mission), *own]:
+        for branch in [*units(self.release, mission), mission.branch]:
+            if not self._has(branch) or self._is_in(branch, "HEAD", aside):
+                continue
             if strategy == "squash":
                 self._git("merge", "--quiet", "--squash", branch, folder=aside)
                 self._commit(f"Squash {branch}", aside)
