@@ -75,11 +75,19 @@ def e2e(session: nox.Session, host: str) -> None:
     spec_kitty = host_environment(session, host)
     # Not an argument, so that options alone (-k merge) still mean these tests.
     where = ["--override-ini=testpaths=tests/e2e"]
-    if host != NEWEST:
-        where.append("-m=not once")
+    where.append("-m=not long" if host == NEWEST else "-m=not once and not long")
     session.run(
         "pytest", "--numprocesses=auto", *where, *session.posargs, env={"E2E_HOST": str(spec_kitty)}
     )
+
+
+@nox.session
+def shapes(session: nox.Session) -> None:
+    """Missions with the shapes that public repositories have, on the newest host. 5 minutes."""
+    session.install(".", *group("tests"))
+    env = {"E2E_HOST": str(host_environment(session, NEWEST))}
+    where = "--override-ini=testpaths=tests/e2e"
+    session.run("pytest", "--numprocesses=auto", where, "-m=long", *session.posargs, env=env)
 
 
 @nox.session

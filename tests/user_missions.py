@@ -211,7 +211,7 @@ class Maker:
     def mission(self, topology: str) -> str:
         slug = self.create(topology)
         folder = self.root / "kitty-specs" / slug
-        if topology == "lanes" and self.at < _OPTION:
+        if topology == "lanes" and (3, 2) <= self.at < _OPTION:
             self.flatten(folder / "meta.json")
         self.documents(folder)
         self.commit("Plan the mission", f"kitty-specs/{slug}")

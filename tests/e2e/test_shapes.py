@@ -44,7 +44,7 @@ def lab(
     return Lab(tmp_path, made)
 
 
-@pytest.mark.once
+@pytest.mark.long
 def test_a_shape_is_run_to_its_end_or_refused_before_it(lab: Lab, name: str) -> None:
     """No agent works for nothing: doctor, dry run and run agree on whether a mission can be run."""
     shape = SHAPES[name]
