@@ -61,12 +61,13 @@ def test_what_is_refused_or_read_changes_nothing(dialect: Dialect, data: st.Data
     script = data.draw(strategies.host_scripts(dialect))
     host = host_of(script)
     for command in script.commands:
-        before, made = deepcopy(host.missions), set(host.mission.branches)
+        before = deepcopy(host.missions)
+        made, unmerged = set(host.mission.branches), set(host.mission.unmerged)
         code, _ = ask(host, script, command)
         if code != 0 or command.verb in READS:
             after = deepcopy(host.missions)
-            if command.verb == "start-implementation":
-                after[host.mission.slug].branches = made
+            after[host.mission.slug].branches = made
+            after[host.mission.slug].unmerged = unmerged
             assert after == before
 
 
