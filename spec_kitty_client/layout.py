@@ -120,8 +120,9 @@ class MissionFiles:
 
     def _lane(self, wp: str) -> tuple[str | None, tuple[str, ...]]:
         for lane in _objects(self.lanes.get("lanes")):
-            if wp in _words(lane.get("wp_ids")):
-                return str(lane.get("lane_id")), _words(lane.get("depends_on_lanes"))
+            name = lane.get("lane_id")
+            if isinstance(name, str) and wp in _words(lane.get("wp_ids")):
+                return name, _words(lane.get("depends_on_lanes"))
         return None, ()
 
     def _subtasks(self, wp: str, contract: Contract) -> tuple[tuple[str, ...], int, str | None]:

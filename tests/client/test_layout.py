@@ -181,4 +181,4 @@ def test_lanes_that_are_no_lanes_do_no_harm(tmp_path: Path) -> None:
     for lanes in ("[]", '{"lanes": 3}', '{"lanes": [{"wp_ids": [1, "WP01"], "lane_id": null}]}'):
         facts = json.loads(lanes)
         made = files(lanes=facts if isinstance(facts, dict) else {})
-        assert made.package("WP01", host("3.2.7")).lane in (None, "None")
+        assert made.package("WP01", host("3.2.7")).lane is None
