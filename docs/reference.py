@@ -14,10 +14,11 @@ from packaging.version import Version
 from spec_kitty_client import commands, design, errors
 from spec_kitty_client.codes import ErrorCode, Family
 from spec_kitty_client.commands import Command
-from spec_kitty_client.contract import NEWEST_TESTED, OLDEST, Contract, spell
+from spec_kitty_client.contract import NEWEST_TESTED, OLDEST, Contract
 from spec_kitty_client.dialects import Dialect, Feature, contract_of, oldest_release
 from spec_kitty_client.errors import Failure, HostError, rejection
 from spec_kitty_client.lanes import POLICY_LANES, Lane, Need, lanes_of, ways
+from spec_kitty_client.spelling import spell
 from spec_kitty_client.verbs import VERBS
 
 __all__ = ["page"]

@@ -9,15 +9,16 @@ in `spec_kitty_client.design`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
 from attrs import Attribute, asdict, field, fields, frozen
 
 from spec_kitty_client import replies
+from spec_kitty_client.dialects import Dialect
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.lanes import POLICY_LANES, AnyLane, Lane, parse_lane
+from spec_kitty_client.lanes import POLICY_LANES, AnyLane, Lane, lanes_of, parse_lane
 from spec_kitty_client.policy import Policy
 
 __all__ = [
@@ -179,13 +180,12 @@ class Command(Generic[R_co]):
         """
         return tuple(o for a, value in self._given() for o in spell_option(a, value))
 
-    def dated_options(self) -> tuple[tuple[str, str], ...]:
-        """Return the options of this call that are younger than the verb, with their first host."""
-        return tuple(
-            (a.metadata["option"], a.metadata["since"])
-            for a, _ in self._given()
-            if "since" in a.metadata
-        )
+    def requirements(self) -> Iterator[tuple[str, str]]:
+        """Yield the verb and each option that came later, with the first release that has it."""
+        yield self.verb, self.since
+        for a, _ in self._given():
+            if "since" in a.metadata:
+                yield f"{a.metadata['option']} of {self.verb}", a.metadata["since"]
 
     def _given(self) -> tuple[tuple["Attribute[Any]", object], ...]:
         named = [(a, getattr(self, a.name)) for a in fields(type(self)) if "option" in a.metadata]
@@ -351,6 +351,12 @@ class Transition(Command[replies.Transitioned]):
     def needs_policy(self) -> bool:
         """Depends on the target lane."""
         return self.to in POLICY_LANES
+
+    def requirements(self) -> Iterator[tuple[str, str]]:
+        """Yield what every command needs, and the lane, which has to be in the dialect."""
+        yield from super().requirements()
+        first = next(d for d in Dialect if self.to in lanes_of(d))
+        yield f"lane {self.to}", str(first.first_release)
 
 
 @frozen(kw_only=True)

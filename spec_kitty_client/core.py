@@ -14,7 +14,7 @@ from attrs import frozen
 
 from spec_kitty_client import commands, replies
 from spec_kitty_client.commands import Command
-from spec_kitty_client.contract import Contract, recognise, release_in, spell
+from spec_kitty_client.contract import Contract, recognise, release_in
 from spec_kitty_client.envelope import conclude
 from spec_kitty_client.errors import (
     HostCrashed,
@@ -25,6 +25,7 @@ from spec_kitty_client.errors import (
     UsageRejected,
 )
 from spec_kitty_client.policy import Policy
+from spec_kitty_client.spelling import spell
 from spec_kitty_client.transports import Completed, Identified
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from attrs import evolve, field, fields, frozen
 
 from spec_kitty_client.codes import ErrorCode, parse_code
 from spec_kitty_client.commands import Command
-from spec_kitty_client.contract import in_our_words, names_of
 from spec_kitty_client.errors import (
     EnvironmentProblem,
     Failure,
@@ -30,6 +29,7 @@ from spec_kitty_client.errors import (
 )
 from spec_kitty_client.lanes import AnyLane, parse_lane
 from spec_kitty_client.replies import MissionNumber, Reply
+from spec_kitty_client.spelling import in_our_words, names_of
 from spec_kitty_client.transports import Completed
 
 if TYPE_CHECKING:

@@ -9,21 +9,19 @@ from collections.abc import Mapping
 from enum import StrEnum
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import attrs
 from attrs import field, frozen
 from packaging.version import Version
 
+from spec_kitty_client.contract import Contract
 from spec_kitty_client.policy_errors import PolicyError, PolicyProblem
 from spec_kitty_client.policy_rules import (
     REQUIRED_FIELDS,
     object_problems,
     parse_policy,
 )
-
-if TYPE_CHECKING:
-    from spec_kitty_client.contract import Contract
 
 __all__ = ["ApprovalMode", "NetworkMode", "Policy", "SandboxMode"]
 
@@ -152,7 +150,7 @@ class Policy:
         return cls._build(parse_policy(Path(path).read_bytes()), None)
 
     @classmethod
-    def for_contract(cls, raw: object, contract: "Contract") -> "Policy":
+    def for_contract(cls, raw: object, contract: Contract) -> "Policy":
         """Build a policy by the rules of one host, which may be fewer than those of all.
 
         Args:

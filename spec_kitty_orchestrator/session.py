@@ -23,7 +23,7 @@ from spec_kitty_client import (
     Transition,
     allowed,
 )
-from spec_kitty_client.contract import spell
+from spec_kitty_client.spelling import spell
 from spec_kitty_orchestrator import __version__, config, finish
 from spec_kitty_orchestrator.config import Settings
 from spec_kitty_orchestrator.durations import learn

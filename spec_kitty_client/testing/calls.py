@@ -1,6 +1,6 @@
 """What a call asks for, seen from the side of a transport."""
 
-from spec_kitty_client.contract import names_of
+from spec_kitty_client.spelling import names_of
 from spec_kitty_client.verbs import VERBS
 
 __all__ = ["NEWEST", "READS", "VERSION", "verb_in"]

@@ -157,13 +157,17 @@ def test_the_options_that_are_younger_than_their_verb() -> None:
         force=True,
     )
 
-    assert dict(full.dated_options()) == {
-        "--review-result-json": "3.2.6",
-        "--evidence-json": "3.1.0",
-        "--subtasks-complete": "3.1.0",
-        "--implementation-evidence-present": "3.1.0",
+    assert dict(full.requirements()) == {
+        "transition": "1.0.0",
+        "--review-result-json of transition": "3.2.6",
+        "--evidence-json of transition": "3.1.0",
+        "--subtasks-complete of transition": "3.1.0",
+        "--implementation-evidence-present of transition": "3.1.0",
+        "lane approved": "2.1.0",
     }
-    assert [c.verb for c in MINIMAL if c.dated_options()] == []
+    lanes = {"lane planned", "lane for_review", "lane done"}
+    for command in MINIMAL:
+        assert {name for name, _ in command.requirements()} - lanes == {command.verb}
 
 
 def test_the_two_flags_of_a_hand_in_are_spelled_alone() -> None:

@@ -28,13 +28,12 @@ from spec_kitty_client.contract import (
     OLDEST,
     Contract,
     UntestedHostWarning,
-    names_of,
     recognise,
     release_in,
-    spell,
 )
 from spec_kitty_client.dialects import Dialect, Feature
 from spec_kitty_client.errors import InvalidCall, UnsupportedByHost, UnsupportedHost
+from spec_kitty_client.spelling import spell
 
 from .releases import CONTRACTS, RELEASES
 
@@ -310,22 +309,13 @@ def test_what_a_host_has_not_is_refused_with_both_releases(
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_which_verbs_a_host_has(release: str) -> None:
-    """A verb can be asked for by its class, its newest name and any older one."""
+    """A verb can be asked for by the class of its command, and by a command."""
     contract = host(release)
     for command in BARE:
-        for name in names_of(command.verb):
-            assert contract.supports(name)
         assert contract.supports(type(command))
         assert contract.supports(command)
     newer = Version(release) >= Version("3.2.4")
-    assert contract.supports("resolve-workspace") is newer
     assert contract.supports(commands.ResolveWorkspace) is newer
-
-
-def test_a_verb_that_nobody_has_is_no_answer() -> None:
-    """A mistyped name is not taken for one that this host is too old for."""
-    with pytest.raises(ValueError, match="there is no verb 'resolve-worktree'"):
-        host("3.2.7").supports("resolve-worktree")
 
 
 SINCE = {

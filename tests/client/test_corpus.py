@@ -28,9 +28,10 @@ from spec_kitty_client import (
     needs,
 )
 from spec_kitty_client.commands import ContractVersion
-from spec_kitty_client.contract import names_of, recognise
+from spec_kitty_client.contract import recognise
 from spec_kitty_client.dialects import dialect_of
 from spec_kitty_client.envelope import conclude, find
+from spec_kitty_client.spelling import names_of
 from spec_kitty_client.verbs import VERBS
 
 CORPUS = Path(__file__).parents[1] / "corpus"

@@ -14,7 +14,6 @@ from spec_kitty_client.commands import (
     StartImplementation,
     Transition,
 )
-from spec_kitty_client.contract import names_of
 from spec_kitty_client.envelope import conclude, find
 from spec_kitty_client.errors import (
     Conflict,
@@ -27,6 +26,7 @@ from spec_kitty_client.errors import (
     ProtocolError,
     UsageRejected,
 )
+from spec_kitty_client.spelling import names_of
 from spec_kitty_client.verbs import VERBS
 
 from .answers import completed, envelope, line, refusal, success

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_client import ErrorCode, Feature, Lane
-from spec_kitty_client.contract import names_of
+from spec_kitty_client.spelling import names_of
 from spec_kitty_client.verbs import VERBS
 
 DOCS = Path(__file__).parents[2] / "docs"

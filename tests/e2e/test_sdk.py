@@ -31,6 +31,7 @@ from spec_kitty_client import (
 )
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport
+from spec_kitty_client.verbs import VERBS
 
 from .conftest import POLICY, Scene, has
 
@@ -180,9 +181,9 @@ def test_what_a_host_has_not_is_told_before_anything_is_sent(
     client = here.client(transport=transport)
     contract = client.negotiate()
     before = list(transport.calls)
-    assert contract.supports("mission-state")
+    assert contract.supports(VERBS["mission-state"])
     for verb, since in (("resolve-workspace", "3.2.4"), ("specify", "3.2.6"), ("next", "4.0.0rc6")):
-        assert contract.supports(verb) == (here.release >= Version(since))
+        assert contract.supports(VERBS[verb]) == (here.release >= Version(since))
     if here.release < Version("3.2.6"):
         with pytest.raises(UnsupportedByHost, match=r"3\.2\.6"):
             client.design_status(here.mission)

@@ -24,9 +24,9 @@ from spec_kitty_client.commands import (
     StartReview,
     Transition,
 )
-from spec_kitty_client.contract import spell
 from spec_kitty_client.errors import InvalidCall
 from spec_kitty_client.lanes import Lane
+from spec_kitty_client.spelling import spell
 
 from .values import names, texts
 

@@ -18,10 +18,11 @@ from spec_kitty_client.commands import (
     MissionState,
     Transition,
 )
-from spec_kitty_client.contract import Contract, in_our_words, names_of, recognise, spell
+from spec_kitty_client.contract import Contract, recognise
 from spec_kitty_client.dialects import Dialect
 from spec_kitty_client.envelope import Envelope, conclude, find
 from spec_kitty_client.lanes import Lane, UnknownLane, lanes_of
+from spec_kitty_client.spelling import in_our_words, names_of, spell
 from spec_kitty_client.testing import strategies
 from spec_kitty_client.testing.strategies import HostScript, Move, Printed, Shape
 from spec_kitty_client.verbs import VERBS

@@ -346,7 +346,6 @@ def hosts(contract: Contract) -> None:
     assert_type(contract.version, Version)
     assert_type(contract.release, Version)
     assert_type(contract.dialect, Dialect)
-    assert_type(contract.supports("resolve-workspace"), bool)
     assert_type(contract.supports(ResolveWorkspace), bool)
     assert_type(contract.supports(ResolveWorkspace(mission="m", wp="WP01")), bool)
     assert_type(contract.supports(Feature.WORKTREES), bool)

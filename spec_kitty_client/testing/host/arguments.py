@@ -8,8 +8,8 @@ from attrs import NOTHING, Attribute, fields, frozen
 from packaging.version import Version
 
 from spec_kitty_client.commands import Command
-from spec_kitty_client.contract import names_in
 from spec_kitty_client.errors import SpecKittyError
+from spec_kitty_client.spelling import names_in
 from spec_kitty_client.testing.host.answers import Misused
 from spec_kitty_client.testing.host.releases import Release
 from spec_kitty_client.verbs import VERBS

@@ -13,8 +13,8 @@ from attrs import asdict, fields, frozen
 from hypothesis import strategies as st
 
 from spec_kitty_client.codes import ErrorCode, Family
-from spec_kitty_client.contract import names_of
 from spec_kitty_client.envelope import Envelope
+from spec_kitty_client.spelling import names_of
 from spec_kitty_client.testing.strategies.contracts import hosts
 from spec_kitty_client.testing.strategies.values import JSON_OBJECTS, TEXTS
 from spec_kitty_client.verbs import VERBS

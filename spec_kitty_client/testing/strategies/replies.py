@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from spec_kitty_client.commands import Command
-from spec_kitty_client.contract import Contract, spell
+from spec_kitty_client.contract import Contract
 from spec_kitty_client.dialects import Dialect
 from spec_kitty_client.errors import UnsupportedByHost
 from spec_kitty_client.lanes import AnyLane, Lane, lanes_of
@@ -28,6 +28,7 @@ from spec_kitty_client.replies import (
     ReviewStarted,
     WorkPackage,
 )
+from spec_kitty_client.spelling import spell
 from spec_kitty_client.testing.strategies.contracts import hosts
 from spec_kitty_client.testing.strategies.lanes import lanes
 from spec_kitty_client.testing.strategies.missions import missions

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spec_kitty_client import Completed
-from spec_kitty_client.contract import names_of
+from spec_kitty_client.spelling import names_of
 from spec_kitty_client.testing.differential import comparable
 from spec_kitty_client.testing.host import NotSimulated, SimulatedHost
 from spec_kitty_client.verbs import VERBS
