@@ -11,15 +11,16 @@ import attrs
 from attrs import NOTHING, Attribute, fields
 from packaging.version import Version
 
-from spec_kitty_client import commands, design, errors
+from spec_kitty_client import errors
+from spec_kitty_client.api import commands, design
+from spec_kitty_client.api.commands import Command
+from spec_kitty_client.api.spelling import spell
+from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.codes import ErrorCode, Family
-from spec_kitty_client.commands import Command
 from spec_kitty_client.contract import NEWEST_TESTED, OLDEST, Contract
-from spec_kitty_client.dialects import Dialect, Feature, contract_of, oldest_release
+from spec_kitty_client.contract.dialects import Dialect, Feature, contract_of, oldest_release
+from spec_kitty_client.contract.lanes import POLICY_LANES, Lane, Need, lanes_of, ways
 from spec_kitty_client.errors import Failure, HostError, rejection
-from spec_kitty_client.lanes import POLICY_LANES, Lane, Need, lanes_of, ways
-from spec_kitty_client.spelling import spell
-from spec_kitty_client.verbs import VERBS
 
 __all__ = ["page"]
 
@@ -206,7 +207,7 @@ def _lanes() -> Iterator[str]:
     yield "## Transitions\n"
     yield (
         "What a move has to bring along beside the actor; an empty cell: there is no such move.\n"
-        "`allowed` and `needs` of `spec_kitty_client.lanes` tell the same. *force* stands where\n"
+        "`allowed` and `needs` of `spec_kitty_client` tell the same. *force* stands where\n"
         "the host's rule asks for something that its command line has no option for; the workflow\n"
         "verbs then send `--force` with a note. On F1, `for_review` to `planned` came with 1.0.2.\n"
     )

@@ -1,9 +1,7 @@
 """A typed client for ``spec-kitty orchestrator-api``."""
 
-from spec_kitty_client.async_client import AsyncClient
-from spec_kitty_client.client import Client
-from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family, UnknownErrorCode
-from spec_kitty_client.commands import (
+from spec_kitty_client._core import Retry
+from spec_kitty_client.api.commands import (
     AcceptMission,
     AppendHistory,
     Command,
@@ -21,9 +19,36 @@ from spec_kitty_client.commands import (
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.replies import (
+    HistoryAppended,
+    HostContract,
+    ImplementationStarted,
+    Mission,
+    MissionAccepted,
+    MissionMerged,
+    ReadyList,
+    ReadyWorkPackage,
+    Reply,
+    ReviewStarted,
+    Transitioned,
+    WorkPackage,
+    Workspace,
+)
+from spec_kitty_client.async_client import AsyncClient
+from spec_kitty_client.client import Client
+from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family, UnknownErrorCode
 from spec_kitty_client.contract import Contract, UntestedHostWarning
-from spec_kitty_client.core import Retry
-from spec_kitty_client.dialects import Dialect, Feature
+from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.lanes import (
+    POLICY_LANES,
+    AnyLane,
+    Lane,
+    Need,
+    UnknownLane,
+    allowed,
+    lanes_of,
+    needs,
+)
 from spec_kitty_client.errors import (
     AcceptanceUnavailable,
     CannotBeWarm,
@@ -52,36 +77,9 @@ from spec_kitty_client.errors import (
     WouldLoseWork,
 )
 from spec_kitty_client.failure import Failure, OriginFreshness
-from spec_kitty_client.lanes import (
-    POLICY_LANES,
-    AnyLane,
-    Lane,
-    Need,
-    UnknownLane,
-    allowed,
-    lanes_of,
-    needs,
-)
-from spec_kitty_client.layout import MissionLayout, PackageLayout
-from spec_kitty_client.merging import Merged
 from spec_kitty_client.policy import ApprovalMode, NetworkMode, Policy, SandboxMode
-from spec_kitty_client.policy_errors import PolicyError, PolicyProblem, PolicyRule
-from spec_kitty_client.policy_rules import policy_problems
-from spec_kitty_client.replies import (
-    HistoryAppended,
-    HostContract,
-    ImplementationStarted,
-    Mission,
-    MissionAccepted,
-    MissionMerged,
-    ReadyList,
-    ReadyWorkPackage,
-    Reply,
-    ReviewStarted,
-    Transitioned,
-    WorkPackage,
-    Workspace,
-)
+from spec_kitty_client.policy.errors import PolicyError, PolicyProblem, PolicyRule
+from spec_kitty_client.policy.rules import policy_problems
 from spec_kitty_client.transports import (
     AsyncGitTransport,
     AsyncTransport,
@@ -91,8 +89,15 @@ from spec_kitty_client.transports import (
     Kept,
     Transport,
 )
-from spec_kitty_client.watching import AcceptanceSeen, LaneChanged, MissionEvent, WorkPackageAdded
-from spec_kitty_client.workflow import Moved, Review, Subtasks
+from spec_kitty_client.workflow.layout import MissionLayout, PackageLayout
+from spec_kitty_client.workflow.merge import Merged
+from spec_kitty_client.workflow.verbs import Moved, Review, Subtasks
+from spec_kitty_client.workflow.watch import (
+    AcceptanceSeen,
+    LaneChanged,
+    MissionEvent,
+    WorkPackageAdded,
+)
 
 __all__ = [
     "POLICY_LANES",

@@ -7,8 +7,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from spec_kitty_client import claiming, commands, merging, missions, replies, workflow
-from spec_kitty_client.commands import (
+from spec_kitty_client._core import Core, Git, HostCall, Negotiate, Retry, Steps
+from spec_kitty_client.api import commands, replies
+from spec_kitty_client.api.commands import (
     Command,
     Evidence,
     MergeStrategy,
@@ -16,18 +17,21 @@ from spec_kitty_client.commands import (
     ReviewResult,
 )
 from spec_kitty_client.contract import Contract
-from spec_kitty_client.core import Core, Git, HostCall, Negotiate, Retry, Steps
+from spec_kitty_client.contract.lanes import AnyLane, Lane
 from spec_kitty_client.errors import GitUnavailable, InvalidCall, SpecKittyError
-from spec_kitty_client.lanes import AnyLane, Lane
-from spec_kitty_client.layout import MissionLayout
-from spec_kitty_client.missions import Package
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import AsyncGitTransport, AsyncTransport, Completed, Kept
-from spec_kitty_client.watching import AcceptanceSeen, MissionEvent, Watcher
-from spec_kitty_client.workflow import Moved, Review, Subtasks
+from spec_kitty_client.workflow import claim as claiming
+from spec_kitty_client.workflow import merge as merging
+from spec_kitty_client.workflow import steps as missions
+from spec_kitty_client.workflow import verbs as workflow
+from spec_kitty_client.workflow.layout import MissionLayout
+from spec_kitty_client.workflow.steps import Package
+from spec_kitty_client.workflow.verbs import Moved, Review, Subtasks
+from spec_kitty_client.workflow.watch import AcceptanceSeen, MissionEvent, Watcher
 
 if TYPE_CHECKING:
-    from spec_kitty_client import design, design_replies
+    from spec_kitty_client.api import design, design_replies
 
 __all__ = ["AsyncClient"]
 
@@ -272,7 +276,7 @@ class AsyncClient:
         topology: design.Topology | str | None = None,
     ) -> design_replies.MissionSpecified:
         """Make a mission; see `design.Specify`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.Specify(policy=policy, name=name, mission_type=mission_type, topology=topology)
@@ -280,7 +284,7 @@ class AsyncClient:
 
     async def plan(self, mission: str, *, policy: Policy | None = None) -> design_replies.PlanStep:
         """Begin the plan of a mission, or take note that it is written; see `design.Plan`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(design.Plan(policy=policy, mission=mission))
 
@@ -288,7 +292,7 @@ class AsyncClient:
         self, mission: str, *, policy: Policy | None = None
     ) -> design_replies.TasksFinalized:
         """Finalise the work packages of a mission; see `design.Tasks`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(design.Tasks(policy=policy, mission=mission))
 
@@ -296,7 +300,7 @@ class AsyncClient:
         self, mission: str, *, include_tasks: bool = False
     ) -> design_replies.Prerequisites:
         """Ask which documents of a mission are there; see `design.CheckPrerequisites`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.CheckPrerequisites(mission=mission, include_tasks=include_tasks)
@@ -311,7 +315,7 @@ class AsyncClient:
         agent: str | None = None,
     ) -> design_replies.AnalysisRecorded:
         """Record what an analysis of the mission has found; see `design.RecordAnalysis`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.RecordAnalysis(
@@ -334,7 +338,7 @@ class AsyncClient:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Put a question that somebody has to decide; see `design.OpenDecision`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.OpenDecision(
@@ -365,7 +369,7 @@ class AsyncClient:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Decide a question; see `design.ResolveDecision`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.ResolveDecision(
@@ -393,7 +397,7 @@ class AsyncClient:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Put a question off; see `design.DeferDecision`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.DeferDecision(
@@ -419,7 +423,7 @@ class AsyncClient:
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
         """Take a question back; see `design.CancelDecision`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.CancelDecision(
@@ -444,7 +448,7 @@ class AsyncClient:
         decision_id: str | None = None,
     ) -> design_replies.NextStep:
         """Answer what a step of the host's own loop waits for; see `design.AnswerDecision`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.AnswerDecision(
@@ -459,7 +463,7 @@ class AsyncClient:
 
     async def design_status(self, mission: str) -> design_replies.DesignState:
         """Ask how far the making of a mission is; see `design.DesignStatus`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(design.DesignStatus(mission=mission))
 
@@ -467,7 +471,7 @@ class AsyncClient:
         self, mission: str, kind: str, *, artifact_id: str | None = None
     ) -> design_replies.Artifact:
         """Read a document of a mission; see `design.ArtifactRead`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id)
@@ -482,7 +486,7 @@ class AsyncClient:
         actor: str | None = None,
     ) -> design_replies.ArtifactsSubmitted:
         """Hand in documents of a mission; see `design.ArtifactSubmit`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
@@ -490,7 +494,7 @@ class AsyncClient:
 
     async def design_validate(self, mission: str, stage: str) -> design_replies.DesignValidated:
         """Ask whether a stage is complete; see `design.DesignValidate`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(design.DesignValidate(mission=mission, stage=stage))
 
@@ -498,7 +502,7 @@ class AsyncClient:
         self, mission: str | None = None, *, stage: str = "specify", mission_type: str | None = None
     ) -> design_replies.DesignBasis:
         """Ask for all that a stage is to be written from; see `design.DesignContext`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
@@ -514,7 +518,7 @@ class AsyncClient:
         actor: str | None = None,
     ) -> design_replies.InterviewRecorded:
         """Record the answers to the questions of a stage; see `design.InterviewRecord`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.InterviewRecord(
@@ -533,7 +537,7 @@ class AsyncClient:
         decision_id: str | None = None,
     ) -> design_replies.NextStep:
         """Ask what the host's own loop wants next; see `design.Next`."""
-        from spec_kitty_client import design
+        from spec_kitty_client.api import design
 
         return await self.call(
             design.Next(

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from spec_kitty_client import AcceptanceUnavailable, Lane, MergeStrategy
-from spec_kitty_orchestrator.run import Run
+from spec_kitty_orchestrator.context import Run
 
 __all__ = ["accept", "merge", "merge_command"]
 

@@ -12,13 +12,13 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from spec_kitty_client import AnyLane, Feature, Lane, Mission, SpecKittyError, WorkPackage
+from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import HostProblem
-from spec_kitty_orchestrator.history import Role
-from spec_kitty_orchestrator.host import supports
-from spec_kitty_orchestrator.lifecycle import Life, NotYet, Trouble
-from spec_kitty_orchestrator.limits import limits_of
-from spec_kitty_orchestrator.run import Run
-from spec_kitty_orchestrator.schedule import Board
+from spec_kitty_orchestrator.mission import supports
+from spec_kitty_orchestrator.scheduling.board import Board
+from spec_kitty_orchestrator.scheduling.slots import limits_of
+from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.work_package import Life, NotYet, Trouble
 
 __all__ = ["Loop"]
 

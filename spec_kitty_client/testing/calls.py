@@ -1,7 +1,7 @@
 """What a call asks for, seen from the side of a transport."""
 
-from spec_kitty_client.spelling import names_of
-from spec_kitty_client.verbs import VERBS
+from spec_kitty_client.api.spelling import names_of
+from spec_kitty_client.api.verbs import VERBS
 
 __all__ = ["NEWEST", "READS", "VERSION", "verb_in"]
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from attrs import evolve, frozen
 
+from spec_kitty_client.api.envelope import find
 from spec_kitty_client.codes import ErrorCode
-from spec_kitty_client.envelope import find
 from spec_kitty_client.transports import Completed
 
 __all__ = ["Call", "Kind", "contract_in", "damaged"]

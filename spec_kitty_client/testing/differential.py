@@ -15,10 +15,10 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from spec_kitty_client.dialects import Feature
-from spec_kitty_client.envelope import find
-from spec_kitty_client.lanes import Lane, Need, lanes_of, ways
-from spec_kitty_client.spelling import names_in
+from spec_kitty_client.api.envelope import find
+from spec_kitty_client.api.spelling import names_in
+from spec_kitty_client.contract.dialects import Feature
+from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, ways
 from spec_kitty_client.testing.host import Release, SimulatedHost
 from spec_kitty_client.testing.host.board import PLANNING, Plan
 from spec_kitty_client.testing.host.land import branch_of, is_in_checkout

@@ -18,11 +18,11 @@ from typing import Any
 import anyio
 from attrs import frozen
 
+from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.errors import HostNotFound
 from spec_kitty_client.testing.calls import NEWEST, READS, VERSION, verb_in
 from spec_kitty_client.testing.damage import Call, Kind, contract_in, damaged
 from spec_kitty_client.transports import AsyncTransport, Completed, Transport
-from spec_kitty_client.verbs import VERBS
 
 __all__ = [
     "AsyncFaultyTransport",

@@ -19,7 +19,7 @@ import pytest
 from attrs import field, fields, frozen
 
 from spec_kitty_client.contract import NEWEST_TESTED
-from spec_kitty_client.dialects import Dialect, oldest_release
+from spec_kitty_client.contract.dialects import Dialect, oldest_release
 from spec_kitty_client.errors import UnsupportedHost
 from spec_kitty_client.testing.faults import Faults, FaultyTransport, Happened, by_chance
 from spec_kitty_client.testing.host import Release, SimulatedHost

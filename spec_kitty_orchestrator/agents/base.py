@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from spec_kitty_client import Policy
-from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.state.history import Role
 
 __all__ = ["Agent", "Said", "events"]
 

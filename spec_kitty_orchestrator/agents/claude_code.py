@@ -4,7 +4,7 @@ from pathlib import Path
 
 from spec_kitty_client import NetworkMode, Policy, SandboxMode
 from spec_kitty_orchestrator.agents.base import Agent, Said, events
-from spec_kitty_orchestrator.history import Role
+from spec_kitty_orchestrator.state.history import Role
 
 __all__ = ["AGENT"]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spec_kitty_orchestrator.journal import Journal
-from spec_kitty_orchestrator.places import Places
+from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.journal import Journal
 from tests import missions
 from tests.bench.bounds import wide
 from tests.bench.figures import figure

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .simulated import git
+from tests.client.simulated import git
 
 
 @pytest.fixture(params=["asyncio", "trio"])

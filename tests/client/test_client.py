@@ -14,11 +14,12 @@ import anyio.lowlevel
 import pytest
 from packaging.version import Version
 
-from spec_kitty_client import commands, replies
+from spec_kitty_client.api import commands, replies
+from spec_kitty_client.api.commands import OriginCheck
 from spec_kitty_client.async_client import AsyncClient
 from spec_kitty_client.client import Client
-from spec_kitty_client.commands import OriginCheck
 from spec_kitty_client.contract import Contract, UntestedHostWarning
+from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import (
     Conflict,
     EnvironmentProblem,
@@ -28,13 +29,20 @@ from spec_kitty_client.errors import (
     UnsupportedByHost,
     UnsupportedHost,
 )
-from spec_kitty_client.lanes import Lane
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessTransport
 from spec_kitty_client.transports.warm import AsyncWarmTransport, WarmTransport
-
-from .answers import POLICY, AsyncScripted, Scripted, completed, envelope, line, refusal, success
+from tests.client.answers import (
+    POLICY,
+    AsyncScripted,
+    Scripted,
+    completed,
+    envelope,
+    line,
+    refusal,
+    success,
+)
 
 HELLO = success("contract-version")
 SPEAKS = Contract(Version("1.5.0"), Version("3.2.7"))

@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.core`: what is asked of a host, and how often."""
+"""Tests of `spec_kitty_client._core`: what is asked of a host, and how often."""
 
 import threading
 from collections.abc import Hashable, Iterator, Sequence
@@ -11,7 +11,8 @@ import pytest
 import stamina
 from packaging.version import Version
 
-from spec_kitty_client import AsyncClient, Client, Dialect, Retry, Review, ReviewVerdict, core
+from spec_kitty_client import AsyncClient, Client, Dialect, Retry, Review, ReviewVerdict
+from spec_kitty_client import _core as core
 from spec_kitty_client.errors import (
     Conflict,
     HostTimeout,
@@ -23,10 +24,9 @@ from spec_kitty_client.errors import (
     UsageRejected,
 )
 from spec_kitty_client.transports import Completed
-
-from .answers import POLICY, Scripted, completed, line, refusal, success
-from .releases import RELEASES, SAMPLE
-from .simulated import SLUG, Fault, Simulated, Waiting, WithGit
+from tests.client.answers import POLICY, Scripted, completed, line, refusal, success
+from tests.client.releases import RELEASES, SAMPLE
+from tests.client.simulated import SLUG, Fault, Simulated, Waiting, WithGit
 
 every_host = pytest.mark.parametrize("release", SAMPLE)
 REVIEW = Review(reviewer="rev", reference="r1")

@@ -33,10 +33,9 @@ from spec_kitty_client.errors import (
     WouldLoseWork,
     rejection,
 )
-from spec_kitty_client.policy_errors import PolicyError, PolicyProblem, PolicyRule
+from spec_kitty_client.policy.errors import PolicyError, PolicyProblem, PolicyRule
 from spec_kitty_client.testing.taped import TapeDamaged
-
-from .answers import failure
+from tests.client.answers import failure
 
 CLASSES = {
     Family.USAGE: UsageRejected,

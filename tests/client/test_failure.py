@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from spec_kitty_client.codes import ErrorCode, UnknownErrorCode
 from spec_kitty_client.errors import HostError
 from spec_kitty_client.failure import Failure, OriginFreshness
-
-from .answers import failure
-from .test_corpus import answer_to, recorded
+from tests.client.answers import failure
+from tests.client.api.test_corpus import answer_to, recorded
 
 ROW: dict[str, Any] = {
     "branch": "work",

@@ -6,29 +6,27 @@ import sys
 import pytest
 
 import spec_kitty_client
+from spec_kitty_client import _core as core
 from spec_kitty_client import (
     async_client,
-    claiming,
     client,
     codes,
-    commands,
     contract,
-    core,
-    dialects,
     errors,
     failure,
-    lanes,
-    layout,
-    merging,
-    missions,
     policy,
-    policy_errors,
-    policy_rules,
-    replies,
     transports,
-    watching,
-    workflow,
 )
+from spec_kitty_client.api import commands, replies
+from spec_kitty_client.contract import dialects, lanes
+from spec_kitty_client.policy import errors as policy_errors
+from spec_kitty_client.policy import rules as policy_rules
+from spec_kitty_client.workflow import claim as claiming
+from spec_kitty_client.workflow import layout
+from spec_kitty_client.workflow import merge as merging
+from spec_kitty_client.workflow import steps as missions
+from spec_kitty_client.workflow import verbs as workflow
+from spec_kitty_client.workflow import watch as watching
 
 MODULES = (
     async_client,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_client import ErrorCode, Feature, Lane
-from spec_kitty_client.spelling import names_of
-from spec_kitty_client.verbs import VERBS
+from spec_kitty_client.api.spelling import names_of
+from spec_kitty_client.api.verbs import VERBS
 
 DOCS = Path(__file__).parents[2] / "docs"
 

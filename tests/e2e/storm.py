@@ -15,7 +15,7 @@ import psutil
 from packaging.version import Version
 
 from spec_kitty_client import Completed, Conflict, HostError, Lane, NotFound, Reply
-from spec_kitty_client.commands import (
+from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
@@ -24,8 +24,8 @@ from spec_kitty_client.commands import (
     StartImplementation,
     Transition,
 )
+from spec_kitty_client.api.replies import HostContract, Mission, ReadyList
 from spec_kitty_client.errors import TransitionRejected
-from spec_kitty_client.replies import HostContract, Mission, ReadyList
 from spec_kitty_client.transports.warm import WarmTransport
 
 from .conftest import POLICY

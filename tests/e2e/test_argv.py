@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from spec_kitty_client.commands import (
+from spec_kitty_client._core import Core
+from spec_kitty_client.api.commands import (
     AcceptMission,
     AppendHistory,
     Command,
@@ -27,15 +28,14 @@ from spec_kitty_client.commands import (
     StartImplementation,
     Transition,
 )
+from spec_kitty_client.api.spelling import names_of, spell
+from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.contract import Contract, recognise
-from spec_kitty_client.core import Core
-from spec_kitty_client.dialects import Dialect
+from spec_kitty_client.contract.dialects import Dialect
+from spec_kitty_client.contract.lanes import Lane, UnknownLane, lanes_of
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.lanes import Lane, UnknownLane, lanes_of
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.spelling import names_of, spell
 from spec_kitty_client.transports.process import host_environment
-from spec_kitty_client.verbs import VERBS
 from tests.property.test_policies import good
 from tests.property.values import json_values, names
 

@@ -41,8 +41,8 @@ from spec_kitty_client import (
     Transition,
     TransitionRejected,
 )
-from spec_kitty_client.dialects import dialect_of
-from spec_kitty_client.spelling import spell
+from spec_kitty_client.api.spelling import spell
+from spec_kitty_client.contract.dialects import dialect_of
 
 from .conftest import POLICY, Scene, has
 

@@ -12,8 +12,8 @@ import pytest
 from packaging.version import Version
 
 from spec_kitty_client import Feature
-from spec_kitty_orchestrator import journal
-from spec_kitty_orchestrator.places import Places
+from spec_kitty_orchestrator.state import journal
+from spec_kitty_orchestrator.state.files import Places
 
 from .conftest import Scene, has
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, event, given, settings
 from packaging.version import Version
 
 from spec_kitty_client import Contract, Policy, PolicyError, PolicyRule, policy_problems
-from spec_kitty_client.dialects import Dialect
+from spec_kitty_client.contract.dialects import Dialect
 from spec_kitty_client.testing.strategies.policies import policy_json
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport

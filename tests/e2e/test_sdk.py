@@ -29,9 +29,9 @@ from spec_kitty_client import (
     UsageRejected,
     WorkPackageAdded,
 )
+from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport
-from spec_kitty_client.verbs import VERBS
 
 from .conftest import POLICY, Scene, has
 

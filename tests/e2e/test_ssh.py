@@ -10,7 +10,7 @@ import pytest
 from spec_kitty_client import AsyncClient, Client, Lane, NotFound, Review
 from spec_kitty_client.transports.ssh import AsyncSshTransport, SshTransport
 from spec_kitty_client.transports.warm import AsyncWarmTransport, WarmTransport
-from tests.client.transports.sshd import serving
+from tests.client.transports.ssh.sshd import serving
 
 from .conftest import POLICY, Scene
 

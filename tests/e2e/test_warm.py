@@ -20,7 +20,7 @@ import pytest
 from packaging.version import Version
 
 from spec_kitty_client import AsyncClient, Client, HostError, Lane
-from spec_kitty_client.commands import Command
+from spec_kitty_client.api.commands import Command
 from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessTransport
 from spec_kitty_client.transports.warm import AsyncWarmTransport, WarmTransport
 from tests import missions

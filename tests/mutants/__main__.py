@@ -21,8 +21,8 @@ does it and ends with exit code 1 if a mutant survives. This page is what it has
 {killed} of {all} mutants were noticed.
 
 The rules of a host are in one place for the client and for the simulated host where both need
-them (`spec_kitty_client.lanes`, `spec_kitty_client.policy_rules`), so that a mutant of them is
-one of both. The test is the first that failed, below `tests/client/`; others may fail as well.
+them (`contract.lanes`, `policy.rules`), so that a mutant of them is one of both. The test is
+the first that failed, below `tests/client/`; others may fail as well.
 """
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from attrs import evolve
 
-from spec_kitty_client import lanes, policy_errors, policy_rules
-from spec_kitty_client.dialects import Dialect, Feature
-from spec_kitty_client.lanes import Lane, Need
-from spec_kitty_client.policy_errors import PolicyError, PolicyRule
+from spec_kitty_client.contract import lanes
+from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.lanes import Lane, Need
+from spec_kitty_client.policy import errors as policy_errors
+from spec_kitty_client.policy import rules as policy_rules
+from spec_kitty_client.policy.errors import PolicyError, PolicyRule
 from spec_kitty_client.testing.host import (
     admission,
     arguments,
@@ -36,7 +38,7 @@ __all__ = ["mutants"]
 
 _TESTS = "tests/client/testing"
 _PLAYED = f"{_TESTS}/test_host_corpus.py::test_the_host_in_memory_answers_as_the_real_one"
-_POLICY_TESTS = tuple(f"tests/client/test_{name}.py" for name in ("policy_rules", "policy"))
+_POLICY_TESTS = tuple(f"tests/client/policy/test_{name}.py" for name in ("rules", "policy"))
 _HOST_TESTS = (
     _PLAYED,
     *(f"{_TESTS}/test_{n}.py" for n in ("guards", "arguments", "board", "host", "files")),
@@ -153,7 +155,7 @@ def _named(way: _Way) -> str:
 
 
 def _table(dialect: Dialect, what: str, changes: dict[_Way, frozenset[Need] | None]) -> Mutant:
-    tests = (f"{_PLAYED}[{_RECORDED[dialect]}]", "tests/client/test_lanes.py")
+    tests = (f"{_PLAYED}[{_RECORDED[dialect]}]", "tests/client/contract/test_lanes.py")
     group = f"The ways of {dialect}"
     return Mutant(group, what, partial(_change_ways, dialect, changes), tests)
 

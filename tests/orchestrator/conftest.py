@@ -10,7 +10,7 @@ import pytest
 import stamina
 import stamina.instrumentation
 
-from .commands import run
+from tests.orchestrator.commands import run
 
 __all__ = ["run"]
 

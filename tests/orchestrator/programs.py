@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from .hosts import SLUG
+from tests.orchestrator.hosts import SLUG
 
 _BODY = """\
 import json, sys, time

@@ -16,11 +16,10 @@ from spec_kitty_client import (
     WouldLoseWork,
 )
 from spec_kitty_orchestrator import finish
-from spec_kitty_orchestrator.lifecycle import Run
-from spec_kitty_orchestrator.workspace import git
-
-from .hosts import SLUG
-from .worlds import World, world
+from spec_kitty_orchestrator.work_package import Run
+from spec_kitty_orchestrator.worktree import git
+from tests.orchestrator.hosts import SLUG
+from tests.orchestrator.worlds import World, world
 
 
 @pytest.fixture

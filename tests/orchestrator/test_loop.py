@@ -10,12 +10,11 @@ import anyio.to_thread
 import pytest
 
 from spec_kitty_orchestrator.errors import HostProblem
-from spec_kitty_orchestrator.journal import read
-from spec_kitty_orchestrator.workspace import git
-
-from .hosts import ACTOR, NEWEST, Fault
-from .processes import eventually
-from .worlds import APPROVES, WRITES, World, begin, world
+from spec_kitty_orchestrator.state.journal import read
+from spec_kitty_orchestrator.worktree import git
+from tests.orchestrator.hosts import ACTOR, NEWEST, Fault
+from tests.orchestrator.processes import eventually
+from tests.orchestrator.worlds import APPROVES, WRITES, World, begin, world
 
 
 def waits(wp: str, file: Path) -> str:

@@ -12,15 +12,15 @@ import pytest
 from spec_kitty_client import AsyncClient, Policy, Retry
 from spec_kitty_client.testing.host import AsyncSimulatedRepository, SimulatedRepository
 from spec_kitty_client.testing.host.store import make
-from spec_kitty_orchestrator import agents, session
-from spec_kitty_orchestrator.config import Settings
+from spec_kitty_orchestrator import agents
+from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.errors import ExitCode
-from spec_kitty_orchestrator.journal import read
-from spec_kitty_orchestrator.places import Places
-from spec_kitty_orchestrator.plan import default_policy, make_plan
-from spec_kitty_orchestrator.workspace import git
-
-from .worlds import APPROVES, REFUSES_ONCE, WRITES, script
+from spec_kitty_orchestrator.preflight.plan import default_policy, make_plan
+from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.journal import read
+from spec_kitty_orchestrator.worktree import git
+from tests.orchestrator.worlds import APPROVES, REFUSES_ONCE, WRITES, script
 
 PLAN = {"WP01": [], "WP02": [], "WP03": ["WP01"], "WP04": ["WP01", "WP02"]}
 SAMPLES = ("1.0.3", "3.1.10", "3.2.7")

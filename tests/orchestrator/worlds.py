@@ -11,18 +11,17 @@ from attrs import define
 
 from spec_kitty_client import AsyncClient, Retry
 from spec_kitty_orchestrator import agents
-from spec_kitty_orchestrator.config import Settings
-from spec_kitty_orchestrator.durations import learn
-from spec_kitty_orchestrator.history import History, Record, recall
-from spec_kitty_orchestrator.host import Host
-from spec_kitty_orchestrator.journal import Event, Journal, read
+from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.loop import Loop
-from spec_kitty_orchestrator.places import Places
-from spec_kitty_orchestrator.plan import default_policy
-from spec_kitty_orchestrator.run import Run
-from spec_kitty_orchestrator.schedule import Board
-
-from .hosts import NEWEST, SLUG, WatchedHost
+from spec_kitty_orchestrator.mission import Host
+from spec_kitty_orchestrator.preflight.plan import default_policy
+from spec_kitty_orchestrator.scheduling.board import Board
+from spec_kitty_orchestrator.scheduling.durations import learn
+from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.history import History, Record, recall
+from spec_kitty_orchestrator.state.journal import Event, Journal, read
+from tests.orchestrator.hosts import NEWEST, SLUG, WatchedHost
 
 _HEAD = """\
 import json, os, subprocess, sys, time

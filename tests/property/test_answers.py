@@ -11,14 +11,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from spec_kitty_client import commands
+from spec_kitty_client.api import commands
+from spec_kitty_client.api.commands import Command
+from spec_kitty_client.api.envelope import conclude, find
+from spec_kitty_client.api.replies import Mission, Reply
 from spec_kitty_client.codes import ErrorCode, parse_code
-from spec_kitty_client.commands import Command
 from spec_kitty_client.contract import Contract, UntestedHostWarning, recognise, release_in
-from spec_kitty_client.envelope import conclude, find
+from spec_kitty_client.contract.lanes import Lane, parse_lane
 from spec_kitty_client.errors import HostError, UnsupportedHost
-from spec_kitty_client.lanes import Lane, parse_lane
-from spec_kitty_client.replies import Mission, Reply
 from spec_kitty_client.testing import strategies
 from spec_kitty_client.transports import Completed
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spec_kitty_client.commands import (
+from spec_kitty_client.api.commands import (
     AcceptMission,
     AppendHistory,
     Command,
@@ -24,9 +24,9 @@ from spec_kitty_client.commands import (
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.spelling import spell
+from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.lanes import Lane
-from spec_kitty_client.spelling import spell
 
 from .values import names, texts
 

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from spec_kitty_client import Contract, Policy, PolicyError, PolicyRule, policy_problems
-from spec_kitty_client.policy_rules import BANNED_FLAGS, SECRET_WORDS
+from spec_kitty_client.policy.rules import BANNED_FLAGS, SECRET_WORDS
 from spec_kitty_client.testing.strategies.contracts import contracts, hosts
 from spec_kitty_client.testing.strategies.policies import policies, policy_json
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spec_kitty_client import Lane, WorkPackage
-from spec_kitty_orchestrator.config import Order
-from spec_kitty_orchestrator.history import Role
-from spec_kitty_orchestrator.limits import Limit
-from spec_kitty_orchestrator.schedule import Board
+from spec_kitty_orchestrator.scheduling.board import Board
+from spec_kitty_orchestrator.scheduling.slots import Limit
+from spec_kitty_orchestrator.settings import Order
+from spec_kitty_orchestrator.state.history import Role
 from tests.bench.order import Puzzle, on_the_board, whole
 from tests.property.virtual import Dag, Run, layered
 

@@ -10,9 +10,9 @@ from attrs import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spec_kitty_client.dialects import Dialect, Feature
-from spec_kitty_client.lanes import Lane, lanes_of, ways
-from spec_kitty_client.spelling import spell
+from spec_kitty_client.api.spelling import spell
+from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.lanes import Lane, lanes_of, ways
 from spec_kitty_client.testing import strategies
 from spec_kitty_client.testing.host import Release, SimulatedHost
 from spec_kitty_client.testing.host.store import _opened, make

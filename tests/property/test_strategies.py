@@ -10,22 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spec_kitty_client import Completed, HostError, HostRejected, UnsupportedByHost
-from spec_kitty_client.codes import parse_code
-from spec_kitty_client.commands import (
+from spec_kitty_client.api.commands import (
     Command,
     ContractVersion,
     MergeMission,
     MissionState,
     Transition,
 )
+from spec_kitty_client.api.envelope import Envelope, conclude, find
+from spec_kitty_client.api.spelling import in_our_words, names_of, spell
+from spec_kitty_client.api.verbs import VERBS
+from spec_kitty_client.codes import parse_code
 from spec_kitty_client.contract import Contract, recognise
-from spec_kitty_client.dialects import Dialect
-from spec_kitty_client.envelope import Envelope, conclude, find
-from spec_kitty_client.lanes import Lane, UnknownLane, lanes_of
-from spec_kitty_client.spelling import in_our_words, names_of, spell
+from spec_kitty_client.contract.dialects import Dialect
+from spec_kitty_client.contract.lanes import Lane, UnknownLane, lanes_of
 from spec_kitty_client.testing import strategies
 from spec_kitty_client.testing.strategies import HostScript, Move, Printed, Shape
-from spec_kitty_client.verbs import VERBS
 from tests.client.releases import EDGES
 
 from .values import attempt

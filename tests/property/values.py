@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from spec_kitty_client.policy_rules import SECRET_WORDS
+from spec_kitty_client.policy.rules import SECRET_WORDS
 
 E = TypeVar("E", bound=BaseException)
 T = TypeVar("T")

@@ -8,10 +8,10 @@ from random import Random
 from attrs import Factory, define, field
 
 from spec_kitty_client import Lane, Mission, WorkPackage
-from spec_kitty_orchestrator.config import Order
-from spec_kitty_orchestrator.history import Role
-from spec_kitty_orchestrator.limits import Limit
-from spec_kitty_orchestrator.schedule import ROLES, Board
+from spec_kitty_orchestrator.scheduling.board import ROLES, Board
+from spec_kitty_orchestrator.scheduling.slots import Limit
+from spec_kitty_orchestrator.settings import Order
+from spec_kitty_orchestrator.state.history import Role
 
 Dag = Mapping[str, list[str]]
 

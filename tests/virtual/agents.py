@@ -11,8 +11,8 @@ import anyio.lowlevel
 from attrs import define, field, frozen
 
 from spec_kitty_orchestrator.agents import Agent, script
-from spec_kitty_orchestrator.history import Role
 from spec_kitty_orchestrator.runners import Ended, Job
+from spec_kitty_orchestrator.state.history import Role
 from tests.virtual.places import Land
 
 __all__ = ["AGENTS", "Agents", "Play", "Plays", "by_seed", "steady"]

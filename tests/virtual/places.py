@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from spec_kitty_client.testing.host import SimulatedHost
 from spec_kitty_client.transports import Completed
-from spec_kitty_orchestrator.workspace import Worktree
+from spec_kitty_orchestrator.worktree import Worktree
 
 __all__ = ["Checkout", "Land", "thought_git"]
 

@@ -17,18 +17,18 @@ from spec_kitty_client.testing.faults import AsyncFaultyTransport, Faults
 from spec_kitty_client.testing.host import AsyncSimulatedHost, Release, SimulatedHost
 from spec_kitty_client.testing.host.land import Thought
 from spec_kitty_client.transports import AsyncTransport, Completed
-from spec_kitty_orchestrator.config import Settings
-from spec_kitty_orchestrator.durations import learn
+from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import HostProblem
-from spec_kitty_orchestrator.history import History, recall
-from spec_kitty_orchestrator.host import Host
-from spec_kitty_orchestrator.journal import Event, Journal, read
 from spec_kitty_orchestrator.loop import Loop
-from spec_kitty_orchestrator.places import Places
-from spec_kitty_orchestrator.plan import default_policy
-from spec_kitty_orchestrator.run import Run
+from spec_kitty_orchestrator.mission import Host
+from spec_kitty_orchestrator.preflight.plan import default_policy
 from spec_kitty_orchestrator.runners import Ended, Job
-from spec_kitty_orchestrator.schedule import Board
+from spec_kitty_orchestrator.scheduling.board import Board
+from spec_kitty_orchestrator.scheduling.durations import learn
+from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.history import History, recall
+from spec_kitty_orchestrator.state.journal import Event, Journal, read
 from tests.virtual.agents import AGENTS, Agents, Plays
 from tests.virtual.places import Land, thought_git
 

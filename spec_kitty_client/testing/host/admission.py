@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from spec_kitty_client.codes import ErrorCode
-from spec_kitty_client.dialects import Feature
-from spec_kitty_client.lanes import Lane
+from spec_kitty_client.contract.dialects import Feature
+from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.testing.host import guards
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission

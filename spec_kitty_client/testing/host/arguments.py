@@ -7,12 +7,12 @@ from typing import Any
 from attrs import NOTHING, Attribute, fields, frozen
 from packaging.version import Version
 
-from spec_kitty_client.commands import Command
+from spec_kitty_client.api.commands import Command
+from spec_kitty_client.api.spelling import names_in
+from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.errors import SpecKittyError
-from spec_kitty_client.spelling import names_in
 from spec_kitty_client.testing.host.answers import Misused
 from spec_kitty_client.testing.host.releases import Release
-from spec_kitty_client.verbs import VERBS
 
 __all__ = ["Asked", "Help", "NotSimulated", "understand"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import Factory, define, field, frozen
 
-from spec_kitty_client.dialects import Feature
+from spec_kitty_client.contract.dialects import Feature
+from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.lanes import Lane
 from spec_kitty_client.testing.host.releases import Release
 
 __all__ = ["PLANNING", "Mark", "Mission", "Move", "Package", "PackagePlan", "Plan", "lane_ids"]

@@ -1,8 +1,8 @@
 """What a host asks of a transition, one function for each rule.
 
 Source: CONTRACT of every release, and ``tests/corpus``, which holds an attempt at every pair
-of lanes. What there is between the lanes is in `spec_kitty_client.lanes`, for clients and for
-this host alike.
+of lanes. What there is between the lanes is in `spec_kitty_client.contract.lanes`, for clients
+and for this host alike.
 """
 
 import json
@@ -13,8 +13,8 @@ from attrs import frozen
 from packaging.version import Version
 
 from spec_kitty_client.codes import ErrorCode
-from spec_kitty_client.dialects import Dialect, Feature
-from spec_kitty_client.lanes import Lane, Need, lanes_of, needs, ways
+from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, needs, ways
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission, Package
 from spec_kitty_client.testing.host.files import COUNTED

@@ -6,8 +6,8 @@ from typing import Protocol
 from attrs import frozen
 
 from spec_kitty_client.codes import ErrorCode
-from spec_kitty_client.dialects import Dialect, Feature
-from spec_kitty_client.lanes import Lane
+from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.testing.host.answers import Refused
 from spec_kitty_client.testing.host.board import PLANNING, Mission
 from spec_kitty_client.testing.host.files import COUNTED, has_open_box, tasks_md, ticked

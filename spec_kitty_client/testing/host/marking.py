@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from spec_kitty_client.dialects import Dialect
+from spec_kitty_client.contract.dialects import Dialect
 from spec_kitty_client.testing.host.admission import find
 from spec_kitty_client.testing.host.answers import Crashed, Misused, Refused
 from spec_kitty_client.testing.host.arguments import NotSimulated

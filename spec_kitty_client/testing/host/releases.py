@@ -6,7 +6,7 @@ from attrs import frozen
 from packaging.version import Version
 
 from spec_kitty_client.contract import Contract
-from spec_kitty_client.dialects import Dialect, Feature, contract_of, dialect_of
+from spec_kitty_client.contract.dialects import Dialect, Feature, contract_of, dialect_of
 from spec_kitty_client.errors import UnsupportedHost
 
 __all__ = ["Release"]

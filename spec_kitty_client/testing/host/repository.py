@@ -9,9 +9,9 @@ from typing import Any
 from attrs import frozen
 
 from spec_kitty_client.codes import ErrorCode
-from spec_kitty_client.dialects import Dialect, Feature
+from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import GitFailed
-from spec_kitty_client.lanes import Lane
 from spec_kitty_client.testing.host import files
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission

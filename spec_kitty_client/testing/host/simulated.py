@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.policy_rules import policy_problems
+from spec_kitty_client.policy.rules import policy_problems
 from spec_kitty_client.testing.host import admission, verbs
 from spec_kitty_client.testing.host.answers import (
     Answers,

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import frozen
 
 from spec_kitty_client.codes import ErrorCode
-from spec_kitty_client.dialects import Dialect, Feature
-from spec_kitty_client.lanes import Lane, lanes_of
+from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.lanes import Lane, lanes_of
 from spec_kitty_client.testing.host import guards
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import PLANNING, Mission, Package

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import Factory, define
 
-from spec_kitty_client.commands import (
+from spec_kitty_client.api.commands import (
     AcceptMission,
     Command,
     MergeMission,
@@ -18,8 +18,8 @@ from spec_kitty_client.commands import (
     Transition,
 )
 from spec_kitty_client.contract import Contract
-from spec_kitty_client.dialects import Dialect, Feature
-from spec_kitty_client.lanes import Lane, Need, ways
+from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.lanes import Lane, Need, ways
 
 __all__ = ["ENDED", "Board"]
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from spec_kitty_client.contract import Contract
-from spec_kitty_client.dialects import Dialect, contract_of
+from spec_kitty_client.contract.dialects import Dialect, contract_of
 
 __all__ = ["contracts", "dialects", "hosts"]
 

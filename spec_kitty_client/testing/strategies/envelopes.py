@@ -12,12 +12,12 @@ from typing import Any
 from attrs import asdict, fields, frozen
 from hypothesis import strategies as st
 
+from spec_kitty_client.api.envelope import Envelope
+from spec_kitty_client.api.spelling import names_of
+from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.codes import ErrorCode, Family
-from spec_kitty_client.envelope import Envelope
-from spec_kitty_client.spelling import names_of
 from spec_kitty_client.testing.strategies.contracts import hosts
 from spec_kitty_client.testing.strategies.values import JSON_OBJECTS, TEXTS
-from spec_kitty_client.verbs import VERBS
 
 __all__ = ["Flaw", "Printed", "envelopes", "near_envelopes"]
 
@@ -42,7 +42,7 @@ class Printed:
 
     stdout: bytes
     envelope: Envelope | None
-    """What `spec_kitty_client.envelope.find` has to find; None: nothing."""
+    """What `spec_kitty_client.api.envelope.find` has to find; None: nothing."""
     exit_code: int
     """What a host that prints this ends with: 0 after a success, else 1."""
     flaw: Flaw | None = None

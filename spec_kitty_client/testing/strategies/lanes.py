@@ -5,8 +5,16 @@ from typing import Literal, overload
 from attrs import frozen
 from hypothesis import strategies as st
 
-from spec_kitty_client.dialects import Dialect
-from spec_kitty_client.lanes import AnyLane, Lane, Need, UnknownLane, lanes_of, parse_lane, ways
+from spec_kitty_client.contract.dialects import Dialect
+from spec_kitty_client.contract.lanes import (
+    AnyLane,
+    Lane,
+    Need,
+    UnknownLane,
+    lanes_of,
+    parse_lane,
+    ways,
+)
 
 __all__ = ["Move", "lanes", "transitions"]
 

@@ -12,8 +12,8 @@ from attrs import frozen
 from hypothesis import strategies as st
 
 from spec_kitty_client.policy import ApprovalMode, NetworkMode, Policy, SandboxMode
-from spec_kitty_client.policy_errors import PolicyRule
-from spec_kitty_client.policy_rules import (
+from spec_kitty_client.policy.errors import PolicyRule
+from spec_kitty_client.policy.rules import (
     BANNED_FLAGS,
     DEEPEST,
     REQUIRED_FIELDS,

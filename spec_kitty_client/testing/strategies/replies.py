@@ -16,19 +16,19 @@ from attrs import NOTHING, Attribute, fields
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from spec_kitty_client.commands import Command
-from spec_kitty_client.contract import Contract
-from spec_kitty_client.dialects import Dialect
-from spec_kitty_client.errors import UnsupportedByHost
-from spec_kitty_client.lanes import AnyLane, Lane, lanes_of
-from spec_kitty_client.replies import (
+from spec_kitty_client.api.commands import Command
+from spec_kitty_client.api.replies import (
     MissionNumber,
     ReadyWorkPackage,
     Reply,
     ReviewStarted,
     WorkPackage,
 )
-from spec_kitty_client.spelling import spell
+from spec_kitty_client.api.spelling import spell
+from spec_kitty_client.contract import Contract
+from spec_kitty_client.contract.dialects import Dialect
+from spec_kitty_client.contract.lanes import AnyLane, Lane, lanes_of
+from spec_kitty_client.errors import UnsupportedByHost
 from spec_kitty_client.testing.strategies.contracts import hosts
 from spec_kitty_client.testing.strategies.lanes import lanes
 from spec_kitty_client.testing.strategies.missions import missions
@@ -95,7 +95,7 @@ def replies(
     """Draw a call that has ended well, with the answer that its verb promises.
 
     It is for whatever consumes replies, or stands in for a host:
-    `spec_kitty_client.envelope.conclude` makes ``command.reply_type`` of each of them. The
+    `spec_kitty_client.api.envelope.conclude` makes ``command.reply_type`` of each of them. The
     answer has the fields of one release, in the words of that release (``feature_slug`` up
     to 3.0.3), the values that the call named, and now and then fields that nobody knows.
 

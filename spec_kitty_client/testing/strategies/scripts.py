@@ -6,9 +6,9 @@ from typing import Any
 from attrs import frozen
 from hypothesis import strategies as st
 
-from spec_kitty_client.commands import Command, MergeMission
+from spec_kitty_client.api.commands import Command, MergeMission
 from spec_kitty_client.contract import Contract
-from spec_kitty_client.dialects import Dialect
+from spec_kitty_client.contract.dialects import Dialect
 from spec_kitty_client.testing.strategies import steps
 from spec_kitty_client.testing.strategies.boards import Board
 from spec_kitty_client.testing.strategies.contracts import contracts

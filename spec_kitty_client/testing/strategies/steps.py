@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from spec_kitty_client.commands import (
+from spec_kitty_client.api.commands import (
     AcceptMission,
     AppendHistory,
     Command,
@@ -22,8 +22,8 @@ from spec_kitty_client.commands import (
     StartReview,
     Transition,
 )
-from spec_kitty_client.dialects import Feature
-from spec_kitty_client.lanes import POLICY_LANES, Lane, Need, lanes_of
+from spec_kitty_client.contract.dialects import Feature
+from spec_kitty_client.contract.lanes import POLICY_LANES, Lane, Need, lanes_of
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.testing.strategies.boards import ENDED, Board
 

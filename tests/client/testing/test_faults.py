@@ -40,7 +40,7 @@ from spec_kitty_client.transports import (
 from tests.client.answers import POLICY, Scripted, completed, success
 from tests.client.releases import RELEASES, SAMPLE
 from tests.client.simulated import SLUG, Simulated, Waiting, WithGit
-from tests.client.test_workflow import CASES, prepared
+from tests.client.workflow.test_verbs import CASES, prepared
 
 every_fault = pytest.mark.parametrize("fault", Fault)
 every_host = pytest.mark.parametrize("release", SAMPLE)

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from spec_kitty_client import Completed
-from spec_kitty_client.spelling import names_of
+from spec_kitty_client.api.spelling import names_of
+from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.testing.differential import comparable
 from spec_kitty_client.testing.host import NotSimulated, SimulatedHost
-from spec_kitty_client.verbs import VERBS
-from tests.client.test_corpus import RELEASES, recorded
+from tests.client.api.test_corpus import RELEASES, recorded
+from tests.client.testing.worlds import InMemory, play, play_with_git
 from tests.record import scenarios, user_scenarios
-
-from .worlds import InMemory, play, play_with_git
 
 _ROOT = "/record/repo"  # what the recorder writes for the primary checkout
 _DESIGN = {name for verb in tuple(VERBS)[10:] for name in names_of(verb)}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from spec_kitty_client.dialects import Dialect
-from spec_kitty_client.lanes import ways
-from spec_kitty_client.policy_errors import PolicyRule
+from spec_kitty_client.contract.dialects import Dialect
+from spec_kitty_client.contract.lanes import ways
+from spec_kitty_client.policy.errors import PolicyRule
 from spec_kitty_client.testing.host import guards, verbs
 from tests.mutants.rules import mutants
 from tests.mutants.statements import refusals
@@ -78,7 +78,7 @@ def test_a_mutant_that_survives() -> None:
     """It is named, and the exit code is 1."""
     code = (
         "from tests.mutants import __main__ as m, mutant;"
-        "tests = ('tests/client/test_lanes.py::test_doing_is_in_progress',);"
+        "tests = ('tests/client/contract/test_lanes.py::test_doing_is_in_progress',);"
         "m.mutants = lambda: [mutant.Mutant('G', 'nothing', lambda: None, tests)];"
         "raise SystemExit(m.main([]))"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spec_kitty_client import Client, HostTimeout
-from spec_kitty_client.dialects import Dialect, dialect_of
+from spec_kitty_client.contract.dialects import Dialect, dialect_of
 from spec_kitty_client.testing import Fault, SimulatedHost, Tape
 from spec_kitty_client.testing.host import Release
 from spec_kitty_client.testing.plugin import (

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from packaging.version import Version
 
 from spec_kitty_client import Policy, PolicyError, PolicyRule, policy_problems
-from spec_kitty_client.policy_rules import BANNED_FLAGS, REQUIRED_FIELDS, SECRET_WORDS, TEXT_FIELDS
+from spec_kitty_client.policy.rules import BANNED_FLAGS, REQUIRED_FIELDS, SECRET_WORDS, TEXT_FIELDS
 from spec_kitty_client.testing.strategies.policies import invalid_policies, policies, policy_json
 
 MANY = settings(

@@ -13,19 +13,24 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
+from spec_kitty_client.api.commands import (
+    MergeMission,
+    MissionState,
+    StartImplementation,
+    Transition,
+)
+from spec_kitty_client.api.envelope import find as find_envelope
+from spec_kitty_client.api.spelling import in_our_words, spell
+from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.codes import Family, parse_code
-from spec_kitty_client.commands import MergeMission, MissionState, StartImplementation, Transition
-from spec_kitty_client.dialects import Dialect, dialect_of
-from spec_kitty_client.envelope import find as find_envelope
-from spec_kitty_client.lanes import Lane, UnknownLane, lanes_of, ways
-from spec_kitty_client.spelling import in_our_words, spell
+from spec_kitty_client.contract.dialects import Dialect, dialect_of
+from spec_kitty_client.contract.lanes import Lane, UnknownLane, lanes_of, ways
 from spec_kitty_client.testing import strategies
 from spec_kitty_client.testing.host import SimulatedHost
 from spec_kitty_client.testing.strategies import Flaw, HostScript, Shape
 from spec_kitty_client.testing.strategies.contracts import hosts
 from spec_kitty_client.transports import Completed
-from spec_kitty_client.verbs import VERBS
-from tests.client.test_corpus import RELEASES, call_of, recorded
+from tests.client.api.test_corpus import RELEASES, call_of, recorded
 
 T = TypeVar("T")
 LIFECYCLE = tuple(VERBS)[:10]

@@ -8,8 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spec_kitty_client.transports.launchers import HEAD, Launch, NotPython, find
-
-from .scripts import script
+from tests.client.transports.scripts import script
 
 PYTHON = "/usr/bin/python3"
 Write = Callable[[str], str]

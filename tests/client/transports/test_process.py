@@ -32,9 +32,17 @@ from spec_kitty_client.transports.process import (
     ProcessTransport,
     host_environment,
 )
-
-from ..answers import POLICY, line  # noqa: TID252
-from .scripts import PATIENCE, ended_at_last, gone, hanging, interrupted, pids, script, started
+from tests.client.answers import POLICY, line
+from tests.client.transports.scripts import (
+    PATIENCE,
+    ended_at_last,
+    gone,
+    hanging,
+    interrupted,
+    pids,
+    script,
+    started,
+)
 
 Host = Callable[..., Path]
 SET = {

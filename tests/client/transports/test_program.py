@@ -15,8 +15,7 @@ import anyio.to_thread
 import pytest
 
 from spec_kitty_client.transports import Completed, program
-
-from .scripts import (
+from tests.client.transports.scripts import (
     PATIENCE,
     ended_at_last,
     eventually,

@@ -4,8 +4,7 @@ import pytest
 
 from spec_kitty_orchestrator.agents import KNOWN, script
 from spec_kitty_orchestrator.agents.base import events
-
-from .policies import policy
+from tests.orchestrator.agents.policies import policy
 
 MINE = script.agent(("mine",))
 

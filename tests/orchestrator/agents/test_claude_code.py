@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator.agents.claude_code import AGENT
-from spec_kitty_orchestrator.history import Role
-
-from .policies import policy
+from spec_kitty_orchestrator.state.history import Role
+from tests.orchestrator.agents.policies import policy
 
 WORKTREE = Path("/w")
 LOOKS = {"--tools=Read,Grep,Glob", '--settings={"disableAllHooks":true}'}

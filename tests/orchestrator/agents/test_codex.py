@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator.agents.codex import AGENT
-
-from .policies import policy
+from tests.orchestrator.agents.policies import policy
 
 WORKTREE = Path("/w x")
 

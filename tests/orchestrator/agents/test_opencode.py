@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from spec_kitty_orchestrator.agents.opencode import AGENT
-from spec_kitty_orchestrator.history import Role
-
-from .policies import policy
+from spec_kitty_orchestrator.state.history import Role
+from tests.orchestrator.agents.policies import policy
 
 CONFIG = "OPENCODE_CONFIG_CONTENT"
 

@@ -6,7 +6,7 @@ import pytest
 
 from spec_kitty_orchestrator.agents import KNOWN
 from spec_kitty_orchestrator.agents.base import Said
-from spec_kitty_orchestrator.review import Verdict, parse
+from spec_kitty_orchestrator.verdict import Verdict, parse
 
 DATA = Path(__file__).parent / "data"
 NAMES = sorted(KNOWN)

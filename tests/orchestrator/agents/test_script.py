@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator import agents
-from spec_kitty_orchestrator.history import Role
-
-from .policies import policy
+from spec_kitty_orchestrator.state.history import Role
+from tests.orchestrator.agents.policies import policy
 
 
 @pytest.mark.parametrize("role", ["implement", "review"])

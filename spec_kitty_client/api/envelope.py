@@ -1,0 +1,315 @@
+"""From the bytes a host printed to a reply or an error. Nothing else here parses JSON.
+
+The envelope is not always alone: ``merge-mission`` prints git's own lines before it on
+every success (3.1.10 to 3.2.7). The last line that is an object with the seven keys counts.
+Every release prints its envelope on one line; a wrapper script may print it again over several.
+"""
+
+import json
+import re
+from collections import deque
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
+
+from attrs import evolve, field, fields, frozen
+
+from spec_kitty_client.api.commands import Command
+from spec_kitty_client.api.replies import MissionNumber, Reply
+from spec_kitty_client.api.spelling import in_our_words, names_of
+from spec_kitty_client.codes import ErrorCode, parse_code
+from spec_kitty_client.contract.lanes import AnyLane, parse_lane
+from spec_kitty_client.errors import (
+    EnvironmentProblem,
+    Failure,
+    HostBroken,
+    HostCrashed,
+    HostError,
+    HostTimeout,
+    ProtocolError,
+    UsageRejected,
+    rejection,
+)
+from spec_kitty_client.transports import Completed
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+__all__ = ["Envelope", "conclude", "find"]
+
+R = TypeVar("R", bound=Reply)
+
+_LONGEST_WORDS = 500  # characters of what a host said that go into a message
+_KEEP = 64 * 1024  # characters of stdout and stderr that an error carries
+_ENDED_BY_PROJECT_GATE = {
+    4: "The project's .kittify is older than this host: run `spec-kitty upgrade` in it",
+    5: "The project's .kittify is newer than this host: upgrade spec-kitty-cli",
+    6: "The project's .kittify metadata is damaged: restore .kittify/metadata.yaml from git",
+}
+
+
+@frozen(kw_only=True)
+class Envelope:
+    """The seven keys of every answer."""
+
+    contract_version: str
+    command: str
+    timestamp: str
+    correlation_id: str
+    success: bool
+    error_code: str | None
+    data: Mapping[str, Any] = field(repr=False)
+
+
+_USAGE = 2  # exit code of the option parser
+_NO_VERB = "unknown"  # the command that the option parser names in a refusal, from 2.1.0 on
+_FRAME = re.compile(r"^  File .*, line \d+, in (.*)$", re.MULTILINE)
+_OPENING = re.compile(r"^\{", re.MULTILINE)
+_MOST_OPENINGS = 10  # tried per text; each may take a parse of the whole text
+_DECODER = json.JSONDecoder()
+
+_KEYS = {a.name for a in fields(Envelope)}
+_TEXTS = _KEYS - {"success", "error_code", "data"}
+
+
+def find(stdout: str) -> tuple[Envelope | None, str]:
+    """Return the last envelope in a text, and the rest of the text.
+
+    An envelope on one line wins over any that is spread over several lines. One of these is the
+    whole text, or begins with a ``{`` that is the first character of a line and ends with a
+    line; of such lines the last ten are tried. The time is proportional to the length of the
+    text.
+
+    Args:
+        stdout: Text that a host printed.
+
+    Returns:
+        The envelope and the text without its lines; None and the text where there is none.
+    """
+    # At nothing else: JSON may hold U+2028 as it is.
+    lines = stdout.removesuffix("\n").split("\n")
+    for i in range(len(lines) - 1, -1, -1):
+        if envelope := _parse(lines[i].strip()):
+            return envelope, "\n".join(lines[:i] + lines[i + 1 :])
+    return _find_spread(stdout)
+
+
+def _find_spread(text: str) -> tuple[Envelope | None, str]:
+    """Return the last envelope that takes several lines, and the rest of the text."""
+    starts = deque((m.start() for m in _OPENING.finditer(text)), maxlen=_MOST_OPENINGS)
+    indented = len(text) - len(text.lstrip())
+    for start in (*reversed(starts), indented):
+        try:
+            raw, end = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        of_last_line, _, after = text[end:].partition("\n")
+        if not of_last_line.strip() and (envelope := _envelope(raw)):
+            return envelope, (text[:start] + after).removesuffix("\n")
+    return None, text
+
+
+def _parse(line: str) -> Envelope | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        return _envelope(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _envelope(raw: object) -> Envelope | None:
+    """Return the envelope that a JSON value is; None if it is none."""
+    if not isinstance(raw, dict) or not raw.keys() >= _KEYS:
+        return None
+    sound = (
+        all(isinstance(raw[name], str) for name in _TEXTS)
+        and isinstance(raw["success"], bool)
+        and isinstance(raw["error_code"], str | None)
+        and isinstance(raw["data"], dict)
+    )
+    return Envelope(**{name: raw[name] for name in _KEYS}) if sound else None
+
+
+def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
+    """Return the reply of a call that has ended, and the envelope it came in.
+
+    An envelope that contradicts itself, the call or the exit code is no answer: the error has no
+    code, and after a call that may change something its outcome is ``unknown``.
+
+    Raises:
+        HostTimeout: If it had to be ended.
+        ProtocolError: If there is no answer, or none that can be understood.
+        HostRejected: If the answer is an error code.
+    """
+    envelope, noise = find(completed.stdout.decode("utf-8", "backslashreplace"))
+    if completed.exit_code is None:
+        msg = f"no answer within {completed.time_limit:g} s; the host was ended"
+        raise HostTimeout(_failure(command, completed, noise, msg, envelope))
+    if envelope is None:
+        raise _no_answer(command, completed, noise)
+    if wrong := _contradiction(command, completed, envelope):
+        failure = _failure(command, completed, noise, wrong, envelope)
+        raise ProtocolError(evolve(failure, code=None))
+    if not envelope.success:
+        raise rejection(_failure(command, completed, noise, _message(envelope), envelope))
+    return _reply(command, completed, envelope, noise), envelope
+
+
+def _contradiction(command: Command[Any], completed: Completed, envelope: Envelope) -> str | None:
+    """Return why an envelope cannot be the answer to a call; None: it can."""
+    answered = envelope.command.removeprefix("orchestrator-api.")
+    names = names_of(command.verb) | (set() if envelope.success else {_NO_VERB})
+    if answered not in names:
+        return f"the answer is to {_short(envelope.command)}"
+    if envelope.success and envelope.error_code is not None:
+        return f"the answer says success, but has the error code {_short(envelope.error_code)}"
+    if envelope.success and completed.exit_code != 0:
+        return f"the answer says success, but the exit code is {completed.exit_code}"
+    return None
+
+
+def _short(word: str) -> str:
+    return repr(word[:_LONGEST_WORDS])
+
+
+def _reply(command: Command[R], completed: Completed, envelope: Envelope, noise: str) -> R:
+    import cattrs
+
+    try:
+        return cast(R, _converter().structure(in_our_words(envelope.data), command.reply_type))
+    except (cattrs.BaseValidationError, TypeError, ValueError, KeyError) as e:
+        wrong = "; ".join(cattrs.transform_error(e, path="data"))
+        msg = f"the answer is not what the contract promises: {wrong}"
+        raise ProtocolError(_failure(command, completed, noise, msg, envelope)) from e
+
+
+def _message(envelope: Envelope) -> str:
+    """Hosts before 3.2.6 leave the message out when there are details."""
+    message = envelope.data.get("message")
+    parts = [message] if isinstance(message, str) else []
+    for name in ("errors", "incomplete_wps"):
+        listed = envelope.data.get(name)
+        parts += [str(e).strip() for e in listed] if isinstance(listed, list) else []
+    outstanding = envelope.data.get("outstanding")  # 4.0.0
+    if isinstance(outstanding, dict):
+        parts += [f"{name} {what}" for name, what in outstanding.items() if what]
+    return ": ".join(parts)[:_LONGEST_WORDS] or f"the host answered {envelope.error_code}"
+
+
+def _no_answer(command: Command[Any], completed: Completed, noise: str) -> HostError:
+    """Return what it means that there is no envelope; see CONTRACT, exit codes."""
+    stderr = completed.stderr.decode("utf-8", "backslashreplace")
+    said = _last_words(stderr)
+    code = completed.exit_code or 0
+    kind: type[HostError] = ProtocolError
+    if code in _ENDED_BY_PROJECT_GATE:
+        kind, why = EnvironmentProblem, _ENDED_BY_PROJECT_GATE[code]
+    elif code == _USAGE and (said or completed.stdout.strip()):
+        # Up to 3.1.0 the option parser answers in prose, with a newer typer always.
+        kind, why = UsageRejected, f"the host did not understand the call: {said or 'see its help'}"
+    elif "Traceback (most recent call last)" in stderr:
+        kind = HostBroken if _at_import(stderr) else HostCrashed
+        why = f"no answer (exit code {code}); the last it said was: {said}"
+    elif said:
+        why = f"no answer (exit code {code}); the last it said was: {said}"
+    else:
+        what = "something that is no answer" if completed.stdout.strip() else "nothing"
+        why = f"the host printed {what} (exit code {code})"
+    failure = _failure(command, completed, noise, why)
+    return kind(evolve(failure, code=ErrorCode.USAGE_ERROR) if kind is UsageRejected else failure)
+
+
+def _at_import(stderr: str) -> bool:
+    """Return whether a traceback ends in the loading of a module, and not from within a call."""
+    frames = _FRAME.findall(stderr.rpartition("Traceback (most recent call last)")[2])
+    return frames[-1:] == ["<module>"] and "invoke" not in frames
+
+
+def _last_words(stderr: str) -> str:
+    """Return what matters: what follows the last box, else what is in it, else the last line."""
+    lines = [line.strip() for line in stderr.strip().splitlines()]
+    ends = [i for i, line in enumerate(lines) if line.startswith("\u2570")]
+    if not ends:
+        return " ".join(lines[-1:])[:_LONGEST_WORDS]
+    starts = [i for i, line in enumerate(lines[: ends[-1]]) if line.startswith("\u256d")]
+    inside = lines[starts[-1] + 1 : ends[-1]] if starts else []
+    words = lines[ends[-1] + 1 :] or [line.strip("\u2502 ") for line in inside]
+    return " ".join(words)[:_LONGEST_WORDS]
+
+
+def _failure(
+    command: Command[Any],
+    completed: Completed,
+    noise: str,
+    message: str,
+    envelope: Envelope | None = None,
+) -> Failure:
+    code = envelope.error_code if envelope else None
+    return Failure(
+        verb=command.verb,
+        mutates=command.mutates,
+        message=message,
+        argv=completed.argv,
+        exit_code=completed.exit_code,
+        stdout=noise[-_KEEP:],
+        stderr=completed.stderr[-_KEEP:].decode("utf-8", "backslashreplace"),
+        code=parse_code(code) if code else None,
+        data=envelope.data if envelope else {},
+        correlation_id=envelope.correlation_id if envelope else None,
+        contract_version=envelope.contract_version if envelope else None,
+    )
+
+
+@cache
+def _converter() -> "Converter":
+    """Make the converter: no coercion of wrong types, unknown fields go to `Reply.extra`."""
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn
+
+    converter = Converter()
+    for primitive in (str, int, bool):
+        converter.register_structure_hook(primitive, _exactly)
+    converter.register_structure_hook_func(lambda t: t == MissionNumber, lambda v, _: v)
+    converter.register_structure_hook_func(
+        lambda t: t == AnyLane, lambda v, _: parse_lane(_exactly(v, str))
+    )
+
+    def list_hook(kind: Any) -> Any:
+        (inner, _) = get_args(kind)
+
+        def hook(raw: Any, _: object) -> tuple[Any, ...]:
+            return tuple(converter.structure(_exactly(raw, list), list[inner]))  # type: ignore[valid-type]
+
+        return hook
+
+    converter.register_structure_hook_factory(_is_tuple, list_hook)
+
+    def reply_hook(cls: type[Reply]) -> Any:
+        structure = make_dict_structure_fn(cls, converter)
+        known = {a.name for a in fields(cls)} - {"extra"}
+
+        def hook(raw: Any, _: object) -> Reply:
+            if not isinstance(raw, Mapping):
+                msg = f"expected an object, not {type(raw).__name__}"
+                raise TypeError(msg)
+            extra = {k: v for k, v in raw.items() if k not in known}
+            return structure({**{k: raw[k] for k in raw.keys() & known}, "extra": extra}, cls)
+
+        return hook
+
+    converter.register_structure_hook_factory(
+        lambda t: isinstance(t, type) and issubclass(t, Reply), reply_hook
+    )
+    return converter
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _exactly(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        msg = f"expected {kind.__name__}, not {type(value).__name__}"
+        raise TypeError(msg)
+    return value

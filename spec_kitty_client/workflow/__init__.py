@@ -1,0 +1,1 @@
+"""The workflow verbs: generators of steps, without any I/O."""

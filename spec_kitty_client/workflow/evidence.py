@@ -1,0 +1,85 @@
+"""Proof that a mission's work is in a branch, also when the host has removed its lanes.
+
+Before a merge the head of every lane is kept under a ref of this SDK, and after it the commit at
+which the target then was: ``refs/spec-kitty-client/merges/<slug>/``. Clones do not get these refs
+and `git gc` keeps what they name, so that work which a squash has left behind can be found again.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from spec_kitty_client._core import Steps
+from spec_kitty_client.errors import GitFailed
+from spec_kitty_client.workflow.git import changed, commit_of, fork_point, git, is_ancestor
+
+__all__ = ["holds", "left_out", "record_lanes", "record_result", "recorded"]
+
+_RESULT = "target"
+
+
+def _refs(slug: str) -> str:
+    return f"refs/spec-kitty-client/merges/{slug}"
+
+
+def record_lanes(slug: str, heads: Mapping[str, str], top: str) -> Steps[None]:
+    """Keep the head of each branch that is about to be merged.
+
+    Args:
+        slug: The mission.
+        heads: Commits by the name of their branch.
+        top: The primary checkout.
+    """
+    for branch, head in heads.items():
+        name = f"{_refs(slug)}/lanes/{branch.rpartition('/')[2]}"
+        yield from git("update-ref", name, head, folder=top)
+
+
+def record_result(slug: str, commit: str, top: str) -> Steps[None]:
+    """Keep the commit at which the target is after a merge that was proven."""
+    yield from git("update-ref", f"{_refs(slug)}/{_RESULT}", commit, folder=top)
+
+
+def recorded(slug: str, top: str) -> Steps[tuple[str | None, tuple[str, ...]]]:
+    """Return the result of the last merge, if it was proven, and the lanes that it merged."""
+    form = "--format=%(refname)%00%(objectname)"
+    listed = yield from git("for-each-ref", form, _refs(slug), folder=top)
+    rows: dict[str, str] = {}
+    for row in listed.splitlines():
+        name, _, commit = row.partition("\0")
+        rows[name] = commit
+    result = rows.pop(f"{_refs(slug)}/{_RESULT}", None)
+    return result, tuple(rows.values())
+
+
+def holds(target: str, commits: Iterable[str], top: str) -> Steps[bool]:
+    """Return whether a branch has the work of all these commits: themselves, or their files.
+
+    False where there is no commit: without one nothing is proven.
+    """
+    every = tuple(dict.fromkeys(commits))
+    for commit in every:
+        if not (yield from _has(target, commit, top)):
+            return False
+    return bool(every)
+
+
+def _has(target: str, commit: str, top: str) -> Steps[bool]:
+    if (yield from commit_of(commit, top)) is None:
+        return False
+    if (yield from is_ancestor(commit, target, top)):
+        return True
+    try:
+        base = yield from fork_point(target, commit, top)
+    except GitFailed:  # they have nothing in common
+        return False
+    files = yield from changed(base, commit, top)
+    return bool(files) and not files & (yield from changed(commit, target, top))
+
+
+def left_out(commits: Iterable[str], heads: Iterable[str], top: str) -> Steps[str]:
+    """Return one of these commits that is on none of these branches; empty if all are."""
+    branches = tuple(heads)
+    for commit in dict.fromkeys(commits):
+        args = ("rev-list", "--max-count=1", commit, "--not", *branches)
+        if (yield from git(*args, folder=top)).strip():
+            return commit
+    return ""

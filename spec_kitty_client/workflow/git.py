@@ -1,0 +1,185 @@
+"""What the workflow verbs ask of git, as steps; it runs where the host runs."""
+
+from contextlib import suppress
+
+from spec_kitty_client._core import Git, Steps
+from spec_kitty_client.errors import GitFailed
+from spec_kitty_client.transports import Completed
+
+__all__ = [
+    "branches",
+    "changed",
+    "checked_out",
+    "commit_folder",
+    "commit_of",
+    "dirty",
+    "fork_point",
+    "git",
+    "is_ancestor",
+    "merge_into",
+    "removed",
+    "root",
+    "show",
+    "show_all",
+]
+
+# A user's settings must not change what is printed.
+_GREP = (
+    *("-c", "grep.lineNumber=false", "-c", "grep.column=false", "-c", "grep.fullName=false"),
+    *("grep", "--text", "--untracked", "--no-exclude-standard", "--no-color"),
+)
+
+
+def git(*args: str, folder: str | None = None) -> Steps[str]:
+    """Run git and return what it printed.
+
+    Raises:
+        GitFailed: With what it said.
+    """
+    done: Completed = yield Git(args, folder)
+    if done.exit_code != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).decode("utf-8", "backslashreplace")
+        end = "it did not end in time" if done.exit_code is None else f"exit code {done.exit_code}"
+        where = f" in {folder}" if folder else ""
+        msg = f"git {_command_in(args)}{where}: {said[-2000:] or end}"
+        raise GitFailed(msg)
+    return done.stdout.decode("utf-8", "backslashreplace")
+
+
+def _command_in(args: tuple[str, ...]) -> str:
+    words = (a for a in args if not a.startswith("-") and "=" not in a)
+    return next(words, "")
+
+
+def root() -> Steps[str]:
+    """Return the primary checkout of the repository."""
+    asked = ("--path-format=absolute", "--git-common-dir", "--git-dir", "--show-toplevel")
+    common, own, top = (yield from git("rev-parse", *asked)).splitlines()
+    if common == own:
+        return top  # also in a submodule, whose git folder is elsewhere
+    if not common.endswith("/.git"):
+        msg = f"{top} is a worktree of {common}. Go to the primary checkout."
+        raise GitFailed(msg)
+    return common.removesuffix("/.git")
+
+
+def show(path: str, folder: str) -> Steps[str | None]:
+    """Return a text file as it is, committed or not; None where there is none."""
+    return (yield from show_all((path,), folder)).get(path)
+
+
+def show_all(paths: tuple[str, ...], folder: str) -> Steps[dict[str, str]]:
+    """Return text files as they are, committed or not, each by its path.
+
+    Args:
+        paths: Files and folders, from ``folder`` on. One that is not there is left out.
+        folder: The top of a checkout.
+
+    Raises:
+        GitFailed: If git cannot read them.
+    """
+    # Every line matches the empty pattern.
+    args = (*_GREP, "--null", "-e", "", "--", *paths)
+    done: Completed = yield Git(args, folder)
+    if done.exit_code == 1:
+        return {}  # no line matches: there is none of the files
+    if done.exit_code != 0:
+        yield from git(*args, folder=folder)  # raises with what git says
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.decode("utf-8", "backslashreplace").split("\n"):
+        path, is_line, text = line.partition("\0")
+        if is_line:
+            found.setdefault(path, []).append(text)
+    return {path: "\n".join([*lines, ""]) for path, lines in found.items()}
+
+
+def commit_of(ref: str, folder: str) -> Steps[str | None]:
+    """Return the commit that a name stands for; None if it stands for none."""
+    try:
+        found = yield from git("rev-parse", "--verify", f"{ref}^{{commit}}", folder=folder)
+    except GitFailed:
+        return None
+    return found.strip()
+
+
+def checked_out(folder: str) -> Steps[str]:
+    """Return the branch that is checked out; empty if there is none."""
+    return (yield from git("branch", "--show-current", folder=folder)).strip()
+
+
+def dirty(folder: str, *, untracked: bool = True) -> Steps[tuple[str, ...]]:
+    """Return the files that are not committed, as ``git status`` names them."""
+    flags = ("--porcelain", "-z", "--no-renames")
+    which = "all" if untracked else "no"
+    listed = yield from git("status", *flags, f"--untracked-files={which}", folder=folder)
+    return tuple(entry[3:] for entry in listed.split("\0") if entry[2:3] == " ")
+
+
+def branches(folder: str, *names: str) -> Steps[dict[str, str | None]]:
+    """Return the branches of these names or patterns, each with its worktree if it has one.
+
+    A worktree whose folder is gone is none.
+    """
+    gone = yield from removed(folder)
+    form = "--format=%(refname:short)%00%(worktreepath)"
+    listed = yield from git(
+        "for-each-ref", form, *(f"refs/heads/{n}" for n in names), folder=folder
+    )
+    rows = [row.partition("\0") for row in listed.splitlines()]
+    return {name: path if path and path not in gone else None for name, _, path in rows}
+
+
+def removed(folder: str) -> Steps[set[str]]:
+    """Return the worktrees which git still knows, and whose folder is gone."""
+    listed = yield from git("worktree", "list", "--porcelain", folder=folder)
+    return {
+        entry.partition("\n")[0].removeprefix("worktree ")
+        for entry in listed.split("\n\n")
+        if "\nprunable" in entry
+    }
+
+
+def commit_folder(folder: str, inside: str, message: str) -> Steps[bool]:
+    """Commit what changed inside a folder, and nothing else that is staged or changed."""
+    listed = yield from git("status", "--porcelain", "-z", "--", inside, folder=folder)
+    if listed:
+        yield from git("add", "--", inside, folder=folder)
+        yield from git("commit", "--quiet", f"--message={message}", "--", inside, folder=folder)
+    return bool(listed)
+
+
+def merge_into(folder: str, branch: str) -> Steps[None]:
+    """Merge a branch into what is checked out in a folder; leave nothing half-merged.
+
+    Raises:
+        GitFailed: If it does not merge by itself.
+    """
+    try:
+        yield from git("merge", "--quiet", "--no-edit", branch, folder=folder)
+    except GitFailed as e:
+        with suppress(GitFailed):  # it may not have begun
+            yield from git("merge", "--abort", folder=folder)
+        msg = f"{branch} does not merge into {folder}. Merge it there by hand, then go on. {e}"
+        raise GitFailed(msg) from e
+
+
+def fork_point(one: str, other: str, folder: str) -> Steps[str]:
+    """Return the newest commit that two commits have in common."""
+    return (yield from git("merge-base", one, other, folder=folder)).strip()
+
+
+def is_ancestor(old: str, new: str, folder: str) -> Steps[bool]:
+    """Return whether everything in one commit is in another one."""
+    commit = yield from commit_of(old, folder)
+    try:
+        return (yield from fork_point(old, new, folder)) == commit
+    except GitFailed:  # they have nothing in common
+        return False
+
+
+def changed(before: str, after: str, folder: str) -> Steps[set[str]]:
+    """Return the files that differ between two commits."""
+    listed = yield from git(
+        "diff", "--name-only", "--no-renames", "-z", before, after, folder=folder
+    )
+    return set(filter(None, listed.split("\0")))

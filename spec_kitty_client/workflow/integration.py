@@ -1,0 +1,160 @@
+"""What a merge needs in the mission's branch before the host makes it.
+
+Hosts merge the lanes into the mission's branch, and that into the target. Two things they leave
+out: planning work, for which they look on the target itself; and, under a topology with a
+coordination branch, what somebody has committed of the status files on the target, over which
+their merge ends in a conflict (3.2.0 to 3.2.7).
+"""
+
+from contextlib import suppress
+
+from attrs import frozen
+
+from spec_kitty_client._core import Git, Steps
+from spec_kitty_client.errors import GitFailed
+from spec_kitty_client.transports import Completed
+from spec_kitty_client.workflow.git import (
+    branches,
+    changed,
+    commit_of,
+    fork_point,
+    git,
+    is_ancestor,
+    merge_into,
+)
+from spec_kitty_client.workflow.worktrees import folder_of, planning_branch
+
+__all__ = ["Integration", "conflicts", "prepare", "tidy"]
+
+
+@frozen(kw_only=True)
+class Integration:
+    """The branches of a mission that is about to be merged."""
+
+    top: str
+    """The primary checkout."""
+    slug: str
+    target: str
+    coordination: str | None
+    """The branch that holds the status files, if that is not the target."""
+
+    @property
+    def mission(self) -> str:
+        """The branch into which the host merges the lanes."""
+        return f"kitty/mission-{self.slug}"
+
+    @property
+    def status_files(self) -> tuple[str, ...]:
+        """The files in which the host records where work packages stand."""
+        folder = folder_of(self.slug)
+        return f"{folder}/status.events.jsonl", f"{folder}/status.json"
+
+
+def prepare(what: Integration) -> Steps[None]:
+    """Bring into the mission's branch what the host's merge would miss or stumble over.
+
+    Raises:
+        GitFailed: If something does not merge; nothing is left half-merged.
+    """
+    if what.coordination and (yield from _is_behind(what)):
+        yield from _merge_onto(what, what.mission, what.target, keep=what.status_files)
+    planning = planning_branch(what.slug)
+    there = yield from branches(what.top, planning, what.mission)
+    if planning not in there:
+        return
+    # A mission of planning work alone has no branch of its own on most hosts.
+    onto = what.mission if what.mission in there else what.target
+    if not (yield from is_ancestor(planning, onto, what.top)):
+        yield from _merge_onto(what, onto, planning)
+
+
+def conflicts(one: str, other: str, top: str, *, apart: str) -> Steps[set[str]]:
+    """Return the files of two commits that do not merge by themselves.
+
+    Args:
+        one: A commit.
+        other: Another one.
+        top: The primary checkout.
+        apart: The beginning of paths that do not count.
+    """
+    base = yield from fork_point(one, other, top)
+    both = (yield from changed(base, one, top)) & (yield from changed(base, other, top))
+    both = {name for name in both if not name.startswith(apart)}
+    if not both:
+        return both
+    args = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", one, other)
+    done: Completed = yield Git(args, top)
+    if done.exit_code == 0:
+        return set()
+    # A git older than 2.38 cannot tell: then everything that both have changed counts.
+    named = done.stdout.decode("utf-8", "backslashreplace").split("\0")[1:]
+    return both & set(named) if done.exit_code == 1 else both
+
+
+def tidy(what: Integration) -> Steps[None]:
+    """Remove the branch and the worktree of planning work that is in the target."""
+    branch = planning_branch(what.slug)
+    there = yield from branches(what.top, branch)
+    if branch not in there:
+        return
+    if path := there[branch]:
+        yield from git("worktree", "remove", path, folder=what.top)
+    yield from git("branch", "--quiet", "-D", "--end-of-options", branch, folder=what.top)
+
+
+def _is_behind(what: Integration) -> Steps[bool]:
+    """Return whether the target has something that the mission's branch has not.
+
+    It may be status files. With planning work, 3.2.5 calls that lane stale over anything else too.
+    """
+    if (yield from commit_of(what.mission, what.top)) is None:
+        return False
+    return not (yield from is_ancestor(what.target, what.mission, what.top))
+
+
+def _merge_onto(
+    what: Integration, branch: str, source: str, keep: tuple[str, ...] = ()
+) -> Steps[None]:
+    """Merge a branch into another one, where that is checked out or in a worktree for the time.
+
+    Args:
+        what: The mission.
+        branch: The branch that is changed.
+        source: The branch that is merged into it.
+        keep: Files that stay as ``branch`` has them.
+    """
+    place = f"{what.top}/.worktrees/{what.slug}-merge"
+    where = (yield from branches(what.top, branch)).get(branch)
+    if where == place:  # left behind by a merge that was cut short
+        yield from git("worktree", "remove", "--force", place, folder=what.top)
+        where = None
+    if where is None:
+        yield from git("worktree", "add", "--quiet", "--force", place, branch, folder=what.top)
+    try:
+        if keep:
+            yield from _merge_keeping(where or place, source, keep)
+        else:
+            yield from merge_into(where or place, source)
+    except GitFailed:
+        if where is None:
+            yield from git("worktree", "remove", "--force", place, folder=what.top)
+        raise
+    if where is None:
+        yield from git("worktree", "remove", "--force", place, folder=what.top)
+
+
+def _merge_keeping(folder: str, source: str, keep: tuple[str, ...]) -> Steps[None]:
+    """Merge a branch into what is checked out in a folder, but for some files."""
+    with suppress(GitFailed):  # conflicts are looked at below
+        yield from git("merge", "--quiet", "--no-commit", "--no-ff", source, folder=folder)
+    listed = yield from git("ls-tree", "-z", "--name-only", "HEAD", "--", *keep, folder=folder)
+    if own := tuple(filter(None, listed.split("\0"))):
+        yield from git("checkout", "--quiet", "HEAD", "--", *own, folder=folder)
+    unmerged = yield from git("diff", "--name-only", "--diff-filter=U", "-z", folder=folder)
+    if unmerged or (yield from commit_of("MERGE_HEAD", folder)) is None:
+        with suppress(GitFailed):  # it may not have begun
+            yield from git("merge", "--abort", folder=folder)
+        files = ", ".join(filter(None, unmerged.split("\0"))) or "no file in particular"
+        msg = f"{source} does not merge into {folder}: {files}. Merge it there by hand."
+        raise GitFailed(msg)
+    yield from git("commit", "--quiet", "--no-edit", folder=folder)

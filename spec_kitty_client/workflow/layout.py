@@ -1,0 +1,253 @@
+"""How a mission is laid out: its topology, its target, and what each work package needs.
+
+No verb of the contract tells these things before the call that fails for the lack of them. They
+are read from the mission's own files in the primary checkout, which are the same on every
+topology, and never written. Lanes are not read here: `mission-state` alone tells those.
+
+Source: hosts 1.0.3 to 3.2.7 and 4.0.0rc7.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from spec_kitty_client._core import Steps
+from spec_kitty_client.contract import Contract
+from spec_kitty_client.contract.dialects import Feature
+from spec_kitty_client.errors import GitFailed
+from spec_kitty_client.workflow.git import checked_out, git, show_all
+
+__all__ = ["PLANNING_LANE", "MissionFiles", "MissionLayout", "PackageLayout", "read_files"]
+
+PLANNING_LANE = "lane-planning"
+"""The execution lane in which hosts from 3.1.0 on put all planning work."""
+
+_LARGEST_FRONT_MATTER = 256 * 1024  # characters; more is no front matter that anybody wrote
+_WP_FILE = re.compile(r"(WP\d+)(?=[-_.])[^/]*\.md", re.IGNORECASE)
+_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_OPEN_BOX = re.compile(r"\s*-\s*\[\s*\]\s+(T\d+\b)?")
+
+
+@frozen(kw_only=True)
+class PackageLayout:
+    """What a host wants of one work package beside its work."""
+
+    wp_id: str
+    subtasks: tuple[str, ...] = ()
+    """The ids of the subtasks that have to be marked done before ``for_review``. From host 3.2.6
+    on those of the front matter, whether or not they are marked; from 2.1.0 to 3.2.5 the boxes
+    with an id that are not ticked in ``tasks.md``; none on 1.0.x."""
+    open_boxes: int = 0
+    """How many boxes without an id are not ticked in ``tasks.md`` (hosts 2.1.0 to 3.2.5). No
+    command of the host can tick these."""
+    roster_problem: str | None = None
+    """Why a host from 3.2.6 on cannot tell what the subtasks are, and refuses ``for_review``."""
+    lane: str | None = None
+    """The execution lane, such as ``lane-a``, on hosts from 3.1.0 on."""
+    lane_needs: tuple[str, ...] = ()
+    """The execution lanes whose work its own lane builds on."""
+
+    @property
+    def planning(self) -> bool:
+        """Whether it is planning work, which hosts from 3.1.0 on treat in another way."""
+        return self.lane == PLANNING_LANE
+
+
+@frozen(kw_only=True)
+class MissionLayout:
+    """How a mission is laid out on the host that was asked."""
+
+    mission_slug: str
+    topology: str | None
+    """``single_branch``, ``lanes``, ``coord`` or ``lanes_with_coord``; None up to host 3.1.10."""
+    coordination_branch: str | None
+    """The branch on which the host records where work packages stand, if not on the target."""
+    planning_branch: str
+    """The branch that holds the mission's folder, and on which lanes are based."""
+    target: str
+    """The branch into which the host merges when none is named."""
+    target_source: str
+    """Where that is written: a key of ``meta.json``, or ``primary branch`` if nowhere."""
+    packages: Mapping[str, PackageLayout] = field(repr=False)
+
+    def sharing(self, wp: str) -> tuple[str, ...]:
+        """Return the other work packages that are worked on in the same worktree."""
+        lane = self.packages[wp].lane if wp in self.packages else None
+        return tuple(
+            name for name, p in self.packages.items() if lane and p.lane == lane and name != wp
+        )
+
+
+@frozen(kw_only=True)
+class MissionFiles:
+    """The files of a mission that tell how it is laid out, as text."""
+
+    slug: str
+    meta: Mapping[str, Any]
+    lanes: Mapping[str, Any]
+    index: str
+    """``tasks.md``."""
+    prompts: Mapping[str, str]
+    """The file of each work package."""
+
+    def target(self, contract: Contract) -> tuple[str, str] | None:
+        """Return the branch to merge into and the key that names it; None: no key does.
+
+        Hosts look for ``merge_target_branch`` from 3.2.2 on, then for ``target_branch``.
+        """
+        newer = ("merge_target_branch",) if contract.supports(Feature.MERGE_TARGET) else ()
+        for key in (*newer, "target_branch"):
+            value = self.meta.get(key)
+            if isinstance(value, str) and value:
+                return value, key
+        return None
+
+    def package(self, wp: str, contract: Contract) -> PackageLayout:
+        """Return what a host wants of a work package."""
+        lane, needs = self._lane(wp)
+        subtasks, boxes, problem = self._subtasks(wp, contract)
+        return PackageLayout(
+            wp_id=wp,
+            subtasks=subtasks,
+            open_boxes=boxes,
+            roster_problem=problem,
+            lane=lane,
+            lane_needs=needs,
+        )
+
+    def _lane(self, wp: str) -> tuple[str | None, tuple[str, ...]]:
+        for lane in _objects(self.lanes.get("lanes")):
+            name = lane.get("lane_id")
+            if isinstance(name, str) and wp in _words(lane.get("wp_ids")):
+                return name, _words(lane.get("depends_on_lanes"))
+        return None, ()
+
+    def _subtasks(self, wp: str, contract: Contract) -> tuple[tuple[str, ...], int, str | None]:
+        if contract.supports(Feature.SUBTASK_EVENTS):
+            ids, problem = _roster(self.prompts.get(wp))
+            return ids, 0, problem
+        if not contract.supports(Feature.SUBTASK_GATE):
+            return (), 0, None
+        boxes = list(_open_boxes(self.index, wp, deep=contract.supports(Feature.IN_REVIEW_LANE)))
+        return tuple(dict.fromkeys(b for b in boxes if b)), boxes.count(None), None
+
+
+def read_files(slug: str, top: str) -> Steps[MissionFiles]:
+    """Read the files of a mission in the primary checkout, committed or not.
+
+    Raises:
+        GitFailed: If one of them is damaged.
+    """
+    folder = f"kitty-specs/{slug}"
+    names = ("meta.json", "lanes.json", "tasks.md", "tasks")
+    texts = yield from show_all(tuple(f"{folder}/{name}" for name in names), top)
+    prompts: dict[str, str] = {}
+    for path in sorted(texts):
+        found = _WP_FILE.fullmatch(path.removeprefix(f"{folder}/tasks/"))
+        if found:
+            prompts.setdefault(found[1].upper(), texts[path])
+    return MissionFiles(
+        slug=slug,
+        meta=_facts(f"{folder}/meta.json", texts),
+        lanes=_facts(f"{folder}/lanes.json", texts),
+        index=texts.get(f"{folder}/tasks.md", ""),
+        prompts=prompts,
+    )
+
+
+def layout_of(
+    contract: Contract, files: MissionFiles, wps: tuple[str, ...], top: str
+) -> Steps[MissionLayout]:
+    """Return how a mission is laid out.
+
+    Args:
+        contract: The host that it is for.
+        files: The mission's files.
+        wps: The ids of its work packages.
+        top: The primary checkout.
+    """
+    target = files.target(contract)
+    planned = files.meta.get("target_branch")
+    primary = "" if target else (yield from primary_branch(top))
+    branch, source = target or (primary, "primary branch")
+    coordination = files.meta.get("coordination_branch")
+    topology = files.meta.get("topology")
+    return MissionLayout(
+        mission_slug=files.slug,
+        topology=topology if isinstance(topology, str) else None,
+        coordination_branch=coordination if isinstance(coordination, str) else None,
+        planning_branch=planned if isinstance(planned, str) and planned else branch,
+        target=branch,
+        target_source=source,
+        packages={wp: files.package(wp, contract) for wp in wps},
+    )
+
+
+def primary_branch(top: str) -> Steps[str]:
+    """Return the branch that hosts take for the repository's own: origin's, else the current."""
+    try:
+        head = yield from git("symbolic-ref", "refs/remotes/origin/HEAD", folder=top)
+    except GitFailed:
+        return (yield from checked_out(top)) or "main"
+    return head.strip().removeprefix("refs/remotes/origin/")
+
+
+def _facts(path: str, texts: Mapping[str, str]) -> Mapping[str, Any]:
+    try:
+        facts = json.loads(texts.get(path) or "{}")
+    except (ValueError, RecursionError) as e:
+        msg = f"{path} is damaged: {e}. Restore it from git."
+        raise GitFailed(msg) from e
+    return facts if isinstance(facts, dict) else {}
+
+
+def _objects(value: object) -> Iterator[Mapping[str, Any]]:
+    yield from (v for v in value if isinstance(v, dict)) if isinstance(value, list) else ()
+
+
+def _words(value: object) -> tuple[str, ...]:
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
+
+
+def _roster(text: str | None) -> tuple[tuple[str, ...], str | None]:
+    """Return the subtasks in the front matter of a work package, or why there are none to read."""
+    if text is None:
+        return (), None  # the file is not here to look at
+    found = _FRONT_MATTER.match(text)
+    if found is None or len(found[1]) > _LARGEST_FRONT_MATTER:
+        return (), "its file has no front matter"
+    import yaml  # 15 ms, and only hosts from 3.2.6 on take it
+
+    try:
+        front = yaml.load(found[1], Loader=yaml.BaseLoader)  # noqa: S506 - makes texts alone
+    except (yaml.YAMLError, RecursionError, ValueError) as e:
+        return (), f"its front matter is damaged: {str(e).splitlines()[0]}"
+    named = front.get("subtasks") if isinstance(front, dict) else None
+    if named is None or named == "":
+        return (), "its front matter has no list `subtasks`"
+    ids = [v.strip() for v in named if isinstance(v, str)] if isinstance(named, list) else []
+    return tuple(dict.fromkeys(filter(None, ids))), None
+
+
+def _open_boxes(index: str, wp: str, *, deep: bool) -> Iterator[str | None]:
+    """Yield the boxes of a work package that are not ticked: its id, or None if it has none.
+
+    Args:
+        index: The text of ``tasks.md``.
+        wp: The work package.
+        deep: Whether headings of the third and fourth level count (3.1.1 and later).
+    """
+    level = r"#{2,4}(?!#)" if deep else "##"
+    own = re.compile(rf"{level}.*\b{re.escape(wp)}\b")
+    other = re.compile(rf"{level}\s+")
+    inside = False
+    for line in index.split("\n"):
+        if own.match(line):
+            inside = True
+        elif inside and other.match(line):
+            return
+        elif inside and (box := _OPEN_BOX.match(line)):
+            yield box[1]

@@ -1,0 +1,107 @@
+"""One mission, as every workflow verb has to know it: its state, its layout, its name."""
+
+import re
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from spec_kitty_client._core import Negotiate, Steps
+from spec_kitty_client.api import replies
+from spec_kitty_client.api.commands import Command, MissionState
+from spec_kitty_client.codes import ErrorCode
+from spec_kitty_client.contract import Contract
+from spec_kitty_client.contract.dialects import Feature
+from spec_kitty_client.contract.lanes import AnyLane
+from spec_kitty_client.errors import Failure, HostError, NotReady, rejection
+from spec_kitty_client.workflow.git import root
+from spec_kitty_client.workflow.layout import MissionLayout, layout_of, read_files
+
+__all__ = ["Package", "insist", "layout", "refusal", "slug_of", "state"]
+
+R = TypeVar("R", bound=replies.Reply)
+
+_SLUG = re.compile(r".+-[0-9A-HJKMNP-TV-Z]{8}")  # as missions are named from 3.1.1 on
+
+
+@frozen(kw_only=True)
+class Package:
+    """A work package, as the verbs are told which."""
+
+    mission: str
+    wp: str
+    actor: str | None = None
+    lane: AnyLane | None = None
+    """Where it is, if that is known; it saves a read."""
+
+
+def state(mission: str) -> Steps[replies.Mission]:
+    """Read where every work package stands.
+
+    Raises:
+        NotFound: Also where the host reports a success that cannot be believed; see
+            `replies.Mission.doubt`.
+    """
+    found: replies.Mission = yield MissionState(mission=mission)
+    if found.doubt:
+        msg = f"mission {found.mission_slug} {found.doubt}"
+        raise refusal(MissionState(mission=mission), ErrorCode.MISSION_NOT_FOUND, msg)
+    return found
+
+
+def layout(mission: str | replies.Mission) -> Steps[MissionLayout]:
+    """Tell how a mission is laid out: topology, target, and what each work package needs.
+
+    Raises:
+        NotFound: If there is no such mission.
+        GitFailed: If one of its files is damaged.
+    """
+    contract: Contract = yield Negotiate()
+    found = (yield from state(mission)) if isinstance(mission, str) else mission
+    top = yield from root()
+    files = yield from read_files(found.mission_slug, top)
+    return (yield from layout_of(contract, files, tuple(found.lanes()), top))
+
+
+def slug_of(contract: Contract, mission: str) -> Steps[str]:
+    """Return the slug of a mission, however it was named.
+
+    Hosts from 3.2.2 on name branches and worktrees after the name that they are given, be it
+    the slug or an id. Merge takes those of the slug.
+    """
+    if not contract.supports(Feature.WORKTREES) or _SLUG.fullmatch(mission):
+        return mission
+    return (yield from state(mission)).mission_slug
+
+
+def insist(command: Command[R]) -> Steps[R]:
+    """Send what can be repeated as it is; a lost answer is asked for again."""
+    try:
+        reply: R = yield command
+    except HostError as e:
+        if e.outcome == "not_applied":
+            raise
+        try:
+            reply = yield command
+        except HostError as later:
+            # Neither tells what the first one has done.
+            if later.retryable or isinstance(later, NotReady):
+                raise e from later
+            raise
+    return reply
+
+
+def refusal(call: Command[Any], code: ErrorCode, msg: str, **data: object) -> HostError:
+    """Return the error that a newer host would have answered with."""
+    return rejection(
+        Failure(
+            verb=call.verb,
+            mutates=False,
+            message=msg,
+            argv=(),
+            exit_code=None,
+            stdout="",
+            stderr="",
+            code=code,
+            data={"message": msg, **data},
+        )
+    )

@@ -1,0 +1,81 @@
+"""What a run would do, without moving anything."""
+
+import shlex
+from functools import partial
+from typing import Any
+
+import anyio
+from rich.console import Console
+
+from spec_kitty_client import Feature
+from spec_kitty_orchestrator import settings as config
+from spec_kitty_orchestrator.mission import supports
+from spec_kitty_orchestrator.preflight.plan import Plan
+from spec_kitty_orchestrator.run import client_for, look
+from spec_kitty_orchestrator.scheduling.board import Board
+from spec_kitty_orchestrator.scheduling.durations import learn
+from spec_kitty_orchestrator.scheduling.slots import limits_of
+from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.state.journal import read
+
+__all__ = ["preview", "show"]
+
+
+def preview(plan: Plan) -> dict[str, Any]:
+    """Return what a run would do, as plain values. Reads alone."""
+    return anyio.run(partial(_preview, plan))
+
+
+async def _preview(plan: Plan) -> dict[str, Any]:
+    client = client_for(plan.settings, plan.policy)
+    mission, found = await look(client, plan.settings)
+    names: dict[Role, str] = {role: agent.name for role, agent in plan.agents.items()}
+    board = Board(
+        mission,
+        limits_of(plan.settings, names),
+        order=plan.settings.order,
+        costs=learn(read(Places(plan.settings.repo_root).journal)).costs(names),
+        canceled_is_enough=supports(client.contract, Feature.CANCELED_IS_ENOUGH),
+        lanes=found.worktrees,
+        stuck=found.left_to_people,
+    )
+    return {
+        "mission": mission.mission_slug,
+        "contract": str(client.contract.version) if client.contract else None,
+        "settings": config.save(plan.settings),
+        "policy": plan.policy.to_dict(),
+        "implement": _command(plan, "implement"),
+        "review": _command(plan, "review"),
+        "warnings": list(plan.warnings),
+        "problems": list(found.problems),
+        "layout": found.to_dict(),
+        "needs": found.lines(),
+        "lanes": {wp: str(lane) for wp, lane in mission.lanes().items()},
+        "first": [wp.wp_id for wp in board.take()],
+    }
+
+
+def _command(plan: Plan, role: Role) -> str:
+    return shlex.join(plan.agents[role].argv(role, plan.policy, plan.settings.repo_root))
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a preview."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Mission {found['mission']} on contract {found['contract']}")
+    console.print(f"  implement: {found['implement']}")
+    console.print(f"  review:    {found['review']}")
+    for wp, lane in found["lanes"].items():
+        console.print(f"  {wp:<8} {lane}" + ("  <- first" if wp in found["first"] else ""))
+    for line in found["needs"]:
+        console.print(f"  {line}")
+    for warning in found["warnings"]:
+        console.print(f"  warning: {warning}")
+    for note in found["layout"]["notes"]:
+        console.print(f"  note: {note}")
+    for problem in found["problems"]:
+        console.print(f"  problem: {problem}")
+    ends = [word for word in ("accept", "merge") if found["settings"][word]]
+    console.print(f"  at the end: {' and '.join(ends) or 'nothing'}")
+    console.print("Nothing was moved.")

@@ -1,0 +1,189 @@
+"""What is shown while a run is under way: a live table, plain lines, or JSON."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from spec_kitty_orchestrator.state.history import History, Record
+from spec_kitty_orchestrator.state.journal import Event
+
+__all__ = ["Watcher", "line", "rows", "table", "watch"]
+
+_COLUMNS = ("WP", "lane", "agent", "attempts", "rework", "elapsed", "last error", "log")
+_STYLES = {"done": "green", "approved": "green", "blocked": "red", "canceled": "dim"}
+
+
+_FRAME = 3  # lines of a terminal that are not for work packages: head, rest, prompt
+
+
+class Watcher:
+    """Shows events as they come, and a table of what fits on the terminal: the latest."""
+
+    def __init__(self, console: Console, *, as_json: bool) -> None:
+        self.console = console
+        self.as_json = as_json
+        self.live: Live | None = None
+        self.history: History | None = None
+        self._lately: dict[str, None] = {}  # work packages; the one with the newest event is last
+        self._lanes = Counter[str]()
+
+    def __call__(self, event: Event) -> None:
+        """Take in one event."""
+        if self.as_json:
+            print(json.dumps(event, sort_keys=True), flush=True)
+            return
+        if self.history is None:
+            self.history = History(mission=event["mission"])
+        if "wp" in event:
+            self._lately.pop(event["wp"], None)
+            self._lately[event["wp"]] = None
+        if event["kind"] == "lane":
+            self._lanes[self.history.lanes.get(event["wp"], "")] -= 1
+            self._lanes[event["lane"]] += 1
+        self.history.apply(event)
+        if text := line(event):
+            self.console.print(Text(text), soft_wrap=True)
+
+    def __rich__(self) -> Table:
+        """Return the table as it is now; the live display asks for it twice a second."""
+        if self.history is None:
+            return table([])
+        room = max(1, self.console.height - _FRAME)
+        every = len(self._lately) <= room or not self.console.is_terminal
+        names = self._lately if every else islice(reversed(self._lately), room)
+        made = table(rows(self.history, names=sorted(names)))
+        if not every:
+            counts = ", ".join(f"{count} {lane}" for lane, count in (+self._lanes).items())
+            made.caption = f"the latest of {len(self._lately)}: {counts}"
+        return made
+
+
+@contextmanager
+def watch(console: Console, *, as_json: bool) -> Generator[Watcher]:
+    """Show a run: a live table on a terminal, lines when piped, or JSON."""
+    watcher = Watcher(console, as_json=as_json)
+    if as_json or not console.is_terminal:
+        yield watcher
+        return
+    with Live(watcher, console=console, refresh_per_second=2):
+        yield watcher
+
+
+def rows(
+    history: History, lanes: dict[str, str] | None = None, names: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return what is known of work packages, one plain object each.
+
+    Args:
+        history: What the journal tells.
+        lanes: The lanes as the host reports them now; None: as it last told a run.
+        names: The work packages; None: all.
+    """
+    lanes = history.lanes if lanes is None else lanes
+    names = sorted({*lanes, *history.records}) if names is None else names
+    return [_row(name, lanes.get(name), history.records.get(name) or Record()) for name in names]
+
+
+def _row(wp: str, lane: str | None, record: Record) -> dict[str, Any]:
+    last = record.attempts[-1] if record.attempts else None
+    started, ended = record.started_at, record.ended_at
+    return {
+        "wp": wp,
+        "lane": lane,
+        "agent": last.agent if last else None,
+        "role": last.role if last else None,
+        "running": record.open is not None,
+        "attempts": len(record.attempts),
+        "rework_rounds": record.reworks,
+        "elapsed_s": round((ended or time.time()) - started, 1) if started else None,
+        "last_error": record.last_error,
+        "log": last.directory if last else None,
+    }
+
+
+def table(shown: list[dict[str, Any]]) -> Table:
+    """Return the rows as a table."""
+    made = Table(*_COLUMNS, box=None, pad_edge=False, header_style="bold")
+    made.columns[6].overflow = "ellipsis"
+    made.columns[7].overflow = "fold"
+    for row in shown:
+        lane = row["lane"] or "?"
+        doing = f" ({row['role']})" if row["running"] else ""
+        made.add_row(
+            row["wp"],
+            Text(lane, style=_STYLES.get(lane, "")),
+            f"{row['agent'] or '-'}{doing}",
+            str(row["attempts"]),
+            str(row["rework_rounds"]),
+            _clock(row["elapsed_s"]),
+            Text(row["last_error"] or ""),
+            Text(_short(row["log"] or "")),
+        )
+    return made
+
+
+def _short(path: str) -> str:
+    """Return what tells a log from the others of its mission: work package and run."""
+    return "/".join(path.split("/")[-2:])
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def line(event: Event) -> str | None:
+    """Return an event as one line; None for those that only the journal needs."""
+    at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
+    text = _SENTENCES.get(event["kind"])
+    return f"{at} {text(event)}" if text else None
+
+
+def _ended(event: Event) -> str:
+    said = f"the run ended: {event['outcome'].replace('_', ' ')}"
+    if event["problem"]:
+        said += f". {event['problem']}"
+    for wp, why in event["unfinished"].items():
+        said += f"\n         {wp} {why}"
+    for command in event["next"]:
+        said += f"\n  next: {command}"
+    return said
+
+
+_SENTENCES = {
+    "run-started": lambda e: f"mission {e['mission']}: run {e['run']}",
+    "warning": lambda e: f"warning: {e['message']}",
+    "note": lambda e: f"note: {e['message']}",
+    "host-retry": lambda e: f"the host is asked again: {e['because']}",
+    "lane": lambda e: f"{e['wp']} is {e['lane']}",
+    "attempt-started": lambda e: f"{e['wp']} {e['role']}: {e['agent']} started, {e['directory']}",
+    "attempt-failed": lambda e: f"{e['wp']} {e['role']} failed: {e['reason']}",
+    "attempt-stopped": lambda e: f"{e['wp']} {e['role']} was interrupted",
+    "implemented": lambda e: f"{e['wp']} implemented: {e['head'][:12]}",
+    "verdict": lambda e: f"{e['wp']} {e['verdict'].replace('_', ' ')}: {e['summary']}",
+    "set-aside": lambda e: f"{e['wp']} stashed what the reviewer changed: {', '.join(e['files'])}",
+    "blocked": lambda e: f"{e['wp']} is given to you: {e['reason']}",
+    "trouble": lambda e: f"{e['wp']} cannot go on: {e['reason']}",
+    "accepted": lambda e: f"mission {e['mission']} is accepted",
+    "acceptance-unavailable": lambda e: f"not accepted: {e['reason']}",
+    "status-committed": lambda e: f"committed what the host left changed in {e['folder']}",
+    "merged": lambda e: (
+        f"merged into {e['target']} ({e['strategy']})"
+        if e.get("changed", True)
+        else f"{e['target']} has the mission already"
+    ),
+    "finish-failed": lambda e: f"not finished: {e['reason']}",
+    "run-ended": _ended,
+}

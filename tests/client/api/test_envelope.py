@@ -1,0 +1,598 @@
+"""Tests of `spec_kitty_client.api.envelope`."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from spec_kitty_client.api.commands import (
+    Command,
+    MergeMission,
+    MissionState,
+    StartImplementation,
+    Transition,
+)
+from spec_kitty_client.api.envelope import conclude, find
+from spec_kitty_client.api.spelling import names_of
+from spec_kitty_client.api.verbs import VERBS
+from spec_kitty_client.codes import ErrorCode, UnknownErrorCode
+from spec_kitty_client.errors import (
+    Conflict,
+    EnvironmentProblem,
+    HostBroken,
+    HostCrashed,
+    HostRejected,
+    HostTimeout,
+    IntegrationFailed,
+    ProtocolError,
+    UsageRejected,
+)
+from tests.client.answers import completed, envelope, line, refusal, success
+
+STATE = MissionState(mission="pay")
+MERGE = MergeMission(mission="pay")
+START = StartImplementation(mission="pay", wp="WP01", actor="ada", policy=None)
+MOVE = Transition(mission="pay", wp="WP01", to="done", actor="ada")
+SEVEN = list(envelope("mission-state"))
+
+
+def test_a_success_gives_the_reply_and_its_envelope() -> None:
+    """Both what was asked for and what came with it are returned."""
+    reply, found = conclude(STATE, success("mission-state"))
+
+    assert reply.mission_slug == "pay-01ABCDEF"
+    assert found.contract_version == "1.5.0"
+    assert found.correlation_id == "corr-1"
+    assert found.success is True
+
+
+def test_the_lines_of_git_are_not_in_the_way() -> None:
+    """Every successful merge prints what git says before the envelope."""
+    stdout = b"Deleted branch kitty/a (was 1a3).\nDeleted branch kitty/b (was 50f).\n"
+    reply, _ = conclude(MERGE, completed(stdout + line("merge-mission")))
+
+    assert reply.merged is True
+
+
+def test_what_comes_after_the_envelope_is_not_in_the_way() -> None:
+    """The last line that is an envelope counts, not the last line."""
+    found, rest = find("before\n" + line("mission-state").decode() + "after\n{}\n[1]\n")
+
+    assert found is not None
+    assert found.command == "orchestrator-api.mission-state"
+    assert rest == "before\nafter\n{}\n[1]"
+
+
+def test_the_last_envelope_counts() -> None:
+    """An envelope that was copied into the output earlier is noise."""
+    first = line("mission-state", correlation_id="old")
+    found, rest = find((first + line("mission-state", correlation_id="new")).decode())
+
+    assert found is not None
+    assert found.correlation_id == "new"
+    assert "old" in rest
+
+
+def pretty(verb: str, indent: int = 2, **changes: Any) -> str:
+    """Return an envelope as a wrapper may print it, over several lines."""
+    return json.dumps(envelope(verb, **changes), indent=indent) + "\n"
+
+
+@pytest.mark.parametrize("indent", [0, 1, 2, 4])
+@pytest.mark.parametrize("margin", ["", "  ", "\n \n"])
+def test_an_envelope_over_several_lines_is_understood(indent: int, margin: str) -> None:
+    """A wrapper that pretty-prints the answer, for example with jq, hides nothing."""
+    found, rest = find(margin + pretty("mission-state", indent) + margin)
+
+    assert found is not None
+    assert found.data == envelope("mission-state")["data"]
+    assert rest.strip() == ""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_around_an_envelope_over_several_lines_are_kept(end: str) -> None:
+    """The output of git before a pretty-printed answer, and what follows it, is noise."""
+    text = f"Deleted branch x.\n{pretty('merge-mission')}{{}}\n[1]\n".replace("\n", end)
+    found, rest = find(text)
+
+    assert found is not None
+    assert found.command == "orchestrator-api.merge-mission"
+    assert rest.split() == ["Deleted", "branch", "x.", "{}", "[1]"]
+
+
+def test_the_last_envelope_over_several_lines_counts() -> None:
+    """An envelope that was printed earlier is noise, however it is laid out."""
+    text = pretty("mission-state", correlation_id="old") + pretty("mission-state")
+    found, rest = find(text)
+
+    assert found is not None
+    assert found.correlation_id == "corr-1"
+    assert json.loads(rest)["correlation_id"] == "old"
+
+
+def test_an_envelope_on_one_line_wins_over_one_on_several() -> None:
+    """Hosts print their answer on one line; a longer layout is something else beside it."""
+    found, rest = find(line("mission-state").decode() + pretty("list-ready"))
+
+    assert found is not None
+    assert found.command == "orchestrator-api.mission-state"
+    assert json.loads(rest) == envelope("list-ready")
+
+
+@pytest.mark.parametrize("after", ["}", ";", " {}", '"'])
+def test_more_on_the_last_line_of_an_envelope_makes_it_none(after: str) -> None:
+    """Text that goes on where the answer ends is not cut to fit."""
+    text = pretty("mission-state").rstrip() + after
+
+    assert find(text) == (None, text)
+
+
+def test_an_envelope_within_another_object_is_no_answer() -> None:
+    """A log entry that holds an answer is not the answer, on one line or on several."""
+    text = json.dumps({"log": [envelope("mission-state")] * 2}, indent=2)
+
+    assert find(text) == (None, text)
+
+
+def test_a_refusal_over_several_lines_is_a_refusal() -> None:
+    """The code of a pretty-printed answer decides as that of any other."""
+    with pytest.raises(HostRejected) as e:
+        conclude(MOVE, completed(pretty("transition", code="WP_NOT_FOUND").encode(), exit_code=1))
+
+    assert e.value.code is ErrorCode.WP_NOT_FOUND
+    assert e.value.outcome == "not_applied"
+    assert e.value.failure.stdout == ""
+
+
+def test_megabytes_that_begin_like_an_envelope_are_read_in_linear_time() -> None:
+    """Hostile output cannot make the SDK parse it once for each of its lines."""
+    text = '{"a":[\n' * 900 + "1,\n" * 10**6
+    begun = time.process_time()
+
+    assert find(text) == (None, text)
+    assert time.process_time() - begun < 10  # seconds; 900 parses take more than a minute
+
+
+@pytest.mark.parametrize("key", SEVEN)
+def test_an_object_without_one_of_the_keys_is_no_envelope(key: str) -> None:
+    """All seven are needed, so other JSON in the output is not mistaken for the answer."""
+    raw = envelope("mission-state")
+    del raw[key]
+
+    assert find(json.dumps(raw))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("contract_version", 1.5),
+        ("command", None),
+        ("timestamp", 0),
+        ("correlation_id", ["corr"]),
+        ("success", 1),
+        ("success", None),
+        ("error_code", 7),
+        ("data", None),
+        ("data", []),
+    ],
+)
+def test_a_key_of_the_wrong_type_makes_no_envelope(key: str, value: object) -> None:
+    """What is passed on has the types that the contract promises."""
+    assert find(json.dumps({**envelope("mission-state"), key: value}))[0] is None
+
+
+def test_further_keys_do_no_harm() -> None:
+    """A host may add to the envelope."""
+    found, _ = find(json.dumps({**envelope("mission-state"), "trace": "x"}))
+
+    assert found is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "{",
+        "{}",
+        "[]",
+        "null",
+        "{" * 50_000,
+        '{"a":' * 50_000,
+        '{"a":' + "1" * 5000 + "}",
+    ],
+    ids=range(9),
+)
+def test_a_text_without_an_envelope_comes_back_whole(text: str) -> None:
+    """Nothing is lost and nothing hostile gets through the parser."""
+    assert find(text) == (None, text)
+
+
+def test_no_answer_in_time_is_a_timeout() -> None:
+    """The limit is in the text, in seconds."""
+    with pytest.raises(HostTimeout, match=r"within 2\.5 s") as e:
+        conclude(STATE, completed(b"half an ans", exit_code=None, time_limit=2.5))
+
+    assert e.value.failure.stdout == "half an ans"
+    assert e.value.failure.exit_code is None
+
+
+def test_an_answer_of_a_host_that_would_not_end_is_a_timeout() -> None:
+    """A mutation that said yes and then hung is in doubt, not done."""
+    with pytest.raises(HostTimeout) as e:
+        conclude(MOVE, completed(line("transition"), exit_code=None))
+
+    assert e.value.outcome == "unknown"
+
+
+def test_a_timeout_keeps_the_answer_that_was_printed() -> None:
+    """Who looks into the error sees all that the host said."""
+    with pytest.raises(HostTimeout) as e:
+        conclude(MOVE, completed(line("transition"), exit_code=None))
+
+    kept = e.value.failure
+    assert kept.correlation_id == "corr-1" or "corr-1" in kept.stdout
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "exit_code", "text"),
+    [
+        (b"", b"", 1, "printed nothing (exit code 1)"),
+        (b"hello\n", b"", 0, "something that is no answer (exit code 0)"),
+        (b"", b"Traceback\n  x\nStoreError: bad line\n\n", 1, "StoreError: bad line"),
+        (b"", b"\xff\xfe broken\n", 1, "broken"),
+        (b"", b"", -9, "exit code -9"),
+    ],
+)
+def test_no_answer_is_told_with_what_was_seen(
+    stdout: bytes, stderr: bytes, exit_code: int, text: str
+) -> None:
+    """The last line of a traceback is worth more than its exit code."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, completed(stdout, exit_code=exit_code, stderr=stderr))
+
+    assert text in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "text"),
+    [(4, "run `spec-kitty upgrade`"), (5, "upgrade spec-kitty-cli"), (6, "restore .kittify")],
+)
+def test_the_gate_of_a_project_says_what_to_do(exit_code: int, text: str) -> None:
+    """Exit codes 4 to 6 come without an envelope and have one meaning each; nothing was done."""
+    with pytest.raises(EnvironmentProblem) as e:
+        conclude(MOVE, completed(exit_code=exit_code, stderr=b"This project ...\n"))
+
+    assert text in str(e.value)
+    assert e.value.outcome == "not_applied"
+    assert e.value.retryable is False
+
+
+BOX = """\
+Usage: spec-kitty orchestrator-api [OPTIONS] COMMAND [ARGS]...
+Try 'spec-kitty orchestrator-api --help' for help.
+╭─ Error ───────────────────────────╮
+│ No such command 'mission-state'.  │
+╰───────────────────────────────────╯
+"""
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [BOX, "Usage: spec-kitty ...\n\nError: No such command 'mission-state'.\n"],
+    ids=["box", "plain"],
+)
+def test_prose_of_the_option_parser_is_a_usage_error(stderr: str) -> None:
+    """Up to 3.1.0 the parser never answers with an envelope; it is the same refusal."""
+    with pytest.raises(UsageRejected, match="No such command 'mission-state'") as e:
+        conclude(MOVE, completed(exit_code=2, stderr=stderr.encode()))
+
+    assert e.value.code is ErrorCode.USAGE_ERROR
+    assert e.value.outcome == "not_applied"
+    assert e.value.retryable is False
+
+
+def test_exit_code_2_without_a_word_is_no_answer() -> None:
+    """Some other program may end like that."""
+    with pytest.raises(ProtocolError, match=r"printed nothing \(exit code 2\)"):
+        conclude(STATE, completed(exit_code=2))
+
+
+CRASH = """\
+Traceback (most recent call last):
+  File "/host/bin/spec-kitty", line 8, in <module>
+    sys.exit(main())
+  File "/host/specify_cli/orchestrator_api/commands.py", line 700, in transition
+    raise ValueError(lane)
+ValueError: unknown lane
+"""
+IMPORT_CRASH = """\
+Traceback (most recent call last):
+  File "/host/bin/spec-kitty", line 5, in <module>
+    from specify_cli import main
+  File "/host/specify_cli/__init__.py", line 60, in <module>
+    from typer.core import Missing
+AttributeError: module 'typer' has no attribute 'rich_utils'
+"""
+LATE_IMPORT_CRASH = """\
+Traceback (most recent call last):
+  File "/host/bin/spec-kitty", line 8, in <module>
+    sys.exit(main())
+  File "/host/click/core.py", line 1442, in invoke
+    return callback()
+  File "/host/specify_cli/merge.py", line 3, in <module>
+    import nothing
+ModuleNotFoundError: No module named 'nothing'
+"""
+
+
+@pytest.mark.parametrize("stderr", [CRASH, LATE_IMPORT_CRASH], ids=["in a call", "late import"])
+def test_a_traceback_of_a_call_is_a_crash_with_an_unknown_outcome(stderr: str) -> None:
+    """The host may have written something before it fell over."""
+    with pytest.raises(HostCrashed) as e:
+        conclude(MOVE, completed(exit_code=1, stderr=stderr.encode()))
+
+    assert type(e.value) is HostCrashed
+    assert e.value.outcome == "unknown"
+    assert stderr.splitlines()[-1] in str(e.value)
+
+
+def test_a_host_that_does_not_start_has_done_nothing() -> None:
+    """3.2.0 to 3.2.5 fall over a new typer while they load; a retry would not help."""
+    with pytest.raises(HostBroken, match=r"typer<0\.26") as e:
+        conclude(MOVE, completed(exit_code=1, stderr=IMPORT_CRASH.encode()))
+
+    assert e.value.outcome == "not_applied"
+    assert e.value.retryable is False
+
+
+@pytest.mark.parametrize(
+    ("verb", "old", "new"),
+    [
+        ("feature-state", "feature_slug", "mission_slug"),
+        ("mission-state", "mission_slug", "mission_slug"),
+    ],
+)
+def test_the_words_of_old_hosts_are_understood(verb: str, old: str, new: str) -> None:
+    """Up to 3.0.3 a mission is a feature, in the name of the verb and in the payload."""
+    data = {old: "001-pay", "summary": {"planned": 1}, "work_packages": []}
+    reply, _ = conclude(STATE, success(verb, data, version="1.0.0"))
+
+    assert getattr(reply, new) == "001-pay"
+    assert reply.extra == {}
+
+
+def test_the_total_of_the_oldest_hosts_is_no_lane() -> None:
+    """1.0.x counts all work packages among the lanes; summed up, every one would count twice."""
+    summary = {"planned": 1, "done": 1, "total_work_packages": 2}
+    data = {"feature_slug": "001-pay", "summary": summary, "work_packages": []}
+    reply, _ = conclude(STATE, success("feature-state", data, version="1.0.0"))
+
+    assert reply.summary == {"planned": 1, "done": 1}
+    assert reply.extra == {"total_work_packages": 2}
+
+
+def test_a_merge_may_answer_under_its_newest_name() -> None:
+    """4.0.0rc5 and later call it consolidate-mission."""
+    data = envelope("merge-mission")["data"]
+    reply, _ = conclude(MERGE, success("consolidate-mission", data, version="1.16.0"))
+
+    assert reply.merged is True
+
+
+def test_an_error_code_raises_its_class_with_all_the_facts() -> None:
+    """What a program decides on is in the error, from the envelope and from the call."""
+    data = {"message": "WP01 is claimed", "claimed_by": "bob", "requesting_actor": "ada"}
+    with pytest.raises(Conflict) as e:
+        conclude(START, refusal("start-implementation", "WP_ALREADY_CLAIMED", data))
+
+    known = e.value.failure
+    assert known.data["claimed_by"] == "bob"
+    assert known.verb == "start-implementation"
+    assert known.mutates is True
+    assert known.exit_code == 1
+    assert known.argv == ("spec-kitty", "orchestrator-api")
+    assert (known.correlation_id, known.contract_version) == ("corr-1", "1.5.0")
+    assert known.message == "WP01 is claimed"
+
+
+def test_the_details_of_a_failed_merge_are_in_the_text() -> None:
+    """A list of errors is read out after the message."""
+    data = {"message": "Merge failed", "errors": ["CONFLICT in a.txt\n", "CONFLICT in b.txt"]}
+    with pytest.raises(IntegrationFailed, match=r"Merge failed: CONFLICT in a\.txt: CONFLICT in b"):
+        conclude(MERGE, refusal("merge-mission", "PREFLIGHT_FAILED", data))
+
+
+@pytest.mark.parametrize("data", [{}, {"message": None}, {"message": 3, "errors": "x"}])
+def test_a_refusal_without_a_message_names_its_code(data: dict[str, Any]) -> None:
+    """The message is promised since 3.2.6 only, and a wrong type is no message."""
+    with pytest.raises(IntegrationFailed, match="the host answered MERGE_FAILED"):
+        conclude(MERGE, refusal("merge-mission", "MERGE_FAILED", data))
+
+
+def test_half_a_character_in_an_answer_can_be_printed() -> None:
+    """JSON may hold an escape that no UTF-8 can; the error keeps it, and its text spells it out."""
+    data = {"message": "no \ud800", "errors": ["\udcff"]}
+    with pytest.raises(IntegrationFailed) as e:
+        conclude(MERGE, refusal("merge-mission", "PREFLIGHT_FAILED", data))
+
+    assert e.value.failure.data == data
+    assert b"no \\ud800: \\udcff" in str(e.value).encode("utf-8")
+
+
+def test_an_unknown_code_is_a_refusal() -> None:
+    """A host that adds a code is still understood to say no."""
+    with pytest.raises(HostRejected) as e:
+        conclude(STATE, refusal("mission-state", "WP_ON_FIRE"))
+
+    assert e.value.code == UnknownErrorCode("WP_ON_FIRE")
+
+
+def test_a_refusal_by_the_option_parser_need_not_name_the_verb() -> None:
+    """The parser answers for a command it calls unknown, with exit code 2."""
+    stdout = line("unknown", {"message": "No such option"}, code="USAGE_ERROR")
+    with pytest.raises(UsageRejected, match="No such option"):
+        conclude(STATE, completed(stdout, exit_code=2))
+
+
+def test_success_with_a_bad_exit_code_is_no_success() -> None:
+    """When two signs disagree the call is in doubt."""
+    with pytest.raises(ProtocolError, match="exit code is 1") as e:
+        conclude(MOVE, completed(line("transition"), exit_code=1))
+
+    assert e.value.outcome == "unknown"
+    assert e.value.failure.data["to_lane"] == "approved"
+
+
+@pytest.mark.parametrize("code", ["WP_NOT_FOUND", "WP_ON_FIRE", ""])
+@pytest.mark.parametrize(
+    ("command", "verb", "outcome"),
+    [(STATE, "mission-state", "not_applied"), (MOVE, "transition", "unknown")],
+)
+def test_success_with_an_error_code_is_no_success(
+    code: str, command: Command[Any], verb: str, outcome: str
+) -> None:
+    """A yes and a no in one answer leave a change in doubt, and neither is acted upon."""
+    with pytest.raises(ProtocolError, match=f"success, but has the error code '{code}'") as e:
+        conclude(command, success(verb, error_code=code))
+
+    assert e.value.outcome == outcome
+    assert e.value.code is None
+    assert e.value.retryable is (outcome == "not_applied")
+    assert e.value.failure.data == envelope(verb)["data"]
+
+
+@pytest.mark.parametrize("code", [None, ""])
+def test_a_refusal_without_a_code_is_a_refusal(code: str | None) -> None:
+    """A host that says no without saying why is still understood to say no."""
+    answer = completed(line("transition", {}, success=False, error_code=code), exit_code=1)
+    with pytest.raises(HostRejected) as e:
+        conclude(MOVE, answer)
+
+    assert type(e.value) is HostRejected
+    assert e.value.code is None
+    assert e.value.outcome == "unknown"
+
+
+@pytest.mark.parametrize("code", [None, "MISSION_NOT_FOUND"])
+def test_the_answer_to_another_call_is_no_answer(code: str | None) -> None:
+    """A mixed-up transport is noticed, whether the other call went well or not."""
+    answer = completed(line("list-ready", code=code), exit_code=0 if code is None else 1)
+    with pytest.raises(ProtocolError, match=r"'orchestrator-api\.list-ready'") as e:
+        conclude(STATE, answer)
+
+    assert e.value.code is None
+
+
+def test_a_refusal_of_another_call_leaves_a_change_in_doubt() -> None:
+    """A code that belongs to another call does not say that this one had no effect."""
+    with pytest.raises(ProtocolError, match="the answer is to") as e:
+        conclude(MOVE, refusal("start-review", "WP_NOT_FOUND"))
+
+    assert e.value.outcome == "unknown"
+    assert e.value.retryable is False
+
+
+def test_a_success_of_no_verb_is_no_answer() -> None:
+    """Only refusals of the option parser are answers to an unknown verb."""
+    with pytest.raises(ProtocolError, match=r"'orchestrator-api\.unknown'"):
+        conclude(MOVE, success("unknown", envelope("transition")["data"]))
+
+
+def test_the_name_of_another_call_is_cut_in_the_message() -> None:
+    """A hostile name does not make an error without end."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, success("x" * 10**6))
+
+    assert len(str(e.value)) < 1000
+
+
+VERB_NAMES = [(verb, name) for verb in VERBS for name in sorted(names_of(verb))]
+
+
+@pytest.mark.parametrize(("verb", "name"), VERB_NAMES)
+def test_a_refusal_may_name_the_verb_as_any_host_does(verb: str, name: str) -> None:
+    """A mission is a feature up to 3.0.3, and 4.0.0rc5 consolidates where others merge."""
+    with pytest.raises(HostRejected) as e:
+        conclude(_made_up(VERBS[verb]), refusal(name, "MISSION_NOT_FOUND"))
+
+    assert e.value.code is ErrorCode.MISSION_NOT_FOUND
+
+
+def _made_up(kind: type[Command[Any]]) -> Command[Any]:
+    """Return a call of a verb without its options."""
+    about = {"verb": kind.verb, "reply_type": kind.reply_type, "mutates": kind.mutates}
+    made: Command[Any] = type("MadeUp", (Command,), about)()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        ({"work_packages": None}, "data.work_packages"),
+        ({"work_packages": 3}, "data.work_packages"),
+        ({"work_packages": ["WP01"]}, "data.work_packages[0]"),
+        ({"work_packages": [{"lane": "done"}]}, "data.work_packages[0].wp_id"),
+        ({"work_packages": [{"wp_id": 1, "lane": "done"}]}, "data.work_packages[0].wp_id"),
+        ({"work_packages": [{"wp_id": "WP01", "lane": None}]}, "data.work_packages[0].lane"),
+        ({"summary": {"planned": "1"}}, "data.summary"),
+        ({"summary": {"planned": True}}, "data.summary"),
+        ({"summary": []}, "data.summary"),
+        ({"mission_slug": 7}, "data.mission_slug"),
+    ],
+)
+def test_a_payload_against_the_contract_is_named_by_its_place(
+    data: dict[str, Any], place: str
+) -> None:
+    """No wrong type is turned into a right one, and the error says where it stands."""
+    answer = success("mission-state", {**envelope("mission-state")["data"], **data})
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, answer)
+
+    assert place in str(e.value)
+    assert e.value.failure.contract_version == "1.5.0"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"work_packages": {}},
+        {"work_packages": ""},
+        {"work_packages": [{"wp_id": "WP02", "lane": "planned", "dependencies": "WP01"}]},
+        {"work_packages": [{"wp_id": "WP02", "lane": "planned", "dependencies": {"WP01": 1}}]},
+    ],
+)
+def test_what_is_no_list_is_not_taken_for_one(data: dict[str, Any]) -> None:
+    """A text of dependencies must not become a dependency on each of its letters."""
+    answer = success("mission-state", {**envelope("mission-state")["data"], **data})
+    with pytest.raises(ProtocolError):
+        conclude(STATE, answer)
+
+
+def test_bytes_that_are_no_text_are_kept_readable() -> None:
+    """Nothing vanishes on the way into an error."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, completed(b"caf\xe9\n", exit_code=1, stderr=b"\xff\n"))
+
+    assert e.value.failure.stdout == "caf\\xe9\n"
+    assert e.value.failure.stderr == "\\xff\n"
+
+
+def test_an_error_keeps_the_end_of_a_long_output() -> None:
+    """Output without end does not make an error without end."""
+    with pytest.raises(ProtocolError) as e:
+        conclude(STATE, completed(b"x" * 10**6 + b"end", exit_code=1, stderr=b"y" * 10**6 + b"E"))
+
+    assert e.value.failure.stdout.endswith("end")
+    assert e.value.failure.stderr.endswith("E")
+    assert len(e.value.failure.stdout) == len(e.value.failure.stderr) == 64 * 1024
+
+
+def test_the_envelope_is_not_repeated_in_the_output_of_an_error() -> None:
+    """What the envelope says is in the fields; the output is what was beside it."""
+    stdout = b"noise\n" + line("mission-state", code="MISSION_NOT_FOUND")
+    with pytest.raises(HostRejected) as e:
+        conclude(STATE, completed(stdout, exit_code=1))
+
+    assert e.value.failure.stdout == "noise"

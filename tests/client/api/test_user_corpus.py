@@ -1,0 +1,173 @@
+"""Missions as users have them, as real hosts were recorded to answer (tests/record)."""
+
+from functools import cache
+
+import pytest
+from packaging.version import Version
+
+from spec_kitty_client import (
+    Conflict,
+    EnvironmentProblem,
+    ErrorCode,
+    HostCrashed,
+    HostError,
+    IntegrationFailed,
+    NotFound,
+    NotReady,
+    Reply,
+    TransitionRejected,
+    UsageRejected,
+)
+from tests.client.api.test_corpus import RELEASES, answer_to, recorded
+from tests.record.user_scenarios import PREFIXES
+
+_BOXES = ", boxes below the heading"
+_SINCE = {
+    "subtasks: ": "1.0",
+    "planning: ": "3.1",
+    "sharing: ": "3.1",
+    "topologies: ": "3.2",
+    "endings: ": "2.1",
+    "protection: ": "3.2",
+}
+
+
+@cache
+def answers(release: str) -> dict[str, Reply | HostError]:
+    """Return the answers to calls in missions as users have them, by scenario."""
+    return {
+        entry["scenario"].removesuffix(" (cut)"): answer_to(entry)[0]
+        for entry in recorded(release)
+        if entry["scenario"].startswith(PREFIXES)
+    }
+
+
+def since(first: str, end: str = "99") -> list[str]:
+    """Return the recorded releases from one on, up to another."""
+    return [r for r in RELEASES if Version(first) <= Version(r) < Version(end)]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_kind_of_mission_has_been_recorded(release: str) -> None:
+    """No release is without recordings of what a user's mission can have on it."""
+    for prefix, first in _SINCE.items():
+        found = [name for name in answers(release) if name.startswith(prefix)]
+        assert bool(found) == (release in since(first)), prefix
+
+
+@pytest.mark.parametrize("release", since("2.1"))
+def test_open_subtasks_are_refused_until_all_are_marked(release: str) -> None:
+    """One open subtask is enough for a refusal, which is typed, and force is a way past it."""
+    said = answers(release)
+    where = _BOXES if f"subtasks: for_review{_BOXES}" in said else ""
+    for what in ("", " with one of two marked"):
+        assert isinstance(said[f"subtasks: for_review{what}{where}"], TransitionRejected), what
+    for what in (" with all marked", " by force"):
+        assert isinstance(said[f"subtasks: for_review{what}{where}"], Reply), what
+
+
+def test_the_oldest_releases_do_not_look_at_subtasks() -> None:
+    """1.0.x takes a work package for review whatever its boxes say."""
+    for release in since("1.0", "2.1"):
+        assert isinstance(answers(release)["subtasks: for_review"], Reply)
+
+
+@pytest.mark.parametrize("release", since("3.1.1", "3.2.6"))
+def test_boxes_where_the_template_has_them_are_not_seen(release: str) -> None:
+    """These hosts look no further than the next heading, and the template has one there."""
+    assert isinstance(answers(release)["subtasks: for_review"], Reply)
+
+
+@pytest.mark.parametrize("release", since("2.1"))
+def test_subtasks_complete_is_heeded_on_some_releases(release: str) -> None:
+    """The option came with 3.1.0, and has had no effect since 3.2.6."""
+    said = answers(release)
+    where = _BOXES if f"subtasks: for_review{_BOXES}" in said else ""
+    answer = said[f"subtasks: for_review with --subtasks-complete{where}"]
+    if release in since("3.1", "3.2.6"):
+        assert isinstance(answer, Reply)
+    else:
+        refusal = UsageRejected if release in since("2.1", "3.1") else TransitionRejected
+        assert isinstance(answer, refusal)
+
+
+@pytest.mark.parametrize("release", since("3.2.6"))
+def test_a_work_package_without_the_key_subtasks_crashes_the_host(release: str) -> None:
+    """A prompt that names no subtasks has to say so with an empty list."""
+    said = answers(release)
+    assert isinstance(said["subtasks: for_review with no key subtasks"], HostCrashed)
+    assert isinstance(said["subtasks: for_review with an empty list"], Reply)
+
+
+@pytest.mark.parametrize("release", since("3.2.2"))
+def test_a_dirty_lane_is_a_typed_refusal(release: str) -> None:
+    """Nothing is claimed in a lane whose worktree has changes of another work package."""
+    said = answers(release)
+    for what in ("start beside, dirty", "start the next, dirty", "start the next, untracked file"):
+        answer = said[f"sharing: {what}"]
+        assert isinstance(answer, IntegrationFailed), (what, answer)
+        assert answer.code is ErrorCode.LANE_ALLOCATION_FAILED
+    assert isinstance(said["sharing: start WP02 in its turn"], Reply)
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "code"),
+    [
+        ("start another", Conflict, ErrorCode.WRITE_CHECKOUT_OCCUPIED),
+        ("start, dirty checkout", NotReady, ErrorCode.WRITE_CHECKOUT_DIRTY),
+        ("start, another branch", EnvironmentProblem, ErrorCode.WRITE_CHECKOUT_WRONG_BRANCH),
+    ],
+)
+def test_a_primary_checkout_that_is_not_free_is_a_typed_refusal(
+    what: str, error: type[HostError], code: ErrorCode
+) -> None:
+    """4.0 works on single_branch in the primary checkout, and tells apart why it cannot."""
+    answer = answers("4.0.0rc7")[f"topologies: single_branch: {what}"]
+    assert isinstance(answer, error)
+    assert answer.code is code
+
+
+@pytest.mark.parametrize("release", since("3.2.2"))
+def test_planning_without_a_commit_is_refused(release: str) -> None:
+    """Planning has to be committed like code, wherever the host looks for it."""
+    said = answers(release)
+    assert isinstance(said["planning: for_review without a commit"], TransitionRejected)
+    assert isinstance(said["planning: for_review"], Reply)
+
+
+@pytest.mark.parametrize("release", [*since("3.2", "3.2.2"), *since("3.2.3", "3.3")])
+def test_accept_dies_under_coord_when_all_is_finished(release: str) -> None:
+    """The refusal before that is typed, and the traceback after it is a crash of the host."""
+    said = answers(release)
+    assert isinstance(said["topologies: coord: accept not ready"], NotReady)
+    assert isinstance(said["topologies: coord: accept"], HostCrashed)
+
+
+@pytest.mark.parametrize(
+    ("release", "error"),
+    [("3.2.1", HostCrashed), ("3.2.2", NotFound), ("3.2.6.2", IntegrationFailed)],
+)
+def test_nothing_starts_under_coord_on_some_releases(release: str, error: type[HostError]) -> None:
+    """A mission of this topology cannot be worked on there, and the error is typed."""
+    assert type(answers(release)["topologies: coord: start"]) is error
+
+
+@pytest.mark.parametrize("release", ["3.2.5", "3.2.7"])
+def test_a_status_that_was_committed_on_the_target_is_in_the_way(release: str) -> None:
+    """Under coord the merge of such a mission is refused, and works once it is discarded."""
+    said = answers(release)
+    refused = said["topologies: coord, status on the target: merge"]
+    assert isinstance(refused, IntegrationFailed)
+    assert "CONFLICT" in str(refused.failure.data)
+    assert isinstance(said["topologies: coord: merge"], Reply)
+
+
+@pytest.mark.parametrize("release", since("2.1"))
+def test_a_target_in_meta_json_is_gone_by_from_3_2_2_on(release: str) -> None:
+    """Before that the host merges into the target that the mission was made with."""
+    said = answers(release)
+    heeded = release in since("3.2.2")
+    answer = said["endings: merge with merge_target_branch of no branch"]
+    assert isinstance(answer, IntegrationFailed) == heeded
+    answer = said["endings: merge with merge_target_branch and a target"]
+    assert isinstance(answer, Reply)

@@ -1,0 +1,51 @@
+"""Tests of `spec_kitty_client.contract.dialects`."""
+
+import pytest
+from packaging.version import Version
+
+from spec_kitty_client.contract.dialects import Dialect, Feature, dialect_of, oldest_release
+from tests.client.releases import CONTRACTS, RELEASES, SPOKEN
+
+
+@pytest.mark.parametrize(("release", "dialect"), RELEASES.items())
+def test_every_release_has_its_dialect(release: str, dialect: str) -> None:
+    """No release is spoken to in the words of another one."""
+    assert dialect_of(Version(release)) is Dialect(dialect)
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_dialect_begins_with_its_oldest_release(dialect: Dialect) -> None:
+    """The first release of each is one of its own."""
+    assert str(dialect.first_release) == SPOKEN[dialect].split()[0]
+
+
+@pytest.mark.parametrize(
+    ("release", "dialect"),
+    [("3.1.3", "M1"), ("3.2.8", "M4"), ("4.0.0", "M5"), ("5.1", "M5"), ("3.2.7.dev1", "M4")],
+)
+def test_a_release_that_was_never_seen_has_the_dialect_of_the_one_before(
+    release: str, dialect: str
+) -> None:
+    """A new release can be used before this SDK has heard of it."""
+    assert dialect_of(Version(release)) is Dialect(dialect)
+
+
+@pytest.mark.parametrize(("contract", "release"), CONTRACTS.items())
+def test_a_contract_stands_for_the_oldest_release_that_has_it(contract: str, release: str) -> None:
+    """Nothing is expected of a host that only a later one with its contract can do."""
+    assert oldest_release(Version(contract)) == Version(release)
+
+
+@pytest.mark.parametrize("contract", ["1.0.0", "1.0.9", "0.1"])
+def test_the_oldest_contract_stands_for_no_release(contract: str) -> None:
+    """Five dialects share it."""
+    assert oldest_release(Version(contract)) is None
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_dialect_has_what_all_its_hosts_have(dialect: Dialect) -> None:
+    """A feature that only some hosts of a dialect have is asked of the release."""
+    own = [Version(r) for r in SPOKEN[dialect].split()]
+
+    for feature in Feature:
+        assert dialect.has(feature) is all(feature.since <= release for release in own)

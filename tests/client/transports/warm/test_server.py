@@ -1,0 +1,76 @@
+"""Tests of `transports.warm.server.main` that no transport can make from outside."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import psutil
+import pytest
+
+from spec_kitty_client.transports import warm
+from spec_kitty_client.transports.launchers import find
+from tests.client.transports.scripts import PATIENCE, eventually, written
+from tests.client.transports.warm.warmhost import Caller, install
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[Any]:
+    """Start a server whose replies are read only when a test does so."""
+    repo = folder / "repo"
+    repo.mkdir()
+    place = Caller(install(folder / "host"), repo).cold.place()
+    launch = find(place.words, place.head)
+    with subprocess.Popen(
+        [*launch.interpreter, "-c", warm._BOOT],
+        env=place.env,
+        cwd=repo,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as proc:
+        try:
+            assert proc.stdin is not None
+            proc.stdin.write(warm._first_words(launch))
+            yield proc
+            proc.stdin.close()
+            assert proc.wait(PATIENCE) == 0
+        finally:
+            proc.kill()
+
+
+def ask(proc: Any, number: int, folder: Path, code: str) -> None:
+    """Ask for a call."""
+    request = {"id": number, "argv": ["do", dedent(code)], "cwd": str(folder), "umask": None}
+    proc.stdin.write(json.dumps(request).encode() + b"\n")
+    proc.stdin.flush()
+
+
+FLOOD = """
+    import os
+    print("x" * 1_000_000, flush=True)
+    open("one", "w").write(str(os.getpid()))
+"""
+OPEN = """
+    import os
+    names = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    open("other", "w").write("\\n".join(os.readlink(n) for n in names if os.path.lexists(n)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks at descriptors as Linux tells them")
+def test_what_another_call_has_written_is_not_open_in_a_call(tmp_path: Path) -> None:
+    """A call cannot read the answer of another that nobody has taken yet, nor keep it on disk."""
+    repo = tmp_path / "repo"
+    with server(tmp_path) as proc:
+        ask(proc, 1, repo, FLOOD)
+        assert eventually(lambda: written(repo / "one"))
+        assert eventually(lambda: not psutil.pid_exists(int((repo / "one").read_text())))
+        ask(proc, 2, repo, OPEN)
+        assert eventually(lambda: written(repo / "other"))
+
+    files = [name for name in (repo / "other").read_text().split("\n") if "(deleted)" in name]
+    assert len(files) == 3, files  # two outputs, and what it tells its parent

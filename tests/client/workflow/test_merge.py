@@ -1,0 +1,576 @@
+"""Tests of `spec_kitty_client.workflow.merge` and of `accept`, in real repositories."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from spec_kitty_client import AsyncClient, Client, Merged, MergeStrategy
+from spec_kitty_client.errors import (
+    GitFailed,
+    HostCrashed,
+    HostTimeout,
+    IntegrationFailed,
+    MergeDamaged,
+    NotReady,
+    UnsupportedByHost,
+    WouldLoseWork,
+)
+from tests.client.answers import POLICY
+from tests.client.releases import RELEASES, SAMPLE
+from tests.client.simulated import FOLDER, LOST, SLUG, Fault, Waiting, WithGit, git
+
+PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
+
+every_host = pytest.mark.parametrize("release", SAMPLE)
+every_kind = pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
+"""One host for each way to merge: branches stay; the target moves alone; lanes are removed."""
+
+
+def client(host: WithGit) -> Client:
+    """Return a client of somebody who finishes missions."""
+    return Client(actor="ada", policy=POLICY, transport=host)
+
+
+def commit(folder: Path, name: str, text: str) -> None:
+    """Commit a file."""
+    (folder / name).write_text(text)
+    git(folder, "add", "--", name)
+    git(folder, "commit", "--quiet", f"--message={name}", "--", name)
+
+
+def finished(release: str, repo: Path) -> WithGit:
+    """Return a host with a mission whose work is done and accepted, ready to be merged."""
+    host = WithGit(release, dict(PAIR), repo)
+    mine = client(host)
+    for wp in PAIR:
+        path = Path(mine.claim(SLUG, wp).workspace_path)
+        commit(path, f"{wp}.txt", f"{wp}\n")
+        host.put(wp, "done")
+    mine.accept(SLUG)
+    return host
+
+
+def head(repo: Path, ref: str = "work") -> str:
+    """Return the commit of a branch."""
+    return git(repo, "rev-parse", ref)
+
+
+@every_host
+def test_a_merge_brings_the_work_into_the_target(release: str, repo: Path) -> None:
+    """All of it, on every host, and the result says from where to where."""
+    host = finished(release, repo)
+    before = head(repo)
+    merged = client(host).merge(SLUG)
+
+    assert merged == Merged(target="work", before=before, after=head(repo), changed=True)
+    assert git(repo, "ls-tree", "--name-only", "work", "WP01.txt", "WP02.txt").split() == [
+        "WP01.txt",
+        "WP02.txt",
+    ]
+
+
+@every_host
+def test_the_checkout_of_the_target_is_up_to_date_afterwards(release: str, repo: Path) -> None:
+    """3.1.x moves the branch alone: the next commit would take the merge back."""
+    host = finished(release, repo)
+    client(host).merge(SLUG)
+
+    assert git(repo, "status", "--porcelain") == ""
+    assert (repo / "WP01.txt").read_text() == "WP01\n"
+    commit(repo, "next.txt", "next\n")
+    assert "WP02.txt" in git(repo, "ls-tree", "--name-only", "work").split()
+
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.7"])
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_merge_over_the_users_own_changes_is_refused(
+    release: str, repo: Path, *, staged: bool
+) -> None:
+    """From 3.2.0 on hosts find them last of all; they are named before anything is merged."""
+    commit(repo, "mine.txt", "old\n")
+    host = finished(release, repo)
+    (repo / "mine.txt").write_text("new\n")
+    if staged:
+        git(repo, "add", "mine.txt")
+    before = head(repo)
+
+    with pytest.raises(WouldLoseWork, match="Commit or stash them") as e:
+        client(host).merge(SLUG)
+    assert e.value.paths == (f"{repo}/mine.txt",)
+    assert (repo / "mine.txt").read_text() == "new\n"
+    assert "merge-mission" not in host.verbs
+    assert head(repo) == before
+    git(repo, "reset", "--quiet", "--hard")
+    assert client(host).merge(SLUG).changed
+
+
+def test_the_users_changes_elsewhere_stop_no_merge(repo: Path) -> None:
+    """A target that is not checked out is advanced whatever else is being worked on."""
+    commit(repo, "mine.txt", "old\n")
+    host = finished("3.2.7", repo)
+    git(repo, "branch", "release", "work")
+    (repo / "mine.txt").write_text("new\n")
+
+    assert client(host).merge(SLUG, target="release").changed
+    assert (repo / "mine.txt").read_text() == "new\n"
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.1.10"])
+def test_the_users_own_changes_survive_a_merge(release: str, repo: Path) -> None:
+    """What is uncommitted in the checkout of the target has nothing to do with the mission."""
+    commit(repo, "mine.txt", "old\n")
+    host = finished(release, repo)
+    (repo / "mine.txt").write_text("new\n")
+    (repo / "untracked.txt").write_text("new\n")
+    client(host).merge(SLUG)
+
+    assert (repo / "mine.txt").read_text() == (repo / "untracked.txt").read_text() == "new\n"
+    assert (repo / "WP01.txt").read_text() == "WP01\n"
+    assert git(repo, "diff", "--name-only") == "mine.txt"
+    assert git(repo, "diff", "--cached", "--name-only") == ""
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])
+def test_what_the_user_has_staged_survives_a_merge(release: str, repo: Path) -> None:
+    """Other hosts refuse to merge into an index with changes; these do not look at it."""
+    commit(repo, "staged.txt", "old\n")
+    host = finished(release, repo)
+    (repo / "staged.txt").write_text("new\n")
+    git(repo, "add", "staged.txt")
+    client(host).merge(SLUG)
+
+    assert (repo / "staged.txt").read_text() == "new\n"
+    assert (repo / "WP01.txt").read_text() == "WP01\n"
+    assert git(repo, "diff", "--cached", "--name-only") == "staged.txt"
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])
+def test_a_stale_checkout_that_cannot_be_brought_up_to_date_is_told(
+    release: str, repo: Path
+) -> None:
+    """A change of the user's in a file of the mission is never overwritten."""
+    commit(repo, "WP01.txt", "before\n")
+    host = finished(release, repo)
+    (repo / "WP01.txt").write_text("mine\n")
+
+    with pytest.raises(GitFailed, match=r"is merged into work.*git reset --hard"):
+        client(host).merge(SLUG)
+    assert (repo / "WP01.txt").read_text() == "mine\n"
+
+
+@every_kind
+@pytest.mark.parametrize("how", ["untracked", "changed", "staged"])
+def test_uncommitted_work_stops_a_merge(release: str, repo: Path, how: str) -> None:
+    """Hosts from 3.1.0 on throw it away without a word, so the files are named instead."""
+    host = finished(release, repo)
+    path = host.worktree("WP02")
+    name = "new file.txt" if how == "untracked" else "WP02.txt"
+    (path / name).write_text("precious\n")
+    if how == "staged":
+        git(path, "add", name)
+    before = head(repo)
+
+    with pytest.raises(WouldLoseWork, match="not committed") as e:
+        client(host).merge(SLUG)
+    assert e.value.paths == (f"{path}/{name}",)
+    assert (path / name).read_text() == "precious\n"
+    assert "merge-mission" not in host.verbs
+    assert head(repo) == before
+
+
+@every_host
+def test_the_folder_of_the_mission_is_committed_first(release: str, repo: Path) -> None:
+    """3.2.7 resets it, and with it what transitions and accept have written."""
+    host = finished(release, repo)
+    log = repo / FOLDER / "status.events.jsonl"
+    log.write_text(log.read_text() + '{"late": true}\n')
+    (repo / "mine.txt").write_text("mine\n")
+    client(host).merge(SLUG)
+
+    assert '"late"' in git(repo, "show", f"work:{FOLDER}/status.events.jsonl")
+    assert "accepted_at" in git(repo, "show", f"work:{FOLDER}/meta.json")
+    assert git(repo, "status", "--porcelain") == "?? mine.txt"
+
+
+def test_only_the_folder_of_the_mission_is_committed(repo: Path) -> None:
+    """What the user has staged for a commit of his own stays staged."""
+    commit(repo, "mine.txt", "old\n")
+    host = finished("3.1.10", repo)
+    (repo / "mine.txt").write_text("new\n")
+    git(repo, "add", "mine.txt")
+    (repo / FOLDER / "extra.md").write_text("late\n")
+    client(host).merge(SLUG)
+
+    assert git(repo, "show", "work:mine.txt") == "old"
+    assert git(repo, "diff", "--cached", "--name-only") == "mine.txt"
+    assert git(repo, "show", f"work:{FOLDER}/extra.md") == "late"
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10", "3.2.1", "3.2.7", "4.0.0rc7"])
+def test_a_mission_that_is_merged_is_recognised(release: str, repo: Path) -> None:
+    """Hosts call a second merge a failure; it is a success that changes nothing."""
+    host = finished(release, repo)
+    mine = client(host)
+    first = mine.merge(SLUG)
+    again = mine.merge(SLUG)
+
+    assert again == Merged(target="work", before=first.after, after=first.after, changed=False)
+    assert host.mutations.count("merge-mission") == 1
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.0.3"])
+def test_a_merge_can_be_repeated_where_branches_stay(release: str, repo: Path) -> None:
+    """Up to 3.0.3 the host is asked again, and nothing is merged twice."""
+    host = finished(release, repo)
+    mine = client(host)
+    first = mine.merge(SLUG)
+    mine.merge(SLUG)
+
+    assert head(repo) == first.after
+
+
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
+def test_a_mission_with_work_left_is_not_taken_for_merged(release: str, repo: Path) -> None:
+    """No branches and open work packages is a mission that has not begun."""
+    host = WithGit(release, dict(PAIR), repo)
+
+    with pytest.raises(IntegrationFailed):
+        client(host).merge(SLUG)
+
+
+@every_kind
+@pytest.mark.parametrize("fault", LOST)
+def test_a_lost_answer_of_a_merge_is_settled_by_git(release: str, repo: Path, fault: Fault) -> None:
+    """Merged or not merged, but nothing between; a repetition ends it in any case."""
+    host = finished(release, repo)
+    before = head(repo)
+    host.faults["merge-mission"] = [fault]
+    mine = client(host)
+    if "before" in fault or RELEASES[release] == "F1":
+        with pytest.raises((HostTimeout, HostCrashed), match="may have taken effect"):
+            mine.merge(SLUG)
+        merged = mine.merge(SLUG)
+    else:
+        merged = mine.merge(SLUG)
+        assert merged.before == before
+
+    assert merged.after == head(repo)
+    assert (repo / "WP02.txt").read_text() == "WP02\n"
+    assert git(repo, "status", "--porcelain") == ""
+
+
+@every_kind
+def test_a_merge_that_takes_commits_away_is_told(release: str, repo: Path) -> None:
+    """The error says where the target was, so nothing is lost."""
+    host = finished(release, repo)
+    commit(repo, "other.txt", "somebody else's\n")
+    before = head(repo)
+    root = git(repo, "rev-list", "--max-parents=0", "work")
+    host.on_merge = lambda: git(repo, "reset", "--quiet", "--hard", root) and None
+
+    with pytest.raises(MergeDamaged, match="took commits away") as e:
+        client(host).merge(SLUG)
+    assert (e.value.target, e.value.before, e.value.paths) == ("work", before, ())
+
+
+@every_kind
+@pytest.mark.parametrize("what", ["new", "changed", "deleted"])
+def test_a_merge_that_touches_strange_files_is_told(release: str, repo: Path, what: str) -> None:
+    """What no work package has changed must not change by its merge."""
+    commit(repo, "other.txt", "somebody else's\n")
+    host = finished(release, repo)
+    before = head(repo)
+
+    def meddle() -> None:
+        git(repo, "reset", "--quiet", "--hard", "work")
+        if what == "deleted":
+            git(repo, "rm", "--quiet", "other.txt")
+            git(repo, "commit", "--quiet", "--message=meddle")
+        else:
+            commit(repo, "other.txt" if what == "changed" else "strange.txt", "meddled\n")
+
+    host.on_merge = meddle
+
+    with pytest.raises(MergeDamaged, match="no work package touched") as e:
+        client(host).merge(SLUG)
+    assert e.value.before == before
+    assert e.value.paths == (("strange.txt",) if what == "new" else ("other.txt",))
+
+
+@every_kind
+def test_files_of_the_mission_itself_are_not_strange(release: str, repo: Path) -> None:
+    """Hosts write their own books while they merge."""
+    host = finished(release, repo)
+
+    def book() -> None:
+        git(repo, "reset", "--quiet", "--hard", "work")
+        commit(repo, f"{FOLDER}/merged.json", "{}\n")
+
+    host.on_merge = book
+
+    assert client(host).merge(SLUG).changed
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.2.7"])
+def test_a_conflict_is_the_hosts_to_tell(release: str, repo: Path) -> None:
+    """What does not merge by itself is no damage, and the work stays on its branches."""
+    host = finished(release, repo)
+    commit(repo, "WP01.txt", "something else\n")
+
+    with pytest.raises(IntegrationFailed, match=r"MERGE_FAILED|PREFLIGHT_FAILED"):
+        client(host).merge(SLUG)
+    assert git(repo, "show", f"{host.branch('WP01')}:WP01.txt") == "WP01"
+
+
+@pytest.mark.parametrize(
+    ("release", "strategy", "since"),
+    [
+        ("1.0.3", "squash", "2.1.0"),
+        ("1.0.3", "rebase", "3.2.0"),
+        ("3.0.3", "rebase", "3.2.0"),
+    ],
+)
+def test_a_strategy_that_fails_half_way_is_refused(
+    release: str, strategy: str, since: str, repo: Path
+) -> None:
+    """The trap is named before anything is touched, with the first host that has none."""
+    host = finished(release, repo)
+    before = head(repo)
+
+    with pytest.raises(UnsupportedByHost, match=f"{strategy}.*use merge") as e:
+        client(host).merge(SLUG, strategy=strategy)
+    assert (e.value.since, e.value.release) == (since, release)
+    assert "merge-mission" not in host.verbs
+    assert head(repo) == before
+
+
+@pytest.mark.parametrize("release", ["3.0.3", "3.2.1", "3.2.7"])
+def test_a_squash_that_works_is_left_alone(release: str, repo: Path) -> None:
+    """From 2.1.0 on, any number of work packages."""
+    host = finished(release, repo)
+    merged = client(host).merge(SLUG, strategy=MergeStrategy.SQUASH)
+
+    assert merged.changed
+    assert host.sent("merge-mission")[0]["strategy"] == "squash"
+    assert (repo / "WP01.txt").is_file()
+
+
+@every_kind
+def test_a_target_of_ones_own_is_merged_into(release: str, repo: Path, tmp_path: Path) -> None:
+    """The mission's own target stays where it is."""
+    host = finished(release, repo)
+    git(repo, "init", "--quiet", "--bare", str(tmp_path / "remote"))
+    git(repo, "remote", "add", "origin", str(tmp_path / "remote"))
+    git(repo, "branch", "release", "work")
+    before = head(repo)
+    merged = client(host).merge(SLUG, target="release", push=True)
+
+    assert (merged.target, merged.after) == ("release", head(repo, "release"))
+    assert head(repo) == before
+    assert host.sent("merge-mission")[0]["target"] == "release"
+    assert git(tmp_path / "remote", "rev-parse", "release") == merged.after
+
+
+@every_kind
+def test_a_target_that_is_none_is_told_before_anything(release: str, repo: Path) -> None:
+    """A mistyped branch ends before the host is asked to merge."""
+    host = finished(release, repo)
+
+    with pytest.raises(GitFailed, match="no branch 'mian'"):
+        client(host).merge(SLUG, target="mian")
+    assert "merge-mission" not in host.verbs
+
+
+@every_kind
+def test_an_acceptance_is_committed(release: str, repo: Path) -> None:
+    """No host commits it, and 3.2.7 takes it back when it merges."""
+    host = finished(release, repo)
+
+    assert "accepted_at" in json.loads(git(repo, "show", f"work:{FOLDER}/meta.json"))
+    assert git(repo, "status", "--porcelain") == ""
+    assert git(repo, "log", "-1", "--format=%s", "work") == f"chore({SLUG}): record acceptance"
+    assert host.mutations[-1] == "accept-mission"
+
+
+@every_kind
+def test_an_acceptance_keeps_what_the_user_has_staged(release: str, repo: Path) -> None:
+    """The commit is of the mission's folder alone."""
+    host = finished(release, repo)
+    (repo / "mine.txt").write_text("mine\n")
+    git(repo, "add", "mine.txt")
+    (repo / FOLDER / "late.md").write_text("late\n")
+    client(host).accept(SLUG)
+
+    assert git(repo, "diff", "--cached", "--name-only") == "mine.txt"
+    assert "mine.txt" not in git(repo, "ls-tree", "--name-only", "work")
+
+
+@every_kind
+@pytest.mark.parametrize("fault", [Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER])
+def test_an_acceptance_whose_answer_was_lost_is_repeated(
+    release: str, repo: Path, fault: Fault
+) -> None:
+    """It can be accepted twice, and what was written is committed."""
+    host = finished(release, repo)
+    host.faults["accept-mission"] = [fault]
+
+    assert client(host).accept(SLUG).accepted
+    assert host.mutations[-2:] == ["accept-mission"] * 2
+    assert git(repo, "status", "--porcelain") == ""
+
+
+@every_host
+def test_a_mission_that_is_not_ready_is_not_accepted(release: str, repo: Path) -> None:
+    """Up to 3.1.x everything has to be done; from 3.2.0 on approved is enough."""
+    host = WithGit(release, dict(PAIR), repo)
+    approved = "in_progress" if RELEASES[release] == "F1" else "approved"
+    host.put("WP01", "done")
+    host.put("WP02", approved)
+    if host.since("3.2.0"):
+        assert client(host).accept(SLUG).accepted
+        return
+    with pytest.raises(NotReady) as e:
+        client(host).accept(SLUG)
+    assert e.value.failure.data["incomplete_wps"] == ["WP02"]
+    assert git(repo, "status", "--porcelain") == ""
+
+
+@pytest.mark.anyio
+@every_kind
+async def test_a_merge_async(release: str, repo: Path) -> None:
+    """The async client takes the same care."""
+    host = finished(release, repo)
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    (host.worktree("WP01") / "new.txt").write_text("precious\n")
+
+    with pytest.raises(WouldLoseWork):
+        await mine.merge(SLUG)
+    (host.worktree("WP01") / "new.txt").unlink()
+    await mine.accept(SLUG)
+    assert (await mine.merge(SLUG)).changed
+    assert (repo / "WP01.txt").read_text() == "WP01\n"
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.0.3"])
+def test_a_merge_that_changes_nothing_says_so(release: str, repo: Path) -> None:
+    """Up to 3.0.3 a second merge succeeds and moves nothing."""
+    host = finished(release, repo)
+    mine = client(host)
+    first = mine.merge(SLUG)
+
+    assert mine.merge(SLUG) == Merged(
+        target="work", before=first.after, after=first.after, changed=False
+    )
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.2.7"])
+def test_a_target_that_has_another_history_is_damage(release: str, repo: Path) -> None:
+    """Nothing in common is the worst that can happen to a branch, not a failure of git."""
+    host = finished(release, repo)
+    before = head(repo)
+
+    def replace() -> None:
+        orphan = git(repo, "commit-tree", "-m", "orphan", git(repo, "rev-parse", "HEAD^{tree}"))
+        git(repo, "reset", "--quiet", "--hard", orphan)
+
+    host.on_merge = replace
+
+    with pytest.raises(MergeDamaged, match="took commits away") as e:
+        client(host).merge(SLUG)
+    assert e.value.before == before
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
+def test_a_worktree_that_was_removed_by_hand_does_not_stop_a_merge(
+    release: str, repo: Path
+) -> None:
+    """Its branch is there, with all that was committed; nothing can be lost."""
+    host = finished(release, repo)
+    shutil.rmtree(host.worktree("WP01"))
+
+    assert client(host).merge(SLUG).changed
+    assert (repo / "WP01.txt").is_file()
+
+
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
+def test_what_is_reworked_after_a_merge_can_be_merged(release: str, repo: Path) -> None:
+    """Hosts with lanes want the branches of the others as well, and the error says how to go on."""
+    host = WithGit(release, {"WP01": [], "WP02": []}, repo)
+    mine = client(host)
+    for wp in host.lanes:
+        commit(Path(mine.claim(SLUG, wp).workspace_path), f"{wp}.txt", f"{wp}\n")
+        host.put(wp, "done")
+    mine.merge(SLUG)
+    host.put("WP01", "in_progress")
+    commit(Path(mine.claim(SLUG, "WP01").workspace_path), "more.txt", "more\n")
+    host.put("WP01", "done")
+
+    with pytest.raises(IntegrationFailed) as e:
+        mine.merge(SLUG)
+    wanted = f"git branch {host.branch('WP02')} work"
+    assert any(f"`{wanted}`" in note for note in e.value.__notes__)
+    assert len(e.value.__notes__) == 2  # and where the target was
+    git(repo, *wanted.split()[1:])
+    assert mine.merge(SLUG).changed
+    assert (repo / "more.txt").is_file()
+
+
+@every_kind
+def test_work_that_renames_and_deletes_is_merged(release: str, repo: Path) -> None:
+    """What a work package takes away is its work as well."""
+    commit(repo, "old.txt", "same text\n" * 20)
+    commit(repo, "gone.txt", "gone\n")
+    host = WithGit(release, {"WP01": []}, repo)
+    path = Path(client(host).claim(SLUG, "WP01").workspace_path)
+    git(path, "mv", "old.txt", "n\u00e4w name.txt")
+    git(path, "rm", "--quiet", "gone.txt")
+    git(path, "commit", "--quiet", "--message=tidy")
+    host.put("WP01", "done")
+    merged = client(host).merge(SLUG)
+
+    assert merged.changed
+    assert not (repo / "old.txt").exists()
+    assert not (repo / "gone.txt").exists()
+    assert (repo / "n\u00e4w name.txt").is_file()
+    assert git(repo, "status", "--porcelain") == ""
+
+
+@every_kind
+def test_a_target_that_went_on_is_no_damage(release: str, repo: Path) -> None:
+    """What others have merged meanwhile is there before and after."""
+    host = finished(release, repo)
+    commit(repo, "other.txt", "somebody else's\n")
+
+    assert client(host).merge(SLUG).changed
+    assert (repo / "other.txt").read_text() == "somebody else's\n"
+
+
+@every_kind
+def test_a_merge_while_another_branch_is_checked_out(release: str, repo: Path) -> None:
+    """The checkout of the user is left as it is where the host leaves it."""
+    host = finished(release, repo)
+    git(repo, "checkout", "--quiet", "-b", "elsewhere")
+    merged = client(host).merge(SLUG)
+
+    assert merged.after == head(repo)
+    assert "WP01.txt" in git(repo, "ls-tree", "--name-only", "work").split()
+    assert git(repo, "status", "--porcelain") == ""
+
+
+@every_kind
+def test_a_merge_that_leaves_work_behind_is_told(release: str, repo: Path) -> None:
+    """What a work package has added has to be in the target afterwards."""
+    host = finished(release, repo)
+
+    def lose() -> None:
+        git(repo, "reset", "--quiet", "--hard", "work")
+        git(repo, "rm", "--quiet", "WP02.txt")
+        git(repo, "commit", "--quiet", "--message=lose")
+
+    host.on_merge = lose
+
+    with pytest.raises(MergeDamaged) as e:
+        client(host).merge(SLUG)
+    assert e.value.paths == ("WP02.txt",)

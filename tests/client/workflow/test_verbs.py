@@ -1,0 +1,526 @@
+"""Tests of `spec_kitty_client.workflow.verbs`: the verbs that move a work package over the board.
+
+Those that take git are in `test_worktrees` and `test_merging`.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from spec_kitty_client import AsyncClient, Client, Lane, Moved, Review
+from spec_kitty_client.errors import (
+    Conflict,
+    HostError,
+    HostTimeout,
+    NotFound,
+    NotReady,
+    TransitionRejected,
+)
+from spec_kitty_client.testing import SimulatedHost
+from tests.client.answers import POLICY, Scripted, completed, envelope, success
+from tests.client.releases import EDGES, OPTIONLESS, RELEASES, SAMPLE
+from tests.client.simulated import LOST, SLUG, Fault, Simulated, Waiting, WithGit
+
+REVIEW = Review(reviewer="rev", reference="r1")
+NO_REVIEW_LANE = ("F1", "F2", "M0")
+
+every_host = pytest.mark.parametrize("release", SAMPLE)
+every_fault = pytest.mark.parametrize("fault", LOST)
+
+
+def client(host: Simulated, actor: str = "ada") -> Client:
+    """Return a client of somebody who works or reviews."""
+    return Client(actor=actor, policy=POLICY, transport=host)
+
+
+def at(release: str, lane: str, actor: str = "ada") -> Simulated:
+    """Return a host whose only work package is in a lane."""
+    host = Simulated(release)
+    host.put("WP01", lane, actor)
+    return host
+
+
+def in_review(release: str) -> str:
+    """Return the lane in which this host has a work package while it is reviewed."""
+    return "for_review" if RELEASES[release] in NO_REVIEW_LANE else "in_review"
+
+
+Verb = Callable[[Client], Moved]
+VERBS: dict[str, tuple[Verb, str, str]] = {
+    "submit_for_review": (
+        lambda c: c.submit_for_review(SLUG, "WP01"),
+        "in_progress",
+        "for_review",
+    ),
+    "begin_review": (lambda c: c.begin_review(SLUG, "WP01"), "for_review", "REVIEW"),
+    "approve": (lambda c: c.approve(SLUG, "WP01", REVIEW), "REVIEW", "approved"),
+    "request_changes": (lambda c: c.request_changes(SLUG, "WP01", REVIEW), "REVIEW", "in_progress"),
+    "finish": (lambda c: c.finish(SLUG, "WP01", REVIEW), "REVIEW", "done"),
+    "finish approved": (lambda c: c.finish(SLUG, "WP01", REVIEW), "approved", "done"),
+    "block": (lambda c: c.block(SLUG, "WP01", "no disk"), "in_progress", "blocked"),
+    "block in review": (lambda c: c.block(SLUG, "WP01", "odd"), "REVIEW", "blocked"),
+}
+"""Each verb, where a work package is before it and where afterwards."""
+
+F1 = tuple(r for r in SAMPLE if RELEASES[r] == "F1")
+LATER = tuple(r for r in SAMPLE if r not in F1)
+REVIEWED = tuple(r for r in SAMPLE if RELEASES[r] not in NO_REVIEW_LANE)
+"""Hosts with lanes for what is approved, and for what is in review."""
+CASES = [(v, r) for v in VERBS for r in SAMPLE if r in LATER or v != "finish approved"]
+CHANGING = [(v, r) for v, r in CASES if r in REVIEWED or v != "begin_review"]
+every_case = pytest.mark.parametrize(("verb", "release"), CASES)
+changing_case = pytest.mark.parametrize(("verb", "release"), CHANGING)
+
+
+def prepared(verb: str, release: str) -> tuple[Verb, Simulated, str]:
+    """Return a verb, a host on which it may be called, and the lane it leads to."""
+    call, before, after = VERBS[verb]
+    words = {"REVIEW": in_review(release)}
+    if release in F1:
+        words["approved"] = "done"
+    host = at(release, words.get(before, before))
+    if host.lanes["WP01"] == "in_review":
+        host.put("WP01", "in_review", "rev")
+    return call, host, words.get(after, after)
+
+
+@every_case
+def test_a_verb_leads_to_its_lane(verb: str, release: str) -> None:
+    """The same word does the same on every host, by at most one call that changes something."""
+    call, host, after = prepared(verb, release)
+    before = host.lanes["WP01"]
+    moved = call(client(host))
+
+    assert host.lanes["WP01"] == after
+    assert moved == Moved(wp_id="WP01", lane=Lane(after), changed=after != before)
+    assert len(host.mutations) == (after != before)
+
+
+@every_case
+def test_a_verb_that_is_repeated_changes_nothing(verb: str, release: str) -> None:
+    """Whoever does not know whether it was done can do it again."""
+    call, host, after = prepared(verb, release)
+    mine = client(host)
+    call(mine)
+    moves = list(host.moves)
+    again = call(mine)
+
+    assert host.moves == moves
+    assert again == Moved(wp_id="WP01", lane=Lane(after), changed=False)
+
+
+@every_case
+@every_fault
+def test_a_lost_answer_ends_in_the_same_state(verb: str, release: str, fault: Fault) -> None:
+    """Nothing is left undone, and nothing is done twice, whenever the host fell silent."""
+    call, host, after = prepared(verb, release)
+    before = host.lanes["WP01"]
+    for name in ("transition", "start-review"):
+        host.faults[name] = [fault]
+    moved = call(client(host))
+
+    assert host.lanes["WP01"] == after
+    assert moved.lane == after
+    assert len(host.moves) == (after != before)
+    assert moved.changed is (after != before and "before" in fault)
+
+
+@changing_case
+def test_a_host_that_stays_silent_is_an_error(verb: str, release: str) -> None:
+    """A verb is sent twice at most, and the last error is told with what is not known."""
+    call, host, _ = prepared(verb, release)
+    for name in ("transition", "start-review"):
+        host.faults[name] = [Fault.TIMEOUT_BEFORE] * 3
+
+    with pytest.raises(HostTimeout) as e:
+        call(client(host))
+    assert e.value.outcome == "unknown"
+    assert len(host.mutations) == 2
+
+
+@every_case
+def test_force_goes_out_only_where_there_is_no_option(verb: str, release: str) -> None:
+    """That is 2.1.0 to 3.2.5, and the note says by whom and why."""
+    call, host, after = prepared(verb, release)
+    before = host.lanes["WP01"]
+    call(client(host))
+    guard = EDGES[RELEASES[release]].get((before, after), "")
+    forced = [o for o in host.sent("transition") if "force" in o]
+
+    assert bool(forced) is (guard in OPTIONLESS.get(RELEASES[release], ()))
+    for options in forced:
+        assert "forced" in options["note"]
+        assert (options["review-ref"] in options["note"]) or verb.startswith("block")
+
+
+@every_case
+def test_no_verb_leaves_the_rules_of_the_board(verb: str, release: str) -> None:
+    """From any lane a verb goes a way that its host allows, or none, and forces nothing else."""
+    rules = EDGES[RELEASES[release]]
+    for lane in {before for before, _ in rules}:
+        host = at(release, lane)
+        with suppress(TransitionRejected):
+            VERBS[verb][0](client(host))
+        assert len(host.moves) <= 1
+        for _, before, after, forced in host.moves:
+            assert rules[before, after] in OPTIONLESS.get(RELEASES[release], ()) or not forced
+
+
+WRONG = {
+    "begin_review": ("planned", "in_progress", "done", "blocked", "canceled"),
+    "approve": ("planned", "blocked", "canceled"),
+    "request_changes": ("planned", "done", "canceled"),
+    "finish": ("planned", "in_progress", "blocked", "canceled"),
+    "block": ("done", "canceled"),
+    "submit_for_review": ("planned", "blocked", "canceled"),
+}
+
+
+@every_host
+@pytest.mark.parametrize(("verb", "lane"), [(v, lane) for v in WRONG for lane in WRONG[v]])
+def test_a_verb_from_a_wrong_lane_is_refused(verb: str, lane: str, release: str) -> None:
+    """The error is the one that the host has for it, and nothing has moved."""
+    host = at(release, lane)
+
+    with pytest.raises(TransitionRejected):
+        VERBS[verb][0](client(host))
+    assert host.moves == []
+
+
+@pytest.mark.parametrize("release", REVIEWED)
+@pytest.mark.parametrize("verb", ["approve", "finish", "request_changes"])
+def test_nothing_is_judged_before_its_review_has_begun(verb: str, release: str) -> None:
+    """Where a review has a lane, what waits for one cannot be judged, and is never forced."""
+    host = at(release, "for_review")
+
+    with pytest.raises(TransitionRejected):
+        VERBS[verb][0](client(host))
+    assert host.moves == []
+    assert not [o for o in host.sent("transition") if "force" in o]
+
+
+@every_host
+@pytest.mark.parametrize("verb", ["approve", "request_changes", "block", "finish"])
+def test_a_work_package_that_is_none_is_told(verb: str, release: str) -> None:
+    """A mistyped name ends in the same error on every host."""
+    host = Simulated(release, {"WP02": []})
+
+    with pytest.raises(NotFound):
+        VERBS[verb][0](client(host))
+    assert host.moves == []
+
+
+# What goes out, host by host.
+
+
+def sent(verb: str, release: str) -> dict[str, str]:
+    """Return the options of the one transition or review that a verb sends."""
+    call, host, _ = prepared(verb, release)
+    call(client(host))
+    (options,) = [o for v, o in host.calls if v in host.mutations]
+    return options
+
+
+def judged(options: dict[str, str]) -> set[str]:
+    """Return what of a judgement is in a call."""
+    return options.keys() & {"force", "evidence-json", "review-result-json", "review-ref"}
+
+
+@pytest.mark.parametrize(
+    ("release", "to", "given"),
+    [
+        ("1.0.3", "done", {"review-ref"}),
+        ("3.0.3", "approved", {"review-ref", "force"}),
+        ("3.1.0", "approved", {"review-ref", "evidence-json"}),
+        ("3.1.10", "approved", {"review-ref", "evidence-json", "force"}),
+        ("3.2.1", "approved", {"review-ref", "evidence-json", "force"}),
+        ("3.2.5", "approved", {"review-ref", "evidence-json", "force"}),
+        ("3.2.7", "approved", {"review-ref", "evidence-json", "review-result-json"}),
+        ("4.0.0rc7", "approved", {"review-ref", "evidence-json", "review-result-json"}),
+    ],
+)
+def test_what_an_approval_brings_along(release: str, to: str, given: set[str]) -> None:
+    """As much of the proof as the host has options for."""
+    options = sent("approve", release)
+
+    assert options["to"] == to
+    assert judged(options) == given
+
+
+@every_host
+def test_an_approval_says_who_has_judged(release: str) -> None:
+    """Reviewer, verdict and reference are the same wherever they are said."""
+    options = sent("approve", release)
+
+    assert options["actor"] == "ada"
+    assert options["review-ref"] == "r1"
+    if "evidence-json" in options:
+        assert json.loads(options["evidence-json"])["review"] == {
+            "reviewer": "rev",
+            "verdict": "approved",
+            "reference": "r1",
+        }
+    if "force" in options:
+        assert "approved by rev (r1)" in options["note"]
+
+
+@pytest.mark.parametrize(
+    ("release", "verb", "given"),
+    [
+        ("1.0.3", "start-review", {"review-ref"}),
+        ("3.0.3", "start-review", {"review-ref"}),
+        ("3.1.0", "start-review", {"review-ref"}),
+        ("3.1.10", "transition", {"review-ref", "force"}),
+        ("3.2.1", "transition", {"review-ref", "force"}),
+        ("3.2.5", "transition", {"review-ref", "force"}),
+        ("3.2.7", "transition", {"review-ref", "review-result-json"}),
+        ("4.0.0rc7", "transition", {"review-ref", "review-result-json"}),
+    ],
+)
+def test_how_changes_are_requested(release: str, verb: str, given: set[str]) -> None:
+    """Up to 3.1.0 start-review is the word for it; evidence is for approvals alone."""
+    call, host, _ = prepared("request_changes", release)
+    call(client(host))
+    (options,) = host.sent(verb)
+
+    assert host.mutations == [verb]
+    assert judged(options) == given
+    assert options["review-ref"] == "r1"
+    if "review-result-json" in options:
+        assert json.loads(options["review-result-json"])["verdict"] == "changes_requested"
+
+
+@every_host
+@pytest.mark.parametrize("note", [None, "see the log"])
+def test_a_note_of_the_caller_is_kept(release: str, note: str | None) -> None:
+    """What has to be said beside it does not take its place."""
+    _, host, _ = prepared("approve", release)
+    client(host).approve(SLUG, "WP01", REVIEW, note=note)
+    (options,) = host.sent("transition")
+
+    assert options.get("note", "").startswith(note or "")
+    assert ("note" in options) is bool(note or "force" in options)
+
+
+@every_host
+def test_the_path_of_feedback_reaches_the_hosts_that_take_it(release: str) -> None:
+    """It is part of the review result, from 3.2.6 on."""
+    _, host, _ = prepared("request_changes", release)
+    review = Review(reviewer="rev", reference="r1", feedback_path="notes.md")
+    client(host).request_changes(SLUG, "WP01", review)
+    result = (host.sent("transition") or [{}])[0].get("review-result-json")
+
+    assert (result is not None) is host.since("3.2.6")
+    if result is not None:
+        assert json.loads(result)["feedback_path"] == "notes.md"
+
+
+@pytest.mark.parametrize("release", LATER)
+def test_changes_can_be_requested_of_what_was_approved(release: str) -> None:
+    """Whoever finds something late says from where it goes back."""
+    host = at(release, "approved")
+    moved = client(host).request_changes(SLUG, "WP01", REVIEW, lane=Lane.APPROVED)
+
+    assert moved.changed
+    assert host.moves == [("WP01", "approved", "in_progress", False)]
+
+
+@every_host
+def test_a_known_lane_saves_a_read(release: str) -> None:
+    """Where nothing has to be forced, one call is enough."""
+    before, after = "for_review" if release in F1 else "approved", "done"
+    host = at(release, before)
+    mine = client(host)
+    mine.negotiate()
+    asked = len(host.calls)
+    mine.finish(SLUG, "WP01", REVIEW, lane=Lane(before))
+    forced = EDGES[RELEASES[release]][before, after] in OPTIONLESS.get(RELEASES[release], ())
+
+    assert host.verbs[asked:] == (["mission-state"] if forced else []) + ["transition"]
+
+
+@pytest.mark.parametrize("release", LATER)
+def test_a_lane_that_is_wrong_forces_nothing(release: str) -> None:
+    """What the caller remembers is not believed where force opens every way."""
+    host = at(release, "planned")
+
+    with pytest.raises(TransitionRejected):
+        client(host).finish(SLUG, "WP01", REVIEW, lane=Lane.APPROVED)
+    assert host.moves == []
+
+
+@pytest.mark.parametrize(
+    ("release", "lane"),
+    [
+        (r, before)
+        for r in SAMPLE
+        for before, after in EDGES[RELEASES[r]]
+        if after == "blocked" and before not in ("done", "canceled", "blocked")
+    ],
+)
+def test_a_reason_goes_into_the_history(release: str, lane: str) -> None:
+    """Wherever a work package is blocked from, the human who looks finds out why."""
+    host = at(release, lane)
+    client(host).block(SLUG, "WP01", "no disk")
+    (options,) = host.sent("transition")
+
+    assert options["note"].startswith("no disk")
+    assert host.lanes["WP01"] == "blocked"
+
+
+def test_blocking_in_a_review_names_who_has_judged() -> None:
+    """Without a review it is the actor, and there is something to refer to."""
+    host = at("3.2.7", "in_review")
+    client(host).block(SLUG, "WP01", "odd")
+    result = json.loads(host.sent("transition")[0]["review-result-json"])
+
+    assert (result["reviewer"], result["verdict"]) == ("ada", "changes_requested")
+    assert "WP01" in result["reference"]
+
+
+# Whose it is.
+
+
+@every_host
+def test_a_claim_of_somebody_else_is_not_ours(release: str) -> None:
+    """Who comes second is told who has it."""
+    host = Simulated(release)
+    client(host, "bob").start_implementation(SLUG, "WP01")
+
+    with pytest.raises(Conflict) as e:
+        client(host).claim(SLUG, "WP01")
+    assert e.value.failure.data["claimed_by"] == "bob"
+    assert host.owners == {"WP01": "bob"}
+
+
+@every_host
+def test_a_claim_that_was_lost_to_somebody_else_is_not_ours(release: str) -> None:
+    """Also when the answer that said so was the second one."""
+    host = Simulated(release)
+    host.put("WP01", "in_progress", "bob")
+    host.faults["start-implementation"] = [Fault.TIMEOUT_BEFORE]
+
+    with pytest.raises(Conflict):
+        client(host).claim(SLUG, "WP01")
+    assert host.moves == []
+
+
+@pytest.mark.parametrize("version", ["1.5.0", "1.16.0"])
+def test_a_refusal_after_a_lost_acceptance_leaves_it_in_doubt(version: str) -> None:
+    """4.0.0 may refuse the second try because of the files that the first one has changed."""
+    hello = {"api_version": version, "min_supported_provider_version": "0.1.0"}
+    no = envelope("accept-mission", code="MISSION_NOT_READY", version=version)
+    host = Scripted(
+        success("contract-version", hello, version=version),
+        completed(exit_code=None),
+        completed(json.dumps(no).encode(), exit_code=1),
+    )
+
+    with pytest.raises(HostTimeout) as e:
+        Client(actor="ada", policy=POLICY, transport=host).accept(SLUG)
+    assert e.value.outcome == "unknown"
+    assert isinstance(e.value.__cause__, NotReady)
+    assert host.verbs[1:] == ["accept-mission"] * 2
+
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.5"])
+@pytest.mark.parametrize("fault", [None, Fault.TIMEOUT_BEFORE])
+def test_a_review_of_somebody_else_is_not_ours(release: str, fault: Fault | None) -> None:
+    """Two reviewers must not both believe that they have it, where the host can tell them apart."""
+    host = at(release, "in_review", "bob")
+    host.faults["start-review"] = [fault]
+
+    with pytest.raises(Conflict):
+        client(host).begin_review(SLUG, "WP01")
+    assert host.owners["WP01"] == "bob"
+
+
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.7", "4.0.0rc7"])
+def test_a_review_that_may_be_somebody_elses_is_no_change(release: str) -> None:
+    """These hosts do not tell whose it is; that it was not begun now is all there is to say."""
+    host = at(release, "in_review", "bob")
+
+    assert client(host).begin_review(SLUG, "WP01").changed is False
+    assert host.moves == []
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10"])
+def test_dependencies_are_checked_where_the_host_does_not(release: str) -> None:
+    """Up to 3.1.x a host starts anything; the error is the one of newer hosts."""
+    host = Simulated(release, {"WP01": [], "WP02": ["WP01"]})
+    host.put("WP01", "in_progress")
+
+    with pytest.raises(NotReady) as e:
+        client(host).claim(SLUG, "WP02")
+    assert e.value.failure.data["unsatisfied_dependencies"] == ["WP01"]
+    assert host.mutations == []
+
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.5", "3.2.7", "4.0.0rc7"])
+def test_dependencies_are_left_to_the_host_that_checks_them(release: str) -> None:
+    """One call, and its answer."""
+    host = Simulated(release, {"WP01": [], "WP02": ["WP01"]})
+
+    with pytest.raises(NotReady):
+        client(host).claim(SLUG, "WP02")
+    assert host.mutations == ["start-implementation"]
+    assert "mission-state" not in host.verbs
+
+
+def test_a_mission_without_work_packages_is_not_found() -> None:
+    """3.2.7 answers success with nothing in it when another branch is checked out."""
+    host = Simulated("3.2.7")
+    host.mission.packages.clear()
+
+    with pytest.raises(NotFound, match="is not checked out"):
+        client(host).block(SLUG, "WP01", "no disk")
+
+
+@pytest.mark.anyio
+@every_host
+async def test_a_whole_review_async(release: str) -> None:
+    """The async client drives the same steps."""
+    host = WithGit(release)
+    host.put("WP01", "in_progress")
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+
+    assert (await mine.submit_for_review(SLUG, "WP01")).changed
+    await mine.begin_review(SLUG, "WP01")
+    assert (await mine.request_changes(SLUG, "WP01", REVIEW)).lane == "in_progress"
+    await mine.submit_for_review(SLUG, "WP01")
+    await mine.begin_review(SLUG, "WP01")
+    assert (await mine.approve(SLUG, "WP01", REVIEW)).changed
+    assert (await mine.finish(SLUG, "WP01", REVIEW)).lane == "done"
+    with pytest.raises(HostError):
+        await mine.block(SLUG, "WP01", "too late")
+    assert host.lanes["WP01"] == "done"
+
+
+def test_a_board_without_events_is_not_believed() -> None:
+    """Where a host has lost its event log, nothing that is done is begun anew."""
+    summary = dict.fromkeys(("planned", "in_review", "done"), 0)
+    packages = [{"wp_id": "WP01", "lane": "planned", "dependencies": [], "last_actor": None}]
+    board = {"mission_slug": "m", "summary": summary, "work_packages": packages}
+    host = Scripted(success("mission-state", board))
+    with pytest.raises(NotFound, match="no events"):
+        next(Client(transport=host).watch("m"))
+
+
+@pytest.mark.parametrize("name", ["01K00001", "demo", "01K00001ABCDEFGHJKMNPQRSTV"])
+def test_a_claim_by_an_id_works_where_merge_looks(name: str) -> None:
+    """A worktree is named after the mission's slug, whatever the mission is called by."""
+    host = SimulatedHost(release="3.2.7")
+    host.mission.names = (*host.mission.names, "demo")
+    mine = Client(transport=host, actor="me", policy=POLICY)
+    claimed = mine.claim(name, "WP01")
+    assert claimed.lane_branch == f"kitty/mission-{host.mission.slug}-lane-a"
+    assert mine.locate(name, "WP01").workspace_path == claimed.workspace_path
+
+
+def test_a_claim_by_the_slug_takes_one_call() -> None:
+    """What is a slug already is not looked up."""
+    host = SimulatedHost(release="3.2.7")
+    Client(transport=host, actor="me", policy=POLICY).claim(host.mission.slug, "WP01")
+    assert [asked.verb for asked in host.calls] == ["contract-version", "start-implementation"]

@@ -1,0 +1,185 @@
+"""Tests of `spec_kitty_client.workflow.watch`."""
+
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from spec_kitty_client import AcceptanceSeen, AsyncClient, Client, LaneChanged, WorkPackageAdded
+from spec_kitty_client.errors import NotFound
+from spec_kitty_client.testing.host.board import Package
+from tests.client.answers import POLICY
+from tests.client.releases import SAMPLE
+from tests.client.simulated import FOLDER, SLUG, Waiting, WithGit, git
+
+PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
+
+every_host = pytest.mark.parametrize("release", SAMPLE)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Count the waits instead of waiting."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    return waited
+
+
+def made(release: str, repo: Path) -> WithGit:
+    """Return a host with two work packages."""
+    return WithGit(release, dict(PAIR), repo)
+
+
+def end(host: WithGit) -> None:
+    """Bring a mission to its end, by somebody else."""
+    for wp in PAIR:
+        host.put(wp, "done", "bob")
+    Client(actor="bob", transport=host).accept_mission(SLUG)
+
+
+@every_host
+def test_a_mission_is_told_from_its_packages_to_its_acceptance(
+    release: str, repo: Path, waits: list[float]
+) -> None:
+    """First what is there, then what moved from where to where (1.0.x: by whom), and the end."""
+    host = made(release, repo)
+    told = Client(transport=host).watch(SLUG, interval=7.5)
+    first = [next(told), next(told)]
+    host.put("WP01", "in_progress", "ada")
+    second = next(told)
+    host.put("WP01", "for_review")
+    host.put("WP02", "in_progress", "bob")
+    third = [next(told), next(told)]
+    end(host)
+
+    ada, bob = ("ada", "bob") if release == "1.0.3" else (None, None)
+    assert first == [
+        WorkPackageAdded(wp_id="WP01", lane="planned"),
+        WorkPackageAdded(wp_id="WP02", lane="planned"),
+    ]
+    assert second == LaneChanged(wp_id="WP01", before="planned", after="in_progress", actor=ada)
+    assert third == [
+        LaneChanged(wp_id="WP01", before="in_progress", after="for_review", actor=ada),
+        LaneChanged(wp_id="WP02", before="planned", after="in_progress", actor=bob),
+    ]
+    assert list(told) == [
+        LaneChanged(wp_id="WP01", before="for_review", after="done", actor=bob),
+        LaneChanged(wp_id="WP02", before="in_progress", after="done", actor=bob),
+        AcceptanceSeen(mission_slug=SLUG),
+    ]
+    assert waits == [7.5] * 3
+
+
+def test_watching_is_one_read_per_interval(repo: Path, waits: list[float]) -> None:
+    """As long as there is work left, nothing but the state is asked for, and no git runs."""
+    host = made("3.2.7", repo)
+    told = Client(transport=host).watch(SLUG)
+    [next(told), next(told)]
+    for lane in ("in_progress", "for_review", "in_review"):
+        host.put("WP01", lane)
+        next(told)
+
+    assert host.verbs == ["mission-state"] * 4
+    assert host.git_calls == 0
+    assert waits == [30.0] * 3
+
+
+def test_quiet_intervals_tell_nothing(
+    repo: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing has moved the watch goes on without an event."""
+    host = made("3.2.7", repo)
+    told = Client(transport=host).watch(SLUG)
+    [next(told), next(told)]
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 9:
+            end(host)
+
+    monkeypatch.setattr(time, "sleep", wait)
+    events = list(told)
+
+    assert len(waits) == 9
+    assert [type(e) for e in events] == [LaneChanged, LaneChanged, AcceptanceSeen]
+
+
+def test_a_new_work_package_is_told(repo: Path, waits: list[float]) -> None:
+    """Tasks can be added while others are worked on."""
+    host = made("3.2.7", repo)
+    told = Client(transport=host).watch(SLUG)
+    [next(told), next(told)]
+    host.mission.packages["WP03"] = Package([])
+
+    assert next(told) == WorkPackageAdded(wp_id="WP03", lane="planned")
+
+
+def test_a_mission_that_is_over_is_told_at_once(repo: Path, waits: list[float]) -> None:
+    """Whoever comes late sees the end and does not wait."""
+    host = made("3.2.7", repo)
+    end(host)
+    events = list(Client(transport=host).watch(SLUG))
+
+    assert [type(e) for e in events] == [WorkPackageAdded, WorkPackageAdded, AcceptanceSeen]
+    assert waits == []
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_an_acceptance_is_seen_committed_or_not(
+    repo: Path, waits: list[float], committed: bool
+) -> None:
+    """Hosts write it and leave the commit to others."""
+    host = made("3.2.7", repo)
+    end(host)
+    if committed:
+        git(repo, "add", "--all")
+        git(repo, "commit", "--quiet", "--message=accepted")
+
+    assert list(Client(transport=host).watch(SLUG))[-1] == AcceptanceSeen(mission_slug=SLUG)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        "{}",
+        '{"accepted_at": null}',
+        '{"accepted_at": ""}',
+    ],
+)
+def test_no_acceptance_is_no_end(repo: Path, waits: list[float], facts: str) -> None:
+    """A field without a time in it is no acceptance."""
+    host = made("3.2.7", repo)
+    for wp in PAIR:
+        host.put(wp, "approved")
+    (repo / FOLDER / "meta.json").write_text(facts)
+    told = Client(transport=host).watch(SLUG)
+    [next(told), next(told)]
+    host.put("WP01", "done")
+
+    assert next(told) == LaneChanged(wp_id="WP01", before="approved", after="done", actor=None)
+
+
+def test_a_mission_that_is_none_ends_the_watch(repo: Path, waits: list[float]) -> None:
+    """The error reaches whoever watches."""
+    with pytest.raises(NotFound):
+        next(Client(transport=made("3.2.7", repo)).watch("other"))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("release", ["1.0.3", "3.2.7"])
+async def test_watching_async(release: str, repo: Path, waits: list[float]) -> None:
+    """The async client tells the same, on both event loops."""
+    host = made(release, repo)
+    told = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host)).watch(SLUG, interval=2)
+    first = [await anext(told), await anext(told)]
+    end(host)
+
+    assert [type(e) for e in first] == [WorkPackageAdded] * 2
+    assert [type(e) async for e in told] == [LaneChanged, LaneChanged, AcceptanceSeen]
+    assert waits == [2]

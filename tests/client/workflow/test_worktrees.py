@@ -1,0 +1,421 @@
+"""Tests of `workflow.worktrees`, as `claim` and `locate` use it, in real repositories."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+from spec_kitty_client import AsyncClient, Client, ErrorCode, Feature
+from spec_kitty_client.errors import (
+    GitFailed,
+    IntegrationFailed,
+    NotFound,
+    NotReady,
+    UnsupportedByHost,
+    WouldLoseWork,
+)
+from tests.client.answers import POLICY
+from tests.client.releases import SAMPLE
+from tests.client.simulated import FOLDER, SLUG, Fault, Simulated, Waiting, WithGit, git
+
+PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
+
+every_host = pytest.mark.parametrize("release", SAMPLE)
+
+bare_host = pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.1"])
+every_kind = pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.3", "3.2.7"])
+"""One host for each way: branches by work package, lanes of ours, lanes of the host, a verb."""
+
+
+def made(release: str, repo: Path, *, shared: bool = False) -> WithGit:
+    """Return a host with two work packages, one of which needs the other."""
+    return WithGit(release, dict(PAIR), repo, shared=shared)
+
+
+def client(host: WithGit, actor: str = "ada") -> Client:
+    """Return a client of somebody who works."""
+    return Client(actor=actor, policy=POLICY, transport=host)
+
+
+def commit(folder: Path, name: str, text: str) -> None:
+    """Commit a file."""
+    (folder / name).write_text(text)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", f"--message={name}")
+
+
+def done(host: WithGit, wp: str = "WP01") -> None:
+    """Do the work of a work package, from its claim to its end."""
+    path = Path(client(host).claim(SLUG, wp).workspace_path)
+    commit(path, f"{wp}.txt", wp)
+    host.put(wp, "done")
+
+
+@every_host
+def test_a_claim_makes_the_worktree_that_merge_takes(release: str, repo: Path) -> None:
+    """On every host it is there afterwards, on the right branch, and the answer names it."""
+    host = made(release, repo)
+    started = client(host).claim(SLUG, "WP01")
+    path = Path(started.workspace_path)
+
+    assert path == host.worktree("WP01")
+    assert git(path, "branch", "--show-current") == host.branch("WP01") == started.lane_branch
+    assert git(path, "rev-parse", "--show-toplevel") == str(path)
+    assert host.lanes["WP01"] == "in_progress"
+    assert started.lane_base_ref == "work"
+    assert started.no_op is False
+
+
+@every_kind
+def test_a_claim_can_be_repeated(release: str, repo: Path) -> None:
+    """Work that is in the worktree stays as it is; hosts that make it want all of it committed."""
+    host = made(release, repo)
+    mine = client(host)
+    path = Path(mine.claim(SLUG, "WP01").workspace_path)
+    commit(path, "a.txt", "done\n")
+    (path / "b.txt").write_text("under way\n")
+    if Feature.WORKTREES.since <= Version(release):
+        with pytest.raises(IntegrationFailed) as refused:
+            mine.claim(SLUG, "WP01")
+        assert refused.value.code == ErrorCode.LANE_ALLOCATION_FAILED
+        commit(path, "b.txt", "under way\n")
+    again = mine.claim(SLUG, "WP01")
+
+    assert again.no_op is True
+    assert Path(again.workspace_path) == path
+    assert (path / "a.txt").read_text() == "done\n"
+    assert (path / "b.txt").read_text() == "under way\n"
+    assert host.lanes["WP01"] == "in_progress"
+
+
+@every_kind
+def test_a_claim_whose_answer_was_lost_ends_the_same(release: str, repo: Path) -> None:
+    """Claiming is repeated, and there is one worktree, whenever the host fell silent."""
+    host = made(release, repo)
+    host.faults["start-implementation"] = [Fault.TIMEOUT_AFTER]
+    path = Path(client(host).claim(SLUG, "WP01").workspace_path)
+
+    assert git(path, "branch", "--show-current") == host.branch("WP01")
+    assert [after for _, _, after, _ in host.moves].count("in_progress") == 1
+    assert len(host.sent("start-implementation")) == 2
+
+
+@every_host
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_work_of_a_dependency_is_in_the_worktree(
+    release: str, repo: Path, shared: bool
+) -> None:
+    """Whoever builds on it finds it there, in the same lane or merged from another one."""
+    host = made(release, repo, shared=shared and Simulated(release).since("3.1.0"))
+    done(host)
+    path = Path(client(host).claim(SLUG, "WP02").workspace_path)
+
+    assert (path / "WP01.txt").read_text() == "WP01"
+    assert git(path, "status", "--porcelain") == ""
+
+
+@bare_host
+def test_a_dependency_that_went_on_is_merged_again(release: str, repo: Path) -> None:
+    """A second claim brings what was added since, and nothing when there is nothing."""
+    host = made(release, repo)
+    done(host)
+    mine = client(host)
+    path = Path(mine.claim(SLUG, "WP02").workspace_path)
+    first = git(path, "rev-parse", "HEAD")
+    mine.claim(SLUG, "WP02")
+    same = git(path, "rev-parse", "HEAD")
+    commit(host.worktree("WP01"), "more.txt", "more")
+    mine.claim(SLUG, "WP02")
+
+    assert same == first
+    assert (path / "more.txt").read_text() == "more"
+
+
+@bare_host
+def test_a_branch_without_its_worktree_gets_one(release: str, repo: Path) -> None:
+    """A worktree whose folder was deleted by hand is made again with all that was committed."""
+    host = made(release, repo)
+    mine = client(host)
+    path = Path(mine.claim(SLUG, "WP01").workspace_path)
+    commit(path, "a.txt", "done\n")
+    git(repo, "worktree", "remove", "--force", str(path))
+    mine.claim(SLUG, "WP01")
+
+    assert (path / "a.txt").read_text() == "done\n"
+
+
+@bare_host
+def test_a_worktree_whose_folder_was_removed_is_made_again(release: str, repo: Path) -> None:
+    """Rm -rf is how people clean up, and git does not notice by itself."""
+    host = made(release, repo)
+    mine = client(host)
+    path = Path(mine.claim(SLUG, "WP01").workspace_path)
+    commit(path, "a.txt", "done\n")
+    shutil.rmtree(path)
+    mine.claim(SLUG, "WP01")
+
+    assert (path / "a.txt").read_text() == "done\n"
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.2.1"])
+def test_a_conflict_leaves_nothing_half_merged(release: str, repo: Path) -> None:
+    """The error names both sides, and the worktree is clean for whoever merges by hand."""
+    host = made(release, repo)
+    done(host)
+    mine = client(host)
+    path = Path(mine.claim(SLUG, "WP02").workspace_path)
+    commit(path, "both.txt", "of WP02\n")
+    commit(host.worktree("WP01"), "both.txt", "of WP01\n")
+
+    with pytest.raises(GitFailed, match="Merge it there by hand") as e:
+        mine.claim(SLUG, "WP02")
+    assert host.branch("WP01") in str(e.value)
+    assert str(path) in str(e.value)
+    assert git(path, "status", "--porcelain") == ""
+    assert not Path(git(path, "rev-parse", "--absolute-git-dir"), "MERGE_HEAD").exists()
+    assert (path / "both.txt").read_text() == "of WP02\n"
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.0.3"])
+def test_the_branch_starts_at_the_target_of_its_mission(release: str, repo: Path) -> None:
+    """Not at whatever happens to be checked out."""
+    host = made(release, repo)
+    git(repo, "checkout", "--quiet", "-b", "elsewhere")
+    commit(repo, "unrelated.txt", "x")
+    path = Path(client(host).claim(SLUG, "WP01").workspace_path)
+
+    assert not (path / "unrelated.txt").exists()
+    assert git(path, "rev-parse", "HEAD") == git(repo, "rev-parse", "work")
+
+
+@bare_host
+def test_a_claim_from_within_a_worktree_uses_the_primary_checkout(release: str, repo: Path) -> None:
+    """An agent that calls from its own worktree does not nest another one in it."""
+    host = made(release, repo)
+    done(host)
+    host.inside = host.worktree("WP01")
+    path = Path(client(host).claim(SLUG, "WP02").workspace_path)
+
+    assert path == repo / ".worktrees" / path.name
+
+
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.1"])
+def test_a_mission_without_lanes_says_what_to_do(release: str, repo: Path) -> None:
+    """Tasks that were never finalised have no lane to work in."""
+    host = made(release, repo)
+    git(repo, "rm", "--quiet", f"{FOLDER}/lanes.json")
+    git(repo, "commit", "--quiet", "--message=no lanes")
+
+    with pytest.raises(GitFailed, match="Finalise the mission's tasks"):
+        client(host).claim(SLUG, "WP01")
+
+
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.1"])
+def test_damaged_lanes_are_named(release: str, repo: Path) -> None:
+    """The file is in the text, and how to get it back."""
+    host = made(release, repo)
+    (repo / FOLDER / "lanes.json").write_text("{cut")
+    git(repo, "commit", "--quiet", "--all", "--message=cut")
+
+    with pytest.raises(GitFailed, match=r"lanes\.json is damaged.*Restore it from git"):
+        client(host).claim(SLUG, "WP01")
+
+
+def planned(host: WithGit, repo: Path, wp: str) -> None:
+    """Make a work package planning work, in the lane where hosts put all of that."""
+    lanes = host.lanes_json()
+    for lane in lanes["lanes"]:
+        if wp in lane["wp_ids"]:
+            old, lane["lane_id"] = lane["lane_id"], "lane-planning"
+    for lane in lanes["lanes"]:
+        needs = lane["depends_on_lanes"]
+        lane["depends_on_lanes"] = ["lane-planning" if n == old else n for n in needs]
+    (repo / FOLDER / "lanes.json").write_text(json.dumps(lanes))
+    git(repo, "commit", "--quiet", "--all", "--message=planning")
+
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.3", "3.2.7"])
+def test_planning_work_gets_a_branch_of_its_own(release: str, repo: Path) -> None:
+    """It is done in a worktree, not in the checkout of the user and not on the user's branch."""
+    host = made(release, repo)
+    planned(host, repo, "WP01")
+
+    started = client(host).claim(SLUG, "WP01")
+
+    assert started.workspace_path == f"{repo}/.worktrees/{SLUG}-lane-planning"
+    assert started.lane_branch == f"kitty/mission-{SLUG}-lane-planning"
+    assert git(Path(started.workspace_path), "branch", "--show-current") == started.lane_branch
+    assert git(repo, "branch", "--show-current") == "work"
+
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.3"])
+def test_planning_work_is_located_where_it_is_claimed(release: str, repo: Path) -> None:
+    """Also before the claim; nothing is made for the question."""
+    host = made(release, repo)
+    planned(host, repo, "WP01")
+
+    found = client(host).locate(SLUG, "WP01")
+
+    assert not (repo / ".worktrees").exists()
+    assert found.workspace_path == client(host).claim(SLUG, "WP01").workspace_path
+
+
+@pytest.mark.parametrize("release", ["3.2.1", "3.2.3", "3.2.7"])
+def test_planning_work_is_in_the_worktree_of_what_depends_on_it(release: str, repo: Path) -> None:
+    """The host looks for it on another branch, so that it has to be brought."""
+    host = made(release, repo)
+    planned(host, repo, "WP01")
+    done(host)
+
+    there = Path(client(host).claim(SLUG, "WP02").workspace_path)
+
+    assert (there / "WP01.txt").read_text() == "WP01"
+
+
+def test_a_claim_that_is_refused_leaves_no_worktree_of_planning_work(repo: Path) -> None:
+    """What was made for it goes again, because it would miss the work of its dependencies."""
+    host = made("3.2.7", repo)
+    planned(host, repo, "WP02")
+
+    with pytest.raises(NotReady):
+        client(host).claim(SLUG, "WP02")
+
+    assert not (repo / ".worktrees" / f"{SLUG}-lane-planning").exists()
+    assert git(repo, "branch", "--list", "*planning") == ""
+
+
+def test_planning_work_is_left_to_people_where_a_host_takes_no_other(repo: Path) -> None:
+    """4.0.0rc7 wants it in the primary checkout, among other people's changes: nothing is sent."""
+    host = made("4.0.0rc7", repo)
+    planned(host, repo, "WP01")
+
+    with pytest.raises(WouldLoseWork, match="primary checkout"):
+        client(host).claim(SLUG, "WP01")
+
+    assert host.mutations == []
+
+
+def test_a_transport_without_git_is_told_as_such() -> None:
+    """Who brings a transport of his own learns which method is missing."""
+    host = Simulated("3.1.10")
+
+    with pytest.raises(GitFailed, match="Simulated has no method `git`"):
+        Client(actor="ada", policy=POLICY, transport=host).claim(SLUG, "WP01")
+
+
+@pytest.mark.parametrize("release", ["3.2.3", "3.2.7"])
+def test_a_host_that_makes_worktrees_needs_no_git_of_ours(release: str) -> None:
+    """One call, and its answer as it came, also through a transport that has no git."""
+    host = Simulated(release)
+    started = Client(actor="ada", policy=POLICY, transport=host).claim(SLUG, "WP01")
+
+    assert started.to_lane == "in_progress"
+    assert host.mutations == ["start-implementation"]
+
+
+@pytest.mark.parametrize("release", ["3.2.3", "3.2.7"])
+def test_a_claim_on_such_a_host_reads_the_missions_files_once(release: str, repo: Path) -> None:
+    """Whether it is planning work is in them; two calls of git, and one of the host."""
+    host = made(release, repo)
+    client(host).claim(SLUG, "WP01")
+
+    assert host.git_calls == 2
+    assert host.mutations == ["start-implementation"]
+
+
+@every_kind
+def test_locating_is_reading(release: str, repo: Path) -> None:
+    """Where a work package will be is told before it is claimed, and nothing is made for it."""
+    host = made(release, repo)
+    found = client(host).locate(SLUG, "WP02")
+
+    assert host.mutations == []
+    assert host.moves == []
+    assert not (repo / ".worktrees").exists()
+    assert Path(found.workspace_path) == host.worktree("WP02")
+    assert found.lane_branch == host.branch("WP02")
+    assert Path(found.prompt_path) == repo / FOLDER / "tasks" / "WP02-part.md"
+    assert Path(found.prompt_path).is_file()
+    assert (found.mission_slug, found.wp_id) == (SLUG, "WP02")
+
+
+@every_host
+def test_locating_and_claiming_name_the_same_place(release: str, repo: Path) -> None:
+    """Whoever asks first and works later goes to the same folder."""
+    host = made(release, repo)
+    mine = client(host)
+    found, started = mine.locate(SLUG, "WP01"), mine.claim(SLUG, "WP01")
+
+    assert found.workspace_path == started.workspace_path
+    assert found.lane_branch == started.lane_branch
+    assert found.lane_base_ref == started.lane_base_ref
+    assert found.prompt_path == started.prompt_path
+
+
+@every_kind
+def test_a_work_package_that_is_none_has_no_place(release: str, repo: Path) -> None:
+    """The error is the same on every host."""
+    with pytest.raises(NotFound):
+        client(made(release, repo)).locate(SLUG, "WP07")
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.2.1", "3.2.3"])
+def test_the_verb_itself_is_younger(release: str, repo: Path) -> None:
+    """resolve-workspace is not sent to a host that has none; locate is for all."""
+    host = made(release, repo)
+    mine = client(host)
+
+    with pytest.raises(UnsupportedByHost):
+        mine.resolve_workspace(SLUG, "WP01")
+    mine.locate(SLUG, "WP01")
+    assert "resolve-workspace" not in host.verbs
+
+
+@pytest.mark.anyio
+@every_kind
+async def test_a_claim_async(release: str, repo: Path) -> None:
+    """The async client makes the same worktree."""
+    host = made(release, repo)
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    started = await mine.claim(SLUG, "WP01")
+    found = await mine.locate(SLUG, "WP01")
+
+    assert Path(started.workspace_path) == host.worktree("WP01")
+    assert host.worktree("WP01").is_dir()
+    assert found.workspace_path == started.workspace_path
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.1.10"])
+def test_a_branch_that_is_checked_out_elsewhere_is_told(release: str, repo: Path) -> None:
+    """An answer never names a folder that is not there; git has only one for each branch."""
+    host = made(release, repo)
+    mine = client(host)
+    path = Path(mine.claim(SLUG, "WP01").workspace_path)
+    moved = path.with_name("moved")
+    git(repo, "worktree", "move", str(path), str(moved))
+
+    with pytest.raises(GitFailed, match=str(moved)):
+        mine.claim(SLUG, "WP01")
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "3.1.10"])
+def test_a_repository_with_a_strange_name(release: str, repo: Path) -> None:
+    """Spaces and letters that are not ASCII are no trouble."""
+    strange = repo.rename(repo.with_name("mein Projekt \u00fc"))
+    host = made(release, strange)
+    done(host)
+    path = Path(client(host).claim(SLUG, "WP02").workspace_path)
+
+    assert path == host.worktree("WP02")
+    assert (path / "WP01.txt").is_file()
+
+
+def test_a_task_file_with_a_strange_name_is_located(repo: Path) -> None:
+    """Letters that are not ASCII come out as they are."""
+    host = made("3.1.10", repo)
+    tasks = repo / FOLDER / "tasks"
+    git(repo, "mv", str(tasks / "WP01-part.md"), str(tasks / "WP01-\u00fcber.md"))
+
+    assert Path(client(host).locate(SLUG, "WP01").prompt_path).is_file()

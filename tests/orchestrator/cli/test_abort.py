@@ -1,0 +1,164 @@
+"""Tests of `spec_kitty_orchestrator.cli.abort`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spec_kitty_orchestrator.cli.abort import Aborted, abort, show
+from spec_kitty_orchestrator.errors import AnotherRun
+from spec_kitty_orchestrator.runners import local
+from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.journal import Journal, read
+from spec_kitty_orchestrator.state.lock import only_run
+from spec_kitty_orchestrator.worktree import git
+from tests.orchestrator.processes import gone, number_in
+
+
+def linked(repo: Path, name: str) -> Path:
+    """Add a lane worktree."""
+    path = repo / ".worktrees" / name
+    git(repo, "worktree", "add", "--quiet", "-b", name, str(path))
+    return path
+
+
+def record(repo: Path, *events: tuple[str, dict[str, Any]], mission: str = "m") -> None:
+    """Write what a run is to have done."""
+    places = Places(repo)
+    places.make()
+    journal = Journal(places.journal, {"mission": mission, "run": "r"})
+    for kind, fields in events:
+        journal.write(kind, **fields)
+    journal.close()
+
+
+def claimed(wp: str, workspace: Path) -> tuple[str, dict[str, Any]]:
+    """Return the claim of a work package."""
+    told = {"workspace": str(workspace), "prompt": "/p", "base": "b", "target": "work"}
+    return "claimed", {"wp": wp, **told}
+
+
+def kinds(repo: Path) -> list[str]:
+    """Return the kinds of all events."""
+    return [event["kind"] for event in read(Places(repo).journal)]
+
+
+def test_where_nothing_runs_nothing_is_ended(repo: Path) -> None:
+    """An abort in a repository without a run says so and does nothing."""
+    assert abort(repo, cleanup_worktrees=True) == Aborted()
+
+
+def test_worktrees_stay_unless_asked_for(repo: Path) -> None:
+    """An abort alone removes nothing, and is recorded."""
+    path = linked(repo, "a")
+    record(repo, claimed("WP01", path))
+    assert abort(repo, cleanup_worktrees=False) == Aborted()
+    assert path.is_dir()
+    assert kinds(repo) == ["claimed", "aborted"]
+
+
+def test_clean_worktrees_are_removed(repo: Path) -> None:
+    """A clean-up removes the worktrees of our runs; branches, commits and others' stay."""
+    mine, other = linked(repo, "mine"), linked(repo, "other")
+    git(mine, "commit", "--quiet", "--allow-empty", "--message=work")
+    head = git(mine, "rev-parse", "HEAD")
+    record(repo, claimed("WP01", mine), claimed("WP02", mine))
+    done = abort(repo, cleanup_worktrees=True)
+    assert done == Aborted(removed=[str(mine)])
+    assert not mine.exists()
+    assert other.is_dir()
+    assert git(repo, "rev-parse", "mine") == head
+
+
+def test_uncommitted_work_is_left_and_named(repo: Path) -> None:
+    """A worktree with changes or new files is left as it is, and the files are named."""
+    dirty, clean = linked(repo, "dirty"), linked(repo, "clean")
+    (dirty / "README.md").write_text("mine\n")
+    (dirty / "a b.txt").write_text("new\n")
+    record(repo, claimed("WP01", dirty), claimed("WP02", clean))
+    done = abort(repo, cleanup_worktrees=True)
+    assert done.removed == [str(clean)]
+    assert done.left == {str(dirty): "holds uncommitted work: README.md, a b.txt"}
+    assert (dirty / "a b.txt").read_text() == "new\n"
+
+
+def test_the_primary_checkout_is_never_removed(repo: Path) -> None:
+    """Whatever the journal says, the user's own checkout stays."""
+    record(repo, claimed("WP01", repo))
+    assert abort(repo, cleanup_worktrees=True) == Aborted()
+    assert (repo / "README.md").is_file()
+
+
+def test_what_cannot_be_removed_is_left(repo: Path) -> None:
+    """A folder that is no worktree, or a locked one, is left with git's reason."""
+    strange, locked = repo.parent / "strange", linked(repo, "locked")
+    strange.mkdir()
+    git(repo, "worktree", "lock", str(locked))
+    record(repo, claimed("WP01", strange), claimed("WP02", locked), claimed("WP03", repo / "no"))
+    done = abort(repo, cleanup_worktrees=True)
+    assert done.removed == []
+    assert set(done.left) == {str(strange), str(locked)}
+    assert strange.is_dir()
+    assert locked.is_dir()
+
+
+def test_several_missions_are_cleaned_up(repo: Path) -> None:
+    """A clean-up reaches the worktrees of every mission in the journal."""
+    one, two = linked(repo, "one"), linked(repo, "two")
+    record(repo, claimed("WP01", one), mission="a")
+    record(repo, claimed("WP01", two), mission="b")
+    done = abort(repo, cleanup_worktrees=True)
+    assert done.removed == [str(one), str(two)]
+
+
+def test_agents_of_a_dead_run_are_ended(repo: Path) -> None:
+    """An agent that outlived its orchestrator is ended, and that is recorded."""
+    directory = Places(repo).logs / "m" / "WP01" / "01-implement"
+    code = "import os, time; f = open('own.pid', 'w'); f.write(f'{os.getpid()}\\n'); f.close()\n"
+    job = local.Job(
+        directory=directory,
+        argv=(sys.executable, "-I", "-S", "-c", code + "time.sleep(60)"),
+        cwd=repo.parent,
+        env={},
+        prompt="",
+        time_limit=60.0,
+    )
+    local.launch(job)
+    start = {"role": "implement", "number": 1, "agent": "x", "directory": str(directory)}
+    record(repo, ("attempt-started", {"wp": "WP01", **start}))
+    pid = number_in(repo.parent / "own.pid")
+    done = abort(repo, cleanup_worktrees=False)
+    assert done.agents_ended == [str(directory)]
+    assert gone(pid)
+    assert kinds(repo) == ["attempt-started", "attempt-stopped", "aborted"]
+
+
+def test_an_abort_is_a_run_of_its_own(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a new run began in the meantime, nothing is removed under its feet."""
+    path = linked(repo, "a")
+    record(repo, claimed("WP01", path))
+    monkeypatch.setattr("spec_kitty_orchestrator.cli.abort.end_live_run", lambda *_: True)
+    with only_run(Places(repo)), pytest.raises(AnotherRun):
+        abort(repo, cleanup_worktrees=True)
+    assert path.is_dir()
+
+
+def test_what_was_done_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each thing that was ended, removed or left has its line, whatever is in its name."""
+    show(
+        Aborted(
+            run_ended=True,
+            agents_ended=["/logs/[red]"],
+            removed=["/w/a"],
+            left={"/w/b": "holds uncommitted work: x"},
+        )
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "The run has been ended.",
+        "Ended the agent of /logs/[red]",
+        "Removed /w/a; its branch and commits are still there.",
+        "Left /w/b: holds uncommitted work: x",
+        "`spec-kitty-orchestrator resume` goes on.",
+    ]

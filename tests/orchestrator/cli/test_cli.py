@@ -1,0 +1,660 @@
+"""Tests of `spec_kitty_orchestrator.cli`: what a user types, and what comes back."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import spec_kitty_orchestrator
+from spec_kitty_client import Policy
+from spec_kitty_orchestrator import agents
+from spec_kitty_orchestrator import run as session
+from spec_kitty_orchestrator import settings as config
+from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.preflight import plan
+from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.journal import Journal, read
+from spec_kitty_orchestrator.state.lock import only_run
+from spec_kitty_orchestrator.worktree import git
+from tests.orchestrator.commands import Command, Ended
+from tests.orchestrator.hosts import SLUG
+from tests.orchestrator.programs import Program
+
+COMMANDS = ("orchestrate", "resume", "status", "abort", "agents", "doctor", "demo")
+AGENTS = ("--impl-agent=script:true", "--review-agent=script:true")
+ORCHESTRATE = ("orchestrate", f"--mission={SLUG}", *AGENTS)
+
+
+@pytest.fixture
+def host(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Install a host, and go into the repository."""
+    program = Program(tmp_path / "bin")
+    program.folder.mkdir()
+    program.install()
+    monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(repo)
+    return program
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have nothing on PATH but git and what a script agent needs."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    for name in ("git", "true", "env"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")  # a host may be beside the real one
+    return folder
+
+
+def complaint(ended: Ended) -> str:
+    """Return the one line that a command complains with."""
+    assert "Traceback" not in ended.err
+    assert ended.err.startswith("spec-kitty-orchestrator: ")
+    assert ended.err.count("\n") == 1
+    return ended.err
+
+
+# A host that is not as it should be
+
+
+@pytest.mark.parametrize("words", [ORCHESTRATE, (*ORCHESTRATE, "--dry-run")])
+def test_a_missing_host_is_told(
+    bare: Path, repo: Path, run: Command, words: tuple[str, ...]
+) -> None:
+    """Without a host on PATH the message says how to install one."""
+    ended = run(*words, f"--repo-root={repo}")
+    assert ended.code == ExitCode.HOST
+    assert "pip install spec-kitty-cli" in complaint(ended)
+
+
+@pytest.mark.parametrize("words", [ORCHESTRATE, (*ORCHESTRATE, "--dry-run")])
+def test_a_contract_that_is_none_is_told(
+    host: Program, run: Command, words: tuple[str, ...]
+) -> None:
+    """A host before the contract that is needed is named with its version."""
+    host.version = "0.9.0"
+    host.install()
+    ended = run(*words)
+    assert ended.code == ExitCode.HOST
+    assert "The host speaks contract 0.9.0" in complaint(ended)
+
+
+@pytest.mark.parametrize("version", ["1.1.0", "1.2.0", "1.4.0", "1.16.0"])
+def test_every_contract_will_do(host: Program, run: Command, version: str) -> None:
+    """No host that has the API is too old or too new for a run."""
+    host.version = version
+    host.install()
+    ended = run(*ORCHESTRATE, "--dry-run", "--json")
+    assert ended.code == ExitCode.DONE
+    assert json.loads(ended.out)["contract"] == version
+
+
+def test_a_read_is_tried_three_times(host: Program, run: Command) -> None:
+    """A host that says nothing is asked three times before a run gives up."""
+    host.prints("", verbs=("mission-state",))
+    assert run(*ORCHESTRATE).code == ExitCode.HOST
+    assert host.calls.count("mission-state") == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"out": "<html>\n"}, "something that is no answer (exit code 0)"),
+        ({"out": ""}, "the host printed nothing (exit code 0)"),
+        ({"err": "Traceback:\nImportError: no typer\n", "code": 1}, "ImportError: no typer"),
+        ({"out": '{"success": true}\n'}, "no answer"),
+        ({"code": 4}, "spec-kitty upgrade"),
+    ],
+)
+def test_a_host_that_makes_no_sense_is_told(
+    host: Program, run: Command, answer: dict[str, object], words: str
+) -> None:
+    """Garbage, silence and crashes of the host are one line with what it said."""
+    host.prints(**answer)  # type: ignore[arg-type]
+    ended = run(*ORCHESTRATE)
+    assert ended.code == ExitCode.HOST
+    assert words in complaint(ended)
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_work_package_without_front_matter_is_told(
+    host: Program, run: Command, more: tuple[str, ...]
+) -> None:
+    """The host crashes on the file; it is the user's to correct, and named."""
+    tasks = Path("kitty-specs", SLUG, "tasks")
+    tasks.mkdir(parents=True)
+    (tasks / "WP01-first.md").write_text("# WP01\n")
+    host.prints(err="Traceback (most recent call last):\nFrontmatterError: none\n", code=1)
+    ended = run(*ORCHESTRATE, *more)
+    assert ended.code == ExitCode.USAGE
+    assert f"{tasks}/WP01-first.md without front matter" in complaint(ended)
+
+
+def test_a_host_that_hangs_is_told(host: Program, run: Command) -> None:
+    """A host that does not answer in time is ended, and the time is named."""
+    host.prints(sleep=60)
+    ended = run(*ORCHESTRATE, "--host-timeout=0.3")
+    assert ended.code == ExitCode.HOST
+    assert "mission-state: no answer within 0.3 s" in complaint(ended)
+
+
+def test_a_mission_without_work_packages_is_told(host: Program, run: Command) -> None:
+    """A mission whose branch is not checked out looks empty; the message says so."""
+    about = {"mission_slug": SLUG, "mission_number": None, "mission_type": ""}
+    host.says("mission-state", {**about, "summary": {}, "work_packages": []})
+    ended = run(*ORCHESTRATE)
+    assert ended.code == ExitCode.USAGE
+    assert "has no work packages here" in complaint(ended)
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_an_unknown_mission_is_told(host: Program, run: Command, more: tuple[str, ...]) -> None:
+    """A mission that does not exist is the user's to correct, with how to list them."""
+    host.says("mission-state", {"message": "there is no such mission"}, "MISSION_NOT_FOUND")
+    ended = run(*ORCHESTRATE, *more)
+    assert ended.code == ExitCode.USAGE
+    assert "ls kitty-specs" in complaint(ended)
+    assert not Places(Path.cwd()).journal.exists()
+
+
+def test_a_mission_that_is_no_name_is_told(host: Program, run: Command) -> None:
+    """A path in the place of a name is not sent to the host."""
+    ended = run("orchestrate", "--mission=kitty-specs/x", *AGENTS)
+    assert ended.code == ExitCode.USAGE
+    assert "is not a name" in complaint(ended)
+    assert host.calls == []
+
+
+# What the user has to correct
+
+
+def test_an_unknown_agent_is_told(host: Program, run: Command) -> None:
+    """A misspelled agent is named, before the host is asked."""
+    ended = run("orchestrate", "--mission=m", "--impl-agent=claud")
+    assert ended.code == ExitCode.USAGE
+    assert "There is no agent 'claud'. There are: claude-code" in complaint(ended)
+    assert host.calls == []
+
+
+def test_a_mission_has_to_be_named(host: Program, run: Command) -> None:
+    """Without a mission nothing is guessed."""
+    ended = run("orchestrate", *AGENTS)
+    assert ended.code == ExitCode.USAGE
+    assert "Which mission?" in complaint(ended)
+
+
+@pytest.mark.parametrize("command", ["orchestrate", "resume", "status", "abort"])
+def test_a_folder_without_a_repository_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Command, command: str
+) -> None:
+    """Outside of any repository every command says so."""
+    (tmp_path / "plain").mkdir()
+    monkeypatch.chdir(tmp_path / "plain")
+    ended = run(command)
+    assert ended.code == ExitCode.USAGE
+    assert "is not in a git repository" in complaint(ended)
+
+
+@pytest.mark.parametrize("branch", ["main", "master"])
+def test_a_protected_branch_is_told(host: Program, run: Command, branch: str) -> None:
+    """On a branch where hosts refuse to commit, nothing is moved and no agent is started."""
+    git(Path.cwd(), "checkout", "--quiet", "-b", branch)
+    ended = run(*ORCHESTRATE)
+    assert ended.code == ExitCode.USAGE
+    assert f"The branch {branch!r} is checked out" in complaint(ended)
+    assert set(host.calls) == {"contract-version"}
+    assert not Places(Path.cwd()).journal.exists()
+
+
+@pytest.mark.parametrize(
+    ("release", "code"),
+    [("3.1.10", ExitCode.DONE), ("3.2.0", ExitCode.USAGE), ("3.2.1", ExitCode.USAGE)],
+)
+def test_main_is_no_problem_for_an_old_host(
+    host: Program, run: Command, release: str, code: ExitCode
+) -> None:
+    """Only hosts from 3.2.0 on refuse to commit on main, which the contract does not tell."""
+    git(Path.cwd(), "checkout", "--quiet", "-b", "main")
+    host.version, host.release = "1.0.0", release
+    host.install()
+    assert run(*ORCHESTRATE, "--dry-run").code == code
+
+
+def test_a_protected_branch_may_be_allowed(
+    host: Program, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host's own switch, and its own list of branches, count here too."""
+    git(Path.cwd(), "checkout", "--quiet", "-b", "main")
+    monkeypatch.setenv("SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS", "1")
+    assert run(*ORCHESTRATE, "--dry-run").code == ExitCode.DONE
+    monkeypatch.delenv("SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS")
+    assert run(*ORCHESTRATE, "--dry-run").code == ExitCode.USAGE
+    (Path.cwd() / ".kittify").mkdir(exist_ok=True)
+    (Path.cwd() / ".kittify" / "config.yaml").write_text("protected_branches: [release]\n")
+    assert run(*ORCHESTRATE, "--dry-run").code == ExitCode.DONE
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_git_that_fails_is_told(
+    run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """What git itself says of a broken repository is the message, not a traceback."""
+    real, folder = shutil.which("git"), tmp_path / "broken"
+    folder.mkdir()
+    fails = '[ "$1" = branch ] && { echo "fatal: bad HEAD" >&2; exit 128; }'
+    (folder / "git").write_text(f'#!/bin/sh\n{fails}\nexec {real} "$@"\n')
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    ended = run(*ORCHESTRATE, *more)
+
+    assert ended.code == ExitCode.INCOMPLETE
+    assert complaint(ended).endswith(f": git branch in {Path.cwd()}: fatal: bad HEAD\n")
+
+
+def test_a_missing_identity_is_told(
+    host: Program, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where git does not know who commits, nothing is begun that could not be committed."""
+    for name in (
+        "GIT_AUTHOR_NAME",
+        "GIT_AUTHOR_EMAIL",
+        "GIT_COMMITTER_NAME",
+        "GIT_COMMITTER_EMAIL",
+    ):
+        monkeypatch.delenv(name)
+    git(Path.cwd(), "config", "user.useConfigOnly", "true")
+    ended = run(*ORCHESTRATE)
+    assert ended.code == ExitCode.USAGE
+    assert "git config --global user.name" in complaint(ended)
+    assert host.calls == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("max_rounds = ", "is not TOML"),
+        ("max_rouns = 1", "there is no setting 'max_rouns'"),
+        ("max_rounds = 'x'", "max_rounds: 'x' is not of the kind int"),
+        ("max_rounds = -1", "'max_rounds' must be >= 0"),
+    ],
+)
+def test_a_bad_file_is_told(host: Program, run: Command, text: str, words: str) -> None:
+    """A settings file with a mistake stops the run before it begins."""
+    file = Path.cwd() / ".kittify" / "orchestrator.toml"
+    file.parent.mkdir()
+    file.write_text(text)
+    ended = run(*ORCHESTRATE)
+    assert ended.code == ExitCode.USAGE
+    assert words in complaint(ended)
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--max-rounds=-1", "'max_rounds' must be >= 0: -1"),
+        ("--max-concurrent=0", "'max_concurrent' must be >= 1: 0"),
+        ("--strategy=octopus", "--strategy: 'octopus' is not of the kind merge|squash|rebase"),
+        ("--order=shortest", "--order: 'shortest' is not of the kind longest-path|plan"),
+        ("--max-per-agent=codex", "--max-per-agent: ['codex'] is not of the kind AGENT=NUMBER"),
+        ("--max-per-agent=bob=1", "There are: claude-code, codex, opencode, script"),
+        ("--policy=/no/such.json", "The policy /no/such.json cannot be read"),
+        ("--impl-agent=script:", "needs a command"),
+    ],
+)
+def test_a_bad_value_is_told(host: Program, run: Command, flag: str, words: str) -> None:
+    """A flag's value that makes no sense is named with what would."""
+    ended = run("orchestrate", f"--mission={SLUG}", AGENTS[1], flag, "--impl-agent=script:true")
+    if flag.startswith("--impl-agent"):
+        ended = run("orchestrate", f"--mission={SLUG}", AGENTS[1], flag)
+    assert ended.code == ExitCode.USAGE
+    assert words in complaint(ended)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*ORCHESTRATE, "--max-round=1"),
+        (*ORCHESTRATE, "--max-rounds=many"),
+        ("orchestrat",),
+        ("status", "extra"),
+        ("abort", "--force"),
+    ],
+)
+def test_what_cannot_be_parsed_is_told(host: Program, run: Command, words: tuple[str, ...]) -> None:
+    """An unknown flag, command or word ends with the exit code for usage and no traceback."""
+    ended = run(*words)
+    assert ended.code == ExitCode.USAGE
+    assert "Traceback" not in ended.out + ended.err
+    assert ended.out + ended.err
+    assert host.calls == []
+
+
+def test_a_secret_in_a_policy_is_told(host: Program, run: Command, tmp_path: Path) -> None:
+    """A policy that hosts refuse is told by file, field and word, before anything is sent."""
+    policy = {**plan.default_policy(agents.find("script:true")).to_dict()}
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({**policy, "team": {"note": "use my API key"}}))
+    ended = run(*ORCHESTRATE, f"--policy={path}")
+    assert ended.code == ExitCode.USAGE
+    told = complaint(ended)
+    assert str(path) in told
+    assert "team.note holds 'key'" in told
+    assert host.calls == []
+
+
+@pytest.mark.parametrize("command", ["resume", "status"])
+def test_no_run_is_told(host: Program, run: Command, command: str) -> None:
+    """Where no run is recorded there is nothing to resume or to show."""
+    ended = run(command)
+    assert ended.code == ExitCode.USAGE
+    assert "No run is recorded" in complaint(ended)
+    ended = run(command, "--mission=x")
+    assert "No run of 'x' is recorded" in complaint(ended)
+
+
+def test_another_run_is_told(host: Program, run: Command) -> None:
+    """While a run is alive, a second one does not begin."""
+    with only_run(Places(Path.cwd())):
+        ended = run(*ORCHESTRATE)
+    assert ended.code == ExitCode.ANOTHER_RUN
+    assert "Another run is alive" in complaint(ended)
+    assert host.calls == []
+
+
+# What moves nothing
+
+
+def test_a_dry_run_moves_nothing(host: Program, run: Command) -> None:
+    """A dry run asks one question, writes no file, and says what a run would do."""
+    ended = run(*ORCHESTRATE, "--dry-run")
+    assert ended.code == ExitCode.DONE
+    assert host.calls == ["mission-state"]
+    assert f"Mission {SLUG} on contract 1.5.0" in ended.out
+    assert "WP02     planned  <- first" in ended.out
+    assert ended.out.endswith("Nothing was moved.\n")
+    assert git(Path.cwd(), "status", "--porcelain", "--ignored") == ""
+
+
+def test_a_dry_run_may_be_json(host: Program, run: Command) -> None:
+    """Scripts get settings, policy, commands, lanes and what would come first."""
+    ended = run(*ORCHESTRATE, "--dry-run", "--json", "--max-rounds=1")
+    found = json.loads(ended.out)
+    assert found["first"] == ["WP02"]
+    assert found["lanes"] == {"WP01": "done", "WP02": "planned"}
+    assert found["settings"]["max_rounds"] == 1
+    assert found["implement"] == "true"
+    assert Policy.from_dict(found["policy"]).sandbox_mode == "none"
+    assert ended.err == ""
+
+
+def test_what_a_policy_cannot_enforce_is_told(host: Program, run: Command, tmp_path: Path) -> None:
+    """A policy that an agent cannot be held to is no secret: the dry run says so."""
+    policy = plan.default_policy(agents.find("script:true")).to_dict()
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({**policy, "network_mode": "none"}))
+    ended = run(*ORCHESTRATE, "--dry-run", f"--policy={path}")
+    assert "warning: the policy says network_mode=none, which script cannot be held" in ended.out
+
+
+def test_settings_come_from_everywhere(
+    host: Program, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flags win over the environment, that over the file, that over the defaults."""
+    file = Path.cwd() / ".kittify" / "orchestrator.toml"
+    file.parent.mkdir()
+    file.write_text("max_rounds = 1\nmax_attempts = 1\nmax_concurrent = 1\nmerge = true\n")
+    monkeypatch.setenv("SPEC_KITTY_ORCHESTRATOR_MAX_ATTEMPTS", "5")
+    monkeypatch.setenv("SPEC_KITTY_ORCHESTRATOR_MAX_CONCURRENT", "5")
+    ended = run(*ORCHESTRATE, "--dry-run", "--json", "--max-concurrent=9", "--no-merge")
+    found = json.loads(ended.out)["settings"]
+    names = ("max_rounds", "max_attempts", "max_concurrent", "heartbeat", "merge")
+    assert [found[name] for name in names] == [1, 5, 9, 30.0, False]
+
+
+def test_limits_and_order_are_flags(host: Program, run: Command) -> None:
+    """Limits of roles and agents, and the order, are typed as they are read in the help."""
+    words = ("--max-implementing", "3", "--max-reviewing", "2", "--order", "plan")
+    each = ("--max-per-agent", "claude-code=2", "--max-per-agent", "codex=1")
+    found = json.loads(run(*ORCHESTRATE, "--dry-run", "--json", *words, *each).out)["settings"]
+    assert (found["max_implementing"], found["max_reviewing"], found["order"]) == (3, 2, "plan")
+    assert found["max_per_agent"] == {"claude-code": 2, "codex": 1}
+    assert "--empty" not in run("orchestrate", "--help").out
+
+
+def test_the_repository_may_come_from_the_environment(
+    host: Program,
+    run: Command,
+    repo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The documentation says that repo_root is a flag and a variable."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPEC_KITTY_ORCHESTRATOR_REPO_ROOT", str(repo))
+    assert run(*ORCHESTRATE, "--dry-run").code == ExitCode.DONE
+
+
+def test_any_folder_of_the_repository_will_do(
+    host: Program, run: Command, monkeypatch: pytest.MonkeyPatch, repo: Path
+) -> None:
+    """From a subfolder, the run is one of the whole repository."""
+    monkeypatch.chdir(repo / "kitty-specs")
+    ended = run(*ORCHESTRATE, "--dry-run", "--json")
+    assert json.loads(ended.out)["settings"]["repo_root"] == str(repo)
+
+
+# Status and resume
+
+
+def journal(repo: Path, *events: tuple[str, Mapping[str, object]], mission: str = SLUG) -> None:
+    """Write what a run is to have done."""
+    settings = config.Settings(
+        mission=mission, repo_root=repo, impl_agent="script:true", review_agent="script:true"
+    )
+    Places(repo).make()
+    made = Journal(Places(repo).journal, {"mission": mission, "run": "r"})
+    made.write("run-started", settings=config.save(settings), version="0")
+    for kind, fields in events:
+        made.write(kind, **fields)
+    made.close()
+
+
+LANES = (("lane", {"wp": "WP01", "lane": "planned"}), ("lane", {"wp": "WP02", "lane": "planned"}))
+
+
+def test_status_takes_lanes_from_the_host(host: Program, run: Command, repo: Path) -> None:
+    """Where things stand is the host's to say; the journal adds what agents did."""
+    journal(repo, *LANES)
+    ended = run("status", "--json")
+    found = json.loads(ended.out)
+    assert ended.code == ExitCode.DONE
+    assert found["lanes_from"] == "host"
+    assert [wp["lane"] for wp in found["work_packages"]] == ["done", "planned"]
+    assert found["run"] == "died"
+
+
+def test_status_without_a_host_shows_the_journal(bare: Path, repo: Path, run: Command) -> None:
+    """A host that cannot be asked is told, and what is known is shown."""
+    journal(repo, *LANES)
+    ended = run("status", "--json", f"--repo-root={repo}")
+    found = json.loads(ended.out)
+    assert ended.code == ExitCode.DONE
+    assert found["lanes_from"] == "journal"
+    assert "pip install" in found["host_problem"]
+    shown = run("status", f"--repo-root={repo}")
+    assert "The lanes are those of the last run" in shown.out
+    assert "WP02" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [("done", "did all that was asked"), ("incomplete", "something undone"), (None, "died")],
+)
+def test_status_says_how_the_last_run_ended(
+    host: Program, run: Command, repo: Path, outcome: str | None, words: str
+) -> None:
+    """Each end of a run has its sentence; no end means that it died."""
+    end: dict[str, object] = {"outcome": outcome, "problem": None, "unfinished": {}, "next": []}
+    journal(repo, *LANES, *((("run-ended", end),) if outcome else ()))
+    assert words in " ".join(run("status").out.split())
+
+
+def test_status_knows_a_live_run(host: Program, run: Command, repo: Path) -> None:
+    """A run that is alive is told apart from one that died."""
+    journal(repo, *LANES)
+    with only_run(Places(repo)):
+        assert json.loads(run("status", "--json").out)["run"] == "alive"
+
+
+def test_status_of_one_mission_of_several(host: Program, run: Command, repo: Path) -> None:
+    """A mission is found by a part of its slug; without one, the last one that was run counts."""
+    journal(repo, *LANES, mission="first-01")
+    journal(repo, *LANES, mission="second-02")
+    assert json.loads(run("status", "--json").out)["mission"] == "second-02"
+    found = json.loads(run("status", "--json", "--mission=first").out)
+    assert found["mission"] == "first-01"
+
+
+def test_resume_takes_the_settings_of_the_last_run(
+    host: Program, run: Command, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flags of the first run are not typed again; flags given now replace them."""
+    journal(repo, *LANES)
+    seen: list[plan.Plan] = []
+
+    def begins(made: plan.Plan, _listeners: object) -> ExitCode:
+        seen.append(made)
+        return ExitCode.DONE
+
+    monkeypatch.setattr(session, "run", begins)
+    assert run("resume", "--max-rounds=9").code == ExitCode.DONE
+    assert seen[0].settings.mission == SLUG
+    assert seen[0].settings.impl_agent == "script:true"
+    assert seen[0].settings.max_rounds == 9
+
+
+def test_abort_without_a_run_is_no_problem(host: Program, run: Command) -> None:
+    """Ending what does not run does nothing, and scripts can tell."""
+    assert "No run was alive." in run("abort").out
+    found = json.loads(run("abort", "--cleanup-worktrees", "--json").out)
+    assert found == {"run_ended": False, "agents_ended": [], "removed": [], "left": {}}
+
+
+# Agents, doctor, help
+
+
+def test_agents_are_listed(host: Program, run: Command) -> None:
+    """Every known agent is listed, installed or not, and scripts get the path."""
+    (host.folder / "codex").write_text("#!/bin/sh\n")
+    (host.folder / "codex").chmod(0o755)
+    found = {row["name"]: row for row in json.loads(run("agents", "--json").out)}
+    assert set(found) == set(agents.KNOWN)
+    assert found["codex"]["installed"] is True
+    assert found["codex"]["program"] == str(host.folder / "codex")
+    lines = run("agents").out.splitlines()
+    assert [line.split()[0] for line in lines] == [*agents.KNOWN, "script:COMMAND"]
+
+
+def test_what_is_not_installed_says_how(bare: Path, run: Command) -> None:
+    """An agent that is not there comes with the command that installs it."""
+    assert "not installed. Install it: npm install -g @openai/codex" in run("agents").out
+
+
+def test_the_version_is_told(run: Command) -> None:
+    """``--version`` is the version of the distribution."""
+    assert run("--version").out.strip() == spec_kitty_orchestrator.__version__
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(run: Command, command: str) -> None:
+    """Help of every command names its flags, and ends well."""
+    ended = run(command, "--help")
+    assert ended.code == 0
+    assert "--json" in ended.out
+
+
+@pytest.mark.parametrize("command", ["orchestrate", "resume", "status", "abort"])
+def test_help_has_examples(run: Command, command: str) -> None:
+    """The help of what is typed most shows how, line by line."""
+    out = run(command, "--help").out
+    assert "Examples:" in out
+    assert f"  spec-kitty-orchestrator {command}" in out
+
+
+def test_help_lists_commands_and_exit_codes(run: Command) -> None:
+    """The first page names every command and what each exit code means."""
+    out = run("--help").out
+    assert all(command in out for command in COMMANDS)
+    assert "Exit codes:" in out
+    assert all(str(int(code)) in out for code in ExitCode)
+
+
+def test_every_setting_has_a_flag(run: Command) -> None:
+    """Each name of the settings is a flag of ``orchestrate``."""
+    out = run("orchestrate", "--help").out
+    names = [name.replace("_", "-") for name in config._TYPES]
+    assert [name for name in names if f"--{name}" not in out] == []
+
+
+def program(folder: Path, *words: str | bytes, **env: str) -> Ended:
+    """Run the command line as a program of its own."""
+    code = "from spec_kitty_orchestrator.cli import main; main()"
+    source = str(Path(spec_kitty_orchestrator.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": source, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def test_the_program_ends_with_the_exit_code(repo: Path) -> None:
+    """What a shell sees is the exit code and one line, never a traceback."""
+    ended = program(repo, "status")
+    assert ended.code == ExitCode.USAGE
+    assert complaint(ended)
+
+
+STRICT = {"PYTHONIOENCODING": "utf-8:strict", "PYTHONUTF8": "1"}
+
+
+def test_a_name_that_is_no_text_can_be_complained_about(repo: Path) -> None:
+    """An argument of bytes that are no UTF-8 is named in the one line, as an escape."""
+    flags = (b"--repo-root=no\xffwhere", "--mission=m", *AGENTS)
+    ended = program(repo, "orchestrate", *flags, **STRICT)
+    assert ended.code == ExitCode.USAGE
+    assert r"no\udcffwhere" in complaint(ended)
+
+
+def test_a_name_that_is_no_text_can_be_printed(repo: Path) -> None:
+    """The answer of a command on stdout names such a file as an escape."""
+    ended = program(repo, "policy", "init", b"p\xff.json", **STRICT)
+    assert (ended.code, ended.out, ended.err) == (0, "Wrote p\\udcff.json\n", "")
+    assert [os.fsencode(path.name) for path in repo.glob("p*")] == [b"p\xff.json"]
+
+
+def test_events_may_be_json(host: Program, run: Command, repo: Path) -> None:
+    """With ``--json`` a run prints each event of the journal as a line, and nothing else."""
+    packages: list[dict[str, object]] = [
+        {"wp_id": "WP01", "lane": "blocked", "dependencies": [], "last_actor": None}
+    ]
+    about = {"mission_slug": SLUG, "mission_number": None, "mission_type": ""}
+    host.says("mission-state", {**about, "summary": {}, "work_packages": packages})
+    ended = run(*ORCHESTRATE, "--json")
+    assert ended.code == ExitCode.INCOMPLETE
+    assert ended.err == ""
+    printed = [json.loads(line) for line in ended.out.splitlines()]
+    assert printed == list(read(Places(repo).journal))
+    assert [event["kind"] for event in printed] == ["run-started", "lane", "run-ended"]
+    assert printed[-1]["unfinished"]["WP01"].startswith("is blocked")

@@ -1,0 +1,188 @@
+"""Tests of `spec_kitty_orchestrator.cli.doctor`."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from spec_kitty_orchestrator.cli import _main
+from spec_kitty_orchestrator.cli.doctor import Check, examine, exit_code
+from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.worktree import git
+from tests.orchestrator.programs import Program
+
+
+@pytest.fixture
+def healthy(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Have everything that a run needs."""
+    program = Program(tmp_path / "bin")
+    program.folder.mkdir()
+    program.install()
+    (program.folder / "codex").write_text("#!/bin/sh\n")
+    (program.folder / "codex").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(repo)
+    (repo / ".kittify").mkdir()
+    return program
+
+
+def bad(folder: Path) -> dict[str, str]:
+    """Return what is wrong."""
+    return {check.name: check.found for check in examine(folder) if not check.ok}
+
+
+def test_all_is_well(healthy: Program, repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every check has one line with what was found, and the exit code is 0."""
+    assert _main(["doctor"]) == ExitCode.DONE
+    lines = capsys.readouterr().out.splitlines()
+    names = ["host", "agents", "repository", "warm", "identity", "branch", "workspace"]
+    assert [line.split()[:2] for line in lines] == [["ok", name] for name in names]
+    assert lines[0].endswith("contract 1.5.0, as of host 3.2.7")
+    assert "no, the host is loaded for every call: no package that is installed" in lines[3]
+    assert "Ada <ada@example.invalid>" in lines[4]
+    assert lines[5].endswith(" work")
+
+
+def found(folder: Path, name: str) -> Check:
+    """Return what one check has found."""
+    return next(check for check in examine(folder) if check.name == name)
+
+
+@pytest.mark.parametrize("where", ["file", "environment"])
+def test_a_host_that_is_not_to_be_kept_warm(
+    healthy: Program, repo: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Doctor says what a run with the settings would do."""
+    if where == "file":
+        (repo / ".kittify" / "orchestrator.toml").write_text("warm = false\n")
+    else:
+        monkeypatch.setenv("SPEC_KITTY_ORCHESTRATOR_WARM", "no")
+
+    assert "warm = false" in found(repo, "warm").found
+
+
+def test_bad_settings_are_told(healthy: Program, repo: Path) -> None:
+    """A file that no run could read is a problem, and the other checks are made all the same."""
+    (repo / ".kittify" / "orchestrator.toml").write_text("warmth = 3\n")
+
+    assert "'warmth'" in bad(repo)["settings"]
+    assert found(repo, "workspace").ok
+
+
+def test_scripts_get_json(healthy: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    """With ``--json`` each check is an object."""
+    assert _main(["doctor", "--json"]) == ExitCode.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert all(check.keys() == {"name", "ok", "found"} for check in found)
+
+
+def test_a_bad_host_is_told(healthy: Program, repo: Path) -> None:
+    """A host that is none, or says nothing, is the first problem and has its exit code."""
+    healthy.prints("")
+    assert "the host printed nothing" in bad(repo)["host"]
+    healthy.version = "0.9.0"
+    healthy.install()
+    assert "contract 0.9.0" in bad(repo)["host"]
+    assert _main(["doctor", "--json"]) == ExitCode.HOST
+
+
+def test_the_release_of_an_old_host_is_shown(healthy: Program, repo: Path) -> None:
+    """Where the contract does not tell the release, the host is asked, and what it says shown."""
+    healthy.version, healthy.release = "1.0.0", "3.1.10"
+    healthy.install()
+    host = next(check for check in examine(repo) if check.name == "host")
+    assert host.ok
+    assert host.found.endswith("contract 1.0.0, as of host 3.1.10")
+
+
+def test_a_folder_outside_is_told(healthy: Program, tmp_path: Path) -> None:
+    """Outside of a repository, what can be checked is checked."""
+    assert "is not in a git repository" in bad(tmp_path)["repository"]
+    assert [check.name for check in examine(tmp_path)] == ["host", "agents", "repository"]
+
+
+def test_a_missing_identity_is_told(
+    healthy: Program, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where git does not know who commits, the commands that tell it are shown."""
+    for name in ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.delenv(name)
+    git(repo, "config", "user.useConfigOnly", "true")
+    assert "git config --global user.name" in bad(repo)["identity"]
+
+
+def test_a_protected_branch_is_told(healthy: Program, repo: Path) -> None:
+    """The branch that hosts refuse to commit on is a problem before the run."""
+    git(repo, "checkout", "--quiet", "-b", "main")
+    assert "'main' is checked out" in bad(repo)["branch"]
+
+
+def test_a_protected_branch_is_told_where_the_host_is_not_known(
+    healthy: Program, repo: Path
+) -> None:
+    """A host that does not answer may be one that refuses to commit there."""
+    git(repo, "checkout", "--quiet", "-b", "main")
+    healthy.prints("")
+    assert set(bad(repo)) == {"host", "branch"}
+
+
+@pytest.mark.parametrize(("release", "wrong"), [("3.1.10", set()), ("3.2.0", {"branch"})])
+def test_main_is_no_problem_for_an_old_host(
+    healthy: Program, repo: Path, release: str, wrong: set[str]
+) -> None:
+    """Only hosts from 3.2.0 on refuse to commit on main."""
+    git(repo, "checkout", "--quiet", "-b", "main")
+    healthy.version, healthy.release = "1.0.0", release
+    healthy.install()
+    assert set(bad(repo)) == wrong
+
+
+def test_a_detached_head_is_no_problem(healthy: Program, repo: Path) -> None:
+    """Without a branch there is none that is protected."""
+    git(repo, "checkout", "--quiet", "--detach")
+    assert bad(repo) == {}
+
+
+def test_a_project_that_is_none_is_told(healthy: Program, repo: Path) -> None:
+    """A repository without a host's project, or that would commit worktrees, is told."""
+    (repo / ".gitignore").write_text("")
+    assert "echo .worktrees/" in bad(repo)["workspace"]
+    (repo / ".kittify").rmdir()
+    assert "spec-kitty init" in bad(repo)["workspace"]
+
+
+def test_exit_codes() -> None:
+    """The host's exit code wins over that for usage."""
+    host, git_ = (Check(name=name, ok=False, found="") for name in ("host", "identity"))
+    assert exit_code([]) == ExitCode.DONE
+    assert exit_code([git_]) == ExitCode.USAGE
+    assert exit_code([git_, host]) == ExitCode.HOST
+
+
+def test_a_mission_on_which_the_host_crashes(healthy: Program, repo: Path) -> None:
+    """The file without front matter is named, and else the host's own words."""
+    crash = "Traceback (most recent call last):\nFrontmatterError: none\n"
+    healthy.prints(err=crash, code=1, verbs=("mission-state",))
+    assert "FrontmatterError: none" in examine(repo, "m")[-1].found
+
+    tasks = repo / "kitty-specs" / "m" / "tasks"
+    tasks.mkdir(parents=True)
+    (tasks / "WP01-a.md").write_text("# WP01\n")
+
+    check = examine(repo, "m")[-1]
+    assert not check.ok
+    assert check.found.startswith("kitty-specs/m/tasks/WP01-a.md without front matter")
+
+
+def test_a_mission_that_was_never_finalised(healthy: Program, repo: Path) -> None:
+    """A run would not start on it, so doctor does not call it well."""
+    about = {"mission_slug": "m", "mission_number": None, "mission_type": ""}
+    packages = [{"wp_id": "WP01", "lane": "planned", "dependencies": [], "last_actor": None}]
+    none = {"planned": 0, "in_review": 0}
+    healthy.says("mission-state", {**about, "summary": none, "work_packages": packages})
+
+    check = examine(repo, "m")[-1]
+
+    assert not check.ok
+    assert "spec-kitty agent mission finalize-tasks --mission m" in check.found

@@ -1,0 +1,157 @@
+"""Tests of `spec_kitty_orchestrator.verdict`."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spec_kitty_orchestrator.verdict import Finding, Verdict, parse, plain
+
+APPROVED = Verdict(verdict="approved", summary="fine")
+FINDING: dict[str, Any] = {
+    "id": "F1",
+    "severity": "blocking",
+    "where": "a.py:1",
+    "what": "it is wrong",
+}
+MINOR = {**FINDING, "severity": "minor"}
+
+
+def said(**changes: Any) -> str:
+    """Return a verdict as a reviewer writes it."""
+    return json.dumps({"verdict": "approved", "summary": "fine", "findings": [], **changes})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        said(),
+        f"I looked at it.\n\n{said()}\n",
+        f"```json\n{said()}\n```\n",
+        f"It uses {{braces}} and {{'a': 1}}.\n{said()}",
+        json.dumps(json.loads(said()), indent=2),
+        '{"summary": "fine", "findings": [], "verdict": "approved"}',
+        '{"findings": [], "summary": "fine", "verdict": "approved"}',
+        '{"verdict": "approved", "summary": "fine"}',
+        said(confidence=0.9),
+    ],
+)
+def test_a_verdict_at_the_end_counts(text: str) -> None:
+    """However it is laid out, the object that an answer ends with is its verdict."""
+    assert parse(text) == APPROVED
+
+
+def test_findings_are_kept() -> None:
+    """A verdict that asks for changes says what, where and how bad."""
+    found = parse(said(verdict="changes_requested", findings=[FINDING, MINOR]))
+    assert isinstance(found, Verdict)
+    assert found.findings == (Finding(**FINDING), Finding(**MINOR))
+    assert plain(found)["findings"] == (FINDING, MINOR)
+
+
+def test_words_of_the_format_may_be_in_a_finding() -> None:
+    """A finding about verdicts, braces or JSON does not confuse anybody."""
+    what = 'say {"verdict": "approved"} } ``` and "verdict"'
+    found = parse(said(verdict="changes_requested", findings=[{**FINDING, "what": what}]))
+    assert isinstance(found, Verdict)
+    assert found.findings[0].what == what
+
+
+def test_the_last_of_two_verdicts_counts() -> None:
+    """A reviewer may change its mind, or repeat the form that it was given."""
+    assert parse(said(verdict="changes_requested") + "\nNo:\n" + said()) == APPROVED
+    found = parse(said() + "\nNo:\n" + said(verdict="changes_requested"))
+    assert isinstance(found, Verdict)
+    assert found.verdict == "changes_requested"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "approved",
+        said() + "\nOn second thoughts, wait.",
+        said() + "}",
+        said()[:-1],
+        f"[{said()}]",
+        '{"answer": ' + said() + "}",
+        '{"summary": "fine", "findings": []}',
+        '"' + said().replace('"', '\\"') + '"',
+        "{}",
+        "{" * 10,
+        '"verdict"}',
+    ],
+)
+def test_nothing_else_is_a_verdict(text: str) -> None:
+    """What follows a verdict, holds it or resembles it makes it none."""
+    assert parse(text) == "its answer does not end with a verdict"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verdict": "Approved"},
+        {"verdict": "rejected"},
+        {"verdict": None},
+        {"verdict": ["approved"]},
+        {"verdict": True},
+        {"findings": None},
+        {"findings": [5]},
+        {"findings": ["bad"]},
+        {"findings": [{}]},
+        {"findings": [{**FINDING, "severity": "huge"}]},
+        {"findings": [{k: v for k, v in FINDING.items() if k != "where"}]},
+    ],
+)
+def test_a_malformed_verdict_is_none(changes: dict[str, Any]) -> None:
+    """Wrong words and wrong types are said back, and approve nothing."""
+    found = parse(said(**changes))
+    assert isinstance(found, str)
+    assert found.startswith("its verdict is malformed: ")
+
+
+def test_a_verdict_needs_a_summary() -> None:
+    """The summary is what a human reads first; it cannot be left out."""
+    found = parse('{"verdict": "approved"}')
+    assert isinstance(found, str)
+    assert "required field missing @ verdict.summary" in found
+
+
+def test_an_approval_with_a_blocking_finding_is_none() -> None:
+    """What contradicts itself approves nothing; minor findings do not contradict."""
+    assert parse(said(findings=[FINDING])) == "it approves with blocking findings: F1"
+    assert isinstance(parse(said(findings=[MINOR])), Verdict)
+
+
+def test_a_huge_answer_ends_with_its_verdict_all_the_same() -> None:
+    """Megabytes of chatter before the verdict cost nothing."""
+    assert parse("chatter {}\n" * 500_000 + said()) == APPROVED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 10**6 + "}",
+        '{"a":' * 10**6 + "}",
+        '{"verdict":' * 10**5 + "}" * 10**5,
+        "[" * 10**6 + '"verdict"}',
+        ('{"":' + "[" * 900) * 60 + '"verdict"}',
+        '{"verdict":' * 900 + "[" + "1," * 10**5 + "}",
+        "}" * 10**6,
+    ],
+)
+def test_hostile_braces_end_soon(text: str) -> None:
+    """No answer keeps the loop from its other agents for long."""
+    begun = time.process_time()
+    assert isinstance(parse(text), str)
+    assert time.process_time() - begun < 10
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(alphabet='{}[]":,` \\verdictaponsumyfgq1', max_size=200))
+def test_any_text_is_read_without_an_accident(text: str) -> None:
+    """Whatever an agent prints, there is a verdict or a reason why not."""
+    assert isinstance(parse(text), str | Verdict)
