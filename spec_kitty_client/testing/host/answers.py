@@ -94,8 +94,8 @@ class Answers:
         slug = {"feature_slug" if self.release.says_feature else "mission_slug": mission.slug}
         if not self.release.since("3.1.1"):
             return slug
-        # The type is in meta.json, which only a merge brings to the coordination worktree.
-        hidden = mission.coordinated and not mission.merged and self.release.since("3.2.6")
+        # The type is in meta.json, which a merge brings to the coordination worktree.
+        hidden = mission.coordinated and not mission.has_lanes and self.release.since("3.2.6")
         kind = "" if hidden and not is_known else "software-dev"
         return {**slug, "mission_number": None, "mission_type": kind}
 

@@ -111,7 +111,7 @@ class Mission:
         merge_target: The branch that ``meta.json`` names for the merge instead, if it does.
         topology: ``lanes``, or one that keeps its state on a coordination branch.
         headed: Whether the boxes in ``tasks.md`` are under a heading of their own.
-        merged: Whether a merge has taken it.
+        has_lanes: Whether a merge has brought lanes into its branch, if only the first ones.
         moves: Everything that happened to its work packages.
         marks: Everything that happened to its subtasks.
         branches: The branches that there would be if there were a repository.
@@ -131,7 +131,7 @@ class Mission:
     merge_target: str | None = None
     topology: str = "lanes"
     headed: bool = False
-    merged: bool = False
+    has_lanes: bool = False
     names: tuple[str, ...] = Factory(
         lambda self: (self.slug, self.ulid, self.ulid[:8]), takes_self=True
     )

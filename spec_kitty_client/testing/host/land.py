@@ -1,6 +1,6 @@
 """Where the work of a mission is: branches and worktrees, or the mere thought of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -119,6 +119,17 @@ def needed(release: Release, mission: Mission, wp: str) -> list[str]:
     return [branch for branch in branches if branch != own]
 
 
+def begin_merge(release: Release, mission: Mission, there: Collection[str]) -> None:
+    """Note that a merge has brought lanes into the mission's branch, if only the first ones.
+
+    The host merges one lane after the other, and fails at the first that is not there. Source:
+    3.2.7 under ``coord``, where ``mission_type`` is told from then on.
+    """
+    first = next(iter(units(release, mission)), None)
+    if release.since("3.2.6") and first in there:
+        mission.has_lanes = True
+
+
 def is_stale(release: Release, mission: Mission) -> bool:
     """Return whether a merge takes the planning lane for stale, which it never can be.
 
@@ -177,7 +188,7 @@ class Thought:
         branch = branch_of(release, mission, wp)
         mission.branches.add(branch)
         brought = mission.unmerged.intersection(needed(release, mission, wp))
-        planned_beside = mission.coordinated and release.since("3.2.6") and not mission.merged
+        planned_beside = mission.coordinated and release.since("3.2.6") and not mission.has_lanes
         if brought or planned_beside:
             mission.unmerged.add(branch)  # what is merged into a lane is a commit as well
 
@@ -246,6 +257,8 @@ class Thought:
         errors = [f"there is no {name}" for name in missing if name not in passed]
         if release.has(Feature.LANES) and target not in (mission.target, mission.merge_target):
             errors.insert(0, f"there is no branch {target}")
+        else:
+            begin_merge(release, mission, mission.branches)
         if is_stale(release, mission):
             errors.append("the planning lane is stale")
         if errors:

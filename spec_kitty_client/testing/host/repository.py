@@ -16,6 +16,7 @@ from spec_kitty_client.testing.host import files
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission
 from spec_kitty_client.testing.host.land import (
+    begin_merge,
     branch_of,
     cannot_allocate,
     cannot_merge,
@@ -234,6 +235,8 @@ class Repository:
         there = self._there(mission)
         passed = [n for n, wp in every.items() if is_passed_over(release, mission, wp)]
         missing = [name for name in every if name not in (*there, *passed)]
+        if self._has(target):
+            begin_merge(release, mission, there)
         if missing:
             raise cannot_merge(release, mission, target, *(f"there is no {n}" for n in missing))
         if release.has(Feature.LANES) and not self._is_laid_out(mission):

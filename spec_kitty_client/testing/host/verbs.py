@@ -290,7 +290,7 @@ def accept_mission(scene: Scene) -> Data:
         code = ErrorCode.FEATURE_NOT_READY if feature else ErrorCode.MISSION_NOT_READY
         msg = f"not finished: {', '.join(missing)}"
         raise Refused(code, msg, {"incomplete_wps": missing}, mission=scene.mission)
-    if scene.mission.coordinated and not scene.mission.merged and not release.since("4.0.0rc1"):
+    if scene.mission.coordinated and not scene.mission.has_lanes and not release.since("4.0.0rc1"):
         msg = "there is no meta.json in the coordination worktree"
         raise Crashed(msg)
     scene.mission.accepted_at = scene.now().isoformat()
@@ -315,7 +315,7 @@ def merge_mission(scene: Scene) -> Data:
         raise Refused(code, msg, {"strategy": strategy, "supported": supported})
     target = options.get("target", _target(scene))
     merged = scene.land.merge(mission, target, strategy, push="push" in options)
-    mission.merged = True
+    mission.has_lanes = True
     if release.has(Feature.LANES):
         # What was done once, and came back, stays where it is.
         done = {move.wp for move in mission.moves if move.after == Lane.DONE}

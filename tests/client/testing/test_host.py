@@ -444,6 +444,22 @@ def test_coordination_hides_the_type_of_a_mission(release: str, kind: str) -> No
     assert noted["data"]["mission_type"] == "software-dev"
 
 
+def test_a_merge_that_fails_half_way_shows_the_type_of_a_mission() -> None:
+    """3.2.7 merges lane after lane, and the first brings meta.json to the coordination branch."""
+    of = SimulatedHost({"WP01": [], "WP02": []}, topology="coord")
+
+    assert ask(of, "merge-mission")["data"]["mission_type"] == ""
+    of.land.start(of.mission, "WP02")
+    assert ask(of, "merge-mission")["data"]["mission_type"] == ""
+    of.land.start(of.mission, "WP01")
+    of.mission.branches.remove(f"{of.mission.branch}-lane-b")
+    failed = ask(of, "merge-mission")
+    assert (failed["error_code"], failed["data"]["mission_type"]) == (
+        "PREFLIGHT_FAILED",
+        "software-dev",
+    )
+
+
 @pytest.mark.parametrize(
     ("release", "code", "told"),
     [
@@ -483,5 +499,5 @@ def test_accepting_dies_where_coordination_has_no_meta_json(release: str, dies: 
     of.mission.move("WP01", "done", "a")
     done = of.run(accept, time_limit=1)
     assert (b"Traceback" in done.stderr, done.stdout == b"") == (dies, dies)
-    of.mission.merged = True
+    of.mission.has_lanes = True
     assert of.run(accept, time_limit=1).exit_code == 0
