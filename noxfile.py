@@ -49,7 +49,9 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Two type checkers over the packages, and a third over the public API as a user writes it."""
     session.install(".", *group("types"))
-    session.run("mypy", "spec_kitty_client", "spec_kitty_orchestrator", "tests/typing")
+    session.run(
+        "mypy", "spec_kitty_client", "spec_kitty_orchestrator", "tests/typing", "docs/examples"
+    )
     session.run("pyright")
     session.run("pyrefly", "check", "tests/typing/api.py")
 

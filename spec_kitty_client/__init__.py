@@ -1,6 +1,8 @@
 """A typed client for ``spec-kitty orchestrator-api``."""
 
-from spec_kitty_client._core import Retry
+from spec_kitty_client._engine.core import Retry
+from spec_kitty_client.aio.client import AsyncClient
+from spec_kitty_client.aio.mission import AsyncMissionHandle, AsyncWorkPackageHandle
 from spec_kitty_client.api.commands import (
     AcceptMission,
     AppendHistory,
@@ -34,7 +36,6 @@ from spec_kitty_client.api.replies import (
     WorkPackage,
     Workspace,
 )
-from spec_kitty_client.async_client import AsyncClient
 from spec_kitty_client.client import Client
 from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family, UnknownErrorCode
 from spec_kitty_client.contract import Contract, UntestedHostWarning
@@ -77,6 +78,7 @@ from spec_kitty_client.errors import (
     WouldLoseWork,
 )
 from spec_kitty_client.failure import Failure, OriginFreshness
+from spec_kitty_client.mission import MissionHandle, WorkPackageHandle
 from spec_kitty_client.policy import ApprovalMode, NetworkMode, Policy, SandboxMode
 from spec_kitty_client.policy.errors import PolicyError, PolicyProblem, PolicyRule
 from spec_kitty_client.policy.rules import policy_problems
@@ -86,6 +88,7 @@ from spec_kitty_client.transports import (
     Completed,
     GitTransport,
     Identified,
+    InRepository,
     Kept,
     Transport,
 )
@@ -96,6 +99,7 @@ from spec_kitty_client.workflow.watch import (
     AcceptanceSeen,
     LaneChanged,
     MissionEvent,
+    WaitTimeout,
     WorkPackageAdded,
 )
 
@@ -110,7 +114,9 @@ __all__ = [
     "ApprovalMode",
     "AsyncClient",
     "AsyncGitTransport",
+    "AsyncMissionHandle",
     "AsyncTransport",
+    "AsyncWorkPackageHandle",
     "CannotBeWarm",
     "Client",
     "Command",
@@ -138,6 +144,7 @@ __all__ = [
     "HostTimeout",
     "Identified",
     "ImplementationStarted",
+    "InRepository",
     "IntegrationFailed",
     "InvalidCall",
     "Kept",
@@ -151,6 +158,7 @@ __all__ = [
     "Mission",
     "MissionAccepted",
     "MissionEvent",
+    "MissionHandle",
     "MissionLayout",
     "MissionMerged",
     "MissionState",
@@ -192,8 +200,10 @@ __all__ = [
     "UnsupportedHost",
     "UntestedHostWarning",
     "UsageRejected",
+    "WaitTimeout",
     "WorkPackage",
     "WorkPackageAdded",
+    "WorkPackageHandle",
     "Workspace",
     "WouldLoseWork",
     "allowed",

@@ -1,18 +1,15 @@
-"""The client: negotiate once, then one method per verb, and the workflow verbs above them.
+"""Call a host: one method per verb of the contract, and the way to handles and design verbs.
 
-`async_client` is made of this file by ``python -m tests.asyncify``; change this one.
+`aio.client` is made of this file by ``python -m tests.asyncify``; change this one.
 """
 
-from __future__ import annotations  # the verbs of design are loaded when they are called
-
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from spec_kitty_client._core import Core, Git, HostCall, Negotiate, Retry, Steps
+from spec_kitty_client._engine.core import Core, Retry
+from spec_kitty_client._engine.driver import Driver
 from spec_kitty_client.api import commands, replies
 from spec_kitty_client.api.commands import (
     Command,
@@ -22,53 +19,52 @@ from spec_kitty_client.api.commands import (
     ReviewResult,
 )
 from spec_kitty_client.contract import Contract
-from spec_kitty_client.contract.lanes import AnyLane, Lane
-from spec_kitty_client.errors import GitUnavailable, InvalidCall, SpecKittyError
+from spec_kitty_client.contract.lanes import Lane
+from spec_kitty_client.errors import InvalidCall
+from spec_kitty_client.mission import MissionHandle
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.transports import Completed, GitTransport, Kept, Transport
-from spec_kitty_client.workflow import claim as claiming
-from spec_kitty_client.workflow import merge as merging
-from spec_kitty_client.workflow import steps as missions
-from spec_kitty_client.workflow import verbs as workflow
-from spec_kitty_client.workflow.layout import MissionLayout
-from spec_kitty_client.workflow.steps import Package
-from spec_kitty_client.workflow.verbs import Moved, Review, Subtasks
-from spec_kitty_client.workflow.watch import AcceptanceSeen, MissionEvent, Watcher
+from spec_kitty_client.transports import Transport
 
 if TYPE_CHECKING:
-    from spec_kitty_client.api import design, design_replies
+    from spec_kitty_client.design_client import DesignClient
 
 __all__ = ["Client"]
 
 R = TypeVar("R", bound=replies.Reply)
-T = TypeVar("T")
 
 
 class Client:
-    """Calls a host and waits for its answer. Safe to use from several threads.
+    """Calls a host and waits for its answer.
+
+    The methods here are the verbs of the contract, exactly as the host understands them.
+    `mission` returns a handle with the workflow verbs, which are the same on every host
+    release, check what the host does not, and can be repeated safely. `design` has the verbs
+    that make a mission.
+
+    A client can be used by several threads. Calls that change something in one repository
+    take turns, whichever client of this process sends them; reads run beside them.
 
     Args:
-        repo: A repository, or any folder inside one.
-        actor: Who is calling, for the verbs that record it.
-        policy: What agents may do, for the verbs that need it.
-        transport: How calls reach the host; None: a process of ``spec-kitty`` on PATH.
-        time_limit: Seconds for every call; None: what suits each verb.
-        retry: When a call is repeated that cannot have had an effect; None: never.
-        warm: Whether the host is imported once and forked for every call, which takes a
-            fiftieth of the time and gives the same answers. "auto": where that can be done;
-            True: or else `CannotBeWarm` is raised; False: a process of its own for every call.
-            A transport that is given decides for itself: see `WarmTransport`.
+        repo: A repository, or any folder inside one. None: the current folder.
+        actor: Name under which the host records calls; each call can name another.
+        policy: What agents may do; sent with the calls for which the host wants a policy.
+        transport: How calls reach the host. None: a process of the ``spec-kitty`` on PATH.
+        time_limit: Seconds for every call, more than 0. None: 120, and 900 for a merge.
+        retry: When a call is repeated that cannot have had an effect. None: never.
+        warm: Whether the host is loaded once and forked for every call, which takes a tenth of
+            the time and gives the same answers. ``"auto"``: if that is possible; True: or else
+            `CannotBeWarm` is raised; False: each call starts the host anew.
 
-    With a host that is kept warm there is a process, which ends with this one, with the client,
-    or by `close`; clients of the same host share it.
+    Raises:
+        InvalidCall: If an argument makes no sense, or two exclude each other.
 
     Every method raises `HostNotFound`, `UnsupportedHost`, `UnsupportedByHost`, `InvalidCall`
-    or a `HostError`; the workflow verbs also `GitFailed`, `WouldLoseWork` and `MergeDamaged`.
+    or a `HostError`.
     """
 
     def __init__(
         self,
-        repo: str | PathLike[str] = ".",
+        repo: str | PathLike[str] | None = None,
         *,
         actor: str | None = None,
         policy: Policy | None = None,
@@ -78,30 +74,22 @@ class Client:
         warm: Literal["auto"] | bool = "auto",
     ) -> None:
         if transport is None:
-            from spec_kitty_client.transports.process import ProcessTransport
-
-            transport = cold = ProcessTransport(repo=Path(repo))
-            if warm:
-                from spec_kitty_client.transports.warm import WarmTransport
-
-                transport = WarmTransport(cold, only=warm is True)
+            transport = _transport(repo, warm)
+        elif repo is not None:
+            msg = "repo= and transport= exclude each other: the transport knows its repository"
+            raise InvalidCall(msg)
         elif warm is True:
             msg = "warm=True is for a client's own transport; give it WarmTransport(transport)"
             raise InvalidCall(msg)
-        self._transport = transport
-        self._core = Core(actor, policy, time_limit, transport)
-        self._retry = retry
-        self._negotiation = Lock()
+        self._driver = Driver(Core(actor, policy, time_limit, transport), transport, retry)
 
     def prepare(self) -> None:
-        """Have a host that is kept warm loaded while the program does something else."""
-        if isinstance(self._transport, Kept):
-            self._transport.prepare()
+        """Load a host that is kept warm while the program does something else."""
+        self._driver.prepare()
 
     def close(self) -> None:
-        """Let a host that was kept warm end. The client can still be used, and starts it again."""
-        if isinstance(self._transport, Kept):
-            self._transport.close()
+        """End a host that was kept warm. The client can still be used, and starts it again."""
+        self._driver.close()
 
     def __enter__(self) -> Self:
         return self
@@ -109,63 +97,54 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        core = self._driver.core
+        return f"<Client actor={core.actor!r} transport={self._driver.transport!r}>"
+
     @property
     def contract(self) -> Contract | None:
-        """What the host speaks; None while that is not known. `negotiate` asks."""
-        return self._core.contract
+        """The host's contract and release; None while no answer has told. `negotiate` asks."""
+        return self._driver.core.contract
+
+    @cached_property
+    def design(self) -> "DesignClient":
+        """The verbs that make a mission (host 3.2.6 and later)."""
+        from spec_kitty_client.design_client import DesignClient
+
+        return DesignClient(self._driver)
+
+    def mission(self, mission: str) -> MissionHandle:
+        """Return a handle on a mission, with the workflow verbs. No call is made.
+
+        Args:
+            mission: Its slug, such as ``034-payment``, or an id.
+        """
+        return MissionHandle(self._driver, mission)
 
     def negotiate(self) -> Contract:
-        """Return what the host speaks. Asks it, the first time: two calls at most."""
-        with self._negotiation:
-            if known := self._core.contract:
-                return known
-            return self._drive(self._core.negotiation())
+        """Return the host's contract and release, and ask for them the first time.
+
+        One call, or two where the contract version does not tell the release (up to 3.2.1).
+        """
+        return self._driver.negotiate()
 
     def call(self, command: Command[R]) -> R:
-        """Send a command and return its reply. All other methods are made of this one."""
-        if self._retry is None:
-            return self._call(command)
-        return self._retry.caller()(Retry.helps, self._call, command)
+        """Send a command and return its reply.
 
-    def _call(self, command: Command[R]) -> R:
-        return self._drive(self._core.call(command))
-
-    def _drive(self, steps: Steps[T]) -> T:
-        """Do step after step, and hand each what came of it."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = self._do(step)
-                except SpecKittyError as e:
-                    step = steps.throw(e)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    def _do(self, step: Any) -> Any:
-        if isinstance(step, Command):
-            return self.call(step)
-        if isinstance(step, HostCall):
-            return self._transport.run(step.args, time_limit=step.time_limit)
-        if isinstance(step, Negotiate):
-            return self.negotiate()
-        return self._git(step)
-
-    def _git(self, step: Git) -> Completed:
-        if not isinstance(self._transport, GitTransport):
-            msg = f"{type(self._transport).__name__} has no method `git`, and this takes git"
-            raise GitUnavailable(msg)
-        return self._transport.git(step.args, folder=step.folder, time_limit=step.time_limit)
-
-    # The verbs of the contract
+        Args:
+            command: The call as a value, for example ``MissionState(mission="034-payment")``.
+        """
+        return self._driver.call(command)
 
     def contract_version(
         self, *, provider_version: str | None = None, require_capability: str | None = None
     ) -> replies.HostContract:
-        """Ask which contract the host speaks; see `commands.ContractVersion`."""
+        """Return the contract that the host speaks (every host).
+
+        Args:
+            provider_version: Version of the caller; the host refuses one that is too old.
+            require_capability: A verb; the host refuses if it does not have it (4.0.0rc6).
+        """
         return self.call(
             commands.ContractVersion(
                 provider_version=provider_version, require_capability=require_capability
@@ -173,15 +152,37 @@ class Client:
         )
 
     def mission_state(self, mission: str) -> replies.Mission:
-        """Ask where every work package stands; see `commands.MissionState`."""
+        """Return the lane of every work package (every host).
+
+        Args:
+            mission: Slug or id of the mission.
+
+        Raises:
+            NotFound: If there is no such mission.
+        """
         return self.call(commands.MissionState(mission=mission))
 
     def list_ready(self, mission: str) -> replies.ReadyList:
-        """Ask which work packages may be started now; see `commands.ListReady`."""
+        """Return the work packages that may be started now (every host).
+
+        Args:
+            mission: Slug or id of the mission.
+
+        Raises:
+            NotFound: If there is no such mission.
+        """
         return self.call(commands.ListReady(mission=mission))
 
     def resolve_workspace(self, mission: str, wp: str) -> replies.Workspace:
-        """Ask where a work package is worked on; see `commands.ResolveWorkspace`."""
+        """Return the worktree of a work package, which need not exist yet (host 3.2.4).
+
+        Args:
+            mission: Slug or id of the mission.
+            wp: Id of the work package, such as ``WP01``.
+
+        Raises:
+            NotFound: If there is no such mission or work package.
+        """
         return self.call(commands.ResolveWorkspace(mission=mission, wp=wp))
 
     def start_implementation(
@@ -192,7 +193,20 @@ class Client:
         actor: str | None = None,
         policy: Policy | None = None,
     ) -> replies.ImplementationStarted:
-        """Claim a work package; see `commands.StartImplementation`."""
+        """Claim a work package (every host). Idempotent for the same actor.
+
+        Makes the worktree from 3.2.2 on; `WorkPackageHandle.claim` does everywhere.
+
+        Args:
+            mission: Slug or id of the mission.
+            wp: Id of the work package.
+            actor: Who claims it. None: the client's actor.
+            policy: What its agent may do. None: the client's policy.
+
+        Raises:
+            Conflict: If another actor has claimed it.
+            NotReady: If a work package that it depends on is not done (from 3.2.0 on).
+        """
         return self.call(
             commands.StartImplementation(mission=mission, wp=wp, actor=actor, policy=policy)
         )
@@ -206,7 +220,21 @@ class Client:
         policy: Policy | None = None,
         review_ref: str | None = None,
     ) -> replies.ReviewStarted:
-        """Begin a review, or (up to 3.1.0) end one; see `commands.StartReview`."""
+        """Begin a review, or end one: the verb has changed its meaning.
+
+        From 3.1.1 on it moves the work package from ``for_review`` to ``in_review``. Up to
+        3.1.0 it is a reviewer's request for changes, back to ``in_progress``.
+
+        Args:
+            mission: Slug or id of the mission.
+            wp: Id of the work package.
+            actor: Who reviews. None: the client's actor.
+            policy: What the reviewing agent may do. None: the client's policy.
+            review_ref: Where the review can be read; needed up to 3.1.0.
+
+        Raises:
+            TransitionRejected: If it is not in ``for_review``.
+        """
         return self.call(
             commands.StartReview(
                 mission=mission, wp=wp, actor=actor, policy=policy, review_ref=review_ref
@@ -229,7 +257,25 @@ class Client:
         implementation_evidence_present: bool = False,
         force: bool = False,
     ) -> replies.Transitioned:
-        """Move a work package to another lane; see `commands.Transition`."""
+        """Move a work package to another lane (every host). Not idempotent.
+
+        Args:
+            mission: Slug or id of the mission.
+            wp: Id of the work package.
+            to: The lane; `needs` tells what a move has to bring along.
+            actor: Who moves it. None: the client's actor.
+            policy: What its agent may do, for some lanes. None: the client's policy.
+            note: Goes into the history.
+            review_ref: Where the review can be read.
+            review_result: Outcome of a review; every way out of ``in_review`` needs it (3.2.6).
+            evidence: Proof of an approval, for ``approved`` and ``done`` (3.1.0).
+            subtasks_complete: Claim that no subtask is open; hosts 3.1.0 to 3.2.5 believe it.
+            implementation_evidence_present: Claim that there is a commit (3.1.0).
+            force: Skip the host's rules. Needs a note from 2.1.0 on.
+
+        Raises:
+            TransitionRejected: If the host does not allow the move.
+        """
         return self.call(
             commands.Transition(
                 mission=mission,
@@ -250,7 +296,14 @@ class Client:
     def append_history(
         self, mission: str, wp: str, note: str, *, actor: str | None = None
     ) -> replies.HistoryAppended:
-        """Add a note to a work package; see `commands.AppendHistory`."""
+        """Add a note to a work package (every host). A repetition adds a second one.
+
+        Args:
+            mission: Slug or id of the mission.
+            wp: Id of the work package.
+            note: The text.
+            actor: Who writes it. None: the client's actor.
+        """
         return self.call(commands.AppendHistory(mission=mission, wp=wp, note=note, actor=actor))
 
     def accept_mission(
@@ -260,7 +313,19 @@ class Client:
         actor: str | None = None,
         origin_check: OriginCheck | str | None = None,
     ) -> replies.MissionAccepted:
-        """Accept a finished mission; see `commands.AcceptMission`."""
+        """Accept a finished mission (every host).
+
+        The host writes ``meta.json`` and does not commit it; `MissionHandle.accept` does.
+
+        Args:
+            mission: Slug or id of the mission.
+            actor: Who accepts it. None: the client's actor.
+            origin_check: If branches at origin may be newer (4.0.0rc6). None: ``enforce``,
+                which needs the network where there is an origin.
+
+        Raises:
+            NotReady: If a work package is not finished.
+        """
         return self.call(
             commands.AcceptMission(mission=mission, actor=actor, origin_check=origin_check)
         )
@@ -274,7 +339,21 @@ class Client:
         push: bool = False,
         origin_check: OriginCheck | str | None = None,
     ) -> replies.MissionMerged:
-        """Merge a mission into its target branch; see `commands.MergeMission`."""
+        """Merge a mission into its target branch (every host), without any check.
+
+        Hosts from 3.1.0 on throw away what is uncommitted in the worktrees that they remove, and
+        some report a merge that brought nothing; `MissionHandle.merge` checks both.
+
+        Args:
+            mission: Slug or id of the mission.
+            target: The branch to merge into. None: the host takes the mission's own.
+            strategy: ``merge``, ``squash`` or ``rebase``.
+            push: Whether the host pushes the target afterwards.
+            origin_check: See `accept_mission`.
+
+        Raises:
+            IntegrationFailed: If the host could not merge.
+        """
         return self.call(
             commands.MergeMission(
                 mission=mission,
@@ -285,516 +364,14 @@ class Client:
             )
         )
 
-    # The verbs of design: hosts 3.2.6 and later
 
-    def specify(
-        self,
-        name: str,
-        mission_type: str,
-        *,
-        policy: Policy | None = None,
-        topology: design.Topology | str | None = None,
-    ) -> design_replies.MissionSpecified:
-        """Make a mission; see `design.Specify`."""
-        from spec_kitty_client.api import design
+def _transport(repo: str | PathLike[str] | None, warm: Literal["auto"] | bool) -> Transport:
+    """Return a client's own transport: the host on this machine, kept warm if wanted."""
+    from spec_kitty_client.transports.process import ProcessTransport
 
-        return self.call(
-            design.Specify(policy=policy, name=name, mission_type=mission_type, topology=topology)
-        )
+    cold = ProcessTransport(repo=Path(repo or "."))
+    if not warm:
+        return cold
+    from spec_kitty_client.transports.warm import WarmTransport
 
-    def plan(self, mission: str, *, policy: Policy | None = None) -> design_replies.PlanStep:
-        """Begin the plan of a mission, or take note that it is written; see `design.Plan`."""
-        from spec_kitty_client.api import design
-
-        return self.call(design.Plan(policy=policy, mission=mission))
-
-    def tasks(self, mission: str, *, policy: Policy | None = None) -> design_replies.TasksFinalized:
-        """Finalise the work packages of a mission; see `design.Tasks`."""
-        from spec_kitty_client.api import design
-
-        return self.call(design.Tasks(policy=policy, mission=mission))
-
-    def check_prerequisites(
-        self, mission: str, *, include_tasks: bool = False
-    ) -> design_replies.Prerequisites:
-        """Ask which documents of a mission are there; see `design.CheckPrerequisites`."""
-        from spec_kitty_client.api import design
-
-        return self.call(design.CheckPrerequisites(mission=mission, include_tasks=include_tasks))
-
-    def record_analysis(
-        self,
-        mission: str,
-        input_file: str,
-        *,
-        policy: Policy | None = None,
-        agent: str | None = None,
-    ) -> design_replies.AnalysisRecorded:
-        """Record what an analysis of the mission has found; see `design.RecordAnalysis`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.RecordAnalysis(
-                policy=policy, mission=mission, input_file=input_file, agent=agent
-            )
-        )
-
-    def open_decision(
-        self,
-        mission: str,
-        question: str,
-        *,
-        policy: Policy | None = None,
-        origin: design.Origin | str,
-        input_key: str,
-        step_id: str | None = None,
-        slot_key: str | None = None,
-        options: Sequence[str] | None = None,
-        actor: str | None = None,
-        owned_checkout: str | None = None,
-    ) -> design_replies.Decision:
-        """Put a question that somebody has to decide; see `design.OpenDecision`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.OpenDecision(
-                policy=policy,
-                mission=mission,
-                origin=origin,
-                input_key=input_key,
-                question=question,
-                step_id=step_id,
-                slot_key=slot_key,
-                options=options,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
-        )
-
-    def resolve_decision(
-        self,
-        mission: str,
-        decision_id: str,
-        final_answer: str,
-        *,
-        policy: Policy | None = None,
-        other_answer: bool = False,
-        rationale: str | None = None,
-        resolved_by: str | None = None,
-        actor: str | None = None,
-        owned_checkout: str | None = None,
-    ) -> design_replies.Decision:
-        """Decide a question; see `design.ResolveDecision`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.ResolveDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                final_answer=final_answer,
-                other_answer=other_answer,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
-        )
-
-    def defer_decision(
-        self,
-        mission: str,
-        decision_id: str,
-        rationale: str,
-        *,
-        policy: Policy | None = None,
-        resolved_by: str | None = None,
-        actor: str | None = None,
-        owned_checkout: str | None = None,
-    ) -> design_replies.Decision:
-        """Put a question off; see `design.DeferDecision`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.DeferDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
-        )
-
-    def cancel_decision(
-        self,
-        mission: str,
-        decision_id: str,
-        rationale: str,
-        *,
-        policy: Policy | None = None,
-        resolved_by: str | None = None,
-        actor: str | None = None,
-        owned_checkout: str | None = None,
-    ) -> design_replies.Decision:
-        """Take a question back; see `design.CancelDecision`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.CancelDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
-        )
-
-    def answer_decision(
-        self,
-        mission: str,
-        answer: str,
-        *,
-        policy: Policy | None = None,
-        agent: str,
-        result: design.StepResult | str,
-        decision_id: str | None = None,
-    ) -> design_replies.NextStep:
-        """Answer what a step of the host's own loop waits for; see `design.AnswerDecision`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.AnswerDecision(
-                policy=policy,
-                mission=mission,
-                agent=agent,
-                answer=answer,
-                result=result,
-                decision_id=decision_id,
-            )
-        )
-
-    def design_status(self, mission: str) -> design_replies.DesignState:
-        """Ask how far the making of a mission is; see `design.DesignStatus`."""
-        from spec_kitty_client.api import design
-
-        return self.call(design.DesignStatus(mission=mission))
-
-    def artifact_read(
-        self, mission: str, kind: str, *, artifact_id: str | None = None
-    ) -> design_replies.Artifact:
-        """Read a document of a mission; see `design.ArtifactRead`."""
-        from spec_kitty_client.api import design
-
-        return self.call(design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id))
-
-    def artifact_submit(
-        self,
-        mission: str,
-        request: Mapping[str, Any],
-        *,
-        policy: Policy | None = None,
-        actor: str | None = None,
-    ) -> design_replies.ArtifactsSubmitted:
-        """Hand in documents of a mission; see `design.ArtifactSubmit`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
-        )
-
-    def design_validate(self, mission: str, stage: str) -> design_replies.DesignValidated:
-        """Ask whether a stage is complete; see `design.DesignValidate`."""
-        from spec_kitty_client.api import design
-
-        return self.call(design.DesignValidate(mission=mission, stage=stage))
-
-    def design_context(
-        self, mission: str | None = None, *, stage: str = "specify", mission_type: str | None = None
-    ) -> design_replies.DesignBasis:
-        """Ask for all that a stage is to be written from; see `design.DesignContext`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
-        )
-
-    def interview_record(
-        self,
-        mission: str,
-        stage: str,
-        answers: Mapping[str, str],
-        *,
-        policy: Policy | None = None,
-        actor: str | None = None,
-    ) -> design_replies.InterviewRecorded:
-        """Record the answers to the questions of a stage; see `design.InterviewRecord`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.InterviewRecord(
-                policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
-            )
-        )
-
-    def next(
-        self,
-        mission: str,
-        *,
-        policy: Policy | None = None,
-        agent: str | None = None,
-        result: design.StepResult | str | None = None,
-        answer: str | None = None,
-        decision_id: str | None = None,
-    ) -> design_replies.NextStep:
-        """Ask what the host's own loop wants next; see `design.Next`."""
-        from spec_kitty_client.api import design
-
-        return self.call(
-            design.Next(
-                policy=policy,
-                mission=mission,
-                agent=agent,
-                result=result,
-                answer=answer,
-                decision_id=decision_id,
-            )
-        )
-
-    # The verbs of the workflow: the same on every host, and safe to repeat
-
-    def layout(self, mission: str | replies.Mission) -> MissionLayout:
-        """Tell how a mission is laid out: topology, target, and what each work package needs.
-
-        Args:
-            mission: The mission, or its state where that was read already, which saves a call.
-
-        Raises:
-            NotFound: If there is no such mission.
-            GitFailed: If one of the mission's files is damaged.
-        """
-        return self._drive(missions.layout(mission))
-
-    def claim(
-        self, mission: str, wp: str, *, actor: str | None = None
-    ) -> replies.ImplementationStarted:
-        """Claim a work package whose dependencies are done, and give it a worktree.
-
-        The worktree is there afterwards on every host, on the branch that the merge of this
-        release takes, with the work of its dependencies in it. Planning work gets a branch and
-        a worktree of its own as well, up to 3.2.7; `merge` brings it into the target.
-
-        Raises:
-            WouldLoseWork: For planning work on 4.0.0rc5 and later, which the host takes from the
-                primary checkout alone.
-        """
-        return self._drive(claiming.claim(self._package(mission, wp, actor)))
-
-    def locate(self, mission: str, wp: str) -> replies.Workspace:
-        """Tell where a work package is worked on, without claiming it."""
-        return self._drive(claiming.locate(mission, wp))
-
-    def submit_for_review(
-        self,
-        mission: str,
-        wp: str,
-        *,
-        actor: str | None = None,
-        note: str | None = None,
-        subtasks: Subtasks = "refuse",
-    ) -> Moved:
-        """Hand in the implementation. Hosts from 3.2.2 on want a commit in the worktree.
-
-        Args:
-            mission: The mission.
-            wp: The work package.
-            actor: Who hands it in; None: the client's.
-            note: Goes into the history.
-            subtasks: Hosts from 2.1.0 on refuse while subtasks are open. ``"refuse"`` leaves
-                that to the host, and the error names them; ``"complete"`` marks them done first,
-                with the host's own ``agent tasks mark-status``, for which the API has no verb.
-
-        Raises:
-            TransitionRejected: If the host does not take it.
-            ProtocolError: If the host could not mark the subtasks.
-        """
-        package = self._package(mission, wp, actor)
-        return self._drive(workflow.submit_for_review(package, note, subtasks))
-
-    def begin_review(
-        self,
-        mission: str,
-        wp: str,
-        *,
-        actor: str | None = None,
-        lane: AnyLane | None = None,
-    ) -> Moved:
-        """Begin a review. Up to 3.1.0 a review has no lane: it stays in ``for_review``.
-
-        Args:
-            mission: The mission.
-            wp: The work package.
-            actor: Who reviews; None: the client's.
-            lane: Where it is, if that is known; it may save a read.
-        """
-        return self._drive(workflow.begin_review(self._package(mission, wp, actor, lane)))
-
-    def approve(
-        self,
-        mission: str,
-        wp: str,
-        review: Review,
-        *,
-        actor: str | None = None,
-        note: str | None = None,
-        lane: AnyLane | None = None,
-    ) -> Moved:
-        """Record that a review approved the work. On 1.0.x that makes it ``done``.
-
-        Args:
-            mission: The mission.
-            wp: The work package.
-            review: Who has approved it.
-            actor: Who says so; None: the client's.
-            note: Goes into the history.
-            lane: Where it is, if that is known; it may save a read.
-        """
-        return self._drive(workflow.approve(self._package(mission, wp, actor, lane), review, note))
-
-    def request_changes(
-        self,
-        mission: str,
-        wp: str,
-        review: Review,
-        *,
-        actor: str | None = None,
-        note: str | None = None,
-        lane: AnyLane | None = None,
-    ) -> Moved:
-        """Record that a review wants changes: back to ``in_progress``.
-
-        Args:
-            mission: The mission.
-            wp: The work package.
-            review: Who has judged.
-            actor: Who says so; None: the client's.
-            note: Goes into the history.
-            lane: Where it is, if that is known; it may save a read.
-        """
-        return self._drive(
-            workflow.request_changes(self._package(mission, wp, actor, lane), review, note)
-        )
-
-    def finish(
-        self,
-        mission: str,
-        wp: str,
-        review: Review,
-        *,
-        actor: str | None = None,
-        note: str | None = None,
-        lane: AnyLane | None = None,
-    ) -> Moved:
-        """Bring approved work to ``done``, from ``approved`` or straight from the review.
-
-        Args:
-            mission: The mission.
-            wp: The work package.
-            review: Who has approved it.
-            actor: Who says so; None: the client's.
-            note: Goes into the history.
-            lane: Where it is, if that is known; it may save a read.
-        """
-        return self._drive(workflow.finish(self._package(mission, wp, actor, lane), review, note))
-
-    def block(
-        self,
-        mission: str,
-        wp: str,
-        reason: str,
-        *,
-        review: Review | None = None,
-        actor: str | None = None,
-        lane: AnyLane | None = None,
-    ) -> Moved:
-        """Take a work package off the board until a human has looked.
-
-        Args:
-            mission: The mission.
-            wp: The work package.
-            reason: Why; it goes into the history.
-            review: Who has judged, where it is in review; None: the actor.
-            actor: Who says so; None: the client's.
-            lane: Where it is, if that is known; it may save a read.
-        """
-        at = self._package(mission, wp, actor, lane)
-        judged = review or Review(reviewer=at.actor or "nobody", reference=f"{wp} blocked")
-        return self._drive(workflow.block(at, reason, judged))
-
-    def accept(self, mission: str, *, actor: str | None = None) -> replies.MissionAccepted:
-        """Accept a mission and commit what the host wrote about it, which a merge may reset.
-
-        Raises:
-            AcceptanceUnavailable: If the API of this host cannot accept a mission of this
-                topology (3.2.0 to 3.2.7 with a coordination branch); nothing was sent.
-        """
-        return self._drive(workflow.accept(mission, actor))
-
-    def merge(
-        self,
-        mission: str,
-        *,
-        target: str | None = None,
-        strategy: MergeStrategy | str = MergeStrategy.MERGE,
-        push: bool = False,
-        commits: Sequence[str] = (),
-    ) -> merging.Merged:
-        """Merge a mission, and see that nothing is lost by it.
-
-        Refuses while a worktree has something uncommitted, or where the host would not merge
-        over it (3.2.0 and later) the checkout of the target; commits the mission's folder
-        first; brings planning work along; compares the target before and after; and leaves its
-        checkout up to date. A mission counts as merged already only with proof: its branches,
-        the record of an earlier merge, or ``commits`` are in the target.
-
-        Args:
-            mission: The mission.
-            target: The branch to merge into; None: what the mission names, by the host's order
-                (``merge_target_branch`` from 3.2.2 on, ``target_branch``, the primary branch).
-            strategy: How the work comes into the target.
-            push: Whether the host pushes the target afterwards.
-            commits: Commits that were handed in, which have to be in what is merged.
-
-        Raises:
-            WouldLoseWork: If something would be lost; nothing was merged.
-            IntegrationFailed: If the host could not merge.
-            MergeDamaged: If the target does not have afterwards what it should.
-        """
-        call = commands.MergeMission(mission=mission, target=target, strategy=strategy, push=push)
-        return self._drive(merging.merge(call, tuple(commits)))
-
-    def watch(self, mission: str, *, interval: float = 30.0) -> Iterator[MissionEvent]:
-        """Tell what happens to a mission until it is accepted, by one read per interval.
-
-        Args:
-            mission: The mission.
-            interval: Seconds between two reads.
-        """
-        watcher = Watcher(mission)
-        while True:
-            for event in self._drive(watcher.look()):
-                yield event
-                if isinstance(event, AcceptanceSeen):
-                    return
-            self._sleep(interval)
-
-    def _sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def _package(
-        self, mission: str, wp: str, actor: str | None, lane: AnyLane | None = None
-    ) -> Package:
-        return Package(mission=mission, wp=wp, actor=actor or self._core.actor, lane=lane)
+    return WarmTransport(cold, only=warm is True)

@@ -48,14 +48,14 @@ async def _to_its_end(call: Call[T]) -> T:
 class Host:
     """A client for one mission.
 
-    Mutations are serialised, because hosts lose commits when two run at once (1.0.3,
-    3.1.10). They are not cut short by a cancellation, so that Ctrl-C leaves no half-done
-    call. What a lost answer means is the client's to find out.
+    Mutations are not cut short by a cancellation, so that Ctrl-C leaves no half-done call; one
+    that has not begun yet is dropped. The SDK finds out what a lost answer means.
     """
 
     def __init__(self, client: AsyncClient, mission: str) -> None:
         self._client = client
-        self._turn = anyio.Lock()
+        self._mission = client.mission(mission)
+        self._turn = anyio.Lock()  # a call that waits here can be cancelled, one that runs cannot
         self.mission = mission
 
     @property
@@ -69,15 +69,15 @@ class Host:
 
     async def layout(self, mission: Mission) -> MissionLayout:
         """Return how the mission is laid out. Reads files alone."""
-        return await self._client.layout(mission)
+        return await self._mission.layout(mission)
 
     async def workspace(self, wp: str) -> Workspace:
         """Return where a work package is worked on."""
-        return await self._client.locate(self.mission, wp)
+        return await self._mission.work_package(wp).locate()
 
     async def claim(self, wp: str) -> ImplementationStarted:
         """Claim a work package, and see that it has a worktree."""
-        return await self._mutate(partial(self._client.claim, self.mission, wp))
+        return await self._mutate(self._mission.work_package(wp).claim)
 
     async def submit(self, wp: str) -> AnyLane:
         """Hand in the implementation, with its subtasks marked done.
@@ -85,40 +85,39 @@ class Host:
         The orchestrator marks them, and not the agent: an agent's sandbox lets it write nowhere
         but in its worktree, and hosts lose commits when two mutations run at once.
         """
-        call = partial(self._client.submit_for_review, self.mission, wp, subtasks="complete")
+        call = partial(self._mission.work_package(wp).submit_for_review, subtasks="complete")
         return await self._moved(wp, Lane.IN_PROGRESS, call)
 
     async def begin_review(self, wp: str, lane: AnyLane) -> AnyLane:
         """Begin a review; on hosts that have no lane for it, it stays where it is."""
-        call = partial(self._client.begin_review, self.mission, wp, lane=lane)
+        call = partial(self._mission.work_package(wp).begin_review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def finish(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
         """Bring approved work to its end."""
-        call = partial(self._client.finish, self.mission, wp, review, lane=lane)
+        call = partial(self._mission.work_package(wp).finish, review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def request_changes(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
         """Send it back to the implementer."""
-        call = partial(self._client.request_changes, self.mission, wp, review, lane=lane)
+        call = partial(self._mission.work_package(wp).request_changes, review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def block(self, wp: str, lane: AnyLane, reason: str, review: Review) -> AnyLane:
         """Give it to a human."""
-        call = partial(self._client.block, self.mission, wp, reason, review=review, lane=lane)
+        call = partial(self._mission.work_package(wp).block, reason, review=review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def accept(self) -> MissionAccepted:
         """Accept the mission."""
-        return await self._mutate(partial(self._client.accept, self.mission))
+        return await self._mutate(self._mission.accept)
 
     async def merge(
         self, target: str | None, strategy: MergeStrategy, commits: Sequence[str], *, push: bool
     ) -> Merged:
         """Merge the mission; these commits have to be in what is merged."""
         call = partial(
-            self._client.merge,
-            self.mission,
+            self._mission.merge,
             target=target,
             strategy=strategy,
             push=push,

@@ -1,48 +1,45 @@
-"""Makes the async client of the sync one: ``python -m tests.asyncify`` writes the file."""
+"""Make the async client and handles of the sync ones: ``python -m tests.asyncify``."""
 
 import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "spec_kitty_client"
-SOURCE, TARGET = PACKAGE / "client.py", PACKAGE / "async_client.py"
+SAME = "_at|contract|design|mission|prepare|work_package"  # methods that wait for nothing
+NAMES = ("client", "design_client", "mission")
 
 WORDS = (  # pattern, what it becomes; one after the other
     (
-        r'^"""The client: .*?"""',
-        '"""The client for anyio event loops, made of `client`; see there."""',
+        r"^`aio\.(\w+)` is made of this file by.*?change this one\.",
+        r"Made of `\1`; change that one.",
     ),
-    (r"^import time\n", ""),
-    (r"from threading import Lock\n", ""),
-    (r"\bClient\b(?!`)", "AsyncClient"),
-    (
-        r'    """Calls a host and waits for its answer.*?"""\n',
-        '    """Calls a host without blocking an event loop. See `Client` for the arguments."""\n',
-    ),
-    (r"\bTransport\b", "AsyncTransport"),
-    (r"\bGitTransport\b", "AsyncGitTransport"),
-    (r"\b(Process|Warm)Transport\b(?!`)", r"Async\1Transport"),
+    (r"\bspec_kitty_client\.(client|design_client|mission)\b", r"spec_kitty_client.aio.\1"),
+    (r"\b(Client|DesignClient|MissionHandle|WorkPackageHandle|Driver)\b", r"Async\1"),
+    (r"\b(Transport|ProcessTransport|WarmTransport)\b", r"Async\1"),
     (r"\bIterator\b", "AsyncIterator"),
-    (r"^( +)([^\n]*)= Lock\(\)", r"\1import anyio\n\n\1\2= anyio.Lock()"),
-    (r"^( +)time\.sleep\(", r"\1import anyio\n\n\1await anyio.sleep("),
-    (r"with self\._negotiation", "async with self._negotiation"),
-    (r"\.caller\(\)", ".async_caller()"),
-    (r"^    def (?!__|contract\(|close\(|prepare\(|_package)", "    async def "),
+    (r"Calls a host and waits for its answer\.", "Calls a host without blocking an event loop."),
+    (r"can be used by several threads", "can be used by several tasks"),
+    (r"\bdef close\(", "def aclose("),
+    (r"\bself\.close\(", "self.aclose("),
+    (r"\.close\(\)", ".aclose()"),
+    (r"__(enter|exit|iter)__", r"__a\1__"),
+    (r"^    def (?=__a(?:enter|exit|iter)__|aclose)", "    async def "),
     (
-        r"return self\.(call|_call|_drive|_do|_git|negotiate|_transport|_retry)\b",
-        r"return await self.\1",
+        r"^    def (?!__|_at\(|contract\(|design\(|mission\(|prepare\(|work_package\()",
+        "    async def ",
     ),
-    (r"answer = self\._do", "answer = await self._do"),
-    (r"in self\._drive", "in await self._drive"),
-    (r"^            self\._sleep", "            await self._sleep"),
+    (r"self\._driver\.(aclose|negotiate|call|read|change|sleep)\(", r"await self._driver.\1("),
+    (r"self\.(aclose|call|state)\(", r"await self.\1("),
 )
 
 
 def asyncify(source: str) -> str:
-    """Return the text of the async client, before it is formatted."""
+    """Return the text of the async module, before it is formatted."""
     for pattern, becomes in WORDS:
         source = re.sub(pattern, becomes, source, flags=re.MULTILINE | re.DOTALL)
     return source
 
 
 if __name__ == "__main__":
-    TARGET.write_text(asyncify(SOURCE.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in NAMES:
+        text = asyncify((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
+        (PACKAGE / "aio" / f"{name}.py").write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ approves with exit code 0 and asks for changes with any other.
 import subprocess
 import sys
 
-from spec_kitty_client import AcceptanceUnavailable, Client, HostError, Lane, Policy, Review
+from spec_kitty_client import Client, Lane, Policy, Review, SpecKittyError, WorkPackageHandle
 
 POLICY = Policy(
     orchestrator_id="own-loop",
@@ -32,37 +32,36 @@ def commit(folder: str, message: str) -> str:
     return head.stdout.strip()
 
 
-def work(client: Client, mission: str, wp: str, implement: str, review: str) -> str:
+def work(wp: WorkPackageHandle, implement: str, review: str) -> str:
     """Take a work package from planned to done and return the commit that was approved."""
-    folder = client.claim(mission, wp).workspace_path
+    folder = wp.claim().workspace_path
     for number in range(1, ROUNDS + 1):
-        subprocess.run([implement, wp], cwd=folder, check=True)
-        head = commit(folder, f"{wp}: round {number}")
-        client.submit_for_review(mission, wp, subtasks="complete")
-        client.begin_review(mission, wp)
-        verdict = Review(reviewer="own-loop", reference=f"{wp}-round-{number}")
-        if subprocess.run([review, wp], cwd=folder, check=False).returncode == 0:
-            client.finish(mission, wp, verdict)
+        subprocess.run([implement, wp.wp_id], cwd=folder, check=True)
+        head = commit(folder, f"{wp.wp_id}: round {number}")
+        wp.submit_for_review(subtasks="complete")
+        wp.begin_review()
+        verdict = Review("own-loop", f"{wp.wp_id}-round-{number}")
+        if subprocess.run([review, wp.wp_id], cwd=folder, check=False).returncode == 0:
+            wp.finish(verdict)
             return head
-        client.request_changes(mission, wp, verdict, note="see the review")
-    client.block(mission, wp, "changes were asked for too often", verdict)
-    raise SystemExit(f"{wp} is blocked")
+        wp.request_changes(verdict, note="see the review")
+    wp.block("changes were asked for too often")
+    raise SystemExit(f"{wp.wp_id} is blocked")
 
 
-def main(repository: str, mission: str, implement: str, review: str) -> None:
+def main(repository: str, name: str, implement: str, review: str) -> None:
     """Run the mission and merge it."""
     with Client(repository, actor="own-loop", policy=POLICY) as client:
-        commits = []
-        while ready := client.list_ready(mission).ready_work_packages:
-            commits.append(work(client, mission, ready[0].wp_id, implement, review))
-        lanes = client.mission_state(mission).lanes()
-        if left := [wp for wp, lane in lanes.items() if lane != Lane.DONE]:
+        mission, commits = client.mission(name), list[str]()
+        while ready := mission.ready():
+            commits.append(work(mission.work_package(ready[0]), implement, review))
+        if left := [wp for wp, lane in mission.state().lanes().items() if lane != Lane.DONE]:
             raise SystemExit(f"nothing is ready, and not done are {', '.join(left)}")
         try:
-            client.accept(mission)
-        except (AcceptanceUnavailable, HostError) as e:
+            mission.accept()
+        except SpecKittyError as e:
             print(f"not accepted: {e}", file=sys.stderr)
-        merged = client.merge(mission, commits=commits)
+        merged = mission.merge(commits=commits)
         print(f"merged into {merged.target} at {merged.after}")
 
 

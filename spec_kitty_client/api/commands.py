@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from attrs import Attribute, asdict, field, fields, frozen
 
 from spec_kitty_client.api import replies
+from spec_kitty_client.contract import Requiring
 from spec_kitty_client.contract.dialects import Dialect
 from spec_kitty_client.contract.lanes import POLICY_LANES, AnyLane, Lane, lanes_of, parse_lane
 from spec_kitty_client.errors import InvalidCall
@@ -150,7 +151,7 @@ def _strategy(value: MergeStrategy | str) -> MergeStrategy:
 
 
 @frozen(kw_only=True)
-class Command(Generic[R_co]):
+class Command(Requiring, Generic[R_co]):
     """A call, before it is spelled for a host.
 
     Class attributes:

@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from attrs import frozen
 from packaging.version import Version
@@ -35,15 +35,17 @@ class UntestedHostWarning(UserWarning):
     """The host is newer than any this SDK has been tested with."""
 
 
-class Requiring(Protocol):
-    """Something that needs several things of a host: a command with its options."""
+class Requiring:
+    """Something that needs several things of a host: the base of every command."""
+
+    __slots__ = ()
 
     since: ClassVar[str]
     """The first release of the host that has it at all."""
 
     def requirements(self) -> Iterable[tuple[str, str]]:
         """Return each thing that is needed, with the first release of the host that has it."""
-        ...
+        return ((type(self).__name__, self.since),)
 
 
 @frozen

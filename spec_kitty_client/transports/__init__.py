@@ -16,6 +16,7 @@ __all__ = [
     "Completed",
     "GitTransport",
     "Identified",
+    "InRepository",
     "Kept",
     "Transport",
 ]
@@ -96,6 +97,15 @@ class Identified(Protocol):
 
     def identity(self) -> Hashable:
         """Return what stays the same as long as the program does; None: not known."""
+        ...
+
+
+@runtime_checkable
+class InRepository(Protocol):
+    """Can tell one repository from another."""
+
+    def repository(self) -> Hashable:
+        """Return what is the same for all folders and worktrees of one repository."""
         ...
 
 

@@ -106,7 +106,7 @@ class _Host:
     executable: str | tuple[str, ...] = "spec-kitty"
     """A path, or a name to be found on PATH, else beside this interpreter. With words of its
     own: a tuple such as ``("python3", "-m", "specify_cli")``."""
-    env: Mapping[str, str] = field(factory=dict)
+    env: Mapping[str, str] = field(factory=dict, repr=False)
     """Set on top of this process's environment."""
     home: Path | None = field(default=None, converter=converters.optional(Path))
     """A HOME for the host alone; None: the user's."""
@@ -138,6 +138,10 @@ class _Host:
         except (HostNotFound, OSError):
             return None
         return (str(host), *self._words[1:], about.st_ino, about.st_mtime_ns, about.st_size)
+
+    def repository(self) -> Hashable:
+        """Return the git folder that all worktrees of the repository share."""
+        return ("local", str(_shared_git_folder(self.repo.absolute())))
 
     def place(self) -> "LocalPlace | None":
         """See `Warmable.place`."""
@@ -182,6 +186,25 @@ class _Host:
         except program.CannotStart as e:
             msg = f"No git: {e}."
             raise HostNotFound(msg) from e
+
+
+def _shared_git_folder(folder: Path) -> Path:
+    """Return the git folder of a repository's main checkout; without one, the folder itself."""
+    for top in (folder, *folder.parents):
+        git = top / ".git"
+        if git.is_file():  # of a worktree or a submodule: it names the git folder
+            own = top / _text_of(git).removeprefix("gitdir: ")
+            return (own / _text_of(own / "commondir")).resolve()
+        if git.is_dir():
+            return git.resolve()
+    return folder.resolve()
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _umask() -> int | None:

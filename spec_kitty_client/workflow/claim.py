@@ -6,7 +6,7 @@ needs it.
 
 from attrs import evolve
 
-from spec_kitty_client._core import Negotiate, Steps
+from spec_kitty_client._engine.core import Negotiate, Steps
 from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import MissionState, ResolveWorkspace, StartImplementation
 from spec_kitty_client.codes import ErrorCode

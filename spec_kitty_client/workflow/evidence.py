@@ -7,7 +7,7 @@ and `git gc` keeps what they name, so that work which a squash has left behind c
 
 from collections.abc import Iterable, Mapping
 
-from spec_kitty_client._core import Steps
+from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.workflow.git import changed, commit_of, fork_point, git, is_ancestor
 

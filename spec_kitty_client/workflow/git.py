@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from spec_kitty_client._core import Git, Steps
+from spec_kitty_client._engine.core import Git, Steps
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.transports import Completed
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from attrs import frozen
 
-from spec_kitty_client._core import Git, Steps
+from spec_kitty_client._engine.core import Git, Steps
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.workflow.git import (

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from spec_kitty_client._core import Steps
+from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.errors import GitFailed

@@ -14,7 +14,7 @@ import re
 
 from attrs import evolve, frozen
 
-from spec_kitty_client._core import Negotiate, Steps
+from spec_kitty_client._engine.core import Negotiate, Steps
 from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import MergeMission, MergeStrategy
 from spec_kitty_client.contract import Contract

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
-from spec_kitty_client._core import Negotiate, Steps
+from spec_kitty_client._engine.core import Negotiate, Steps
 from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import Command, MissionState
 from spec_kitty_client.codes import ErrorCode

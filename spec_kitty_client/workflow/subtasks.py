@@ -6,7 +6,7 @@ No verb of the contract marks them. The host has a public command of its own for
 
 import json
 
-from spec_kitty_client._core import HostCall, Steps
+from spec_kitty_client._engine.core import HostCall, Steps
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.errors import Failure, HostError, HostTimeout, ProtocolError

@@ -11,9 +11,9 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Literal, TypeVar
 
-from attrs import evolve, frozen
+from attrs import Attribute, evolve, field, frozen
 
-from spec_kitty_client._core import Negotiate, Steps
+from spec_kitty_client._engine.core import Negotiate, Steps
 from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import (
     AcceptMission,
@@ -53,6 +53,7 @@ __all__ = [
     "begin_review",
     "block",
     "finish",
+    "lane_of",
     "request_changes",
     "submit_for_review",
 ]
@@ -77,13 +78,22 @@ class Moved:
     """False when it was there already: the effect of an earlier call."""
 
 
-@frozen(kw_only=True)
-class Review:
-    """Who has judged, and where that can be read."""
+def _not_empty(_: object, attribute: "Attribute[str]", value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        msg = f"Review: {attribute.name} must be a text that is not empty, not {value!r}"
+        raise InvalidCall(msg)
 
-    reviewer: str
-    reference: str
-    feedback_path: str | None = None
+
+@frozen
+class Review:
+    """A review's author and where it can be read: ``Review("ada", "reviews/WP01.md")``."""
+
+    reviewer: str = field(validator=_not_empty)
+    """Name of the person or agent; hosts record it with the verdict."""
+    reference: str = field(validator=_not_empty)
+    """Any text that leads to the review: a path, an address, a commit."""
+    feedback_path: str | None = field(default=None, kw_only=True)
+    """Path of a file with the findings, for the implementer (host 3.2.6)."""
 
     def result(self, verdict: ReviewVerdict) -> ReviewResult:
         """Return it as newer hosts want it."""
@@ -142,7 +152,7 @@ def begin_review(at: Package) -> Steps[Moved]:
         return Moved(wp_id=at.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
     if contract.supports(Feature.IN_REVIEW_LANE):
         return (yield from _once(_review(at), {Lane.IN_REVIEW}))
-    lane = at.lane or (yield from _lane(at))
+    lane = at.lane or (yield from lane_of(at))
     if lane != Lane.FOR_REVIEW:
         raise _no_way(_review(at), lane, "a review")
     return Moved(wp_id=at.wp, lane=lane, changed=False)
@@ -237,7 +247,7 @@ def _judge(
     """Move a work package with what this way on this host has to bring along."""
     lane = at.lane
     if lane is None or _forced(contract, lane, way.to):
-        lane = yield from _lane(at)
+        lane = yield from lane_of(at)
         if lane in way.reached:
             return Moved(wp_id=at.wp, lane=lane, changed=False)
     plain = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=way.to, note=note)
@@ -291,7 +301,7 @@ def _once(
     except HostError as e:
         unsettled = first or (e if e.outcome == "unknown" else None)
         try:
-            lane = yield from _lane(Package(mission=call.mission, wp=call.wp))
+            lane = yield from lane_of(Package(mission=call.mission, wp=call.wp))
         except HostError as blind:
             if unsettled is None:
                 raise
@@ -304,8 +314,8 @@ def _once(
     return Moved(wp_id=call.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
 
 
-def _lane(at: Package) -> Steps[AnyLane]:
-    """Read where a work package is. Who moved it there is told by 1.0.x alone."""
+def lane_of(at: Package) -> Steps[AnyLane]:
+    """Read in which lane a work package is. Only hosts 1.0.x tell who moved it there."""
     found = yield from state(at.mission)
     wp = next((wp for wp in found.work_packages if wp.wp_id == at.wp), None)
     if wp is None:

@@ -4,17 +4,46 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from spec_kitty_client._core import Steps
+from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.api import replies
 from spec_kitty_client.contract.lanes import AnyLane, Lane
-from spec_kitty_client.errors import GitFailed
+from spec_kitty_client.errors import GitFailed, SpecKittyError
+from spec_kitty_client.texts import encodable
 from spec_kitty_client.workflow.git import git, root
 from spec_kitty_client.workflow.steps import state
 from spec_kitty_client.workflow.worktrees import folder_of
 
-__all__ = ["AcceptanceSeen", "LaneChanged", "MissionEvent", "Watcher", "WorkPackageAdded"]
+__all__ = [
+    "AcceptanceSeen",
+    "LaneChanged",
+    "MissionEvent",
+    "WaitTimeout",
+    "Watcher",
+    "WorkPackageAdded",
+]
 
 _DONE = frozenset({Lane.APPROVED, Lane.DONE, Lane.CANCELED})
+
+
+class WaitTimeout(SpecKittyError, TimeoutError):
+    """A condition did not hold in time.
+
+    Attributes:
+        mission: Slug or id of the mission.
+        timeout: Seconds that were waited.
+        state: The state that was read last.
+    """
+
+    def __init__(self, mission: str, timeout: float, state: replies.Mission) -> None:
+        super().__init__(mission, timeout, state)
+        self.mission, self.timeout, self.state = mission, timeout, state
+
+    def __str__(self) -> str:
+        lanes = ", ".join(f"{wp} {lane}" for wp, lane in self.state.lanes().items())
+        return encodable(
+            f"Mission {self.mission} did not come that far within {self.timeout:g} s: {lanes}. "
+            "Wait longer with timeout=, or look at what holds it up."
+        )
 
 
 @frozen(kw_only=True)

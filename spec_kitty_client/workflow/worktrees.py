@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from attrs import evolve, frozen
 
-from spec_kitty_client._core import Steps
+from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.api.replies import Workspace
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Feature

@@ -98,7 +98,7 @@ def _mission(transport: WarmTransport[ProcessTransport], root: Path, name: str) 
     try:
         with Client(transport=transport) as client:
             state = client.mission_state(name)
-            layout = client.layout(state)
+            layout = client.mission(name).layout(state)
             found = survey(layout, state, client.negotiate(), root)
     except SpecKittyError as e:
         why = unreadable(root, name) if isinstance(e, HostCrashed) else None

@@ -205,15 +205,15 @@ class Walker:
             self._implement,
             self._resolve,
             lambda: client.append_history(slug, wp, "a note"),
-            lambda: client.submit_for_review(slug, wp),
-            lambda: client.begin_review(slug, wp),
-            lambda: client.finish(slug, wp, _REVIEW),
-            lambda: client.accept(slug),
-            lambda: client.merge(slug),
+            lambda: client.mission(slug).work_package(wp).submit_for_review(),
+            lambda: client.mission(slug).work_package(wp).begin_review(),
+            lambda: client.mission(slug).work_package(wp).finish(_REVIEW),
+            lambda: client.mission(slug).accept(),
+            lambda: client.mission(slug).merge(),
         )
 
     def _implement(self) -> None:
-        folder = self._client.claim(self._slug, self._wp).workspace_path
+        folder = self._client.mission(self._slug).work_package(self._wp).claim().workspace_path
         path = Path(folder, self._file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("done = True\n", encoding="utf-8")

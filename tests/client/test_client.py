@@ -14,12 +14,15 @@ import anyio.lowlevel
 import pytest
 from packaging.version import Version
 
+from spec_kitty_client.aio.client import AsyncClient
+from spec_kitty_client.aio.design_client import AsyncDesignClient
+from spec_kitty_client.aio.mission import AsyncMissionHandle, AsyncWorkPackageHandle
 from spec_kitty_client.api import commands, replies
 from spec_kitty_client.api.commands import OriginCheck
-from spec_kitty_client.async_client import AsyncClient
 from spec_kitty_client.client import Client
 from spec_kitty_client.contract import Contract, UntestedHostWarning
 from spec_kitty_client.contract.lanes import Lane
+from spec_kitty_client.design_client import DesignClient
 from spec_kitty_client.errors import (
     Conflict,
     EnvironmentProblem,
@@ -29,6 +32,7 @@ from spec_kitty_client.errors import (
     UnsupportedByHost,
     UnsupportedHost,
 )
+from spec_kitty_client.mission import MissionHandle, WorkPackageHandle
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.transports.process import AsyncProcessTransport, ProcessTransport
@@ -110,37 +114,63 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+PAIRS = [
+    (Client, AsyncClient),
+    (MissionHandle, AsyncMissionHandle),
+    (WorkPackageHandle, AsyncWorkPackageHandle),
+    (DesignClient, AsyncDesignClient),
+]
+both = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0].__name__)
+WAITS_FOR_NOTHING = {"contract", "design", "mission", "prepare", "work_package", "__init__"}
+
+
 def public(client: type) -> dict[str, inspect.Signature]:
-    """Return the signatures of what a client offers."""
+    """Return the signatures of the methods and properties that a class offers."""
     named = {n: m for n, m in vars(client).items() if not n.startswith("_") or n == "__init__"}
-    return {n: inspect.signature(getattr(m, "fget", m)) for n, m in named.items()}
+    plain = {n: getattr(m, "fget", getattr(m, "func", m)) for n, m in named.items()}
+    return {n.replace("aclose", "close"): inspect.signature(m) for n, m in plain.items()}
 
 
 def plain(signature: inspect.Signature) -> str:
     """Return a signature in which it does not matter who waits."""
-    return re.sub(r"\bAsync(?=Transport|Iterator)", "", str(signature))
+    names = "Transport|Iterator|Driver|MissionHandle|WorkPackageHandle|DesignClient"
+    return re.sub(rf"\bAsync(?={names})|aio\.", "", str(signature))
 
 
-def test_both_clients_have_the_same_signatures() -> None:
-    """Who knows one client knows the other: same names, same arguments, same replies."""
-    one, other = public(Client), public(AsyncClient)
+@both
+def test_both_clients_have_the_same_signatures(pair: tuple[type, type]) -> None:
+    """Somebody who knows one knows the other: same names, same arguments, same replies."""
+    one, other = map(public, pair)
 
     assert list(one) == list(other)
     assert {n: plain(s) for n, s in one.items()} == {n: plain(s) for n, s in other.items()}
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in public(Client) if n not in ("__init__", "contract", "prepare", "close")]
-)
-def test_both_clients_differ_in_how_they_wait(name: str) -> None:
-    """Every method of the one is plain, of the other to be awaited, and both say what it does."""
-    one, other = getattr(Client, name), getattr(AsyncClient, name)
-    waits = inspect.isasyncgenfunction if name == "watch" else inspect.iscoroutinefunction
+@both
+def test_both_clients_differ_in_how_they_wait(pair: tuple[type, type]) -> None:
+    """Every method of the one is plain, of the other to be awaited."""
+    one, other = pair
+    names = [n for n in public(one) if n not in WAITS_FOR_NOTHING and n != "close"]
 
-    assert not waits(one)
-    assert waits(other)
-    assert one.__doc__
-    assert one.__doc__ == other.__doc__
+    assert names
+    for name in names:
+        waits = inspect.isasyncgenfunction if name == "watch" else inspect.iscoroutinefunction
+        assert not waits(getattr(one, name))
+        assert waits(getattr(other, name)), name
+
+
+@both
+def test_every_method_explains_every_argument(pair: tuple[type, type]) -> None:
+    """The text that an editor shows names each argument, and is the same for both."""
+    for name, signature in public(pair[0]).items():
+        if name == "__init__":
+            continue
+        texts = [inspect.getdoc(getattr(c, name, None) or getattr(c, "aclose", None)) for c in pair]
+        assert texts[0]
+        assert texts[1]
+        for argument in list(signature.parameters)[1:]:
+            assert f"    {argument}: " in texts[0], (name, argument)
+        assert texts[0] == re.sub(r"`Async(?=[A-Z])", "`", texts[1])
 
 
 def test_every_verb_has_its_method() -> None:
@@ -338,7 +368,7 @@ def test_actor_and_policy_of_the_call_go_first() -> None:
     client.start_review("m", "WP01", actor="rev", policy=OTHER)
 
     assert {"--actor=rev", f"--policy={OTHER.to_json()}"} < set(host.calls[1][0])
-    assert (client._core.actor, client._core.policy) == ("ada", POLICY)
+    assert (client._driver.core.actor, client._driver.core.policy) == ("ada", POLICY)
 
 
 @pytest.mark.parametrize("lane", Lane)
@@ -597,8 +627,8 @@ def test_a_command_is_not_changed_by_a_call() -> None:
 @pytest.mark.parametrize(("warm", "only"), [("auto", False), (True, True)])
 def test_the_usual_host_is_kept_warm(tmp_path: Path, warm: Any, only: bool) -> None:
     """Without a transport the program on PATH is called warm, in the folder that was given."""
-    one = Client(tmp_path, warm=warm)._transport
-    other = AsyncClient(str(tmp_path), warm=warm)._transport
+    one = Client(tmp_path, warm=warm)._driver.transport
+    other = AsyncClient(str(tmp_path), warm=warm)._driver.transport
 
     assert isinstance(one, WarmTransport)
     assert isinstance(other, AsyncWarmTransport)
@@ -608,8 +638,10 @@ def test_the_usual_host_is_kept_warm(tmp_path: Path, warm: Any, only: bool) -> N
 
 def test_who_wants_it_gets_a_process_for_every_call(tmp_path: Path) -> None:
     """With warm=False nothing of a host is running between two calls."""
-    assert Client(tmp_path, warm=False)._transport == ProcessTransport(repo=tmp_path)
-    assert AsyncClient(tmp_path, warm=False)._transport == AsyncProcessTransport(repo=tmp_path)
+    assert Client(tmp_path, warm=False)._driver.transport == ProcessTransport(repo=tmp_path)
+    assert AsyncClient(tmp_path, warm=False)._driver.transport == AsyncProcessTransport(
+        repo=tmp_path
+    )
 
 
 def test_a_transport_that_is_given_is_not_made_warm_by_a_flag(tmp_path: Path) -> None:

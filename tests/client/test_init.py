@@ -6,17 +6,21 @@ import sys
 import pytest
 
 import spec_kitty_client
-from spec_kitty_client import _core as core
 from spec_kitty_client import (
-    async_client,
     client,
     codes,
     contract,
+    design_client,
     errors,
     failure,
+    mission,
     policy,
     transports,
 )
+from spec_kitty_client._engine import core, driver, turns
+from spec_kitty_client.aio import client as aio_client
+from spec_kitty_client.aio import design_client as aio_design_client
+from spec_kitty_client.aio import mission as aio_mission
 from spec_kitty_client.api import commands, replies
 from spec_kitty_client.contract import dialects, lanes
 from spec_kitty_client.policy import errors as policy_errors
@@ -29,29 +33,42 @@ from spec_kitty_client.workflow import verbs as workflow
 from spec_kitty_client.workflow import watch as watching
 
 MODULES = (
-    async_client,
+    aio_client,
+    aio_design_client,
+    aio_mission,
     claiming,
     client,
     codes,
     commands,
     contract,
     core,
+    design_client,
+    driver,
     dialects,
     errors,
     failure,
     lanes,
     layout,
     merging,
+    mission,
     missions,
     policy,
     policy_errors,
     policy_rules,
     replies,
     transports,
+    turns,
     watching,
     workflow,
 )
 INNER = {
+    "AsyncDesignClient",
+    "AsyncDriver",
+    "DesignClient",
+    "Driver",
+    "Turn",
+    "lane_of",
+    "turn_of",
     "BANNED_FLAGS",
     "Core",
     "DEEPEST",

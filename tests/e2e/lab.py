@@ -75,15 +75,15 @@ class Lab:
     def implement(self, wp: str, *, subtasks: str = "complete") -> str:
         """Take a work package through the SDK from its claim to its end; return the commit."""
         client, review = self.client(), Review(reviewer="e2e", reference=f"{wp}-1")
-        folder = Path(client.claim(self.slug, wp).workspace_path)
+        folder = Path(client.mission(self.slug).work_package(wp).claim().workspace_path)
         made = folder / self.mission.packages[wp].makes
         made.parent.mkdir(parents=True, exist_ok=True)
         made.write_text(f"{wp}\n", encoding="utf-8")
         git = ["git", "-C", str(folder)]
         subprocess.run([*git, "add", "--all"], check=True)
         subprocess.run([*git, "commit", "--quiet", f"--message={wp}"], check=True)
-        client.submit_for_review(self.slug, wp, subtasks=subtasks)  # type: ignore[arg-type]
-        client.begin_review(self.slug, wp)
-        client.finish(self.slug, wp, review)
+        client.mission(self.slug).work_package(wp).submit_for_review(subtasks=subtasks)  # type: ignore[arg-type]
+        client.mission(self.slug).work_package(wp).begin_review()
+        client.mission(self.slug).work_package(wp).finish(review)
         head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True)
         return head.stdout.decode().strip()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from spec_kitty_client._core import Core
+from spec_kitty_client._engine.core import Core
 from spec_kitty_client.api.commands import (
     AcceptMission,
     AppendHistory,

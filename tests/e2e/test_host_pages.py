@@ -375,7 +375,7 @@ def test_the_flow_of_a_custom_orchestrator_works_with_the_sdk(
     assert [w.wp_id for w in client.list_ready(mission).ready_work_packages] == [wp]
     started = client.start_implementation(mission, wp)
     assert not Path(started.workspace_path).exists()  # these hosts only name it
-    here.work(client.claim(mission, wp).workspace_path, wp)
+    here.work(client.mission(mission).work_package(wp).claim().workspace_path, wp)
     assert client.transition(mission, wp, "for_review").to_lane == Lane.FOR_REVIEW
     back = client.start_review(mission, wp, review_ref="review/WP01/attempt-2")
     assert back.to_lane == Lane.IN_PROGRESS
@@ -384,7 +384,10 @@ def test_the_flow_of_a_custom_orchestrator_works_with_the_sdk(
         with pytest.raises(TransitionRejected):
             client.transition(mission, wp, "done", actor="reviewer-bot")
         review = Review(reviewer="reviewer-bot", reference="review/WP01/attempt-3")
-        assert client.finish(mission, wp, review, actor="reviewer-bot").lane == Lane.DONE
+        assert (
+            client.mission(mission).work_package(wp).finish(review, actor="reviewer-bot").lane
+            == Lane.DONE
+        )
     else:
         assert client.transition(mission, wp, "done", actor="reviewer-bot").to_lane == Lane.DONE
     assert client.append_history(mission, wp, "a note").history_entry_id

@@ -72,24 +72,24 @@ def test_workflow_verbs_take_a_mission_from_planned_to_merged(
     assert client.mission_state(mission).lanes() == dict.fromkeys(CHAIN, Lane.PLANNED)
     assert [w.wp_id for w in client.list_ready(mission).ready_work_packages] == ["WP01"]
     with pytest.raises(NotReady):
-        client.claim(mission, "WP02")
+        client.mission(mission).work_package("WP02").claim()
     with pytest.raises(NotReady):
-        client.accept(mission)
+        client.mission(mission).accept()
     for wp in CHAIN:
-        claimed = client.claim(mission, wp)
+        claimed = client.mission(mission).work_package(wp).claim()
         assert (claimed.from_lane, claimed.to_lane) == (Lane.PLANNED, Lane.IN_PROGRESS)
         assert Path(claimed.prompt_path).is_file()
         here.work(claimed.workspace_path, wp)
         if wp == "WP01":
             _with_every_repetition(client, here, wp, claimed)
         else:
-            client.submit_for_review(mission, wp)
-            client.begin_review(mission, wp)
-            client.finish(mission, wp, REVIEW)
+            client.mission(mission).work_package(wp).submit_for_review()
+            client.mission(mission).work_package(wp).begin_review()
+            client.mission(mission).work_package(wp).finish(REVIEW)
     assert (Path(claimed.workspace_path) / here.files["WP01"]).is_file()  # what WP02 needs
 
-    assert client.accept(mission).accepted
-    merged = client.merge(mission)
+    assert client.mission(mission).accept().accepted
+    merged = client.mission(mission).merge()
     assert merged.changed
     assert merged.target == here.target
     assert set(here.files.values()) <= here.merged_files()
@@ -98,7 +98,7 @@ def test_workflow_verbs_take_a_mission_from_planned_to_merged(
     meta = json.loads(here.git("show", f"HEAD:kitty-specs/{mission}/meta.json"))
     assert meta["accepted_at"]
     head = here.git("rev-parse", here.target)
-    client.merge(mission)
+    client.mission(mission).merge()
     assert here.git("rev-parse", here.target) == head
 
 
@@ -107,29 +107,31 @@ def _with_every_repetition(
 ) -> None:
     """Ask for changes once, and repeat every verb as one does whose answer was lost."""
     mission = here.mission
-    assert client.locate(mission, wp).workspace_path == claimed.workspace_path
-    assert client.claim(mission, wp).no_op
+    assert (
+        client.mission(mission).work_package(wp).locate().workspace_path == claimed.workspace_path
+    )
+    assert client.mission(mission).work_package(wp).claim().no_op
     with pytest.raises(Conflict):
-        client.claim(mission, wp, actor="somebody else")
-    assert client.submit_for_review(mission, wp).changed
-    assert client.submit_for_review(mission, wp).lane == Lane.FOR_REVIEW
-    in_review = client.begin_review(mission, wp).lane
-    assert client.begin_review(mission, wp).lane == in_review
+        client.mission(mission).work_package(wp).claim(actor="somebody else")
+    assert client.mission(mission).work_package(wp).submit_for_review().changed
+    assert client.mission(mission).work_package(wp).submit_for_review().lane == Lane.FOR_REVIEW
+    in_review = client.mission(mission).work_package(wp).begin_review().lane
+    assert client.mission(mission).work_package(wp).begin_review().lane == in_review
     assert client.append_history(mission, wp, "a note\nin two lines").history_entry_id
-    assert client.request_changes(mission, wp, REVIEW).lane == Lane.IN_PROGRESS
-    assert not client.request_changes(mission, wp, REVIEW).changed
+    assert client.mission(mission).work_package(wp).request_changes(REVIEW).lane == Lane.IN_PROGRESS
+    assert not client.mission(mission).work_package(wp).request_changes(REVIEW).changed
     with pytest.raises(TransitionRejected):
-        client.approve(mission, wp, REVIEW)
+        client.mission(mission).work_package(wp).approve(REVIEW)
     here.work(claimed.workspace_path, wp, "# better\n")
-    client.submit_for_review(mission, wp)
-    client.begin_review(mission, wp)
-    approved = client.approve(mission, wp, REVIEW).lane
+    client.mission(mission).work_package(wp).submit_for_review()
+    client.mission(mission).work_package(wp).begin_review()
+    approved = client.mission(mission).work_package(wp).approve(REVIEW).lane
     assert approved == (Lane.APPROVED if has(here.release, Feature.APPROVED_LANE) else Lane.DONE)
-    assert not client.approve(mission, wp, REVIEW).changed
-    assert client.finish(mission, wp, REVIEW).lane == Lane.DONE
-    assert not client.finish(mission, wp, REVIEW).changed
+    assert not client.mission(mission).work_package(wp).approve(REVIEW).changed
+    assert client.mission(mission).work_package(wp).finish(REVIEW).lane == Lane.DONE
+    assert not client.mission(mission).work_package(wp).finish(REVIEW).changed
     with pytest.raises(TransitionRejected):
-        client.block(mission, wp, "too late")
+        client.mission(mission).work_package(wp).block("too late")
 
 
 def test_verbs_whose_answers_were_lost_take_effect_once(scene: Callable[..., Scene]) -> None:
@@ -150,7 +152,9 @@ def test_verbs_whose_answers_were_lost_take_effect_once(scene: Callable[..., Sce
     for verb, (sent, lane, times) in steps.items():
         done = len(transport.verbs())
         transport.lose = sent
-        answer = getattr(client, verb)(mission, "WP01", *([REVIEW] if verb == "finish" else []))
+        answer = getattr(client.mission(mission).work_package("WP01"), verb)(
+            *([REVIEW] if verb == "finish" else [])
+        )
         assert transport.lose is None
         assert transport.verbs()[done:].count(sent) == times
         if verb == "claim":
@@ -162,13 +166,18 @@ def test_a_blocked_work_package_is_blocked_from_every_lane(scene: Callable[..., 
     """Work is given to a human from wherever it is, in review too, and the reason is recorded."""
     here = scene(2)
     client, mission = here.client(), here.mission
-    assert client.block(mission, "WP01", "nobody knows how").lane == Lane.BLOCKED
-    claimed = client.claim(mission, "WP02")
+    assert (
+        client.mission(mission).work_package("WP01").block("nobody knows how").lane == Lane.BLOCKED
+    )
+    claimed = client.mission(mission).work_package("WP02").claim()
     here.work(claimed.workspace_path, "WP02")
-    client.submit_for_review(mission, "WP02")
-    client.begin_review(mission, "WP02")
-    assert client.block(mission, "WP02", "reviewers do not agree").lane == Lane.BLOCKED
-    assert not client.block(mission, "WP02", "reviewers do not agree").changed
+    client.mission(mission).work_package("WP02").submit_for_review()
+    client.mission(mission).work_package("WP02").begin_review()
+    assert (
+        client.mission(mission).work_package("WP02").block("reviewers do not agree").lane
+        == Lane.BLOCKED
+    )
+    assert not client.mission(mission).work_package("WP02").block("reviewers do not agree").changed
     assert set(client.mission_state(mission).lanes().values()) == {Lane.BLOCKED}
 
 
@@ -186,10 +195,10 @@ def test_what_a_host_has_not_is_told_before_anything_is_sent(
         assert contract.supports(VERBS[verb]) == (here.release >= Version(since))
     if here.release < Version("3.2.6"):
         with pytest.raises(UnsupportedByHost, match=r"3\.2\.6"):
-            client.design_status(here.mission)
+            client.design.design_status(here.mission)
     if here.release < Version("4"):
         with pytest.raises(UnsupportedByHost, match=r"4\.0\.0rc6"):
-            client.design_validate(here.mission, "plan")
+            client.design.design_validate(here.mission, "plan")
     assert transport.calls == before
 
 
@@ -197,17 +206,17 @@ def test_watching_tells_what_others_do(scene: Callable[..., Scene]) -> None:
     """A watcher sees each change once, by one read per look, and ends with the acceptance."""
     here = scene(1)
     client, mission = here.client(), here.mission
-    events = here.client().watch(mission, interval=0)
+    events = here.client().mission(mission).watch(interval=0)
     assert next(events) == WorkPackageAdded(wp_id="WP01", lane=Lane.PLANNED)
-    claimed = client.claim(mission, "WP01")
+    claimed = client.mission(mission).work_package("WP01").claim()
     event = next(events)
     assert isinstance(event, LaneChanged)
     assert (event.before, event.after) == (Lane.PLANNED, Lane.IN_PROGRESS)
     here.work(claimed.workspace_path, "WP01")
-    client.submit_for_review(mission, "WP01")
-    client.begin_review(mission, "WP01")
-    client.finish(mission, "WP01", REVIEW)
-    client.accept(mission)
+    client.mission(mission).work_package("WP01").submit_for_review()
+    client.mission(mission).work_package("WP01").begin_review()
+    client.mission(mission).work_package("WP01").finish(REVIEW)
+    client.mission(mission).accept()
     event = next(events)
     assert isinstance(event, LaneChanged)
     assert event.after == Lane.DONE
@@ -307,7 +316,7 @@ def test_a_host_that_takes_too_long_is_ended(scene: Callable[..., Scene]) -> Non
     client = here.client()
     client.negotiate()
     hurried = here.client(time_limit=0.05, transport=Counting(here.root))
-    hurried._core._learn(client.contract)
+    hurried._driver.core._learn(client.contract)
     with pytest.raises(HostTimeout) as late:
         hurried.append_history(here.mission, "WP01", "x")
     assert late.value.outcome == "unknown"

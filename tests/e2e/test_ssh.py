@@ -38,14 +38,14 @@ def test_a_work_package_is_done_and_merged_on_another_machine(
         client = Client(transport=transport, actor="e2e", policy=POLICY)
         with pytest.raises(NotFound):
             client.mission_state("no-such-mission")
-        claimed = client.claim(here.mission, "WP01")
+        claimed = client.mission(here.mission).work_package("WP01").claim()
         here.work(claimed.workspace_path, "WP01")
-        client.submit_for_review(here.mission, "WP01")
-        client.begin_review(here.mission, "WP01")
+        client.mission(here.mission).work_package("WP01").submit_for_review()
+        client.mission(here.mission).work_package("WP01").begin_review()
         review = Review(reviewer="ada", reference="reviews/1")
-        assert client.finish(here.mission, "WP01", review).lane == Lane.DONE
-        client.accept(here.mission)
-        assert client.merge(here.mission).changed
+        assert client.mission(here.mission).work_package("WP01").finish(review).lane == Lane.DONE
+        client.mission(here.mission).accept()
+        assert client.mission(here.mission).merge().changed
 
         async def state() -> dict[str, object]:
             cold = AsyncSshTransport(**login)

@@ -14,10 +14,10 @@ from .conftest import POLICY, Scene
 
 def claim_to_review(mine: Client, slug: str, note: str, work: Callable[[str], object]) -> list[str]:
     """Claim a work package, work on it, and hand it in."""
-    started = mine.claim(slug, "WP01")
+    started = mine.mission(slug).work_package("WP01").claim()
     work(started.workspace_path)
     mine.append_history(slug, "WP01", "begun")
-    moved = mine.submit_for_review(slug, "WP01", note=note)
+    moved = mine.mission(slug).work_package("WP01").submit_for_review(note=note)
     lane = mine.mission_state(slug).lanes()["WP01"]
     return [started.workspace_path, str(moved.lane), str(lane)]
 

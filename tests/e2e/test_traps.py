@@ -40,12 +40,12 @@ def done(here: Scene) -> dict[str, Path]:
     client = here.client()
     worktrees = {}
     for wp in here.files:
-        claimed = client.claim(here.mission, wp)
+        claimed = client.mission(here.mission).work_package(wp).claim()
         worktrees[wp] = Path(claimed.workspace_path)
         here.work(claimed.workspace_path, wp)
-        client.submit_for_review(here.mission, wp)
-        client.begin_review(here.mission, wp)
-        client.finish(here.mission, wp, REVIEW)
+        client.mission(here.mission).work_package(wp).submit_for_review()
+        client.mission(here.mission).work_package(wp).begin_review()
+        client.mission(here.mission).work_package(wp).finish(REVIEW)
     return worktrees
 
 
@@ -77,7 +77,7 @@ def test_an_acceptance_that_was_not_committed_outlives_the_merge(
     done(here)
     client = here.client()
     client.accept_mission(here.mission)
-    client.merge(here.mission)
+    client.mission(here.mission).merge()
     assert accepted_at(here)
     assert here.git("status", "--porcelain") == ""
 
@@ -103,14 +103,14 @@ def test_a_merge_that_would_throw_work_away_is_refused(scene: Callable[..., Scen
     (worktree,) = done(here).values()
     (worktree / "notes.txt").write_text("mine\n", encoding="utf-8")
     client = here.client()
-    client.accept(here.mission)
+    client.mission(here.mission).accept()
     before = here.git("rev-parse", here.target)
     with pytest.raises(WouldLoseWork) as refused:
-        client.merge(here.mission)
+        client.mission(here.mission).merge()
     assert refused.value.paths == (f"{worktree}/notes.txt",)
     assert here.git("rev-parse", here.target) == before
     (worktree / "notes.txt").unlink()
-    assert client.merge(here.mission).changed
+    assert client.mission(here.mission).merge().changed
 
 
 def test_a_merge_over_changes_of_the_user_is_refused(
@@ -124,16 +124,16 @@ def test_a_merge_over_changes_of_the_user_is_refused(
     here.git("commit", "--quiet", "--message=mine")
     done(here)
     client = here.client()
-    client.accept(here.mission)
+    client.mission(here.mission).accept()
     (here.root / "mine.txt").write_text("new\n")
     with pytest.raises(IntegrationFailed, match="PREFLIGHT_FAILED"):
         client.merge_mission(here.mission)  # the trap
     with pytest.raises(WouldLoseWork) as refused:
-        client.merge(here.mission)
+        client.mission(here.mission).merge()
     assert refused.value.paths == (f"{here.root}/mine.txt",)
     assert (here.root / "mine.txt").read_text() == "new\n"
     here.git("stash", "--quiet")
-    assert client.merge(here.mission).changed
+    assert client.mission(here.mission).merge().changed
 
 
 def test_rework_after_a_merge_wants_the_other_branches(
@@ -144,19 +144,19 @@ def test_rework_after_a_merge_wants_the_other_branches(
     here = scene(2)
     done(here)
     client = here.client()
-    client.accept(here.mission)
-    client.merge(here.mission)
+    client.mission(here.mission).accept()
+    client.mission(here.mission).merge()
     client.transition(here.mission, "WP01", Lane.IN_PROGRESS, note="again", force=True)
-    claimed = client.claim(here.mission, "WP01")
+    claimed = client.mission(here.mission).work_package("WP01").claim()
     here.work(claimed.workspace_path, "WP01", "# again\n")
-    client.submit_for_review(here.mission, "WP01")
-    client.begin_review(here.mission, "WP01")
-    client.finish(here.mission, "WP01", REVIEW)
+    client.mission(here.mission).work_package("WP01").submit_for_review()
+    client.mission(here.mission).work_package("WP01").begin_review()
+    client.mission(here.mission).work_package("WP01").finish(REVIEW)
     with pytest.raises(IntegrationFailed) as failed:
-        client.merge(here.mission)
+        client.mission(here.mission).merge()
     (note,) = [n for n in failed.value.__notes__ if "git branch" in n]
     here.git(*note.split("`")[1].split()[1:])
-    assert client.merge(here.mission).changed
+    assert client.mission(here.mission).merge().changed
     assert "# again" in here.git("show", f"{here.target}:{here.files['WP01']}")
 
 
@@ -168,9 +168,9 @@ def test_a_commit_after_a_merge_does_not_take_it_back(
     here = scene(1)
     done(here)
     client = here.client()
-    client.accept(here.mission)
+    client.mission(here.mission).accept()
     (here.root / "mine.txt").write_text("not committed yet\n", encoding="utf-8")
-    client.merge(here.mission)
+    client.mission(here.mission).merge()
     assert here.git("status", "--porcelain").split() == ["??", "mine.txt"]
     here.git("add", "--all")
     here.git("commit", "--quiet", "--message=later")
@@ -184,7 +184,7 @@ def test_a_raw_merge_leaves_the_index_behind(
     only("3.1.0", "3.1.10")
     here = scene(1)
     done(here)
-    here.client().accept(here.mission)
+    here.client().mission(here.mission).accept()
     here.client().merge_mission(here.mission)
     assert f"D  {here.files['WP01']}" in here.git("status", "--porcelain")
 
@@ -197,10 +197,10 @@ def test_a_squash_that_fails_half_way_is_not_begun(
     here = scene(2)
     done(here)
     client = here.client()
-    client.accept(here.mission)
+    client.mission(here.mission).accept()
     before = here.git("rev-parse", here.target)
     with pytest.raises(UnsupportedByHost, match="squash"):
-        client.merge(here.mission, strategy="squash")
+        client.mission(here.mission).merge(strategy="squash")
     assert here.git("rev-parse", here.target) == before
     with pytest.raises(HostError):
         client.merge_mission(here.mission, strategy="squash")
@@ -214,7 +214,7 @@ def test_a_squash_that_brought_nothing_is_no_success(
     only("1.0.0", "1.0.3")
     here = scene(1)
     done(here)
-    here.client().accept(here.mission)
+    here.client().mission(here.mission).accept()
     assert here.client().merge_mission(here.mission, strategy="squash").merged
     assert here.files["WP01"] not in here.merged_files()  # the trap
 
@@ -227,9 +227,9 @@ def test_a_rebase_of_what_is_checked_out_is_not_begun(
     here = scene(1)
     done(here)
     client = here.client()
-    client.accept(here.mission)
+    client.mission(here.mission).accept()
     with pytest.raises(UnsupportedByHost, match="rebase"):
-        client.merge(here.mission, strategy="rebase")
+        client.mission(here.mission).merge(strategy="rebase")
     with pytest.raises(HostError):
         client.merge_mission(here.mission, strategy="rebase")
 
@@ -244,15 +244,15 @@ def test_newer_commits_on_the_target_stay(
     here = scene(1)
     done(here)
     client = here.client()
-    client.accept(here.mission)
+    client.mission(here.mission).accept()
     (here.root / "kept.txt").write_text("newer\n", encoding="utf-8")
     here.git("add", "kept.txt")
     here.git("commit", "--quiet", "--message=newer")
     newer = here.git("rev-parse", "HEAD").strip()
-    merged = client.merge(here.mission, strategy=strategy)
+    merged = client.mission(here.mission).merge(strategy=strategy)
     here.git("merge-base", "--is-ancestor", newer, merged.after)
     assert {"kept.txt", here.files["WP01"]} <= here.merged_files()
-    assert not client.merge(here.mission, strategy=strategy).changed
+    assert not client.mission(here.mission).merge(strategy=strategy).changed
 
 
 def test_a_cancellation_counts_for_dependents_if_it_has_a_reason(
@@ -281,6 +281,6 @@ def test_a_mission_of_another_branch_is_no_empty_mission(
     client = Client(here.root, actor="e2e")
     assert client.mission_state(here.mission).work_packages == ()  # the trap
     with pytest.raises(NotFound, match="branch is not checked out"):
-        client.locate("nothing", "WP01") if here.release < V("3.2.4") else next(
-            client.watch(here.mission)
-        )
+        client.mission("nothing").work_package("WP01").locate() if here.release < V(
+            "3.2.4"
+        ) else next(client.mission(here.mission).watch())

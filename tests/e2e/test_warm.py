@@ -184,7 +184,7 @@ def test_a_storm_of_calls_from_threads(storm: Storm) -> None:
                 if isinstance(step, Command):
                     answer = client.call(step)
                 else:
-                    answer = client._transport.run(step, time_limit=60)
+                    answer = client._driver.transport.run(step, time_limit=60)
             except HostError as e:
                 answer = e
             storm.killer.calls += 1
@@ -211,7 +211,7 @@ def test_a_storm_of_calls_from_tasks(storm: Storm, backend: str) -> None:
                 if isinstance(step, Command):
                     answer = await client.call(step)
                 else:
-                    answer = await client._transport.run(step, time_limit=60)
+                    answer = await client._driver.transport.run(step, time_limit=60)
             except HostError as e:
                 answer = e
             storm.killer.calls += 1

@@ -23,12 +23,14 @@ Sequence = list[tuple[str, str, Lane | None, list[Fault | None]]]
 """Verbs, each with who calls it, what is believed of the lane, and what is lost on the way."""
 VERBS: dict[str, Verb] = {
     "start": lambda c, _: c.start_implementation(SLUG, "WP01"),
-    "submit": lambda c, _: c.submit_for_review(SLUG, "WP01", note="n"),
-    "begin": lambda c, lane: c.begin_review(SLUG, "WP01", lane=lane),
-    "approve": lambda c, _: c.approve(SLUG, "WP01", REVIEW),
-    "reject": lambda c, lane: c.request_changes(SLUG, "WP01", REVIEW, lane=lane),
-    "finish": lambda c, lane: c.finish(SLUG, "WP01", REVIEW, lane=lane),
-    "block": lambda c, lane: c.block(SLUG, "WP01", "no disk", lane=lane),
+    "submit": lambda c, _: c.mission(SLUG).work_package("WP01").submit_for_review(note="n"),
+    "begin": lambda c, lane: c.mission(SLUG).work_package("WP01").begin_review(lane=lane),
+    "approve": lambda c, _: c.mission(SLUG).work_package("WP01").approve(REVIEW),
+    "reject": lambda c, lane: (
+        c.mission(SLUG).work_package("WP01").request_changes(REVIEW, lane=lane)
+    ),
+    "finish": lambda c, lane: c.mission(SLUG).work_package("WP01").finish(REVIEW, lane=lane),
+    "block": lambda c, lane: c.mission(SLUG).work_package("WP01").block("no disk", lane=lane),
 }
 faults = st.none() | st.sampled_from(LOST)
 lanes = st.none() | st.sampled_from(Lane)

@@ -52,9 +52,9 @@ def test_a_work_package_gets_to_its_end(release: str, script: Script) -> None:
     """Verbs that are called until they succeed take each step of the board once."""
     host = begun(release)
     mine = client(host, script)
-    insist(lambda: mine.submit_for_review(SLUG, "WP01"), script)
-    insist(lambda: mine.begin_review(SLUG, "WP01"), script)
-    insist(lambda: mine.finish(SLUG, "WP01", REVIEW), script)
+    insist(lambda: mine.mission(SLUG).work_package("WP01").submit_for_review(), script)
+    insist(lambda: mine.mission(SLUG).work_package("WP01").begin_review(), script)
+    insist(lambda: mine.mission(SLUG).work_package("WP01").finish(REVIEW), script)
 
     review = ["in_review"] if RELEASES[release] not in ("F1", "F2", "M0") else []
     assert [to for _, _, to, _ in host.moves] == ["for_review", *review, "done"]
@@ -94,10 +94,10 @@ def test_a_life_on_the_simulated_host(release: str, random: Random, rate: float)
     )
     mine = Client(actor="ada", policy=POLICY, transport=faulty)
     most: Script = {"transition": [None] * 20}
-    insist(lambda: mine.claim(host.mission.slug, "WP01"), most)
-    insist(lambda: mine.submit_for_review(host.mission.slug, "WP01"), most)
-    insist(lambda: mine.begin_review(host.mission.slug, "WP01"), most)
-    insist(lambda: mine.finish(host.mission.slug, "WP01", REVIEW), most)
+    insist(lambda: mine.mission(host.mission.slug).work_package("WP01").claim(), most)
+    insist(lambda: mine.mission(host.mission.slug).work_package("WP01").submit_for_review(), most)
+    insist(lambda: mine.mission(host.mission.slug).work_package("WP01").begin_review(), most)
+    insist(lambda: mine.mission(host.mission.slug).work_package("WP01").finish(REVIEW), most)
     steps = ["claimed", "in_progress", "for_review", "in_review", "done"]
     assert [move.after for move in host.mission.moves] == steps
 

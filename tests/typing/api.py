@@ -20,7 +20,9 @@ from spec_kitty_client import (
     ApprovalMode,
     AsyncClient,
     AsyncGitTransport,
+    AsyncMissionHandle,
     AsyncTransport,
+    AsyncWorkPackageHandle,
     CannotBeWarm,
     Client,
     Command,
@@ -57,6 +59,7 @@ from spec_kitty_client import (
     Mission,
     MissionAccepted,
     MissionEvent,
+    MissionHandle,
     MissionMerged,
     MissionState,
     Moved,
@@ -89,6 +92,7 @@ from spec_kitty_client import (
     UnsupportedHost,
     WorkPackage,
     WorkPackageAdded,
+    WorkPackageHandle,
     Workspace,
     WouldLoseWork,
     allowed,
@@ -218,17 +222,20 @@ def clients() -> None:
     AsyncClient(retry=Retry())
     Client()
     Client("repo")
-    Client(Path("repo"), actor="ada", policy=policy, transport=transport, time_limit=60)
-    AsyncClient(Path("repo"), actor="ada", policy=policy, transport=waiting, time_limit=1.5)
+    Client(actor="ada", policy=policy, transport=transport, time_limit=60)
+    AsyncClient(actor="ada", policy=policy, transport=waiting, time_limit=1.5)
+    Client(Path("repo"), time_limit=60)
 
 
-def kept_warm(client: Client, waiting: AsyncClient) -> None:
+async def kept_warm(client: Client, waiting: AsyncClient) -> None:
     """Keep a host warm, here or over there."""
-    for one in (client, waiting):
-        assert_type(one.prepare(), None)
-        assert_type(one.close(), None)
-    with Client("repo", warm=False) as cold, AsyncClient(warm=True) as warm:
+    assert_type(client.prepare(), None)
+    assert_type(waiting.prepare(), None)
+    assert_type(client.close(), None)
+    assert_type(await waiting.aclose(), None)
+    with Client("repo", warm=False) as cold:
         assert_type(cold, Client)
+    async with AsyncClient(warm=True) as warm:
         assert_type(warm, AsyncClient)
     transport = WarmTransport(ProcessTransport(), only=True)
     assert_type(transport.why_cold, str | None)
@@ -290,21 +297,35 @@ async def async_verbs(client: AsyncClient) -> None:
 
 def workflow(client: Client) -> None:
     """Use the verbs that are the same on every host."""
-    assert_type(client.claim("m", "WP01"), ImplementationStarted)
-    assert_type(client.claim("m", "WP01", actor="ada"), ImplementationStarted)
-    assert_type(client.locate("m", "WP01"), Workspace)
-    assert_type(client.submit_for_review("m", "WP01", actor="ada", note="n"), Moved)
-    assert_type(client.begin_review("m", "WP01", actor="rev", lane=Lane.FOR_REVIEW), Moved)
-    assert_type(client.approve("m", "WP01", judged, actor="rev", note="n"), Moved)
-    assert_type(client.request_changes("m", "WP01", judged, lane=Lane.APPROVED), Moved)
-    assert_type(client.finish("m", "WP01", judged, lane=UnknownLane("parked")), Moved)
-    assert_type(client.block("m", "WP01", "why"), Moved)
-    assert_type(client.block("m", "WP01", "why", review=judged, lane=Lane.PLANNED), Moved)
-    assert_type(client.accept("m", actor="ada"), MissionAccepted)
-    assert_type(client.merge("m"), Merged)
-    assert_type(client.merge("m", target="work", strategy="squash", push=True), Merged)
-    assert_type(client.watch("m"), Iterator[MissionEvent])
-    for event in client.watch("m", interval=5):
+    assert_type(client.mission("m").work_package("WP01").claim(), ImplementationStarted)
+    assert_type(client.mission("m").work_package("WP01").claim(actor="ada"), ImplementationStarted)
+    assert_type(client.mission("m").work_package("WP01").locate(), Workspace)
+    assert_type(
+        client.mission("m").work_package("WP01").submit_for_review(actor="ada", note="n"), Moved
+    )
+    assert_type(
+        client.mission("m").work_package("WP01").begin_review(actor="rev", lane=Lane.FOR_REVIEW),
+        Moved,
+    )
+    assert_type(
+        client.mission("m").work_package("WP01").approve(judged, actor="rev", note="n"), Moved
+    )
+    assert_type(
+        client.mission("m").work_package("WP01").request_changes(judged, lane=Lane.APPROVED), Moved
+    )
+    assert_type(
+        client.mission("m").work_package("WP01").finish(judged, lane=UnknownLane("parked")), Moved
+    )
+    assert_type(client.mission("m").work_package("WP01").block("why"), Moved)
+    assert_type(
+        client.mission("m").work_package("WP01").block("why", review=judged, lane=Lane.PLANNED),
+        Moved,
+    )
+    assert_type(client.mission("m").accept(actor="ada"), MissionAccepted)
+    assert_type(client.mission("m").merge(), Merged)
+    assert_type(client.mission("m").merge(target="work", strategy="squash", push=True), Merged)
+    assert_type(client.mission("m").watch(), Iterator[MissionEvent])
+    for event in client.mission("m").watch(interval=5):
         assert_type(event, WorkPackageAdded | LaneChanged | AcceptanceSeen)
         match event:
             case WorkPackageAdded(wp_id=wp, lane=lane):
@@ -317,18 +338,18 @@ def workflow(client: Client) -> None:
 
 async def async_workflow(client: AsyncClient) -> None:
     """Use them with the async client."""
-    assert_type(await client.claim("m", "WP01"), ImplementationStarted)
-    assert_type(await client.locate("m", "WP01"), Workspace)
-    assert_type(await client.submit_for_review("m", "WP01"), Moved)
-    assert_type(await client.begin_review("m", "WP01"), Moved)
-    assert_type(await client.approve("m", "WP01", judged), Moved)
-    assert_type(await client.request_changes("m", "WP01", judged), Moved)
-    assert_type(await client.finish("m", "WP01", judged), Moved)
-    assert_type(await client.block("m", "WP01", "why"), Moved)
-    assert_type(await client.accept("m"), MissionAccepted)
-    assert_type(await client.merge("m", strategy=MergeStrategy.SQUASH), Merged)
-    assert_type(client.watch("m"), AsyncIterator[MissionEvent])
-    async for event in client.watch("m", interval=5):
+    assert_type(await client.mission("m").work_package("WP01").claim(), ImplementationStarted)
+    assert_type(await client.mission("m").work_package("WP01").locate(), Workspace)
+    assert_type(await client.mission("m").work_package("WP01").submit_for_review(), Moved)
+    assert_type(await client.mission("m").work_package("WP01").begin_review(), Moved)
+    assert_type(await client.mission("m").work_package("WP01").approve(judged), Moved)
+    assert_type(await client.mission("m").work_package("WP01").request_changes(judged), Moved)
+    assert_type(await client.mission("m").work_package("WP01").finish(judged), Moved)
+    assert_type(await client.mission("m").work_package("WP01").block("why"), Moved)
+    assert_type(await client.mission("m").accept(), MissionAccepted)
+    assert_type(await client.mission("m").merge(strategy=MergeStrategy.SQUASH), Merged)
+    assert_type(client.mission("m").watch(), AsyncIterator[MissionEvent])
+    async for event in client.mission("m").watch(interval=5):
         assert_type(event, WorkPackageAdded | LaneChanged | AcceptanceSeen)
 
 
@@ -339,6 +360,35 @@ def moved(moved: Moved, merged: Merged) -> None:
     assert_type(moved.changed, bool)
     assert_type((merged.target, merged.before, merged.after), tuple[str, str, str])
     assert_type(merged.changed, bool)
+
+
+def handles(client: Client) -> None:
+    """Go from a client to a mission, and from there to its work packages."""
+    mission = client.mission("034-pay")
+    assert_type(mission, MissionHandle)
+    assert_type(mission.name, str)
+    assert_type(mission.state(), Mission)
+    assert_type(mission.ready(), tuple[ReadyWorkPackage, ...])
+    done = mission.wait_until(lambda state: not state.work_packages, timeout=60, interval=1)
+    assert_type(done, Mission)
+    for wp in mission:
+        assert_type(wp, WorkPackageHandle)
+        assert_type(wp.mission, MissionHandle)
+        assert_type(wp.lane(), Lane | UnknownLane)
+        assert_type(wp.append_history("note"), HistoryAppended)
+    mission.work_package(mission.ready()[0]).claim()
+    mission.work_package(mission.state().work_packages[0]).locate()
+
+
+async def waiting_handles(client: AsyncClient) -> None:
+    """Do the same without blocking an event loop."""
+    mission = client.mission("034-pay")
+    assert_type(mission, AsyncMissionHandle)
+    assert_type(await mission.state(), Mission)
+    assert_type(await mission.ready(), tuple[ReadyWorkPackage, ...])
+    async for wp in mission:
+        assert_type(wp, AsyncWorkPackageHandle)
+        assert_type(await wp.lane(), Lane | UnknownLane)
 
 
 def hosts(contract: Contract) -> None:
@@ -464,7 +514,7 @@ def errors(client: Client) -> None:
 def errors_of_workflows(client: Client) -> None:
     """Decide on what else a workflow verb may raise."""
     try:
-        client.merge("m")
+        client.mission("m").merge()
     except UnsupportedByHost as e:
         assert_type((e.what, e.since, e.release), tuple[str, str, str])
     except WouldLoseWork as e:
@@ -520,10 +570,11 @@ def mistakes(client: Client, waiting: AsyncClient) -> None:
     policy.agent_family = "other"  # type: ignore[misc]
     use(waiting.mission_state("m"))  # type: ignore[arg-type]
     WarmTransport(AsyncProcessTransport())  # type: ignore[type-var]
-    client.approve("m", "WP01", review)  # type: ignore[arg-type]
-    client.block("m", "WP01")  # type: ignore[call-arg]
-    client.merge("m", force=True)  # type: ignore[call-arg]
-    Review("rev", "r1")  # type: ignore[call-arg]
+    client.mission("m").work_package("WP01").approve(review)  # type: ignore[arg-type]
+    client.mission("m").work_package("WP01").block()  # type: ignore[call-arg]
+    client.mission("m").merge(force=True)  # type: ignore[call-arg]
+    Review("rev")  # type: ignore[call-arg]
+    waiting.close()  # type: ignore[attr-defined]
     Retry(3)  # type: ignore[call-arg]
 
 

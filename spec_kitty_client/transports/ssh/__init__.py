@@ -203,10 +203,14 @@ class _Far:
     """The private key to log in with; ssh then tries no other."""
     ssh_options: tuple[str, ...] = field(default=(), converter=_words, kw_only=True)
     """What ssh gets after ``-o``, for example ``("ProxyJump=bastion",)``."""
-    env: Mapping[str, str] = field(factory=dict, validator=_names, kw_only=True)
+    env: Mapping[str, str] = field(factory=dict, validator=_names, kw_only=True, repr=False)
     """Set on top of the environment there. It does not show in any list of processes."""
     home: str | None = field(default=None, converter=optional(str), kw_only=True)
     """A HOME there for the host alone; None: the user's."""
+
+    def repository(self) -> Hashable:
+        """Return machine and folder; two names of one machine or folder are not recognised."""
+        return ("ssh", self.host, self.port, self.repo)
 
     def place(self) -> "FarPlace | None":
         """See `Warmable.place`."""

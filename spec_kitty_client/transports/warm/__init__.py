@@ -35,6 +35,7 @@ from spec_kitty_client.transports import (
     Completed,
     GitTransport,
     Identified,
+    InRepository,
     Transport,
 )
 from spec_kitty_client.transports.launchers import Launch, NotPython, find
@@ -383,6 +384,11 @@ class _Warm(Generic[T]):
         """See `Identified.identity`."""
         cold: object = self.cold
         return cold.identity() if isinstance(cold, Identified) else None
+
+    def repository(self) -> Hashable:
+        """See `InRepository.repository`."""
+        cold: object = self.cold
+        return cold.repository() if isinstance(cold, InRepository) else id(cold)
 
     def prepare(self) -> None:
         """Start the server now, without waiting for it."""

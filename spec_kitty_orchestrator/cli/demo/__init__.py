@@ -170,13 +170,13 @@ class Project:
         project._commit("init")
         git(root, "checkout", "--quiet", "-b", _BRANCH)
         tell("Making a mission: specify")
-        made = client.specify("demo", "software-dev", topology=Topology.LANES)
+        made = client.design.specify("demo", "software-dev", topology=Topology.LANES)
         project.mission = made.mission_slug
         tell("Making a mission: plan")
         project._write("spec.md", project._spec())
-        client.plan(project.mission)
+        client.design.plan(project.mission)
         project._write("plan.md", _PLAN)
-        planned = client.plan(project.mission)
+        planned = client.design.plan(project.mission)
         if not planned.phase_complete:
             msg = f"The host does not take the plan: {planned.blocked_reason}"
             raise HostProblem(msg)
@@ -184,7 +184,7 @@ class Project:
         project._write("tasks.md", project._tasks())
         for number, wp in enumerate(dag, 1):
             project._write(f"tasks/{wp}-part.md", project._package(number, wp))
-        client.tasks(project.mission)
+        client.design.tasks(project.mission)
         return project
 
     def merged_files(self) -> set[str]:

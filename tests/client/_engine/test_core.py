@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client._core`: what is asked of a host, and how often."""
+"""Tests of `spec_kitty_client._engine.core`: what is asked of a host, and how often."""
 
 import threading
 from collections.abc import Hashable, Iterator, Sequence
@@ -12,7 +12,7 @@ import stamina
 from packaging.version import Version
 
 from spec_kitty_client import AsyncClient, Client, Dialect, Retry, Review, ReviewVerdict
-from spec_kitty_client import _core as core
+from spec_kitty_client._engine import core
 from spec_kitty_client.errors import (
     Conflict,
     HostTimeout,
@@ -107,8 +107,8 @@ def test_beginning_with_a_workflow_verb_asks_first(release: str) -> None:
     host = Simulated(release)
     host.put("WP01", "in_progress")
     mine = client(host)
-    mine.block(SLUG, "WP01", "no disk")
-    mine.block(SLUG, "WP01", "no disk")
+    mine.mission(SLUG).work_package("WP01").block("no disk")
+    mine.mission(SLUG).work_package("WP01").block("no disk")
     rest = [v for v in host.verbs if v not in asking(release)]
 
     assert host.verbs[: len(asking(release))] == asking(release)
@@ -537,7 +537,7 @@ def test_the_reads_of_a_workflow_verb_are_repeated() -> None:
     host.faults["mission-state"] = [Fault.TIMEOUT_BEFORE, Fault.CRASH_BEFORE]
     mine = Client(actor="ada", policy=POLICY, transport=host, retry=Retry())
 
-    assert mine.block(SLUG, "WP01", "no disk").changed
+    assert mine.mission(SLUG).work_package("WP01").block("no disk").changed
     assert len(host.moves) == 1
 
 

@@ -1,12 +1,19 @@
-"""Tests of `spec_kitty_client.async_client`, which is made of `client`."""
+"""Tests of `spec_kitty_client.aio`, which is made of the modules that block."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
-from spec_kitty_client import async_client, client
-from tests.asyncify import SOURCE, TARGET, asyncify
+import pytest
 
-TRANSPORT = ("self._transport.run", "self._transport.git")
+from tests.asyncify import NAMES, PACKAGE, asyncify
+
+every_module = pytest.mark.parametrize("name", NAMES)
+
+
+def made(name: str) -> Path:
+    """Return the file of an async module."""
+    return PACKAGE / "aio" / f"{name}.py"
 
 
 def shape(source: str) -> str:
@@ -24,31 +31,31 @@ def shape(source: str) -> str:
     return ast.dump(tree)
 
 
-def test_the_async_client_is_made_of_the_other_one() -> None:
-    """Nobody has changed one of them alone; `python -m tests.asyncify` makes it anew."""
-    made = asyncify(SOURCE.read_text(encoding="utf-8"))
+@every_module
+def test_an_async_module_is_made_of_the_other_one(name: str) -> None:
+    """Nobody has changed one of the two alone; `python -m tests.asyncify` makes it anew."""
+    source = (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
 
-    assert shape(made) == shape(TARGET.read_text(encoding="utf-8"))
-
-
-def test_the_files_are_those_that_are_imported() -> None:
-    """What was compared is what users get."""
-    assert Path(client.__file__).resolve() == SOURCE.resolve()
-    assert Path(async_client.__file__).resolve() == TARGET.resolve()
+    assert shape(asyncify(source)) == shape(made(name).read_text(encoding="utf-8"))
 
 
-def test_every_call_of_a_coroutine_is_awaited() -> None:
+@every_module
+def test_the_files_are_those_that_are_imported(name: str) -> None:
+    """The files that were compared are those that users get."""
+    module = import_module(f"spec_kitty_client.aio.{name}")
+
+    assert Path(str(module.__file__)).resolve() == made(name).resolve()
+
+
+@every_module
+def test_every_call_of_a_coroutine_is_awaited(name: str) -> None:
     """A method that forgets to wait would return something that was never run."""
-    tree = ast.parse(TARGET.read_text(encoding="utf-8"))
+    tree = ast.parse(made(name).read_text(encoding="utf-8"))
+    driver = ("aclose", "negotiate", "call", "read", "change", "sleep")
     waiting = {n.name for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef)} - {"watch"}
+    names = {*(f"self._driver.{n}" for n in driver), *(f"self.{n}" for n in waiting)}
     awaited = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Await)}
-    calls = [
-        n
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Call)
-        and isinstance(n.func, ast.Attribute)
-        and ast.unparse(n.func) in (*(f"self.{name}" for name in waiting), *TRANSPORT)
-    ]
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) in names]
 
     assert calls
     assert [ast.unparse(n) for n in calls if id(n) not in awaited] == []

@@ -188,9 +188,9 @@ def test_a_claim_that_is_called_again(fault: Fault, release: str) -> None:
     host = Simulated(release)
     mine = client(faulty(host, {"start-implementation": [fault]}))
     try:
-        started = mine.claim(SLUG, "WP01")
+        started = mine.mission(SLUG).work_package("WP01").claim()
     except SpecKittyError:
-        started = mine.claim(SLUG, "WP01")
+        started = mine.mission(SLUG).work_package("WP01").claim()
     assert started.to_lane == "in_progress"
     assert [move[:3] for move in host.moves] == [
         ("WP01", "planned", "claimed"),
@@ -203,7 +203,7 @@ def test_a_lost_answer_and_a_lost_look() -> None:
     host = at("3.2.7", "in_progress")
     faults = {"transition": [Fault.TIMEOUT_AFTER], "mission-state": [Fault.LOST_BEFORE]}
     with pytest.raises(HostError) as e:
-        client(faulty(host, faults)).submit_for_review(SLUG, "WP01")
+        client(faulty(host, faults)).mission(SLUG).work_package("WP01").submit_for_review()
     assert host.lanes["WP01"] == "for_review"
     assert e.value.outcome == "unknown"
 
@@ -214,7 +214,7 @@ def test_a_lost_answer_and_an_old_look() -> None:
     faults = {"transition": [Fault.TIMEOUT_AFTER], "mission-state": [None, Fault.STALE_AFTER]}
     mine = client(faulty(host, faults))
     mine.mission_state(SLUG)
-    moved = mine.submit_for_review(SLUG, "WP01")
+    moved = mine.mission(SLUG).work_package("WP01").submit_for_review()
     assert (moved.lane, moved.changed) == ("for_review", False)
     assert host.lanes["WP01"] == "for_review"
 
@@ -224,7 +224,7 @@ def test_a_lost_answer_and_a_refused_repetition() -> None:
     host = at("3.2.7", "planned")
     faults = {"start-implementation": [Fault.TIMEOUT_AFTER, Fault.BANNER_BEFORE]}
     with pytest.raises(HostError) as e:
-        client(faulty(host, faults)).claim(SLUG, "WP01")
+        client(faulty(host, faults)).mission(SLUG).work_package("WP01").claim()
     assert host.lanes["WP01"] == "in_progress"
     assert e.value.outcome == "unknown"
 

@@ -39,9 +39,9 @@ def client(transport: Transport) -> Client:
 def work(mine: Client) -> str:
     """Take a work package from planned to its end, and return where it is then."""
     mine.start_implementation(SLUG, "WP01")
-    mine.submit_for_review(SLUG, "WP01")
-    mine.begin_review(SLUG, "WP01")
-    mine.finish(SLUG, "WP01", REVIEW)
+    mine.mission(SLUG).work_package("WP01").submit_for_review()
+    mine.mission(SLUG).work_package("WP01").begin_review()
+    mine.mission(SLUG).work_package("WP01").finish(REVIEW)
     return mine.mission_state(SLUG).lanes()["WP01"]
 
 
@@ -90,12 +90,17 @@ async def test_the_same_without_blocking(tmp_path: Path) -> None:
 def test_git_is_recorded_as_well(repo: Path, tmp_path: Path) -> None:
     """A workflow verb that makes a worktree is replayed in a folder without a repository."""
     host = WithGit("1.0.3", root=repo)
-    recorded = client(Tape(tmp_path / "tape", root=repo).record(host)).claim(SLUG, "WP01")
+    recorded = (
+        client(Tape(tmp_path / "tape", root=repo).record(host))
+        .mission(SLUG)
+        .work_package("WP01")
+        .claim()
+    )
     assert Path(recorded.workspace_path).is_dir()
 
     elsewhere = tmp_path / "elsewhere"
     with Tape(tmp_path / "tape", root=elsewhere).replay() as transport:
-        started = client(transport).claim(SLUG, "WP01")
+        started = client(transport).mission(SLUG).work_package("WP01").claim()
     assert started.workspace_path == f"{elsewhere}/.worktrees/{SLUG}-WP01"
     assert str(repo) not in (tmp_path / "tape").read_text()
 
@@ -106,10 +111,10 @@ async def test_git_is_recorded_without_blocking(repo: Path, tmp_path: Path) -> N
     tape = Tape(tmp_path / "tape", root=repo)
     host = WithGit("1.0.3", root=repo)
     mine = AsyncClient(actor="ada", policy=POLICY, transport=tape.record_async(Waiting(host)))
-    recorded = await mine.claim(SLUG, "WP01")
+    recorded = await mine.mission(SLUG).work_package("WP01").claim()
     with tape.replay_async() as transport:
         mine = AsyncClient(actor="ada", policy=POLICY, transport=transport)
-        assert await mine.claim(SLUG, "WP01") == recorded
+        assert await mine.mission(SLUG).work_package("WP01").claim() == recorded
 
 
 class Everything(Simulated):

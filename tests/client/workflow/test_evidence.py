@@ -5,7 +5,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from spec_kitty_client._core import Git
+from spec_kitty_client._engine.core import Git
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.workflow.evidence import (
     holds,

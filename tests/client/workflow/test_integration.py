@@ -36,7 +36,7 @@ def finished(release: str, repo: Path, plan: Plan = MIXED, **mission: str) -> Wi
     """Return a host with a mission whose work is done, and never was in the user's checkout."""
     host = WithGit(release, plan, repo, **mission)
     for wp in plan:
-        path = Path(client(host).claim(SLUG, wp).workspace_path)
+        path = Path(client(host).mission(SLUG).work_package(wp).claim().workspace_path)
         assert path != repo
         commit(path, f"{wp}.txt", f"{wp}\n")
         host.put(wp, "done")
@@ -54,24 +54,24 @@ def test_planning_work_is_merged_with_the_rest(release: str, repo: Path) -> None
     """No host takes it from there; the branch and the worktree go when the target has it."""
     host = finished(release, repo)
 
-    merged = client(host).merge(SLUG)
+    merged = client(host).mission(SLUG).merge()
 
     assert merged.changed
     assert merged_files(repo) == {"WP01.txt", "WP02.txt"}
     assert git(repo, "branch", "--list", PLANNING) == ""
     assert not (repo / ".worktrees" / f"{SLUG}-lane-planning").exists()
-    assert not client(host).merge(SLUG).changed
+    assert not client(host).mission(SLUG).merge().changed
 
 
 def test_work_in_the_folder_of_the_mission_is_proven_as_well(repo: Path) -> None:
     """Planning work often has its files there; those that the host writes are apart."""
     host = WithGit("3.2.7", {"WP01": PackagePlan(planning=True), "WP02": PackagePlan()}, repo)
     for wp in ("WP01", "WP02"):
-        path = Path(client(host).claim(SLUG, wp).workspace_path)
+        path = Path(client(host).mission(SLUG).work_package(wp).claim().workspace_path)
         commit(path, f"{FOLDER}/research/{wp}.md", f"{wp}\n")
         host.put(wp, "done")
 
-    client(host).merge(SLUG)
+    client(host).mission(SLUG).merge()
 
     listed = git(repo, "ls-tree", "-r", "--name-only", "work", f"{FOLDER}/research").splitlines()
     assert [name.rpartition("/")[2] for name in listed] == ["WP01.md", "WP02.md"]
@@ -86,7 +86,7 @@ def test_planning_work_that_does_not_merge_is_told_before_the_host_is_asked(repo
     before = git(repo, "rev-parse", "work")
 
     with pytest.raises(GitFailed, match="does not merge"):
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
 
     assert "merge-mission" not in host.mutations
     assert merged_files(repo) == set()
@@ -108,11 +108,11 @@ def test_status_files_on_the_target_stop_no_merge(release: str, repo: Path, by_h
         git(repo, "add", "--all")
         git(repo, "commit", "--quiet", "--message=everything")
 
-    assert client(host).merge(SLUG).changed
+    assert client(host).mission(SLUG).merge().changed
 
     assert merged_files(repo) == {"WP01.txt"}
     assert "stale" not in git(repo, "show", f"work:{FOLDER}/status.events.jsonl")
-    assert not client(host).merge(SLUG).changed
+    assert not client(host).mission(SLUG).merge().changed
 
 
 @pytest.mark.parametrize("release", ["3.2.5", "3.2.7"])
@@ -120,7 +120,7 @@ def test_planning_work_is_merged_under_a_coordination_branch(release: str, repo:
     """3.2.5 calls the lane of planning work stale there, unless the branch has the target."""
     host = finished(release, repo, MIXED, topology="coord")
 
-    assert client(host).merge(SLUG).changed
+    assert client(host).mission(SLUG).merge().changed
 
     assert merged_files(repo) == {"WP01.txt", "WP02.txt"}
     assert git(repo, "branch", "--list", PLANNING) == ""
@@ -134,7 +134,7 @@ def test_commits_that_no_branch_has_are_told_before_the_merge(repo: Path) -> Non
     git(repo, "checkout", "--quiet", "work")
 
     with pytest.raises(WouldLoseWork, match=f"{stray[:12]} was handed in"):
-        client(host).merge(SLUG, commits=[stray])
+        client(host).mission(SLUG).merge(commits=[stray])
 
     assert "merge-mission" not in host.mutations
 
@@ -147,7 +147,7 @@ def test_a_merge_that_passes_over_a_branch_in_silence_is_told(release: str, repo
     git(repo, "branch", "-D", host.branch("WP02"))
 
     with pytest.raises(MergeDamaged, match="left out work without a branch: WP02"):
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
 
 
 @pytest.mark.parametrize(("key", "target"), [("merge_target_branch", "release"), (None, "work")])
@@ -160,7 +160,7 @@ def test_the_target_is_named_to_the_host(repo: Path, key: str | None, target: st
         meta.write_text(json.dumps(json.loads(meta.read_text()) | {key: "release"}))
         git(repo, "commit", "--quiet", "--all", "--message=target")
 
-    merged = client(host).merge(SLUG)
+    merged = client(host).mission(SLUG).merge()
 
     assert merged.target == target == host.sent("merge-mission")[0]["target"]
     assert merged_files(repo, target) == {"WP01.txt", "WP02.txt"}
@@ -171,17 +171,17 @@ def test_a_squash_over_something_newer_is_refused(repo: Path) -> None:
     lines = [f"{i}\n" for i in range(20)]
     commit(repo, "WP01.txt", "".join(lines))
     host = WithGit("3.2.7", {"WP01": PackagePlan()}, repo)
-    path = Path(client(host).claim(SLUG, "WP01").workspace_path)
+    path = Path(client(host).mission(SLUG).work_package("WP01").claim().workspace_path)
     commit(path, "WP01.txt", "".join([*lines[:-1], "mine\n"]))
     host.put("WP01", "done")
     newer = commit(repo, "WP01.txt", "".join([*lines[:-1], "hotfix\n"]))
 
     with pytest.raises(WouldLoseWork, match=r"newer than .*WP01\.txt"):
-        client(host).merge(SLUG, strategy="squash")
+        client(host).mission(SLUG).merge(strategy="squash")
 
     assert "merge-mission" not in host.mutations
     git(repo, "reset", "--quiet", "--hard", f"{newer}~1")
     commit(repo, "WP01.txt", "".join(["first\n", *lines[1:]]))
-    assert client(host).merge(SLUG, strategy="squash").changed
+    assert client(host).mission(SLUG).merge(strategy="squash").changed
     text = git(repo, "show", "work:WP01.txt")
     assert text.startswith("first") and text.endswith("mine")  # noqa: PT018 - one text

@@ -45,10 +45,10 @@ def finished(release: str, repo: Path) -> WithGit:
     host = WithGit(release, dict(PAIR), repo)
     mine = client(host)
     for wp in PAIR:
-        path = Path(mine.claim(SLUG, wp).workspace_path)
+        path = Path(mine.mission(SLUG).work_package(wp).claim().workspace_path)
         commit(path, f"{wp}.txt", f"{wp}\n")
         host.put(wp, "done")
-    mine.accept(SLUG)
+    mine.mission(SLUG).accept()
     return host
 
 
@@ -62,7 +62,7 @@ def test_a_merge_brings_the_work_into_the_target(release: str, repo: Path) -> No
     """All of it, on every host, and the result says from where to where."""
     host = finished(release, repo)
     before = head(repo)
-    merged = client(host).merge(SLUG)
+    merged = client(host).mission(SLUG).merge()
 
     assert merged == Merged(target="work", before=before, after=head(repo), changed=True)
     assert git(repo, "ls-tree", "--name-only", "work", "WP01.txt", "WP02.txt").split() == [
@@ -75,7 +75,7 @@ def test_a_merge_brings_the_work_into_the_target(release: str, repo: Path) -> No
 def test_the_checkout_of_the_target_is_up_to_date_afterwards(release: str, repo: Path) -> None:
     """3.1.x moves the branch alone: the next commit would take the merge back."""
     host = finished(release, repo)
-    client(host).merge(SLUG)
+    client(host).mission(SLUG).merge()
 
     assert git(repo, "status", "--porcelain") == ""
     assert (repo / "WP01.txt").read_text() == "WP01\n"
@@ -97,13 +97,13 @@ def test_a_merge_over_the_users_own_changes_is_refused(
     before = head(repo)
 
     with pytest.raises(WouldLoseWork, match="Commit or stash them") as e:
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
     assert e.value.paths == (f"{repo}/mine.txt",)
     assert (repo / "mine.txt").read_text() == "new\n"
     assert "merge-mission" not in host.verbs
     assert head(repo) == before
     git(repo, "reset", "--quiet", "--hard")
-    assert client(host).merge(SLUG).changed
+    assert client(host).mission(SLUG).merge().changed
 
 
 def test_the_users_changes_elsewhere_stop_no_merge(repo: Path) -> None:
@@ -113,7 +113,7 @@ def test_the_users_changes_elsewhere_stop_no_merge(repo: Path) -> None:
     git(repo, "branch", "release", "work")
     (repo / "mine.txt").write_text("new\n")
 
-    assert client(host).merge(SLUG, target="release").changed
+    assert client(host).mission(SLUG).merge(target="release").changed
     assert (repo / "mine.txt").read_text() == "new\n"
 
 
@@ -124,7 +124,7 @@ def test_the_users_own_changes_survive_a_merge(release: str, repo: Path) -> None
     host = finished(release, repo)
     (repo / "mine.txt").write_text("new\n")
     (repo / "untracked.txt").write_text("new\n")
-    client(host).merge(SLUG)
+    client(host).mission(SLUG).merge()
 
     assert (repo / "mine.txt").read_text() == (repo / "untracked.txt").read_text() == "new\n"
     assert (repo / "WP01.txt").read_text() == "WP01\n"
@@ -139,7 +139,7 @@ def test_what_the_user_has_staged_survives_a_merge(release: str, repo: Path) -> 
     host = finished(release, repo)
     (repo / "staged.txt").write_text("new\n")
     git(repo, "add", "staged.txt")
-    client(host).merge(SLUG)
+    client(host).mission(SLUG).merge()
 
     assert (repo / "staged.txt").read_text() == "new\n"
     assert (repo / "WP01.txt").read_text() == "WP01\n"
@@ -156,7 +156,7 @@ def test_a_stale_checkout_that_cannot_be_brought_up_to_date_is_told(
     (repo / "WP01.txt").write_text("mine\n")
 
     with pytest.raises(GitFailed, match=r"is merged into work.*git reset --hard"):
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
     assert (repo / "WP01.txt").read_text() == "mine\n"
 
 
@@ -173,7 +173,7 @@ def test_uncommitted_work_stops_a_merge(release: str, repo: Path, how: str) -> N
     before = head(repo)
 
     with pytest.raises(WouldLoseWork, match="not committed") as e:
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
     assert e.value.paths == (f"{path}/{name}",)
     assert (path / name).read_text() == "precious\n"
     assert "merge-mission" not in host.verbs
@@ -187,7 +187,7 @@ def test_the_folder_of_the_mission_is_committed_first(release: str, repo: Path) 
     log = repo / FOLDER / "status.events.jsonl"
     log.write_text(log.read_text() + '{"late": true}\n')
     (repo / "mine.txt").write_text("mine\n")
-    client(host).merge(SLUG)
+    client(host).mission(SLUG).merge()
 
     assert '"late"' in git(repo, "show", f"work:{FOLDER}/status.events.jsonl")
     assert "accepted_at" in git(repo, "show", f"work:{FOLDER}/meta.json")
@@ -201,7 +201,7 @@ def test_only_the_folder_of_the_mission_is_committed(repo: Path) -> None:
     (repo / "mine.txt").write_text("new\n")
     git(repo, "add", "mine.txt")
     (repo / FOLDER / "extra.md").write_text("late\n")
-    client(host).merge(SLUG)
+    client(host).mission(SLUG).merge()
 
     assert git(repo, "show", "work:mine.txt") == "old"
     assert git(repo, "diff", "--cached", "--name-only") == "mine.txt"
@@ -213,8 +213,8 @@ def test_a_mission_that_is_merged_is_recognised(release: str, repo: Path) -> Non
     """Hosts call a second merge a failure; it is a success that changes nothing."""
     host = finished(release, repo)
     mine = client(host)
-    first = mine.merge(SLUG)
-    again = mine.merge(SLUG)
+    first = mine.mission(SLUG).merge()
+    again = mine.mission(SLUG).merge()
 
     assert again == Merged(target="work", before=first.after, after=first.after, changed=False)
     assert host.mutations.count("merge-mission") == 1
@@ -225,8 +225,8 @@ def test_a_merge_can_be_repeated_where_branches_stay(release: str, repo: Path) -
     """Up to 3.0.3 the host is asked again, and nothing is merged twice."""
     host = finished(release, repo)
     mine = client(host)
-    first = mine.merge(SLUG)
-    mine.merge(SLUG)
+    first = mine.mission(SLUG).merge()
+    mine.mission(SLUG).merge()
 
     assert head(repo) == first.after
 
@@ -237,7 +237,7 @@ def test_a_mission_with_work_left_is_not_taken_for_merged(release: str, repo: Pa
     host = WithGit(release, dict(PAIR), repo)
 
     with pytest.raises(IntegrationFailed):
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
 
 
 @every_kind
@@ -250,10 +250,10 @@ def test_a_lost_answer_of_a_merge_is_settled_by_git(release: str, repo: Path, fa
     mine = client(host)
     if "before" in fault or RELEASES[release] == "F1":
         with pytest.raises((HostTimeout, HostCrashed), match="may have taken effect"):
-            mine.merge(SLUG)
-        merged = mine.merge(SLUG)
+            mine.mission(SLUG).merge()
+        merged = mine.mission(SLUG).merge()
     else:
-        merged = mine.merge(SLUG)
+        merged = mine.mission(SLUG).merge()
         assert merged.before == before
 
     assert merged.after == head(repo)
@@ -271,7 +271,7 @@ def test_a_merge_that_takes_commits_away_is_told(release: str, repo: Path) -> No
     host.on_merge = lambda: git(repo, "reset", "--quiet", "--hard", root) and None
 
     with pytest.raises(MergeDamaged, match="took commits away") as e:
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
     assert (e.value.target, e.value.before, e.value.paths) == ("work", before, ())
 
 
@@ -294,7 +294,7 @@ def test_a_merge_that_touches_strange_files_is_told(release: str, repo: Path, wh
     host.on_merge = meddle
 
     with pytest.raises(MergeDamaged, match="no work package touched") as e:
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
     assert e.value.before == before
     assert e.value.paths == (("strange.txt",) if what == "new" else ("other.txt",))
 
@@ -310,7 +310,7 @@ def test_files_of_the_mission_itself_are_not_strange(release: str, repo: Path) -
 
     host.on_merge = book
 
-    assert client(host).merge(SLUG).changed
+    assert client(host).mission(SLUG).merge().changed
 
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.2.7"])
@@ -320,7 +320,7 @@ def test_a_conflict_is_the_hosts_to_tell(release: str, repo: Path) -> None:
     commit(repo, "WP01.txt", "something else\n")
 
     with pytest.raises(IntegrationFailed, match=r"MERGE_FAILED|PREFLIGHT_FAILED"):
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
     assert git(repo, "show", f"{host.branch('WP01')}:WP01.txt") == "WP01"
 
 
@@ -340,7 +340,7 @@ def test_a_strategy_that_fails_half_way_is_refused(
     before = head(repo)
 
     with pytest.raises(UnsupportedByHost, match=f"{strategy}.*use merge") as e:
-        client(host).merge(SLUG, strategy=strategy)
+        client(host).mission(SLUG).merge(strategy=strategy)
     assert (e.value.since, e.value.release) == (since, release)
     assert "merge-mission" not in host.verbs
     assert head(repo) == before
@@ -350,7 +350,7 @@ def test_a_strategy_that_fails_half_way_is_refused(
 def test_a_squash_that_works_is_left_alone(release: str, repo: Path) -> None:
     """From 2.1.0 on, any number of work packages."""
     host = finished(release, repo)
-    merged = client(host).merge(SLUG, strategy=MergeStrategy.SQUASH)
+    merged = client(host).mission(SLUG).merge(strategy=MergeStrategy.SQUASH)
 
     assert merged.changed
     assert host.sent("merge-mission")[0]["strategy"] == "squash"
@@ -365,7 +365,7 @@ def test_a_target_of_ones_own_is_merged_into(release: str, repo: Path, tmp_path:
     git(repo, "remote", "add", "origin", str(tmp_path / "remote"))
     git(repo, "branch", "release", "work")
     before = head(repo)
-    merged = client(host).merge(SLUG, target="release", push=True)
+    merged = client(host).mission(SLUG).merge(target="release", push=True)
 
     assert (merged.target, merged.after) == ("release", head(repo, "release"))
     assert head(repo) == before
@@ -379,7 +379,7 @@ def test_a_target_that_is_none_is_told_before_anything(release: str, repo: Path)
     host = finished(release, repo)
 
     with pytest.raises(GitFailed, match="no branch 'mian'"):
-        client(host).merge(SLUG, target="mian")
+        client(host).mission(SLUG).merge(target="mian")
     assert "merge-mission" not in host.verbs
 
 
@@ -401,7 +401,7 @@ def test_an_acceptance_keeps_what_the_user_has_staged(release: str, repo: Path) 
     (repo / "mine.txt").write_text("mine\n")
     git(repo, "add", "mine.txt")
     (repo / FOLDER / "late.md").write_text("late\n")
-    client(host).accept(SLUG)
+    client(host).mission(SLUG).accept()
 
     assert git(repo, "diff", "--cached", "--name-only") == "mine.txt"
     assert "mine.txt" not in git(repo, "ls-tree", "--name-only", "work")
@@ -416,7 +416,7 @@ def test_an_acceptance_whose_answer_was_lost_is_repeated(
     host = finished(release, repo)
     host.faults["accept-mission"] = [fault]
 
-    assert client(host).accept(SLUG).accepted
+    assert client(host).mission(SLUG).accept().accepted
     assert host.mutations[-2:] == ["accept-mission"] * 2
     assert git(repo, "status", "--porcelain") == ""
 
@@ -429,10 +429,10 @@ def test_a_mission_that_is_not_ready_is_not_accepted(release: str, repo: Path) -
     host.put("WP01", "done")
     host.put("WP02", approved)
     if host.since("3.2.0"):
-        assert client(host).accept(SLUG).accepted
+        assert client(host).mission(SLUG).accept().accepted
         return
     with pytest.raises(NotReady) as e:
-        client(host).accept(SLUG)
+        client(host).mission(SLUG).accept()
     assert e.value.failure.data["incomplete_wps"] == ["WP02"]
     assert git(repo, "status", "--porcelain") == ""
 
@@ -446,10 +446,10 @@ async def test_a_merge_async(release: str, repo: Path) -> None:
     (host.worktree("WP01") / "new.txt").write_text("precious\n")
 
     with pytest.raises(WouldLoseWork):
-        await mine.merge(SLUG)
+        await mine.mission(SLUG).merge()
     (host.worktree("WP01") / "new.txt").unlink()
-    await mine.accept(SLUG)
-    assert (await mine.merge(SLUG)).changed
+    await mine.mission(SLUG).accept()
+    assert (await mine.mission(SLUG).merge()).changed
     assert (repo / "WP01.txt").read_text() == "WP01\n"
 
 
@@ -458,9 +458,9 @@ def test_a_merge_that_changes_nothing_says_so(release: str, repo: Path) -> None:
     """Up to 3.0.3 a second merge succeeds and moves nothing."""
     host = finished(release, repo)
     mine = client(host)
-    first = mine.merge(SLUG)
+    first = mine.mission(SLUG).merge()
 
-    assert mine.merge(SLUG) == Merged(
+    assert mine.mission(SLUG).merge() == Merged(
         target="work", before=first.after, after=first.after, changed=False
     )
 
@@ -478,7 +478,7 @@ def test_a_target_that_has_another_history_is_damage(release: str, repo: Path) -
     host.on_merge = replace
 
     with pytest.raises(MergeDamaged, match="took commits away") as e:
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
     assert e.value.before == before
 
 
@@ -490,7 +490,7 @@ def test_a_worktree_that_was_removed_by_hand_does_not_stop_a_merge(
     host = finished(release, repo)
     shutil.rmtree(host.worktree("WP01"))
 
-    assert client(host).merge(SLUG).changed
+    assert client(host).mission(SLUG).merge().changed
     assert (repo / "WP01.txt").is_file()
 
 
@@ -500,20 +500,24 @@ def test_what_is_reworked_after_a_merge_can_be_merged(release: str, repo: Path) 
     host = WithGit(release, {"WP01": [], "WP02": []}, repo)
     mine = client(host)
     for wp in host.lanes:
-        commit(Path(mine.claim(SLUG, wp).workspace_path), f"{wp}.txt", f"{wp}\n")
+        commit(
+            Path(mine.mission(SLUG).work_package(wp).claim().workspace_path), f"{wp}.txt", f"{wp}\n"
+        )
         host.put(wp, "done")
-    mine.merge(SLUG)
+    mine.mission(SLUG).merge()
     host.put("WP01", "in_progress")
-    commit(Path(mine.claim(SLUG, "WP01").workspace_path), "more.txt", "more\n")
+    commit(
+        Path(mine.mission(SLUG).work_package("WP01").claim().workspace_path), "more.txt", "more\n"
+    )
     host.put("WP01", "done")
 
     with pytest.raises(IntegrationFailed) as e:
-        mine.merge(SLUG)
+        mine.mission(SLUG).merge()
     wanted = f"git branch {host.branch('WP02')} work"
     assert any(f"`{wanted}`" in note for note in e.value.__notes__)
     assert len(e.value.__notes__) == 2  # and where the target was
     git(repo, *wanted.split()[1:])
-    assert mine.merge(SLUG).changed
+    assert mine.mission(SLUG).merge().changed
     assert (repo / "more.txt").is_file()
 
 
@@ -523,12 +527,12 @@ def test_work_that_renames_and_deletes_is_merged(release: str, repo: Path) -> No
     commit(repo, "old.txt", "same text\n" * 20)
     commit(repo, "gone.txt", "gone\n")
     host = WithGit(release, {"WP01": []}, repo)
-    path = Path(client(host).claim(SLUG, "WP01").workspace_path)
+    path = Path(client(host).mission(SLUG).work_package("WP01").claim().workspace_path)
     git(path, "mv", "old.txt", "n\u00e4w name.txt")
     git(path, "rm", "--quiet", "gone.txt")
     git(path, "commit", "--quiet", "--message=tidy")
     host.put("WP01", "done")
-    merged = client(host).merge(SLUG)
+    merged = client(host).mission(SLUG).merge()
 
     assert merged.changed
     assert not (repo / "old.txt").exists()
@@ -543,7 +547,7 @@ def test_a_target_that_went_on_is_no_damage(release: str, repo: Path) -> None:
     host = finished(release, repo)
     commit(repo, "other.txt", "somebody else's\n")
 
-    assert client(host).merge(SLUG).changed
+    assert client(host).mission(SLUG).merge().changed
     assert (repo / "other.txt").read_text() == "somebody else's\n"
 
 
@@ -552,7 +556,7 @@ def test_a_merge_while_another_branch_is_checked_out(release: str, repo: Path) -
     """The checkout of the user is left as it is where the host leaves it."""
     host = finished(release, repo)
     git(repo, "checkout", "--quiet", "-b", "elsewhere")
-    merged = client(host).merge(SLUG)
+    merged = client(host).mission(SLUG).merge()
 
     assert merged.after == head(repo)
     assert "WP01.txt" in git(repo, "ls-tree", "--name-only", "work").split()
@@ -572,5 +576,5 @@ def test_a_merge_that_leaves_work_behind_is_told(release: str, repo: Path) -> No
     host.on_merge = lose
 
     with pytest.raises(MergeDamaged) as e:
-        client(host).merge(SLUG)
+        client(host).mission(SLUG).merge()
     assert e.value.paths == ("WP02.txt",)

@@ -5,7 +5,7 @@ import json
 import pytest
 from packaging.version import Version
 
-from spec_kitty_client._core import HostCall
+from spec_kitty_client._engine.core import HostCall
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import contract_of
 from spec_kitty_client.errors import HostTimeout, ProtocolError

@@ -50,17 +50,41 @@ def in_review(release: str) -> str:
 Verb = Callable[[Client], Moved]
 VERBS: dict[str, tuple[Verb, str, str]] = {
     "submit_for_review": (
-        lambda c: c.submit_for_review(SLUG, "WP01"),
+        lambda c: c.mission(SLUG).work_package("WP01").submit_for_review(),
         "in_progress",
         "for_review",
     ),
-    "begin_review": (lambda c: c.begin_review(SLUG, "WP01"), "for_review", "REVIEW"),
-    "approve": (lambda c: c.approve(SLUG, "WP01", REVIEW), "REVIEW", "approved"),
-    "request_changes": (lambda c: c.request_changes(SLUG, "WP01", REVIEW), "REVIEW", "in_progress"),
-    "finish": (lambda c: c.finish(SLUG, "WP01", REVIEW), "REVIEW", "done"),
-    "finish approved": (lambda c: c.finish(SLUG, "WP01", REVIEW), "approved", "done"),
-    "block": (lambda c: c.block(SLUG, "WP01", "no disk"), "in_progress", "blocked"),
-    "block in review": (lambda c: c.block(SLUG, "WP01", "odd"), "REVIEW", "blocked"),
+    "begin_review": (
+        lambda c: c.mission(SLUG).work_package("WP01").begin_review(),
+        "for_review",
+        "REVIEW",
+    ),
+    "approve": (
+        lambda c: c.mission(SLUG).work_package("WP01").approve(REVIEW),
+        "REVIEW",
+        "approved",
+    ),
+    "request_changes": (
+        lambda c: c.mission(SLUG).work_package("WP01").request_changes(REVIEW),
+        "REVIEW",
+        "in_progress",
+    ),
+    "finish": (lambda c: c.mission(SLUG).work_package("WP01").finish(REVIEW), "REVIEW", "done"),
+    "finish approved": (
+        lambda c: c.mission(SLUG).work_package("WP01").finish(REVIEW),
+        "approved",
+        "done",
+    ),
+    "block": (
+        lambda c: c.mission(SLUG).work_package("WP01").block("no disk"),
+        "in_progress",
+        "blocked",
+    ),
+    "block in review": (
+        lambda c: c.mission(SLUG).work_package("WP01").block("odd"),
+        "REVIEW",
+        "blocked",
+    ),
 }
 """Each verb, where a work package is before it and where afterwards."""
 
@@ -297,7 +321,7 @@ def test_how_changes_are_requested(release: str, verb: str, given: set[str]) -> 
 def test_a_note_of_the_caller_is_kept(release: str, note: str | None) -> None:
     """What has to be said beside it does not take its place."""
     _, host, _ = prepared("approve", release)
-    client(host).approve(SLUG, "WP01", REVIEW, note=note)
+    client(host).mission(SLUG).work_package("WP01").approve(REVIEW, note=note)
     (options,) = host.sent("transition")
 
     assert options.get("note", "").startswith(note or "")
@@ -309,7 +333,7 @@ def test_the_path_of_feedback_reaches_the_hosts_that_take_it(release: str) -> No
     """It is part of the review result, from 3.2.6 on."""
     _, host, _ = prepared("request_changes", release)
     review = Review(reviewer="rev", reference="r1", feedback_path="notes.md")
-    client(host).request_changes(SLUG, "WP01", review)
+    client(host).mission(SLUG).work_package("WP01").request_changes(review)
     result = (host.sent("transition") or [{}])[0].get("review-result-json")
 
     assert (result is not None) is host.since("3.2.6")
@@ -321,7 +345,9 @@ def test_the_path_of_feedback_reaches_the_hosts_that_take_it(release: str) -> No
 def test_changes_can_be_requested_of_what_was_approved(release: str) -> None:
     """Whoever finds something late says from where it goes back."""
     host = at(release, "approved")
-    moved = client(host).request_changes(SLUG, "WP01", REVIEW, lane=Lane.APPROVED)
+    moved = (
+        client(host).mission(SLUG).work_package("WP01").request_changes(REVIEW, lane=Lane.APPROVED)
+    )
 
     assert moved.changed
     assert host.moves == [("WP01", "approved", "in_progress", False)]
@@ -335,7 +361,7 @@ def test_a_known_lane_saves_a_read(release: str) -> None:
     mine = client(host)
     mine.negotiate()
     asked = len(host.calls)
-    mine.finish(SLUG, "WP01", REVIEW, lane=Lane(before))
+    mine.mission(SLUG).work_package("WP01").finish(REVIEW, lane=Lane(before))
     forced = EDGES[RELEASES[release]][before, after] in OPTIONLESS.get(RELEASES[release], ())
 
     assert host.verbs[asked:] == (["mission-state"] if forced else []) + ["transition"]
@@ -347,7 +373,7 @@ def test_a_lane_that_is_wrong_forces_nothing(release: str) -> None:
     host = at(release, "planned")
 
     with pytest.raises(TransitionRejected):
-        client(host).finish(SLUG, "WP01", REVIEW, lane=Lane.APPROVED)
+        client(host).mission(SLUG).work_package("WP01").finish(REVIEW, lane=Lane.APPROVED)
     assert host.moves == []
 
 
@@ -363,7 +389,7 @@ def test_a_lane_that_is_wrong_forces_nothing(release: str) -> None:
 def test_a_reason_goes_into_the_history(release: str, lane: str) -> None:
     """Wherever a work package is blocked from, the human who looks finds out why."""
     host = at(release, lane)
-    client(host).block(SLUG, "WP01", "no disk")
+    client(host).mission(SLUG).work_package("WP01").block("no disk")
     (options,) = host.sent("transition")
 
     assert options["note"].startswith("no disk")
@@ -373,7 +399,7 @@ def test_a_reason_goes_into_the_history(release: str, lane: str) -> None:
 def test_blocking_in_a_review_names_who_has_judged() -> None:
     """Without a review it is the actor, and there is something to refer to."""
     host = at("3.2.7", "in_review")
-    client(host).block(SLUG, "WP01", "odd")
+    client(host).mission(SLUG).work_package("WP01").block("odd")
     result = json.loads(host.sent("transition")[0]["review-result-json"])
 
     assert (result["reviewer"], result["verdict"]) == ("ada", "changes_requested")
@@ -390,7 +416,7 @@ def test_a_claim_of_somebody_else_is_not_ours(release: str) -> None:
     client(host, "bob").start_implementation(SLUG, "WP01")
 
     with pytest.raises(Conflict) as e:
-        client(host).claim(SLUG, "WP01")
+        client(host).mission(SLUG).work_package("WP01").claim()
     assert e.value.failure.data["claimed_by"] == "bob"
     assert host.owners == {"WP01": "bob"}
 
@@ -403,7 +429,7 @@ def test_a_claim_that_was_lost_to_somebody_else_is_not_ours(release: str) -> Non
     host.faults["start-implementation"] = [Fault.TIMEOUT_BEFORE]
 
     with pytest.raises(Conflict):
-        client(host).claim(SLUG, "WP01")
+        client(host).mission(SLUG).work_package("WP01").claim()
     assert host.moves == []
 
 
@@ -419,7 +445,7 @@ def test_a_refusal_after_a_lost_acceptance_leaves_it_in_doubt(version: str) -> N
     )
 
     with pytest.raises(HostTimeout) as e:
-        Client(actor="ada", policy=POLICY, transport=host).accept(SLUG)
+        Client(actor="ada", policy=POLICY, transport=host).mission(SLUG).accept()
     assert e.value.outcome == "unknown"
     assert isinstance(e.value.__cause__, NotReady)
     assert host.verbs[1:] == ["accept-mission"] * 2
@@ -433,7 +459,7 @@ def test_a_review_of_somebody_else_is_not_ours(release: str, fault: Fault | None
     host.faults["start-review"] = [fault]
 
     with pytest.raises(Conflict):
-        client(host).begin_review(SLUG, "WP01")
+        client(host).mission(SLUG).work_package("WP01").begin_review()
     assert host.owners["WP01"] == "bob"
 
 
@@ -442,7 +468,7 @@ def test_a_review_that_may_be_somebody_elses_is_no_change(release: str) -> None:
     """These hosts do not tell whose it is; that it was not begun now is all there is to say."""
     host = at(release, "in_review", "bob")
 
-    assert client(host).begin_review(SLUG, "WP01").changed is False
+    assert client(host).mission(SLUG).work_package("WP01").begin_review().changed is False
     assert host.moves == []
 
 
@@ -453,7 +479,7 @@ def test_dependencies_are_checked_where_the_host_does_not(release: str) -> None:
     host.put("WP01", "in_progress")
 
     with pytest.raises(NotReady) as e:
-        client(host).claim(SLUG, "WP02")
+        client(host).mission(SLUG).work_package("WP02").claim()
     assert e.value.failure.data["unsatisfied_dependencies"] == ["WP01"]
     assert host.mutations == []
 
@@ -464,7 +490,7 @@ def test_dependencies_are_left_to_the_host_that_checks_them(release: str) -> Non
     host = Simulated(release, {"WP01": [], "WP02": ["WP01"]})
 
     with pytest.raises(NotReady):
-        client(host).claim(SLUG, "WP02")
+        client(host).mission(SLUG).work_package("WP02").claim()
     assert host.mutations == ["start-implementation"]
     assert "mission-state" not in host.verbs
 
@@ -475,7 +501,7 @@ def test_a_mission_without_work_packages_is_not_found() -> None:
     host.mission.packages.clear()
 
     with pytest.raises(NotFound, match="is not checked out"):
-        client(host).block(SLUG, "WP01", "no disk")
+        client(host).mission(SLUG).work_package("WP01").block("no disk")
 
 
 @pytest.mark.anyio
@@ -486,15 +512,17 @@ async def test_a_whole_review_async(release: str) -> None:
     host.put("WP01", "in_progress")
     mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
 
-    assert (await mine.submit_for_review(SLUG, "WP01")).changed
-    await mine.begin_review(SLUG, "WP01")
-    assert (await mine.request_changes(SLUG, "WP01", REVIEW)).lane == "in_progress"
-    await mine.submit_for_review(SLUG, "WP01")
-    await mine.begin_review(SLUG, "WP01")
-    assert (await mine.approve(SLUG, "WP01", REVIEW)).changed
-    assert (await mine.finish(SLUG, "WP01", REVIEW)).lane == "done"
+    assert (await mine.mission(SLUG).work_package("WP01").submit_for_review()).changed
+    await mine.mission(SLUG).work_package("WP01").begin_review()
+    assert (
+        await mine.mission(SLUG).work_package("WP01").request_changes(REVIEW)
+    ).lane == "in_progress"
+    await mine.mission(SLUG).work_package("WP01").submit_for_review()
+    await mine.mission(SLUG).work_package("WP01").begin_review()
+    assert (await mine.mission(SLUG).work_package("WP01").approve(REVIEW)).changed
+    assert (await mine.mission(SLUG).work_package("WP01").finish(REVIEW)).lane == "done"
     with pytest.raises(HostError):
-        await mine.block(SLUG, "WP01", "too late")
+        await mine.mission(SLUG).work_package("WP01").block("too late")
     assert host.lanes["WP01"] == "done"
 
 
@@ -505,7 +533,7 @@ def test_a_board_without_events_is_not_believed() -> None:
     board = {"mission_slug": "m", "summary": summary, "work_packages": packages}
     host = Scripted(success("mission-state", board))
     with pytest.raises(NotFound, match="no events"):
-        next(Client(transport=host).watch("m"))
+        next(Client(transport=host).mission("m").watch())
 
 
 @pytest.mark.parametrize("name", ["01K00001", "demo", "01K00001ABCDEFGHJKMNPQRSTV"])
@@ -514,13 +542,15 @@ def test_a_claim_by_an_id_works_where_merge_looks(name: str) -> None:
     host = SimulatedHost(release="3.2.7")
     host.mission.names = (*host.mission.names, "demo")
     mine = Client(transport=host, actor="me", policy=POLICY)
-    claimed = mine.claim(name, "WP01")
+    claimed = mine.mission(name).work_package("WP01").claim()
     assert claimed.lane_branch == f"kitty/mission-{host.mission.slug}-lane-a"
-    assert mine.locate(name, "WP01").workspace_path == claimed.workspace_path
+    assert mine.mission(name).work_package("WP01").locate().workspace_path == claimed.workspace_path
 
 
 def test_a_claim_by_the_slug_takes_one_call() -> None:
     """What is a slug already is not looked up."""
     host = SimulatedHost(release="3.2.7")
-    Client(transport=host, actor="me", policy=POLICY).claim(host.mission.slug, "WP01")
+    Client(transport=host, actor="me", policy=POLICY).mission(host.mission.slug).work_package(
+        "WP01"
+    ).claim()
     assert [asked.verb for asked in host.calls] == ["contract-version", "start-implementation"]

@@ -49,7 +49,7 @@ def test_a_mission_is_told_from_its_packages_to_its_acceptance(
 ) -> None:
     """First what is there, then what moved from where to where (1.0.x: by whom), and the end."""
     host = made(release, repo)
-    told = Client(transport=host).watch(SLUG, interval=7.5)
+    told = Client(transport=host).mission(SLUG).watch(interval=7.5)
     first = [next(told), next(told)]
     host.put("WP01", "in_progress", "ada")
     second = next(told)
@@ -79,7 +79,7 @@ def test_a_mission_is_told_from_its_packages_to_its_acceptance(
 def test_watching_is_one_read_per_interval(repo: Path, waits: list[float]) -> None:
     """As long as there is work left, nothing but the state is asked for, and no git runs."""
     host = made("3.2.7", repo)
-    told = Client(transport=host).watch(SLUG)
+    told = Client(transport=host).mission(SLUG).watch()
     [next(told), next(told)]
     for lane in ("in_progress", "for_review", "in_review"):
         host.put("WP01", lane)
@@ -95,7 +95,7 @@ def test_quiet_intervals_tell_nothing(
 ) -> None:
     """Where nothing has moved the watch goes on without an event."""
     host = made("3.2.7", repo)
-    told = Client(transport=host).watch(SLUG)
+    told = Client(transport=host).mission(SLUG).watch()
     [next(told), next(told)]
 
     def wait(seconds: float) -> None:
@@ -113,7 +113,7 @@ def test_quiet_intervals_tell_nothing(
 def test_a_new_work_package_is_told(repo: Path, waits: list[float]) -> None:
     """Tasks can be added while others are worked on."""
     host = made("3.2.7", repo)
-    told = Client(transport=host).watch(SLUG)
+    told = Client(transport=host).mission(SLUG).watch()
     [next(told), next(told)]
     host.mission.packages["WP03"] = Package([])
 
@@ -124,7 +124,7 @@ def test_a_mission_that_is_over_is_told_at_once(repo: Path, waits: list[float]) 
     """Whoever comes late sees the end and does not wait."""
     host = made("3.2.7", repo)
     end(host)
-    events = list(Client(transport=host).watch(SLUG))
+    events = list(Client(transport=host).mission(SLUG).watch())
 
     assert [type(e) for e in events] == [WorkPackageAdded, WorkPackageAdded, AcceptanceSeen]
     assert waits == []
@@ -141,7 +141,9 @@ def test_an_acceptance_is_seen_committed_or_not(
         git(repo, "add", "--all")
         git(repo, "commit", "--quiet", "--message=accepted")
 
-    assert list(Client(transport=host).watch(SLUG))[-1] == AcceptanceSeen(mission_slug=SLUG)
+    assert list(Client(transport=host).mission(SLUG).watch())[-1] == AcceptanceSeen(
+        mission_slug=SLUG
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_no_acceptance_is_no_end(repo: Path, waits: list[float], facts: str) -> 
     for wp in PAIR:
         host.put(wp, "approved")
     (repo / FOLDER / "meta.json").write_text(facts)
-    told = Client(transport=host).watch(SLUG)
+    told = Client(transport=host).mission(SLUG).watch()
     [next(told), next(told)]
     host.put("WP01", "done")
 
@@ -168,7 +170,7 @@ def test_no_acceptance_is_no_end(repo: Path, waits: list[float], facts: str) -> 
 def test_a_mission_that_is_none_ends_the_watch(repo: Path, waits: list[float]) -> None:
     """The error reaches whoever watches."""
     with pytest.raises(NotFound):
-        next(Client(transport=made("3.2.7", repo)).watch("other"))
+        next(Client(transport=made("3.2.7", repo)).mission("other").watch())
 
 
 @pytest.mark.anyio
@@ -176,7 +178,11 @@ def test_a_mission_that_is_none_ends_the_watch(repo: Path, waits: list[float]) -
 async def test_watching_async(release: str, repo: Path, waits: list[float]) -> None:
     """The async client tells the same, on both event loops."""
     host = made(release, repo)
-    told = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host)).watch(SLUG, interval=2)
+    told = (
+        AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+        .mission(SLUG)
+        .watch(interval=2)
+    )
     first = [await anext(told), await anext(told)]
     end(host)
 

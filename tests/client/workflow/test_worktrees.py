@@ -48,7 +48,7 @@ def commit(folder: Path, name: str, text: str) -> None:
 
 def done(host: WithGit, wp: str = "WP01") -> None:
     """Do the work of a work package, from its claim to its end."""
-    path = Path(client(host).claim(SLUG, wp).workspace_path)
+    path = Path(client(host).mission(SLUG).work_package(wp).claim().workspace_path)
     commit(path, f"{wp}.txt", wp)
     host.put(wp, "done")
 
@@ -57,7 +57,7 @@ def done(host: WithGit, wp: str = "WP01") -> None:
 def test_a_claim_makes_the_worktree_that_merge_takes(release: str, repo: Path) -> None:
     """On every host it is there afterwards, on the right branch, and the answer names it."""
     host = made(release, repo)
-    started = client(host).claim(SLUG, "WP01")
+    started = client(host).mission(SLUG).work_package("WP01").claim()
     path = Path(started.workspace_path)
 
     assert path == host.worktree("WP01")
@@ -73,15 +73,15 @@ def test_a_claim_can_be_repeated(release: str, repo: Path) -> None:
     """Work that is in the worktree stays as it is; hosts that make it want all of it committed."""
     host = made(release, repo)
     mine = client(host)
-    path = Path(mine.claim(SLUG, "WP01").workspace_path)
+    path = Path(mine.mission(SLUG).work_package("WP01").claim().workspace_path)
     commit(path, "a.txt", "done\n")
     (path / "b.txt").write_text("under way\n")
     if Feature.WORKTREES.since <= Version(release):
         with pytest.raises(IntegrationFailed) as refused:
-            mine.claim(SLUG, "WP01")
+            mine.mission(SLUG).work_package("WP01").claim()
         assert refused.value.code == ErrorCode.LANE_ALLOCATION_FAILED
         commit(path, "b.txt", "under way\n")
-    again = mine.claim(SLUG, "WP01")
+    again = mine.mission(SLUG).work_package("WP01").claim()
 
     assert again.no_op is True
     assert Path(again.workspace_path) == path
@@ -95,7 +95,7 @@ def test_a_claim_whose_answer_was_lost_ends_the_same(release: str, repo: Path) -
     """Claiming is repeated, and there is one worktree, whenever the host fell silent."""
     host = made(release, repo)
     host.faults["start-implementation"] = [Fault.TIMEOUT_AFTER]
-    path = Path(client(host).claim(SLUG, "WP01").workspace_path)
+    path = Path(client(host).mission(SLUG).work_package("WP01").claim().workspace_path)
 
     assert git(path, "branch", "--show-current") == host.branch("WP01")
     assert [after for _, _, after, _ in host.moves].count("in_progress") == 1
@@ -110,7 +110,7 @@ def test_the_work_of_a_dependency_is_in_the_worktree(
     """Whoever builds on it finds it there, in the same lane or merged from another one."""
     host = made(release, repo, shared=shared and Simulated(release).since("3.1.0"))
     done(host)
-    path = Path(client(host).claim(SLUG, "WP02").workspace_path)
+    path = Path(client(host).mission(SLUG).work_package("WP02").claim().workspace_path)
 
     assert (path / "WP01.txt").read_text() == "WP01"
     assert git(path, "status", "--porcelain") == ""
@@ -122,12 +122,12 @@ def test_a_dependency_that_went_on_is_merged_again(release: str, repo: Path) -> 
     host = made(release, repo)
     done(host)
     mine = client(host)
-    path = Path(mine.claim(SLUG, "WP02").workspace_path)
+    path = Path(mine.mission(SLUG).work_package("WP02").claim().workspace_path)
     first = git(path, "rev-parse", "HEAD")
-    mine.claim(SLUG, "WP02")
+    mine.mission(SLUG).work_package("WP02").claim()
     same = git(path, "rev-parse", "HEAD")
     commit(host.worktree("WP01"), "more.txt", "more")
-    mine.claim(SLUG, "WP02")
+    mine.mission(SLUG).work_package("WP02").claim()
 
     assert same == first
     assert (path / "more.txt").read_text() == "more"
@@ -138,10 +138,10 @@ def test_a_branch_without_its_worktree_gets_one(release: str, repo: Path) -> Non
     """A worktree whose folder was deleted by hand is made again with all that was committed."""
     host = made(release, repo)
     mine = client(host)
-    path = Path(mine.claim(SLUG, "WP01").workspace_path)
+    path = Path(mine.mission(SLUG).work_package("WP01").claim().workspace_path)
     commit(path, "a.txt", "done\n")
     git(repo, "worktree", "remove", "--force", str(path))
-    mine.claim(SLUG, "WP01")
+    mine.mission(SLUG).work_package("WP01").claim()
 
     assert (path / "a.txt").read_text() == "done\n"
 
@@ -151,10 +151,10 @@ def test_a_worktree_whose_folder_was_removed_is_made_again(release: str, repo: P
     """Rm -rf is how people clean up, and git does not notice by itself."""
     host = made(release, repo)
     mine = client(host)
-    path = Path(mine.claim(SLUG, "WP01").workspace_path)
+    path = Path(mine.mission(SLUG).work_package("WP01").claim().workspace_path)
     commit(path, "a.txt", "done\n")
     shutil.rmtree(path)
-    mine.claim(SLUG, "WP01")
+    mine.mission(SLUG).work_package("WP01").claim()
 
     assert (path / "a.txt").read_text() == "done\n"
 
@@ -165,12 +165,12 @@ def test_a_conflict_leaves_nothing_half_merged(release: str, repo: Path) -> None
     host = made(release, repo)
     done(host)
     mine = client(host)
-    path = Path(mine.claim(SLUG, "WP02").workspace_path)
+    path = Path(mine.mission(SLUG).work_package("WP02").claim().workspace_path)
     commit(path, "both.txt", "of WP02\n")
     commit(host.worktree("WP01"), "both.txt", "of WP01\n")
 
     with pytest.raises(GitFailed, match="Merge it there by hand") as e:
-        mine.claim(SLUG, "WP02")
+        mine.mission(SLUG).work_package("WP02").claim()
     assert host.branch("WP01") in str(e.value)
     assert str(path) in str(e.value)
     assert git(path, "status", "--porcelain") == ""
@@ -184,7 +184,7 @@ def test_the_branch_starts_at_the_target_of_its_mission(release: str, repo: Path
     host = made(release, repo)
     git(repo, "checkout", "--quiet", "-b", "elsewhere")
     commit(repo, "unrelated.txt", "x")
-    path = Path(client(host).claim(SLUG, "WP01").workspace_path)
+    path = Path(client(host).mission(SLUG).work_package("WP01").claim().workspace_path)
 
     assert not (path / "unrelated.txt").exists()
     assert git(path, "rev-parse", "HEAD") == git(repo, "rev-parse", "work")
@@ -196,7 +196,7 @@ def test_a_claim_from_within_a_worktree_uses_the_primary_checkout(release: str, 
     host = made(release, repo)
     done(host)
     host.inside = host.worktree("WP01")
-    path = Path(client(host).claim(SLUG, "WP02").workspace_path)
+    path = Path(client(host).mission(SLUG).work_package("WP02").claim().workspace_path)
 
     assert path == repo / ".worktrees" / path.name
 
@@ -209,7 +209,7 @@ def test_a_mission_without_lanes_says_what_to_do(release: str, repo: Path) -> No
     git(repo, "commit", "--quiet", "--message=no lanes")
 
     with pytest.raises(GitFailed, match="Finalise the mission's tasks"):
-        client(host).claim(SLUG, "WP01")
+        client(host).mission(SLUG).work_package("WP01").claim()
 
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.1"])
@@ -220,7 +220,7 @@ def test_damaged_lanes_are_named(release: str, repo: Path) -> None:
     git(repo, "commit", "--quiet", "--all", "--message=cut")
 
     with pytest.raises(GitFailed, match=r"lanes\.json is damaged.*Restore it from git"):
-        client(host).claim(SLUG, "WP01")
+        client(host).mission(SLUG).work_package("WP01").claim()
 
 
 def planned(host: WithGit, repo: Path, wp: str) -> None:
@@ -242,7 +242,7 @@ def test_planning_work_gets_a_branch_of_its_own(release: str, repo: Path) -> Non
     host = made(release, repo)
     planned(host, repo, "WP01")
 
-    started = client(host).claim(SLUG, "WP01")
+    started = client(host).mission(SLUG).work_package("WP01").claim()
 
     assert started.workspace_path == f"{repo}/.worktrees/{SLUG}-lane-planning"
     assert started.lane_branch == f"kitty/mission-{SLUG}-lane-planning"
@@ -256,10 +256,13 @@ def test_planning_work_is_located_where_it_is_claimed(release: str, repo: Path) 
     host = made(release, repo)
     planned(host, repo, "WP01")
 
-    found = client(host).locate(SLUG, "WP01")
+    found = client(host).mission(SLUG).work_package("WP01").locate()
 
     assert not (repo / ".worktrees").exists()
-    assert found.workspace_path == client(host).claim(SLUG, "WP01").workspace_path
+    assert (
+        found.workspace_path
+        == client(host).mission(SLUG).work_package("WP01").claim().workspace_path
+    )
 
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.3", "3.2.7"])
@@ -269,7 +272,7 @@ def test_planning_work_is_in_the_worktree_of_what_depends_on_it(release: str, re
     planned(host, repo, "WP01")
     done(host)
 
-    there = Path(client(host).claim(SLUG, "WP02").workspace_path)
+    there = Path(client(host).mission(SLUG).work_package("WP02").claim().workspace_path)
 
     assert (there / "WP01.txt").read_text() == "WP01"
 
@@ -280,7 +283,7 @@ def test_a_claim_that_is_refused_leaves_no_worktree_of_planning_work(repo: Path)
     planned(host, repo, "WP02")
 
     with pytest.raises(NotReady):
-        client(host).claim(SLUG, "WP02")
+        client(host).mission(SLUG).work_package("WP02").claim()
 
     assert not (repo / ".worktrees" / f"{SLUG}-lane-planning").exists()
     assert git(repo, "branch", "--list", "*planning") == ""
@@ -292,7 +295,7 @@ def test_planning_work_is_left_to_people_where_a_host_takes_no_other(repo: Path)
     planned(host, repo, "WP01")
 
     with pytest.raises(WouldLoseWork, match="primary checkout"):
-        client(host).claim(SLUG, "WP01")
+        client(host).mission(SLUG).work_package("WP01").claim()
 
     assert host.mutations == []
 
@@ -302,14 +305,21 @@ def test_a_transport_without_git_is_told_as_such() -> None:
     host = Simulated("3.1.10")
 
     with pytest.raises(GitFailed, match="Simulated has no method `git`"):
-        Client(actor="ada", policy=POLICY, transport=host).claim(SLUG, "WP01")
+        Client(actor="ada", policy=POLICY, transport=host).mission(SLUG).work_package(
+            "WP01"
+        ).claim()
 
 
 @pytest.mark.parametrize("release", ["3.2.3", "3.2.7"])
 def test_a_host_that_makes_worktrees_needs_no_git_of_ours(release: str) -> None:
     """One call, and its answer as it came, also through a transport that has no git."""
     host = Simulated(release)
-    started = Client(actor="ada", policy=POLICY, transport=host).claim(SLUG, "WP01")
+    started = (
+        Client(actor="ada", policy=POLICY, transport=host)
+        .mission(SLUG)
+        .work_package("WP01")
+        .claim()
+    )
 
     assert started.to_lane == "in_progress"
     assert host.mutations == ["start-implementation"]
@@ -319,7 +329,7 @@ def test_a_host_that_makes_worktrees_needs_no_git_of_ours(release: str) -> None:
 def test_a_claim_on_such_a_host_reads_the_missions_files_once(release: str, repo: Path) -> None:
     """Whether it is planning work is in them; two calls of git, and one of the host."""
     host = made(release, repo)
-    client(host).claim(SLUG, "WP01")
+    client(host).mission(SLUG).work_package("WP01").claim()
 
     assert host.git_calls == 2
     assert host.mutations == ["start-implementation"]
@@ -329,7 +339,7 @@ def test_a_claim_on_such_a_host_reads_the_missions_files_once(release: str, repo
 def test_locating_is_reading(release: str, repo: Path) -> None:
     """Where a work package will be is told before it is claimed, and nothing is made for it."""
     host = made(release, repo)
-    found = client(host).locate(SLUG, "WP02")
+    found = client(host).mission(SLUG).work_package("WP02").locate()
 
     assert host.mutations == []
     assert host.moves == []
@@ -346,7 +356,10 @@ def test_locating_and_claiming_name_the_same_place(release: str, repo: Path) -> 
     """Whoever asks first and works later goes to the same folder."""
     host = made(release, repo)
     mine = client(host)
-    found, started = mine.locate(SLUG, "WP01"), mine.claim(SLUG, "WP01")
+    found, started = (
+        mine.mission(SLUG).work_package("WP01").locate(),
+        mine.mission(SLUG).work_package("WP01").claim(),
+    )
 
     assert found.workspace_path == started.workspace_path
     assert found.lane_branch == started.lane_branch
@@ -358,7 +371,7 @@ def test_locating_and_claiming_name_the_same_place(release: str, repo: Path) -> 
 def test_a_work_package_that_is_none_has_no_place(release: str, repo: Path) -> None:
     """The error is the same on every host."""
     with pytest.raises(NotFound):
-        client(made(release, repo)).locate(SLUG, "WP07")
+        client(made(release, repo)).mission(SLUG).work_package("WP07").locate()
 
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.2.1", "3.2.3"])
@@ -369,7 +382,7 @@ def test_the_verb_itself_is_younger(release: str, repo: Path) -> None:
 
     with pytest.raises(UnsupportedByHost):
         mine.resolve_workspace(SLUG, "WP01")
-    mine.locate(SLUG, "WP01")
+    mine.mission(SLUG).work_package("WP01").locate()
     assert "resolve-workspace" not in host.verbs
 
 
@@ -379,8 +392,8 @@ async def test_a_claim_async(release: str, repo: Path) -> None:
     """The async client makes the same worktree."""
     host = made(release, repo)
     mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
-    started = await mine.claim(SLUG, "WP01")
-    found = await mine.locate(SLUG, "WP01")
+    started = await mine.mission(SLUG).work_package("WP01").claim()
+    found = await mine.mission(SLUG).work_package("WP01").locate()
 
     assert Path(started.workspace_path) == host.worktree("WP01")
     assert host.worktree("WP01").is_dir()
@@ -392,12 +405,12 @@ def test_a_branch_that_is_checked_out_elsewhere_is_told(release: str, repo: Path
     """An answer never names a folder that is not there; git has only one for each branch."""
     host = made(release, repo)
     mine = client(host)
-    path = Path(mine.claim(SLUG, "WP01").workspace_path)
+    path = Path(mine.mission(SLUG).work_package("WP01").claim().workspace_path)
     moved = path.with_name("moved")
     git(repo, "worktree", "move", str(path), str(moved))
 
     with pytest.raises(GitFailed, match=str(moved)):
-        mine.claim(SLUG, "WP01")
+        mine.mission(SLUG).work_package("WP01").claim()
 
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.1.10"])
@@ -406,7 +419,7 @@ def test_a_repository_with_a_strange_name(release: str, repo: Path) -> None:
     strange = repo.rename(repo.with_name("mein Projekt \u00fc"))
     host = made(release, strange)
     done(host)
-    path = Path(client(host).claim(SLUG, "WP02").workspace_path)
+    path = Path(client(host).mission(SLUG).work_package("WP02").claim().workspace_path)
 
     assert path == host.worktree("WP02")
     assert (path / "WP01.txt").is_file()
@@ -418,4 +431,4 @@ def test_a_task_file_with_a_strange_name_is_located(repo: Path) -> None:
     tasks = repo / FOLDER / "tasks"
     git(repo, "mv", str(tasks / "WP01-part.md"), str(tasks / "WP01-\u00fcber.md"))
 
-    assert Path(client(host).locate(SLUG, "WP01").prompt_path).is_file()
+    assert Path(client(host).mission(SLUG).work_package("WP01").locate().prompt_path).is_file()

@@ -1,0 +1,408 @@
+"""The verbs that make a mission, from its name to its work packages (host 3.2.6 and later).
+
+Made of `design_client`; change that one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spec_kitty_client._engine.driver import AsyncDriver
+from spec_kitty_client.api import design, design_replies
+from spec_kitty_client.policy import Policy
+
+__all__ = ["AsyncDesignClient"]
+
+
+class AsyncDesignClient:
+    """The design verbs of a client: `AsyncClient.design`.
+
+    Every method raises what those of `AsyncClient` raise, and `UnsupportedByHost` on a host that
+    does not have the verb yet.
+    """
+
+    def __init__(self, driver: AsyncDriver) -> None:
+        self._driver = driver
+
+    async def specify(
+        self,
+        name: str,
+        mission_type: str,
+        *,
+        policy: Policy | None = None,
+        topology: design.Topology | str | None = None,
+    ) -> design_replies.MissionSpecified:
+        """Create a mission (host 3.2.6). The same name again creates another one.
+
+        Args:
+            name: Name for people; the reply has the slug.
+            mission_type: For example ``software-dev``.
+            policy: What agents may do. None: the client's policy.
+            topology: ``coord``, ``lanes``, ``single_branch`` or ``lanes_with_coord``. None:
+                ``coord``, under which hosts up to 3.2.7 cannot accept a mission.
+        """
+        return await self._driver.call(
+            design.Specify(policy=policy, name=name, mission_type=mission_type, topology=topology)
+        )
+
+    async def plan(self, mission: str, *, policy: Policy | None = None) -> design_replies.PlanStep:
+        """Begin the plan of a mission, or record that it is written (host 3.2.6).
+
+        A success does not mean that the plan is done: the reply tells what is missing.
+
+        Args:
+            mission: Slug or id of the mission.
+            policy: What agents may do. None: the client's policy.
+        """
+        return await self._driver.call(design.Plan(policy=policy, mission=mission))
+
+    async def tasks(
+        self, mission: str, *, policy: Policy | None = None
+    ) -> design_replies.TasksFinalized:
+        """Finalise the work packages of a mission, so that they can be worked on (host 3.2.6).
+
+        Args:
+            mission: Slug or id of the mission.
+            policy: What agents may do. None: the client's policy.
+        """
+        return await self._driver.call(design.Tasks(policy=policy, mission=mission))
+
+    async def check_prerequisites(
+        self, mission: str, *, include_tasks: bool = False
+    ) -> design_replies.Prerequisites:
+        """Return which documents of a mission are there (host 3.2.6), valid or not.
+
+        Args:
+            mission: Slug or id of the mission.
+            include_tasks: Whether the work packages are looked at as well.
+        """
+        return await self._driver.call(
+            design.CheckPrerequisites(mission=mission, include_tasks=include_tasks)
+        )
+
+    async def record_analysis(
+        self,
+        mission: str,
+        input_file: str,
+        *,
+        policy: Policy | None = None,
+        agent: str | None = None,
+    ) -> design_replies.AnalysisRecorded:
+        """Record the findings of an analysis (host 3.2.6). Needs a clean work tree.
+
+        Args:
+            mission: Slug or id of the mission.
+            input_file: Path where the host runs: Markdown with a YAML head that has
+                ``schema: analysis-findings/v1`` and ``findings: []``.
+            policy: What agents may do. None: the client's policy.
+            agent: Name of the agent.
+        """
+        return await self._driver.call(
+            design.RecordAnalysis(
+                policy=policy, mission=mission, input_file=input_file, agent=agent
+            )
+        )
+
+    async def open_decision(
+        self,
+        mission: str,
+        question: str,
+        *,
+        policy: Policy | None = None,
+        origin: design.Origin | str,
+        input_key: str,
+        step_id: str | None = None,
+        slot_key: str | None = None,
+        options: Sequence[str] | None = None,
+        actor: str | None = None,
+        owned_checkout: str | None = None,
+    ) -> design_replies.Decision:
+        """Ask a question that somebody has to decide (host 3.2.6). Idempotent.
+
+        Args:
+            mission: Slug or id of the mission.
+            question: The text of the question.
+            policy: What agents may do. None: the client's policy.
+            origin: The phase in which it came up: ``charter``, ``specify`` or ``plan``.
+            input_key: Name of what the answer is for.
+            step_id: The step that asks; this or ``slot_key`` has to be given.
+            slot_key: The slot that the answer fills.
+            options: The answers to choose from.
+            actor: Who does it. None: the client's actor.
+            owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
+        """
+        return await self._driver.call(
+            design.OpenDecision(
+                policy=policy,
+                mission=mission,
+                origin=origin,
+                input_key=input_key,
+                question=question,
+                step_id=step_id,
+                slot_key=slot_key,
+                options=options,
+                actor=actor,
+                owned_checkout=owned_checkout,
+            )
+        )
+
+    async def resolve_decision(
+        self,
+        mission: str,
+        decision_id: str,
+        final_answer: str,
+        *,
+        policy: Policy | None = None,
+        other_answer: bool = False,
+        rationale: str | None = None,
+        resolved_by: str | None = None,
+        actor: str | None = None,
+        owned_checkout: str | None = None,
+    ) -> design_replies.Decision:
+        """Record the answer to a question (host 3.2.6).
+
+        Args:
+            mission: Slug or id of the mission.
+            decision_id: Id of the decision.
+            final_answer: The answer.
+            policy: What agents may do. None: the client's policy.
+            other_answer: Whether the answer is none of the options.
+            rationale: Why.
+            resolved_by: Who has decided.
+            actor: Who does it. None: the client's actor.
+            owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
+        """
+        return await self._driver.call(
+            design.ResolveDecision(
+                policy=policy,
+                mission=mission,
+                decision_id=decision_id,
+                final_answer=final_answer,
+                other_answer=other_answer,
+                rationale=rationale,
+                resolved_by=resolved_by,
+                actor=actor,
+                owned_checkout=owned_checkout,
+            )
+        )
+
+    async def defer_decision(
+        self,
+        mission: str,
+        decision_id: str,
+        rationale: str,
+        *,
+        policy: Policy | None = None,
+        resolved_by: str | None = None,
+        actor: str | None = None,
+        owned_checkout: str | None = None,
+    ) -> design_replies.Decision:
+        """Defer a question (host 3.2.6).
+
+        Args:
+            mission: Slug or id of the mission.
+            decision_id: Id of the decision.
+            rationale: Why.
+            policy: What agents may do. None: the client's policy.
+            resolved_by: Who defers it.
+            actor: Who does it. None: the client's actor.
+            owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
+        """
+        return await self._driver.call(
+            design.DeferDecision(
+                policy=policy,
+                mission=mission,
+                decision_id=decision_id,
+                rationale=rationale,
+                resolved_by=resolved_by,
+                actor=actor,
+                owned_checkout=owned_checkout,
+            )
+        )
+
+    async def cancel_decision(
+        self,
+        mission: str,
+        decision_id: str,
+        rationale: str,
+        *,
+        policy: Policy | None = None,
+        resolved_by: str | None = None,
+        actor: str | None = None,
+        owned_checkout: str | None = None,
+    ) -> design_replies.Decision:
+        """Cancel a question (host 3.2.6).
+
+        Args:
+            mission: Slug or id of the mission.
+            decision_id: Id of the decision.
+            rationale: Why.
+            policy: What agents may do. None: the client's policy.
+            resolved_by: Who cancels it.
+            actor: Who does it. None: the client's actor.
+            owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
+        """
+        return await self._driver.call(
+            design.CancelDecision(
+                policy=policy,
+                mission=mission,
+                decision_id=decision_id,
+                rationale=rationale,
+                resolved_by=resolved_by,
+                actor=actor,
+                owned_checkout=owned_checkout,
+            )
+        )
+
+    async def answer_decision(
+        self,
+        mission: str,
+        answer: str,
+        *,
+        policy: Policy | None = None,
+        agent: str,
+        result: design.StepResult | str,
+        decision_id: str | None = None,
+    ) -> design_replies.NextStep:
+        """Answer the question that a step of the host's own loop waits for (host 3.2.6).
+
+        Args:
+            mission: Slug or id of the mission.
+            answer: The answer.
+            policy: What agents may do. None: the client's policy.
+            agent: Name of the agent.
+            result: How the step has ended: ``success``, ``failed`` or ``blocked``.
+            decision_id: Id of the decision. None: the one that is pending.
+        """
+        return await self._driver.call(
+            design.AnswerDecision(
+                policy=policy,
+                mission=mission,
+                agent=agent,
+                answer=answer,
+                result=result,
+                decision_id=decision_id,
+            )
+        )
+
+    async def design_status(self, mission: str) -> design_replies.DesignState:
+        """Return how far the making of a mission is (host 3.2.6).
+
+        Args:
+            mission: Slug or id of the mission.
+        """
+        return await self._driver.call(design.DesignStatus(mission=mission))
+
+    async def artifact_read(
+        self, mission: str, kind: str, *, artifact_id: str | None = None
+    ) -> design_replies.Artifact:
+        """Return a document of a mission and its checksum, which a change has to name (4.0.0rc6).
+
+        Args:
+            mission: Slug or id of the mission.
+            kind: For example ``specification``, ``plan``, ``outline`` or ``work_package``.
+            artifact_id: Which one, if there are several: ``WP01``, or a base name.
+        """
+        return await self._driver.call(
+            design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id)
+        )
+
+    async def artifact_submit(
+        self,
+        mission: str,
+        request: Mapping[str, Any],
+        *,
+        policy: Policy | None = None,
+        actor: str | None = None,
+    ) -> design_replies.ArtifactsSubmitted:
+        """Hand in documents of a mission; the host checks, writes and commits them (4.0.0rc6).
+
+        Args:
+            mission: Slug or id of the mission.
+            request: ``artifacts`` (each with kind, artifact_id, content and expected_sha256),
+                ``parents`` and ``context_sha256``.
+            policy: What agents may do. None: the client's policy.
+            actor: Who does it. None: the client's actor.
+        """
+        return await self._driver.call(
+            design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
+        )
+
+    async def design_validate(self, mission: str, stage: str) -> design_replies.DesignValidated:
+        """Return whether a stage is complete (host 4.0.0rc6).
+
+        Args:
+            mission: Slug or id of the mission.
+            stage: ``specify``, ``plan`` or ``tasks``.
+        """
+        return await self._driver.call(design.DesignValidate(mission=mission, stage=stage))
+
+    async def design_context(
+        self, mission: str | None = None, *, stage: str = "specify", mission_type: str | None = None
+    ) -> design_replies.DesignBasis:
+        """Return everything that a stage is to be written from, which is large (host 4.0.0rc6).
+
+        Args:
+            mission: Slug or id of the mission. None: before there is one.
+            stage: ``specify``, ``plan`` or ``tasks``.
+            mission_type: For example ``software-dev``.
+        """
+        return await self._driver.call(
+            design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
+        )
+
+    async def interview_record(
+        self,
+        mission: str,
+        stage: str,
+        answers: Mapping[str, str],
+        *,
+        policy: Policy | None = None,
+        actor: str | None = None,
+    ) -> design_replies.InterviewRecorded:
+        """Record the answers to the questions of a stage (host 4.0.0rc6).
+
+        Args:
+            mission: Slug or id of the mission.
+            stage: ``specify``, ``plan`` or ``tasks``.
+            answers: Texts by the id of the question.
+            policy: What agents may do. None: the client's policy.
+            actor: Who does it. None: the client's actor.
+        """
+        return await self._driver.call(
+            design.InterviewRecord(
+                policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
+            )
+        )
+
+    async def next(
+        self,
+        mission: str,
+        *,
+        policy: Policy | None = None,
+        agent: str | None = None,
+        result: design.StepResult | str | None = None,
+        answer: str | None = None,
+        decision_id: str | None = None,
+    ) -> design_replies.NextStep:
+        """Return the next step of the host's own loop (host 4.0.0rc6); it may change the mission.
+
+        With a result it also tells the host how the last step has ended.
+
+        Args:
+            mission: Slug or id of the mission.
+            policy: What agents may do. None: the client's policy.
+            agent: Name of the agent.
+            result: How the last step has ended. None: only look.
+            answer: Answer to the question of the last step.
+            decision_id: Id of the decision. None: the one that is pending.
+        """
+        return await self._driver.call(
+            design.Next(
+                policy=policy,
+                mission=mission,
+                agent=agent,
+                result=result,
+                answer=answer,
+                decision_id=decision_id,
+            )
+        )

@@ -1,0 +1,368 @@
+"""Handles on a mission and on its work packages: the workflow verbs, the same on every host.
+
+Each verb does what the host's release needs for it, and can be repeated safely: if an answer is
+lost or a refusal may be late, it reads the state, and an effect that is there counts as a success.
+
+`aio.mission` is made of this file by ``python -m tests.asyncify``; change this one.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+from time import monotonic
+
+from spec_kitty_client._engine.driver import Driver
+from spec_kitty_client.api import replies
+from spec_kitty_client.api.commands import AppendHistory, ListReady, MergeMission, MergeStrategy
+from spec_kitty_client.contract.lanes import AnyLane
+from spec_kitty_client.errors import InvalidCall
+from spec_kitty_client.workflow import claim, merge, steps, verbs
+from spec_kitty_client.workflow.layout import MissionLayout
+from spec_kitty_client.workflow.merge import Merged
+from spec_kitty_client.workflow.steps import Package
+from spec_kitty_client.workflow.verbs import Moved, Review, Subtasks
+from spec_kitty_client.workflow.watch import AcceptanceSeen, MissionEvent, WaitTimeout, Watcher
+
+__all__ = ["MissionHandle", "WorkPackageHandle"]
+
+
+class MissionHandle:
+    """A mission, without any state of the host. Made by `Client.mission`.
+
+    Attributes:
+        name: The slug or id with which it was made.
+    """
+
+    def __init__(self, driver: Driver, name: str) -> None:
+        self._driver = driver
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"MissionHandle({self.name!r})"
+
+    def work_package(
+        self, wp: str | replies.WorkPackage | replies.ReadyWorkPackage
+    ) -> "WorkPackageHandle":
+        """Return a handle on one of its work packages. No call is made.
+
+        Args:
+            wp: Its id, such as ``WP01``, or what `state` or `ready` tell of it.
+        """
+        return WorkPackageHandle(self._driver, self, wp if isinstance(wp, str) else wp.wp_id)
+
+    def __iter__(self) -> "Iterator[WorkPackageHandle]":
+        """Read the state and yield a handle on every work package, in the host's order."""
+        state = self.state()
+        for wp in state.work_packages:
+            yield self.work_package(wp)
+
+    def state(self) -> replies.Mission:
+        """Return the lane of every work package.
+
+        Raises:
+            NotFound: If there is no such mission, or the host's answer cannot be believed: see
+                `Mission.doubt`.
+        """
+        return self._driver.read(steps.state(self.name))
+
+    def ready(self) -> tuple[replies.ReadyWorkPackage, ...]:
+        """Return the work packages that may be started now, in the host's order.
+
+        Raises:
+            NotFound: If there is no such mission.
+        """
+        reply = self._driver.call(ListReady(mission=self.name))
+        return reply.ready_work_packages
+
+    def layout(self, state: replies.Mission | None = None) -> MissionLayout:
+        """Return topology, merge target and what each work package needs.
+
+        Args:
+            state: The state, if it was read already, which saves a call.
+
+        Raises:
+            NotFound: If there is no such mission.
+            GitFailed: If one of the mission's files is damaged.
+        """
+        return self._driver.read(steps.layout(state or self.name))
+
+    def watch(self, *, interval: float = 30.0) -> Iterator[MissionEvent]:
+        """Yield what happens to the mission until it is accepted, by one read per interval.
+
+        Two moves between two reads are told as one. A read that fails ends the iteration with
+        its error; a new `watch` starts with all work packages as they are then.
+
+        Args:
+            interval: Seconds between two reads.
+        """
+        watcher = Watcher(self.name)
+        while True:
+            events = self._driver.read(watcher.look())
+            for event in events:
+                yield event
+                if isinstance(event, AcceptanceSeen):
+                    return
+            self._driver.sleep(interval)
+
+    def wait_until(
+        self,
+        condition: Callable[[replies.Mission], bool],
+        *,
+        timeout: float | None = None,
+        interval: float = 10.0,
+    ) -> replies.Mission:
+        """Read the state until a condition holds, and return the state in which it does.
+
+        Args:
+            condition: Asked with each state, for example
+                ``lambda state: state.lanes()["WP01"] == Lane.DONE``.
+            timeout: Seconds to wait at most, at least one read. None: for ever.
+            interval: Seconds between two reads.
+
+        Raises:
+            WaitTimeout: If the condition did not hold in time. It has the last state.
+        """
+        end = monotonic() + (inf if timeout is None else timeout)
+        while not condition(state := self.state()):
+            left = end - monotonic()
+            if timeout is not None and left <= 0:
+                raise WaitTimeout(self.name, timeout, state)
+            self._driver.sleep(min(interval, left))
+        return state
+
+    def accept(self, *, actor: str | None = None) -> replies.MissionAccepted:
+        """Accept the mission, and commit what the host wrote about it. Idempotent.
+
+        Args:
+            actor: Who accepts it. None: the client's actor.
+
+        Raises:
+            AcceptanceUnavailable: If the host's API cannot accept a mission of this topology
+                (3.2.0 to 3.2.7 with a coordination branch). Nothing was sent.
+            NotReady: If a work package is not finished.
+        """
+        return self._driver.change(verbs.accept(self.name, actor or self._driver.core.actor))
+
+    def merge(
+        self,
+        *,
+        target: str | None = None,
+        strategy: MergeStrategy | str = MergeStrategy.MERGE,
+        push: bool = False,
+        commits: Sequence[str] = (),
+    ) -> Merged:
+        """Merge the mission, and prove that nothing is lost by it. Idempotent.
+
+        Refuses while a worktree has uncommitted changes, or where the host would not merge over
+        changes in the checkout of the target (3.2.0); commits the mission's folder first; brings
+        planning work along; compares the target before and after; and leaves its checkout up to
+        date. A mission counts as merged already only with proof: its branches, the record of an
+        earlier merge, or ``commits`` are in the target.
+
+        Args:
+            target: The branch to merge into. None: the one that the mission names, in the
+                host's order (``merge_target_branch`` from 3.2.2 on, ``target_branch``, the
+                primary branch).
+            strategy: ``merge``, ``squash`` or ``rebase``.
+            push: Whether the host pushes the target afterwards.
+            commits: Commits that were handed in, which have to be in the target afterwards.
+
+        Raises:
+            WouldLoseWork: If something would be lost. Nothing was merged.
+            IntegrationFailed: If the host could not merge.
+            MergeDamaged: If the target does not have afterwards what it should.
+        """
+        call = MergeMission(mission=self.name, target=target, strategy=strategy, push=push)
+        return self._driver.change(merge.merge(call, tuple(commits)))
+
+
+class WorkPackageHandle:
+    """A work package of a mission. Made by `MissionHandle.work_package`.
+
+    Attributes:
+        mission: The handle on its mission.
+        wp_id: Its id, such as ``WP01``.
+    """
+
+    def __init__(self, driver: Driver, mission: MissionHandle, wp_id: str) -> None:
+        self._driver = driver
+        self.mission = mission
+        self.wp_id = wp_id
+
+    def __repr__(self) -> str:
+        return f"WorkPackageHandle({self.mission.name!r}, {self.wp_id!r})"
+
+    def lane(self) -> AnyLane:
+        """Return the lane in which it is. One read of the mission's state.
+
+        Raises:
+            NotFound: If the mission has no such work package.
+        """
+        return self._driver.read(verbs.lane_of(self._at(None, None)))
+
+    def claim(self, *, actor: str | None = None) -> replies.ImplementationStarted:
+        """Claim it, if its dependencies are done, and give it a worktree. Idempotent.
+
+        The worktree is there afterwards on every host, on the branch that the merge of this
+        release takes, with the work of its dependencies in it. Planning work gets a branch and
+        a worktree of its own as well, up to 3.2.7; `MissionHandle.merge` brings it along.
+
+        Args:
+            actor: Who claims it. None: the client's actor.
+
+        Raises:
+            Conflict: If another actor has claimed it.
+            NotReady: If a work package that it depends on is not done.
+            WouldLoseWork: For planning work on 4.0.0rc5 and later, which the host takes from
+                the primary checkout alone.
+        """
+        return self._driver.change(claim.claim(self._at(actor, None)))
+
+    def locate(self) -> replies.Workspace:
+        """Return where it is worked on, claimed or not.
+
+        Raises:
+            NotFound: If there is no such mission or work package.
+        """
+        return self._driver.read(claim.locate(self.mission.name, self.wp_id))
+
+    def submit_for_review(
+        self,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+        subtasks: Subtasks = "refuse",
+    ) -> Moved:
+        """Hand in the implementation. Hosts from 3.2.2 on want a commit in the worktree.
+
+        Args:
+            actor: Who hands it in. None: the client's actor.
+            note: Goes into the history.
+            subtasks: Hosts from 2.1.0 on refuse while subtasks are open. ``"refuse"`` leaves
+                that to the host, and the error names them; ``"complete"`` marks them done first,
+                with the host's own ``agent tasks mark-status``, for which the API has no verb.
+
+        Raises:
+            TransitionRejected: If the host does not take it.
+            ProtocolError: If the host could not mark the subtasks.
+        """
+        return self._driver.change(verbs.submit_for_review(self._at(actor, None), note, subtasks))
+
+    def begin_review(self, *, actor: str | None = None, lane: AnyLane | None = None) -> Moved:
+        """Begin a review. Up to 3.1.0 a review has no lane: it stays in ``for_review``.
+
+        Args:
+            actor: Who reviews. None: the client's actor.
+            lane: The lane in which it is, if that is known, which may save a read.
+
+        Raises:
+            TransitionRejected: If it is not in ``for_review``.
+        """
+        return self._driver.change(verbs.begin_review(self._at(actor, lane)))
+
+    def approve(
+        self,
+        review: Review,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Record that a review approved the work. On 1.0.x that makes it ``done``.
+
+        Args:
+            review: Who has approved it, and where that can be read.
+            actor: Who says so. None: the client's actor.
+            note: Goes into the history.
+            lane: The lane in which it is, if that is known, which may save a read.
+
+        Raises:
+            TransitionRejected: If it is not in review.
+        """
+        return self._driver.change(verbs.approve(self._at(actor, lane), _review(review), note))
+
+    def request_changes(
+        self,
+        review: Review,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Record that a review wants changes: back to ``in_progress``.
+
+        Args:
+            review: Who wants them, and where that can be read.
+            actor: Who says so. None: the client's actor.
+            note: Goes into the history.
+            lane: The lane in which it is, if that is known, which may save a read.
+
+        Raises:
+            TransitionRejected: If it is neither in review nor approved.
+        """
+        at = self._at(actor, lane)
+        return self._driver.change(verbs.request_changes(at, _review(review), note))
+
+    def finish(
+        self,
+        review: Review,
+        *,
+        actor: str | None = None,
+        note: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Bring approved work to ``done``, from ``approved`` or straight from the review.
+
+        Args:
+            review: Who has approved it, and where that can be read.
+            actor: Who says so. None: the client's actor.
+            note: Goes into the history.
+            lane: The lane in which it is, if that is known, which may save a read.
+
+        Raises:
+            TransitionRejected: If it is neither in review nor approved.
+        """
+        return self._driver.change(verbs.finish(self._at(actor, lane), _review(review), note))
+
+    def block(
+        self,
+        reason: str,
+        *,
+        review: Review | None = None,
+        actor: str | None = None,
+        lane: AnyLane | None = None,
+    ) -> Moved:
+        """Move it to ``blocked`` until a person has looked.
+
+        Args:
+            reason: Why; it goes into the history.
+            review: Who has judged, if it is in review. None: the actor.
+            actor: Who says so. None: the client's actor.
+            lane: The lane in which it is, if that is known, which may save a read.
+
+        Raises:
+            TransitionRejected: If it is done or canceled.
+        """
+        at = self._at(actor, lane)
+        judged = review or Review(at.actor or "nobody", f"{self.wp_id} blocked")
+        return self._driver.change(verbs.block(at, reason, _review(judged)))
+
+    def append_history(self, note: str, *, actor: str | None = None) -> replies.HistoryAppended:
+        """Add a note to its history. A repetition adds a second one.
+
+        Args:
+            note: The text.
+            actor: Who writes it. None: the client's actor.
+        """
+        call = AppendHistory(mission=self.mission.name, wp=self.wp_id, note=note, actor=actor)
+        return self._driver.call(call)
+
+    def _at(self, actor: str | None, lane: AnyLane | None) -> Package:
+        who = actor or self._driver.core.actor
+        return Package(mission=self.mission.name, wp=self.wp_id, actor=who, lane=lane)
+
+
+def _review(review: Review) -> Review:
+    if isinstance(review, Review):
+        return review
+    msg = f"review={review!r} is not a Review; write Review(reviewer, reference)"
+    raise InvalidCall(msg)
