@@ -20,7 +20,7 @@ from spec_kitty_client import (
     TransitionRejected,
 )
 from spec_kitty_orchestrator.agents import script
-from spec_kitty_orchestrator.mission import Host
+from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.preflight.plan import default_policy
 from tests.orchestrator.hosts import ACTOR, SLUG, Fault, WatchedHost
 
@@ -37,9 +37,11 @@ def watched(repo: Path) -> WatchedHost:
     return host
 
 
-def on(watched: WatchedHost) -> Host:
+def on(watched: WatchedHost) -> MissionClient:
     """Return the host as a run sees it."""
-    return Host(AsyncClient(actor=ACTOR, policy=POLICY, transport=watched, retry=Retry()), SLUG)
+    return MissionClient(
+        AsyncClient(actor=ACTOR, policy=POLICY, transport=watched, retry=Retry()), SLUG
+    )
 
 
 def do(call: Callable[[], Awaitable[T]]) -> T:
@@ -145,7 +147,7 @@ def test_a_refused_submit_of_what_has_moved_is_an_answer(watched: WatchedHost) -
 
 
 def test_a_work_package_that_is_gone_is_told(watched: WatchedHost) -> None:
-    """One that the mission no longer has is named, whatever the host said about the move."""
+    """The error names a work package that the mission no longer has."""
     watched.put("WP01", "in_review")
 
     def removes(verb: str, _options: dict[str, str]) -> None:
@@ -158,7 +160,7 @@ def test_a_work_package_that_is_gone_is_told(watched: WatchedHost) -> None:
 
 
 def test_a_refused_claim_is_not_sent_again(watched: WatchedHost) -> None:
-    """Who has no right to a work package does not ask twice."""
+    """A claim of somebody else's work package is not repeated."""
     watched.put("WP01", "in_progress", "bob")
     with pytest.raises(Conflict):
         do(lambda: on(watched).claim("WP01"))
@@ -221,7 +223,7 @@ def test_a_mutation_is_not_cut_short(watched: WatchedHost) -> None:
 
 
 def test_a_claim_is_not_cut_short(repo: Path) -> None:
-    """Where the client makes the worktree, a cancelled run leaves none half-made."""
+    """A cancelled run leaves no half-made worktree, if the SDK makes it."""
     watched = WatchedHost(repo, release="3.1.10")
 
     async def main() -> bool:

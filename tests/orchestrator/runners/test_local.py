@@ -15,7 +15,7 @@ from attrs import asdict
 
 import spec_kitty_orchestrator
 from spec_kitty_orchestrator.runners import keeper, local
-from spec_kitty_orchestrator.runners.local import Ended, Job
+from spec_kitty_orchestrator.runners.local import AgentProcessSpec, ExitRecord
 from tests.orchestrator.processes import eventually, gone, number_in
 
 Launch = Callable[..., Path]
@@ -61,7 +61,7 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 @pytest.fixture
 def hasty(changed: Callable[[str, str], None]) -> None:
     """Use a keeper that does not wait long between asking to end and ending."""
-    line = "_GRACE = 5.0  # seconds between asking to end and ending"
+    line = "_GRACE = 5.0  # seconds between SIGTERM and SIGKILL"
     changed(line, "_GRACE = 0.3")
 
 
@@ -79,7 +79,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
             "prompt": "",
             "time_limit": 60.0,
         }
-        local.launch(Job(**{**usual, **changes}))  # type: ignore[arg-type]
+        local.launch(AgentProcessSpec(**{**usual, **changes}))  # type: ignore[arg-type]
         return folder
 
     yield start
@@ -87,13 +87,13 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         anyio.run(local.stop, folder)
 
 
-def wait(directory: Path) -> Ended:
+def wait(directory: Path) -> ExitRecord:
     """Wait for the end of a run."""
     return anyio.run(local.wait, directory)
 
 
 def test_output_goes_to_files(launch: Launch) -> None:
-    """What an agent prints is in two files while nobody reads it."""
+    """An agent's stdout and stderr are written to two files without a reader."""
     folder = launch("import sys; print('words'); print('trouble', file=sys.stderr)")
     ended = wait(folder)
     assert (ended.reason, ended.exit_code, ended.error) == ("exited", 0, None)
@@ -227,7 +227,7 @@ def test_a_keeper_survives_its_orchestrator(tmp_path: Path) -> None:
     """After SIGKILL of the process that launched it, another process gets the result."""
     folder, go = tmp_path / "run", tmp_path / "go"
     code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nprint('end')"
-    job = Job(
+    process = AgentProcessSpec(
         directory=folder,
         argv=(sys.executable, "-I", "-S", "-c", code),
         cwd=tmp_path,
@@ -239,7 +239,7 @@ def test_a_keeper_survives_its_orchestrator(tmp_path: Path) -> None:
 import sys, time
 from pathlib import Path, PosixPath
 from spec_kitty_orchestrator.runners import local
-local.launch(local.Job(**{asdict(job)!r}))
+local.launch(local.AgentProcessSpec(**{asdict(process)!r}))
 print("launched", flush=True)
 time.sleep(100)
 """
@@ -266,7 +266,7 @@ def test_an_agent_dies_with_its_keeper(launch: Launch, tmp_path: Path) -> None:
     pid = local._pid(folder)
     assert pid
     os.kill(pid, signal.SIGKILL)
-    assert wait(folder) == Ended(reason="lost")
+    assert wait(folder) == ExitRecord(reason="lost")
     assert eventually(partial(gone, agent))
     assert not local.is_alive(folder)
 
@@ -275,21 +275,21 @@ def test_an_agent_dies_with_its_keeper(launch: Launch, tmp_path: Path) -> None:
 def test_a_record_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     """Half an exit record, or one that is something else, says nothing."""
     (tmp_path / keeper.EXIT).write_text(text)
-    assert local.result(tmp_path) == Ended(reason="lost")
+    assert local.result(tmp_path) == ExitRecord(reason="lost")
 
 
 def test_a_folder_without_a_run_is_not_alive(tmp_path: Path) -> None:
-    """What never was, or ended before there was a keeper, is lost and can be stopped."""
+    """A run that never started, or ended before its keeper, is lost and can be stopped."""
     assert not local.is_alive(tmp_path / "nothing")
-    assert wait(tmp_path / "nothing") == Ended(reason="lost")
-    assert anyio.run(local.stop, tmp_path / "nothing") == Ended(reason="lost")
+    assert wait(tmp_path / "nothing") == ExitRecord(reason="lost")
+    assert anyio.run(local.stop, tmp_path / "nothing") == ExitRecord(reason="lost")
     assert local.tail(tmp_path / "nothing") == ""
 
 
 def test_several_may_wait(launch: Launch) -> None:
     """Waiting takes nothing away from others that wait."""
     folder = launch("import time; time.sleep(0.3)")
-    found: list[Ended] = []
+    found: list[ExitRecord] = []
 
     async def one() -> None:
         found.append(await local.wait(folder))
