@@ -10,7 +10,6 @@ calls back into the loop:
 
 from contextlib import suppress
 
-import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
@@ -86,7 +85,8 @@ class Loop:
                 stuck = self._record_stuck(wp, str(e))
         except WorkPackageFailed as e:
             stuck = self._record_stuck(wp, e.reason)
-            self._host_problem = stuck if e.host else self._host_problem
+            if e.host:
+                self._host_problem = stuck
         self.board.release(wp.wp_id, lane, stuck)
         self.board.update_estimates(self._run.durations.costs(self._run.agent_names))
         self._news.set()
