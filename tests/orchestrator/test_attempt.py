@@ -60,7 +60,7 @@ def started(role: Role, directory: Path) -> AttemptStarted:
 
 
 def left(w: World, role: Role, *, code: str) -> Path:
-    """Leave a run of an agent as an orchestrator does that died."""
+    """Leave a running agent, as an orchestrator that died does."""
     directory = w.log(1, role)
     w.write(started(role, directory))
     argv = (sys.executable, "-I", "-S", "-c", code)
@@ -93,7 +93,7 @@ def test_attempts_are_counted_over_both_roles(w: World) -> None:
 
 
 def test_an_agent_that_still_runs_is_picked_up(w: World) -> None:
-    """After a crash of the orchestrator, the agent's answer is waited for and not asked twice."""
+    """After a crash of the orchestrator, the next one re-attaches to the running agent."""
     left(w, "implement", code="import time; time.sleep(0.3); print('early')")
     result = attempt(w)
     assert result.text == "early\n"
@@ -101,7 +101,7 @@ def test_an_agent_that_still_runs_is_picked_up(w: World) -> None:
 
 
 def test_an_agent_that_has_ended_meanwhile_is_read(w: World) -> None:
-    """An answer that nobody was there for is still an answer."""
+    """The result of an agent that ended without an orchestrator is used."""
     directory = left(w, "implement", code="print('early')")
     anyio.run(local.wait, directory)
     assert attempt(w).text == "early\n"
@@ -109,7 +109,7 @@ def test_an_agent_that_has_ended_meanwhile_is_read(w: World) -> None:
 
 
 def test_an_agent_of_the_other_role_is_ended_first(w: World) -> None:
-    """When a human has moved the work package on, the agent of the step before is ended."""
+    """If a user moved the work package on, the agent of the earlier step is ended."""
     code = "import os, time; f = open('own.pid', 'w'); f.write(f'{os.getpid()}\\n'); f.close()\n"
     left(w, "implement", code=code + "time.sleep(60)")
     pid = number_in(w.root / "own.pid")
@@ -132,7 +132,7 @@ def test_a_folder_that_is_there_is_not_used_again(w: World) -> None:
 
 
 def test_a_program_that_is_not_there_is_a_failure(w: World) -> None:
-    """An agent that was uninstalled meanwhile is told by name."""
+    """The failure names a program that is not there."""
     run = w.start()
     run.journal.close()
     agent = run.agents["implement"]
@@ -142,7 +142,7 @@ def test_a_program_that_is_not_there_is_a_failure(w: World) -> None:
 
 
 def test_the_intent_is_written_before_the_effect(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that dies while it launches an agent has said where to look."""
+    """The start of an attempt is in the journal before the agent is launched."""
 
     def dies(_process: local.AgentProcessSpec) -> None:
         raise KeyboardInterrupt

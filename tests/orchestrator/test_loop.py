@@ -26,12 +26,12 @@ from tests.orchestrator.worlds import APPROVES, WRITES, World, begin, world
 
 
 def waits(wp: str, file: Path) -> str:
-    """Return an implementer that takes until a file is there, at one work package."""
+    """Return an implementer that waits for a file at one work package."""
     return f"while wp == {wp!r} and not Path({str(file)!r}).exists():\n    time.sleep(0.02)\n"
 
 
 def test_dependencies_come_first(repo: Path) -> None:
-    """A work package is claimed when what it depends on is done, and not before."""
+    """A work package is claimed after its dependencies are done, not earlier."""
     w = world(repo, {"WP02": ["WP01"], "WP03": ["WP01", "WP02"], "WP01": []})
     board = w.work()
     claims = [o["wp"] for o in w.host.sent("start-implementation")]
@@ -142,7 +142,7 @@ def test_nothing_polls_faster_than_the_heartbeat(repo: Path) -> None:
     assert 5 <= calls(w)["mission-state"] <= beats + 1
 
 
-def test_who_waits_for_a_reviewer_lets_others_be_implemented(repo: Path) -> None:
+def test_a_wait_for_a_reviewer_leaves_the_slot_to_others(repo: Path) -> None:
     """With one reviewer, implemented work holds no slot while it waits."""
     go = repo.parent / "go"
     review = f"while not Path({str(go)!r}).exists():\n    time.sleep(0.02)\n" + APPROVES
@@ -186,7 +186,7 @@ def together(w: World, role: str | None = None) -> int:
 def test_limits_hold_in_a_run(
     repo: Path, settings: dict[str, Any], implementing: int, reviewing: int, all_in_all: int
 ) -> None:
-    """Agents that take their time are never more than the limits of roles and agents say."""
+    """The number of agents never exceeds the limits of roles and agents."""
     slow = "time.sleep(0.1)\n"
     packages = {f"WP0{i}": list[str]() for i in range(1, 6)}
     w = world(repo, packages, implement=slow + WRITES, review=slow + APPROVES)
@@ -207,7 +207,7 @@ def test_an_agent_is_started_while_the_host_is_told_of_an_end(repo: Path) -> Non
     assert order[end - 1] == ("WP02", None, "start-implementation")
 
 
-def test_who_has_been_let_go_is_reviewed_again_in_a_slot(repo: Path) -> None:
+def test_a_review_after_an_early_release_takes_a_slot(repo: Path) -> None:
     """Work that a user sends back to review during the finish waits for a slot."""
     w = world(repo, {"WP01": [], "WP02": []}, implement="time.sleep(0.3)\n" + WRITES)
 

@@ -62,7 +62,7 @@ def test_reads_say_where_everything_stands(watched: WatchedHost) -> None:
 
 
 def test_a_read_is_tried_three_times(watched: WatchedHost) -> None:
-    """A host that is slow twice is not given up; one that never answers is."""
+    """A read is retried after two lost answers; after the third one it is an error."""
     watched.faults["mission-state"] = ["before", "before"]
     assert do(on(watched).state).lanes() == {"WP01": Lane.IN_PROGRESS}
     watched.faults["mission-state"] = ["before"] * 3
@@ -72,7 +72,7 @@ def test_a_read_is_tried_three_times(watched: WatchedHost) -> None:
 
 
 def test_a_refused_read_is_not_tried_again(watched: WatchedHost) -> None:
-    """An answer is an answer: what a retry cannot help is asked once."""
+    """An error that a retry cannot help is not retried."""
     watched.host.missions.clear()
     with pytest.raises(NotFound):
         do(on(watched).state)
@@ -92,7 +92,7 @@ def test_a_move_is_sent_as_often_as_needed(
 
 
 def test_a_move_that_is_lost_twice_is_a_problem(watched: WatchedHost) -> None:
-    """A host that answers neither time, and has not moved it, is not asked a third time."""
+    """A host that loses two answers and has not moved the work package is not asked again."""
     watched.faults["transition"] = ["before", "before"]
     with pytest.raises(HostTimeout):
         do(lambda: on(watched).submit("WP01"))
@@ -119,14 +119,14 @@ def test_a_move_whose_answer_is_lost_twice_is_an_answer(watched: WatchedHost, to
 
 
 def test_a_refused_move_is_not_sent_again(watched: WatchedHost) -> None:
-    """A no is final when the work package is where it was."""
+    """A rejected move is an error if the lane is the same as before."""
     with pytest.raises(TransitionRejected, match="WP01 has no commit"):
         do(lambda: on(watched).submit("WP01"))
     assert watched.moves("WP01") == ["for_review"]
 
 
 def test_a_refused_verdict_is_not_sent_again(watched: WatchedHost) -> None:
-    """A no to the end of a review is final as well."""
+    """A rejected end of a review is an error, too."""
     watched.put("WP01", "in_review")
     watched.faults["transition"] = ["refused"]
     with pytest.raises(TransitionRejected):
@@ -135,13 +135,13 @@ def test_a_refused_verdict_is_not_sent_again(watched: WatchedHost) -> None:
 
 
 def test_a_refused_verdict_about_what_has_moved_is_an_answer(watched: WatchedHost) -> None:
-    """When it is not where it was, that is where it is now."""
+    """The current lane is returned if somebody moved the work package."""
     watched.put("WP01", "blocked")
     assert do(lambda: on(watched).finish("WP01", Lane.IN_REVIEW, REVIEW)) == Lane.BLOCKED
 
 
 def test_a_refused_submit_of_what_has_moved_is_an_answer(watched: WatchedHost) -> None:
-    """When it is not in progress any more, that is where it is now."""
+    """The current lane is returned if the work package is not in progress any more."""
     watched.put("WP01", "blocked")
     assert do(lambda: on(watched).submit("WP01")) == Lane.BLOCKED
 

@@ -56,7 +56,7 @@ def test_a_first_prompt_is_the_task() -> None:
 
 
 def test_rework_has_the_findings() -> None:
-    """An implementer whose work came back gets every finding."""
+    """The prompt of a rework round has every finding."""
     assert f"## A reviewer asked for changes\n\n{SAID}" in implement(verdict=ASKED)
 
 

@@ -34,7 +34,7 @@ Orchestrate = Callable[..., int]
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    """Have the handlers of before after a run that was interrupted."""
+    """Restore the signal handlers after an interrupted run."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
@@ -198,7 +198,7 @@ def test_a_merge_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None
 
 
 def test_a_merge_that_git_stands_in_the_way_of_is_told(repo: Path, start: Orchestrate) -> None:
-    """A target that is no branch is the user's to correct, and the host is not asked to merge."""
+    """A target that does not exist is an error, and the host is not asked to merge."""
     w = world(repo)
     assert start(w, "--merge", "--target=nowhere") == ExitCode.INCOMPLETE
     assert "there is no branch 'nowhere'" in w.events(FinishFailed)[0].reason
@@ -215,7 +215,7 @@ def test_a_strategy_that_the_host_cannot_do_is_told(repo: Path, start: Orchestra
 
 @pytest.mark.parametrize("verb", ["accept-mission", "merge-mission"])
 def test_a_host_that_is_gone_at_the_end_is_told(repo: Path, start: Orchestrate, verb: str) -> None:
-    """An end without an answer is exit code 3, as it is on the way."""
+    """A host that does not answer at the end is exit code 3."""
     w = world(repo)
     w.host.faults[verb] = ["before", "before"]
     assert start(w, "--merge") == ExitCode.HOST
@@ -268,7 +268,7 @@ def test_a_signal_ends_the_run_and_its_agents(
 def test_retries_are_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A host that has to be asked again is no secret."""
+    """A retried host call is in the journal."""
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement="time.sleep(0.5)\n" + WRITES)
 
     def once(verb: str, _options: dict[str, str]) -> Fault | None:
@@ -397,7 +397,7 @@ def test_the_command_that_is_shown_reopens(
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10"])
 def test_a_run_on_an_old_host_can_be_resumed(repo: Path, start: Orchestrate, release: str) -> None:
-    """A run that died between a verdict and its move pays for no second review."""
+    """A verdict that a dead run did not report is reported without a new review."""
     w = world(repo, release=release)
     w.host.on_call = lambda _verb, options: "before" if options.get("to") == "done" else None
     assert start(w) == ExitCode.HOST

@@ -74,7 +74,7 @@ def test_a_mission_is_accepted_once(w: World) -> None:
 
 @pytest.mark.parametrize("strategy", list(MergeStrategy))
 def test_a_mission_is_merged(w: World, strategy: MergeStrategy) -> None:
-    """The host merges as it is told, and what came of it is looked at."""
+    """The host gets the strategy, the target and push, and the result is recorded."""
     do(w, session.merge, strategy=strategy, target="work", push=True)
     sent = w.host.sent("merge-mission")[0]
     assert (sent["strategy"], sent["target"], sent["push"]) == (strategy, "work", "")
@@ -93,7 +93,7 @@ def test_the_journal_says_what_a_merge_did(w: World) -> None:
 
 
 def test_a_mission_is_merged_once(w: World) -> None:
-    """A later run looks whether the target has it, and moves nothing."""
+    """A later run proves that the target has the mission, and merges nothing."""
     do(w, session.merge)
     w.host.calls.clear()
     do(w, session.merge)
@@ -102,7 +102,7 @@ def test_a_mission_is_merged_once(w: World) -> None:
 
 
 def test_a_merged_mission_is_not_taken_for_merged_into_another_branch(w: World) -> None:
-    """The second target has none of the work: the host is asked, and says no."""
+    """A second target is not taken for merged; the host is asked, and rejects it."""
     git(w.root, "branch", "release")
     do(w, session.merge)
     with pytest.raises(IntegrationFailed):
@@ -152,7 +152,7 @@ def test_the_merge_command_says_what_was_set(w: World) -> None:
 
 
 def test_a_merge_whose_answer_is_lost_is_taken_for_what_it_is(w: World) -> None:
-    """When the lanes are gone the merge has taken effect, and it is not sent again."""
+    """A merge whose answer is lost is not repeated if it took effect."""
     w.host.faults["merge-mission"] = ["after"]
     do(w, session.merge)
     assert w.host.verbs() == ["merge-mission"]
@@ -160,7 +160,7 @@ def test_a_merge_whose_answer_is_lost_is_taken_for_what_it_is(w: World) -> None:
 
 
 def test_a_merge_that_was_begun_by_a_dead_run_is_not_begun_again(w: World) -> None:
-    """A run that died while it merged is settled by the next one: the target has every commit."""
+    """A merge of a dead run is found: the target has every commit."""
     for wp in w.host.lanes:
         head = git(w.host.worktree(wp), "rev-parse", "HEAD").strip()
         w.write(Submitted(wp=wp, head=head), LaneReported(wp=wp, lane="done"))
@@ -173,7 +173,7 @@ def test_a_merge_that_was_begun_by_a_dead_run_is_not_begun_again(w: World) -> No
 
 
 def test_a_merge_of_which_there_is_no_proof_is_left_to_the_host(w: World) -> None:
-    """Branches that are gone prove nothing: somebody may have deleted them."""
+    """Missing branches do not prove a merge: somebody may have deleted them."""
     for wp in w.host.lanes:
         branch, path = w.host.branch(wp), w.host.worktree(wp)
         git(w.root, "worktree", "remove", "--force", str(path))

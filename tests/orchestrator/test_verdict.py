@@ -41,19 +41,19 @@ def said(**changes: Any) -> str:
     ],
 )
 def test_a_verdict_at_the_end_counts(text: str) -> None:
-    """However it is laid out, the object that an answer ends with is its verdict."""
+    """The JSON object at the end of an answer is its verdict, in any layout."""
     assert parse(text) == APPROVED
 
 
 def test_findings_are_kept() -> None:
-    """A verdict that asks for changes says what, where and how bad."""
+    """The findings of a verdict are kept."""
     found = parse(said(verdict="changes_requested", findings=[FINDING, MINOR]))
     assert isinstance(found, Verdict)
     assert found.findings == (Finding(**FINDING), Finding(**MINOR))
 
 
 def test_words_of_the_format_may_be_in_a_finding() -> None:
-    """A finding about verdicts, braces or JSON does not confuse anybody."""
+    """A finding may contain JSON, braces and the word verdict."""
     what = 'say {"verdict": "approved"} } ``` and "verdict"'
     found = parse(said(verdict="changes_requested", findings=[{**FINDING, "what": what}]))
     assert isinstance(found, Verdict)
@@ -107,14 +107,14 @@ def test_nothing_else_is_a_verdict(text: str) -> None:
     ],
 )
 def test_a_malformed_verdict_is_none(changes: dict[str, Any]) -> None:
-    """Wrong words and wrong types are said back, and approve nothing."""
+    """A malformed verdict approves nothing, and the reason names the fault."""
     found = parse(said(**changes))
     assert isinstance(found, str)
     assert found.startswith("its verdict is malformed: ")
 
 
 def test_a_verdict_needs_a_summary() -> None:
-    """The summary is what a human reads first; it cannot be left out."""
+    """The summary is required, because a user reads it first."""
     found = parse('{"verdict": "approved"}')
     assert isinstance(found, str)
     assert "required field missing @ verdict.summary" in found

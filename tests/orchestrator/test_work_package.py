@@ -151,7 +151,7 @@ def test_too_many_rounds_end_with_a_human(repo: Path, most: int) -> None:
 
 
 def test_an_unprintable_summary_reaches_the_host_all_the_same(repo: Path) -> None:
-    """Characters that no command line can carry do not keep a work package from a human."""
+    """A reason with characters that no command line can carry still reaches the host."""
     w = world(repo, review=REFUSES.replace("not yet", "not\\x00 \\ud800 yet"))
     w.work(max_rounds=0)
     assert w.host.lanes["WP01"] == "blocked"
@@ -161,7 +161,7 @@ def test_an_unprintable_summary_reaches_the_host_all_the_same(repo: Path) -> Non
 
 
 def test_an_agent_that_changes_nothing_is_tried_again_and_then_blocked(repo: Path) -> None:
-    """Words without changes are no implementation; the second try is told so."""
+    """An answer without changes is a failure, and the next prompt says so."""
     w = world(repo, implement=IDLE)
     w.work()
     assert w.host.lanes["WP01"] == "blocked"
@@ -301,7 +301,7 @@ def test_a_move_that_was_lost_is_sent_once_more(repo: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["before", "after"])
 def test_a_claim_can_be_repeated(repo: Path, fault: Fault) -> None:
-    """A claim whose answer is lost is asked for again, because it says where to work."""
+    """A claim whose answer is lost is sent again, because the answer names the worktree."""
     w = world(repo)
     w.host.faults["start-implementation"] = [fault]
     w.work()
@@ -354,7 +354,7 @@ def test_somebody_elses_work_package_is_left_alone(repo: Path) -> None:
 
 
 def test_a_move_by_somebody_else_is_accepted(repo: Path) -> None:
-    """When the host says no because a human has moved it, the human's lane counts."""
+    """If the host rejects a move because a user moved the work package, the user's lane counts."""
     w = world(repo)
 
     def blocks(verb: str, _options: dict[str, str]) -> None:
@@ -454,7 +454,7 @@ def test_a_reviewer_sees_work_from_before_the_run(repo: Path) -> None:
 
 
 def test_implemented_work_is_handed_in_without_an_agent(repo: Path) -> None:
-    """A run that died between the commit and the submit does not pay for the work twice."""
+    """A commit that a dead run did not submit is submitted without a new agent run."""
     w = world(repo)
     head = claimed(w, "in_progress")
     w.write(claim_event(w), Implemented(wp="WP01", number=1, head=head))
@@ -464,7 +464,7 @@ def test_implemented_work_is_handed_in_without_an_agent(repo: Path) -> None:
 
 
 def test_implemented_work_that_moved_on_is_implemented_again(repo: Path) -> None:
-    """When the head is another one than the journal says, an agent looks at it again."""
+    """If HEAD is not the commit in the journal, an agent runs again."""
     w = world(repo)
     claimed(w, "in_progress")
     w.write(claim_event(w), Implemented(wp="WP01", number=1, head="0" * 40))
@@ -473,7 +473,7 @@ def test_implemented_work_that_moved_on_is_implemented_again(repo: Path) -> None
 
 
 def test_a_verdict_that_was_given_is_told_without_an_agent(repo: Path) -> None:
-    """A run that died between the verdict and the move does not pay for the review twice."""
+    """A verdict that a dead run did not report is reported without a new review."""
     w = world(repo)
     reviewer = w.reviewer
     w.host.on_call = _gone_when("transition", "done")
@@ -489,7 +489,7 @@ def test_a_verdict_that_was_given_is_told_without_an_agent(repo: Path) -> None:
 
 
 def test_work_of_a_human_is_reviewed_anew(repo: Path) -> None:
-    """A verdict is about one commit: what a human handed in since then needs another one."""
+    """A verdict is about one commit: work that a user submitted since then is reviewed again."""
     w = world(repo, review=REFUSES)
     w.work(max_rounds=0)
     path = w.host.worktree("WP01")
@@ -503,7 +503,7 @@ def test_work_of_a_human_is_reviewed_anew(repo: Path) -> None:
 
 
 def test_an_approval_by_hand_overrules_the_reviewer(repo: Path) -> None:
-    """A work package that a human approved is finished, whatever the last verdict was."""
+    """A work package that a user approved is finished, whatever the last verdict was."""
     w = world(repo, review=REFUSES)
     w.work(max_rounds=0)
     w.host.put("WP01", "approved")
@@ -545,7 +545,7 @@ with open({str(log)!r}, "a") as file:
 
 
 def test_work_of_another_package_in_the_same_worktree_is_not_ones_own(repo: Path) -> None:
-    """In a lane that holds finished work, an agent that changes nothing has done nothing."""
+    """In a shared worktree, earlier commits of others do not count as own work."""
     idle_at_2 = "if wp == 'WP02':\n    sys.exit(0)\n" + WRITES
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement=idle_at_2, lane_ids=ONE_LANE)
     w.work()
@@ -557,7 +557,7 @@ SHARING = pytest.mark.parametrize("release", [NEWEST, "3.1.10"])
 
 @SHARING
 def test_siblings_take_turns_from_their_claim_on(repo: Path, release: str) -> None:
-    """A claim meets no file of an agent that is at work in the same worktree; each is done."""
+    """Work packages of one worktree are claimed and worked on one after the other."""
     w = world(repo, SIBLINGS, lane_ids=ONE_LANE, release=release)
     w.work()
     starts = [v for v, o in w.host.calls if v in ("start-implementation", "transition")]
@@ -567,9 +567,7 @@ def test_siblings_take_turns_from_their_claim_on(repo: Path, release: str) -> No
 
 
 @SHARING
-def test_who_changes_nothing_is_noticed_though_another_has_committed(
-    repo: Path, release: str
-) -> None:
+def test_an_idle_agent_is_noticed_after_a_commit_of_another(repo: Path, release: str) -> None:
     """A sibling's commit between claim and first attempt does not count as own work."""
     idle_at_2 = "if wp == 'WP02':\n    sys.exit(0)\n" + WRITES
     w = world(repo, SIBLINGS, implement=idle_at_2, lane_ids=ONE_LANE, release=release)
@@ -605,7 +603,7 @@ def judged(head: str, verdict: Literal["approved", "changes_requested"]) -> Verd
 
 
 def test_what_a_lane_holds_before_a_claim_is_not_ones_own(repo: Path) -> None:
-    """Commits that were there before the claim, whoever made them, are no implementation."""
+    """Commits from before the claim do not count as an implementation."""
     w = world(repo, implement=IDLE)
     w.host.work("WP01", "before.py")
     w.work()
@@ -705,7 +703,7 @@ else:
 def test_no_review_is_repeated_because_somebody_else_went_on(
     shared: World, verdict: str, agents: list[int]
 ) -> None:
-    """A verdict about what was handed in counts, wherever the worktree is by now."""
+    """A verdict about the submitted commit counts, even if HEAD of the worktree has moved on."""
     mine = shared.host.work("WP01", "mine.py")
     handed_in = Submitted(wp="WP01", head=mine)
     said = judged(mine, verdict)
@@ -719,7 +717,7 @@ def test_no_review_is_repeated_because_somebody_else_went_on(
 
 
 def test_implemented_work_is_handed_in_though_somebody_else_went_on(shared: World) -> None:
-    """A run that died before the submit does not pay twice because a sibling has committed."""
+    """A sibling's commit does not make an unsubmitted implementation run again."""
     mine = shared.host.work("WP01", "mine.py")
     earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine))
     theirs = shared.host.work("WP01", "theirs.py")

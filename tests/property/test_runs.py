@@ -104,7 +104,7 @@ def _may_follow(before: WorkPackageEvent, event: AttemptStarted) -> bool:
 @pytest.mark.parametrize("release", EVERY_DIALECT)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_mission_of_any_shape_is_done_on_any_host(shape: str, release: str) -> None:
-    """All is done in one life, and each step is taken once for each time that it is due."""
+    """One run finishes the mission, and takes each step once per round."""
     with folder() as root:
         world = World.of(root, SHAPES[shape], unlucky(1), release=release, **PATIENT)
         board = in_virtual_time(world.live)
@@ -144,7 +144,7 @@ def test_a_seed_decides_everything() -> None:
 
 @pytest.mark.parametrize("slots", [4, 5])
 def test_the_board_is_read_while_a_slot_is_free(slots: int) -> None:
-    """As long as every slot is taken, what others change could let nothing begin."""
+    """The heartbeat reads the mission only while a slot is free."""
     with folder() as root:
         world = World.of(root, wide(8), steady(3000, 1200), max_concurrent=slots)
         in_virtual_time(world.live)
@@ -155,7 +155,7 @@ def test_the_board_is_read_while_a_slot_is_free(slots: int) -> None:
 @pytest.mark.parametrize("release", EVERY_DIALECT)
 @pytest.mark.parametrize("lane", [Lane.CANCELED, Lane.DONE])
 def test_what_others_have_finished_meanwhile_is_no_trouble(lane: Lane, release: str) -> None:
-    """A claim that is refused because somebody has moved the work package is not repeated."""
+    """A claim that is rejected because somebody moved the work package is not repeated."""
     with folder() as root:
         world = World.of(root, wide(2), steady(300, 120), release=release, max_concurrent=1)
 
@@ -196,7 +196,7 @@ def test_whatever_agents_do_a_run_comes_to_its_end(dag: Dag, release: str, seed:
 def test_whatever_the_host_does_a_run_comes_to_its_end(
     dag: Dag, release: str, seed: int, bad_lives: int
 ) -> None:
-    """Lives with faults of every kind end by themselves, and one without them does the rest."""
+    """Runs with faults of every kind end by themselves, and a run without faults does the rest."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
         faults = by_chance(Random(seed), 0.2)  # noqa: S311 - not for secrets
@@ -233,7 +233,7 @@ def test_a_killed_run_is_gone_on_with(dag: Dag, release: str, seed: int, deaths:
 def test_an_interrupted_run_is_gone_on_with(
     dag: Dag, release: str, seed: int, ends: list[float]
 ) -> None:
-    """After a Ctrl-C no agent is left, and the next run does what is left, and not twice."""
+    """After Ctrl-C no agent is left, and the next run does the rest, and nothing twice."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
 

@@ -18,7 +18,7 @@ Dag = Mapping[str, list[str]]
 
 @define
 class Run:
-    """A run of a mission; nothing takes time but the agents.
+    """A run of a mission in which only agents take time.
 
     Args:
         dag: The work packages, each with what it depends on.

@@ -91,11 +91,11 @@ class Agents:
     """The total seconds of the agents of each work package."""
     starts: int = 0
     most: int = 0
-    """How many there were at the same time at most."""
+    """The maximum number of agents at the same time."""
     _last: dict[Path, _Running] = field(factory=dict)
     """The last run of each work package, by its folder."""
     alive: int = 0
-    """How many there are."""
+    """The number of running agents."""
 
     def launch(self, process: AgentProcessSpec) -> None:
         """See `Runner.launch`. One after the other at a work package, each in a new folder."""

@@ -66,7 +66,7 @@ def in_virtual_time(main: Callable[[], Awaitable[T]], seed: int = 0) -> T:
 
 
 class Died(BaseException):
-    """The orchestrator is killed: nothing that it wanted to do after this happens."""
+    """Raised at the point where the orchestrator is killed."""
 
 
 @define
@@ -160,7 +160,7 @@ class World:
     settings: Mapping[str, Any] = field(factory=dict)
     """The settings of all lives."""
     troubles: list[str] = field(factory=list)
-    """Why lives have ended that did not come to their end."""
+    """Why runs ended early."""
     lives: int = 0
 
     @classmethod

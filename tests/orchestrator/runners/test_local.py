@@ -142,7 +142,7 @@ def test_a_program_that_is_not_there_is_not_started(launch: Launch) -> None:
 
 
 def test_a_folder_that_is_not_there_is_told(launch: Launch, tmp_path: Path) -> None:
-    """A worktree that has vanished is told by name."""
+    """The error names a worktree that is gone."""
     ended = wait(launch("", cwd=tmp_path / "vanished"))
     assert ended.reason == "not_started"
     assert str(tmp_path / "vanished") in (ended.error or "")
@@ -165,14 +165,14 @@ def test_the_deadline_ends_a_run(launch: Launch) -> None:
 
 @pytest.mark.parametrize("seconds", [float("inf"), 1e10])
 def test_a_run_may_have_all_the_time_there_is(launch: Launch, seconds: float) -> None:
-    """A time limit that is never reached is a time limit."""
+    """A very large time limit works."""
     assert wait(launch("", time_limit=seconds)).reason == "exited"
 
 
 def test_an_agent_that_ends_at_once_has_ended(
     launch: Launch, changed: Callable[[str, str], None]
 ) -> None:
-    """An agent that is over before its keeper looks is not waited for until the deadline."""
+    """An agent that ends at once does not make its keeper wait for the deadline."""
     changed("import subprocess", SLOW_START)
     ended = wait(launch("raise SystemExit(3)", time_limit=5.0))
     assert (ended.reason, ended.exit_code) == ("exited", 3)
@@ -215,7 +215,7 @@ def test_what_an_agent_started_is_stopped_with_it(launch: Launch, tmp_path: Path
 
 @pytest.mark.usefixtures("hasty")
 def test_an_agent_that_ignores_sigterm_is_killed(launch: Launch, tmp_path: Path) -> None:
-    """Asking to end is followed by ending."""
+    """An agent that ignores SIGTERM is killed."""
     ignores = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     folder = launch(ignores + OWN_PID + "time.sleep(100)")
     pid = number_in(tmp_path / "own.pid")
@@ -260,7 +260,7 @@ time.sleep(100)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
 def test_an_agent_dies_with_its_keeper(launch: Launch, tmp_path: Path) -> None:
-    """A keeper that is killed takes the agent along, and the run is lost."""
+    """The agent dies with its keeper, and the run is lost."""
     folder = launch(OWN_PID + "time.sleep(100)")
     agent = number_in(tmp_path / "own.pid")
     pid = local._pid(folder)
@@ -287,7 +287,7 @@ def test_a_folder_without_a_run_is_not_alive(tmp_path: Path) -> None:
 
 
 def test_several_may_wait(launch: Launch) -> None:
-    """Waiting takes nothing away from others that wait."""
+    """Several waits for one process all return."""
     folder = launch("import time; time.sleep(0.3)")
     found: list[ExitRecord] = []
 
@@ -320,7 +320,7 @@ def test_waiting_can_be_given_up(launch: Launch, tmp_path: Path) -> None:
 
 
 def test_no_zombie_stays(launch: Launch) -> None:
-    """The exit code of a keeper is taken, so that a long run collects no zombies."""
+    """Keepers are reaped, so that a long run collects no zombies."""
     folder = launch("")
     wait(folder)
     with pytest.raises(ChildProcessError):

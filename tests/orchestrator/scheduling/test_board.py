@@ -58,7 +58,7 @@ def taken(made: Board) -> list[str]:
 
 
 def test_only_what_waits_for_nothing_is_begun() -> None:
-    """Planned work waits until all that it depends on is done; approved is not enough."""
+    """Planned work waits until all its dependencies are done; approved is not enough."""
     needs = {"A": [], "B": [], "C": ["A"], "D": ["B"], "E": ["B", "F"], "F": []}
     made = board(needs, A="done", B="blocked", F="done")
     assert taken(made) == ["C"]
@@ -74,7 +74,7 @@ def test_what_is_under_way_goes_on() -> None:
 
 @pytest.mark.parametrize("lane", ["done", "blocked", "canceled", "hovering"])
 def test_what_is_ended_or_a_humans_is_left_alone(lane: str) -> None:
-    """No agent starts at what is done, blocked, canceled or in an unknown lane."""
+    """No agent starts at a work package that is done, blocked, canceled or in an unknown lane."""
     assert taken(board({"A": []}, A=lane)) == []
 
 
@@ -109,7 +109,7 @@ def test_slots_are_counted() -> None:
     assert taken(made) == ["D"]
 
 
-def test_who_waits_for_a_reviewer_holds_no_slot() -> None:
+def test_a_wait_for_a_reviewer_holds_no_slot() -> None:
     """With one reviewer, implementations use the other slots."""
     made = board({name: [] for name in "ABCD"}, slots=limits(2, review=1))
     assert taken(made) == ["A", "B"]
@@ -121,7 +121,7 @@ def test_who_waits_for_a_reviewer_holds_no_slot() -> None:
     assert taken(made) == ["B"]
 
 
-def test_who_is_approved_lets_others_begin() -> None:
+def test_an_approval_releases_the_slot_early() -> None:
     """The slot of an approved work package without dependents is free before the host is told."""
     made = board({"A": [], "B": [], "C": []}, slots=2, A="in_review", B="in_progress")
     assert taken(made) == ["A", "B"]
@@ -144,7 +144,7 @@ def test_a_slot_is_kept_for_what_an_end_frees() -> None:
     assert taken(made) == ["A2"]
 
 
-def test_who_waits_for_an_implementer_holds_no_slot() -> None:
+def test_a_wait_for_an_implementer_holds_no_slot() -> None:
     """Work that is sent back waits for its turn, and reviews go on."""
     lanes = {"A": "in_review", "B": "for_review", "C": "for_review"}
     made = board({n: [] for n in "ABCD"}, limits(3, implement=1, review=2), **lanes)
@@ -179,7 +179,7 @@ def test_the_longest_chain_comes_first() -> None:
 
 
 def test_what_is_left_counts_and_not_how_many() -> None:
-    """A chain whose work is nearly done is shorter than one work package that is to be begun."""
+    """The remaining seconds of a chain decide, not its number of work packages."""
     needs = {"A": [], "B": ["A"], "C": [], "D": ["C"]}
     lanes = {"B": "for_review"}
     assert taken(board(needs, slots=2, **lanes)) == ["B", "C"]
@@ -193,7 +193,7 @@ def test_the_order_of_the_plan_decides_the_rest() -> None:
 
 
 def test_the_order_of_the_plan_can_be_asked_for() -> None:
-    """With ``plan``, chains make no difference; what is under way still goes first."""
+    """With ``plan``, chains do not matter; started work packages still come first."""
     needs = {"A": [], "B": [], "C": ["B"], "D": []}
     made = board(needs, order=Order.PLAN, D="in_progress")
     assert taken(made) == ["D", "A", "B"]
@@ -223,7 +223,7 @@ def test_costs_that_change_noticeably_change_the_order(
 
 
 def test_a_large_mission_is_not_reckoned_anew_at_every_event() -> None:
-    """However often the costs change, the whole graph is walked once in many events."""
+    """Priorities are recomputed at most once per many events."""
     made = board({f"WP{i}": [] for i in range(400)}, 1)
     walks = set()
     for i in range(200):
@@ -238,7 +238,7 @@ def test_a_large_mission_is_not_reckoned_anew_at_every_event() -> None:
 
 
 def test_an_end_unlocks_what_waited_for_it() -> None:
-    """A work package is begun when the last that it depends on is done."""
+    """A work package starts when its last dependency is done."""
     needs = {"A": [], "B": [], "C": ["A", "B"], "D": []}
     made = board(needs, A="in_progress", B="in_progress", D="in_progress")
     assert sorted(taken(made)) == ["A", "B", "D"]
@@ -251,7 +251,7 @@ def test_an_end_unlocks_what_waited_for_it() -> None:
 
 @pytest.mark.parametrize("lane", [Lane.BLOCKED, Lane.CANCELED])
 def test_a_bad_end_unlocks_nothing(lane: Lane) -> None:
-    """A dependency that was given up leaves what needs it where it is."""
+    """A blocked or canceled dependency leaves its dependents waiting."""
     made = board({"A": [], "B": ["A"]})
     assert taken(made) == ["A"]
     made.release("A", lane)
@@ -268,7 +268,7 @@ def test_a_slot_goes_to_the_longer_chain_that_an_end_unlocks() -> None:
 
 
 def test_what_is_planned_again_is_begun_again() -> None:
-    """A work package that the host did not let begin is tried again."""
+    """A work package whose claim was rejected may start again."""
     made = board({"A": []})
     assert taken(made) == ["A"]
     made.release("A", Lane.PLANNED)
@@ -276,7 +276,7 @@ def test_what_is_planned_again_is_begun_again() -> None:
 
 
 def test_what_is_undone_is_waited_for_again() -> None:
-    """A dependency that somebody has moved back holds up what needs it."""
+    """A dependency that somebody moved back is waited for again."""
     needs = {"A": [], "B": ["A"]}
     made = board(needs, A="done")
     assert made.update(mission(needs, A="in_progress"))
@@ -288,7 +288,7 @@ def test_what_is_undone_is_waited_for_again() -> None:
 
 
 def test_a_report_is_news_only_when_something_changed() -> None:
-    """A heartbeat that finds everything as it was wakes nobody."""
+    """A report without changes does not wake the loop."""
     made = board({"A": [], "B": []})
     assert not made.update(mission({"A": [], "B": []}))
     assert made.update(mission({"A": [], "B": []}, B="done"))
@@ -296,7 +296,7 @@ def test_a_report_is_news_only_when_something_changed() -> None:
 
 
 def test_a_report_unlocks_what_others_have_finished() -> None:
-    """A human may have finished what something waits for."""
+    """A dependency that a user finished lets its dependents start."""
     needs = {"A": [], "B": ["A"], "C": []}
     made = board(needs, A="blocked")
     assert made.update(mission(needs, A="blocked", C="blocked"))
@@ -314,7 +314,7 @@ def test_a_report_says_nothing_of_what_this_run_is_doing() -> None:
 
 
 def test_a_report_says_nothing_of_what_has_ended_since() -> None:
-    """A report that was under way at the end of a work package does not start it again."""
+    """A report that is older than the end of a work package does not start it again."""
     made = board({"A": [], "B": []})
     assert taken(made) == ["A", "B"]
     made.release("B", Lane.DONE)
@@ -338,7 +338,7 @@ def test_new_work_packages_are_taken_in() -> None:
 
 @pytest.mark.parametrize("canceled_is_enough", [False, True])
 def test_what_waits_for_a_canceled_one(*, canceled_is_enough: bool) -> None:
-    """It is begun where the host may say yes, also if it was canceled while others worked."""
+    """A dependent of a canceled work package starts only if the host may accept it."""
     needs = {"A": [], "B": ["A"], "C": ["D"], "D": []}
     made = board(needs, canceled_is_enough=canceled_is_enough, A="canceled")
     assert taken(made) == (["D", "B"] if canceled_is_enough else ["D"])
@@ -348,7 +348,7 @@ def test_what_waits_for_a_canceled_one(*, canceled_is_enough: bool) -> None:
 
 
 def test_a_dependency_that_does_not_exist_is_waited_for() -> None:
-    """A plan that names a work package which is not there leaves the other one waiting."""
+    """A work package waits for a dependency that does not exist."""
     assert board({"A": ["Z"]}).unfinished() == {"A": "waits for Z"}
 
 
@@ -359,7 +359,7 @@ def test_what_is_done_is_not_unfinished() -> None:
 
 
 def test_cycles_do_not_hang() -> None:
-    """A plan that contradicts itself starts what it can, and says what waits for what."""
+    """In a cyclic graph, the work packages outside the cycle start."""
     needs = {"A": ["B"], "B": ["A"], "C": ["C"], "D": [], "E": ["A", "D"]}
     made = board(needs)
     assert taken(made) == ["D"]
@@ -391,7 +391,7 @@ def shared(**lanes: str) -> Board:
 
 
 def test_those_that_share_a_worktree_take_turns() -> None:
-    """One of them at a time; the next when it is given back, wherever that has got to."""
+    """Work packages of one worktree start one at a time, each after the release of the other."""
     made = shared()
     assert taken(made) == ["WP01", "WP04"]
     assert taken(made) == []
@@ -409,7 +409,7 @@ def test_what_is_under_way_in_a_worktree_goes_first() -> None:
 
 
 def test_what_is_left_to_people_is_never_started() -> None:
-    """Its reason is told, and that of what waits for it."""
+    """The reasons of the work package and of its dependents are reported."""
     packages = {"WP01": [], "WP02": ["WP01"]}
     made = Board(mission(packages), limits(9), stuck={"WP01": "is for a person"})
     assert taken(made) == []
@@ -433,7 +433,7 @@ def drained(queue: Queue) -> list[str]:
 
 
 def test_the_least_key_comes_first() -> None:
-    """Names come out in the order of their keys, whenever they were put in."""
+    """Names come out in the order of their keys, not of their arrival."""
     queue = Queue()
     for name, key in (("b", 2), ("c", 3), ("a", 1)):
         queue.put(name, at(key))
@@ -442,7 +442,7 @@ def test_the_least_key_comes_first() -> None:
 
 
 def test_the_last_key_counts() -> None:
-    """A name that is put in again has moved, and comes out once."""
+    """A name that is put in again moves to its new place, and comes out once."""
     queue = Queue()
     for name, key in (("a", 1), ("b", 2), ("a", 3), ("b", 2)):
         queue.put(name, at(key))
@@ -450,7 +450,7 @@ def test_the_last_key_counts() -> None:
 
 
 def test_what_is_removed_is_gone_until_it_is_put_in_again() -> None:
-    """Old entries of a name do not come to life with it."""
+    """A removed name stays out until it is put in again, with its new key."""
     queue = Queue()
     queue.put("a", at(1))
     queue.put("b", at(2))

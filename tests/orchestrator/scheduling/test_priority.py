@@ -29,7 +29,7 @@ COSTS: Costs = {"implement": 10.0, "review": 3.0}
 
 
 def chains(packages: Mapping[str, Sequence[str]], **lanes: str) -> dict[str, float]:
-    """Return how much work waits behind each."""
+    """Return the critical path behind each work package."""
     made = {
         wp: WorkPackage(
             wp_id=wp, lane=parse_lane(lanes.get(wp, "planned")), dependencies=tuple(needs)
@@ -67,18 +67,18 @@ def test_the_longest_chain_counts() -> None:
 
 
 def test_what_is_past_makes_a_chain_shorter() -> None:
-    """A dependent that is in review already is no longer a whole work package."""
+    """A dependent in review counts with its review only."""
     assert chains({"A": [], "B": ["A"]}, B="in_review") == {"A": 3, "B": 0}
 
 
 @pytest.mark.parametrize("lane", ["done", "canceled"])
 def test_nothing_waits_for_what_has_ended(lane: str) -> None:
-    """Neither what has ended nor what depends on it gets anybody to begin earlier."""
+    """Ended dependents, and the chains behind them, do not count."""
     assert chains({"A": [], "B": ["A"], "C": ["B"]}, B=lane)["A"] == 0
 
 
 def test_cycles_and_strangers_count_as_none() -> None:
-    """A plan that contradicts itself, or names what is not there, is measured all the same."""
+    """Cycles and unknown dependencies do not disturb the critical path."""
     needs = {"A": ["B", "Z"], "B": ["A"], "C": [], "D": ["C", "C"]}
     assert chains(needs) == {"A": 0, "B": 0, "C": 13, "D": 0}
 
@@ -113,7 +113,7 @@ def implemented(*seconds: float) -> list[Event]:
 
 
 def costs(*events: Event) -> tuple[float, float]:
-    """Return what is reckoned for an implementation, and for a review."""
+    """Return the expected seconds of an implementation and of a review."""
     found = learn_durations(events).costs(NAMES)
     return found["implement"], found["review"]
 
@@ -124,7 +124,7 @@ def test_the_median_counts() -> None:
 
 
 def test_what_was_last_counts() -> None:
-    """Agents change: after some time what they took once is forgotten."""
+    """Only the recent runs of an agent count."""
     assert costs(*implemented(*[10] * 500, *[40] * 20))[0] == 40
 
 
@@ -135,20 +135,20 @@ def test_each_role_has_its_own() -> None:
 
 
 def test_each_agent_has_its_own() -> None:
-    """Another agent in the same role is another story."""
+    """The runs of another agent in the same role do not count."""
     other = [begun(0.0, agent="codex"), ended(500.0)]
     assert costs(*implemented(10), *other)[0] == 10
     assert costs(*other) == (1, 1)
 
 
 def test_what_is_unknown_takes_as_long_as_what_is_known() -> None:
-    """Before the first review, it is taken for as long as an implementation."""
+    """A role without a known duration costs as much as the known one."""
     assert costs() == (1, 1)
     assert costs(*implemented(10)) == (10, 10)
 
 
 def test_failures_and_interruptions_do_not_count() -> None:
-    """How soon an agent fails says nothing of how long its work takes."""
+    """Failed and stopped runs do not count."""
     about = {"at": 3.0, "mission": "m", "wp": "WP01"}
     failed = AttemptFailed(**about, role="implement", reason="no")
     stopped = AttemptStopped(**about, role="implement", number=1, reason="lost")
@@ -157,24 +157,24 @@ def test_failures_and_interruptions_do_not_count() -> None:
 
 
 def test_work_packages_and_missions_do_not_mix() -> None:
-    """Agents that run at the same time end each for itself."""
+    """Runs of several work packages and missions at the same time do not mix."""
     starts = [begun(0.0), begun(5.0, wp="WP02"), begun(8.0, mission="n")]
     ends = [ended(10.0, "WP02"), ended(10.0, mission="n")]
     assert costs(*starts, *ends, ended(10.0)) == (5, 5)
 
 
 def test_nothing_takes_no_time() -> None:
-    """A clock that was put back makes no work package free."""
+    """A clock that was set back does not make work free."""
     assert costs(*implemented(-5))[0] > 0
 
 
 def test_events_of_later_releases_are_passed_over() -> None:
-    """A journal that a newer release wrote into can be learned from."""
+    """Events of a newer version do not disturb the estimates."""
     assert costs(UnknownEvent(raw={"kind": "dreamt"}), *implemented(10))[0] == 10
 
 
 def test_what_has_ended_takes_no_memory() -> None:
-    """However long the journal, only the last few of each agent and what is open are kept."""
+    """Only the recent durations and the open runs are kept in memory."""
     made = Durations()
     for i in range(1000):
         for e in (begun(0.0, wp=f"WP{i}"), ended(5.0, f"WP{i}")):

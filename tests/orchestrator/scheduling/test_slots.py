@@ -26,7 +26,7 @@ def take(made: Slots, role: Role, count: int) -> None:
 
 
 def free(made: Slots) -> tuple[int, int]:
-    """Return how many more could be implemented, and reviewed."""
+    """Return the free slots for implementers and for reviewers."""
     return made.free("implement"), made.free("review")
 
 
@@ -54,12 +54,12 @@ def test_an_agent_has_one_limit_in_all_its_roles() -> None:
 
 
 def test_the_limit_of_an_agent_is_not_the_others() -> None:
-    """An agent that has only one of the roles limits that one; who has none limits nothing."""
+    """The limit of an agent applies to its roles only."""
     assert free(slots(TWO, max_per_agent={"codex": 1, "opencode": 1})) == (4, 1)
 
 
 def test_there_is_never_less_than_nothing_free() -> None:
-    """More at work than a limit allows, as after a restart, is no room and no error."""
+    """More agents than a limit allows, as after a restart, leave no slot and raise no error."""
     made = slots(TWO, max_concurrent=1)
     take(made, "review", 3)
     assert free(made) == (0, 0)

@@ -96,7 +96,7 @@ def test_failures_are_collected() -> None:
 
 
 def test_an_interruption_is_no_failure() -> None:
-    """An attempt that was stopped neither counts nor forgives."""
+    """A stopped attempt is no failure, and does not reset the failures."""
     assert fold(started(1), failed("one"), started(2), stopped(2)).failures == ["one"]
 
 
@@ -124,7 +124,7 @@ def test_a_block_forgives_rounds_and_failures() -> None:
 
 
 def test_the_first_base_counts() -> None:
-    """A second claim, of a run that goes on, does not hide what was done before it."""
+    """A second claim keeps the first base, so that earlier work still counts."""
     history = fold(claimed("WP01", "/w"), claimed("WP01", "/w", "b2"))
     assert (history.base, history.workspace, history.target) == ("b1", "/w", "work")
 
@@ -160,7 +160,7 @@ def test_an_acceptance_is_over_when_a_lane_changes() -> None:
 
 
 def test_events_of_later_releases_are_passed_over() -> None:
-    """A journal that a newer release wrote into can be read."""
+    """Events of a newer version do not disturb the history."""
     dreamt = UnknownEvent(raw={"kind": "dreamt", "wp": "WP01"})
     assert told(START, dreamt).work_package("WP01") == WorkPackageHistory()
     assert recall([dreamt]) == {}
@@ -174,6 +174,6 @@ def test_a_worktree_is_shared_by_those_who_were_claimed_into_it() -> None:
     assert [history.shares_worktree(wp) for wp in "ABC"] == [False, True, True]
 
 
-def test_whoever_is_claimed_twice_does_not_share_with_itself() -> None:
-    """A second claim of the same work package makes no second one."""
+def test_a_second_claim_shares_nothing() -> None:
+    """A work package that is claimed twice does not share the worktree with itself."""
     assert not told(claimed("A", "/w"), claimed("A", "/w")).shares_worktree("A")

@@ -75,7 +75,7 @@ def test_the_lock_is_free_after_an_accident(files: StateFiles) -> None:
 
 
 def test_a_repository_without_a_run_has_none(files: StateFiles) -> None:
-    """Asking makes no files."""
+    """Asking for a live run creates no files."""
     assert not lock.is_alive(files)
     assert not lock.end_live_run(files, 1)
     assert list(files.root.iterdir()) == []
@@ -89,7 +89,7 @@ def test_files_of_ours_are_unseen_by_git(files: StateFiles) -> None:
 
 
 def test_another_process_has_the_lock(files: StateFiles, holder: "subprocess.Popen[bytes]") -> None:
-    """The lock holds across processes, and is free when the other one is killed."""
+    """The lock works across processes, and is free after a kill."""
     with pytest.raises(AnotherRun), lock.only_run(files):
         pass
     holder.kill()
@@ -111,7 +111,7 @@ def test_nobody_is_signalled_on_a_guess(
     monkeypatch: pytest.MonkeyPatch,
     text: str,
 ) -> None:
-    """Without a record that can be believed, the run is left alone, and that is said."""
+    """Without a valid record of its process, a live run is not signalled, and the error says so."""
     monkeypatch.setattr(lock, "_STARTUP", 0.1)
     files.live.write_text(text)
     with pytest.raises(AnotherRun, match="did not end"):
@@ -125,7 +125,7 @@ def test_the_process_of_an_older_run_is_not_signalled(
     bystander: "subprocess.Popen[bytes]",
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A number that now belongs to somebody else is told apart by the time of its birth."""
+    """A reused process id is recognised by the start time of the process."""
     monkeypatch.setattr(lock, "_STARTUP", 0.1)
     born = psutil.Process(bystander.pid).create_time() - 100
     files.live.write_text(json.dumps({"pid": bystander.pid, "born": born}))
