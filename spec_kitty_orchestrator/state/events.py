@@ -1,21 +1,15 @@
 """The kinds of facts in the journal: one frozen class per kind.
 
 An event is written as one flat JSON object: ``kind``, ``at``, ``mission``, ``run``, and the
-fields of its class. A reader ignores fields that it does not know. An event of an unknown kind,
-or with fields that do not fit, becomes an `UnknownEvent`, so that the journal of another version
-stays readable.
+fields of its class. `journal.event_from_dict` reads it.
 """
 
 from collections.abc import Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal
 
 from attrs import asdict, field, frozen
 
 from spec_kitty_orchestrator.roles import Role
-
-if TYPE_CHECKING:
-    from cattrs import Converter
 
 __all__ = [
     "KINDS",
@@ -46,21 +40,30 @@ __all__ = [
     "WarningGiven",
     "WorkPackageEvent",
     "WorkPackageStuck",
-    "event_from_dict",
 ]
+
+
+KINDS: dict[str, type["Event"]] = {}
+"""The class of each kind of event. A class registers itself when it is defined."""
 
 
 @frozen(kw_only=True)
 class Event:
     """A fact in the journal. The journal fills in the time, the mission and the run."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[str] = "unknown"
+    """The ``kind`` of the JSON object."""
     at: float = 0.0
     """Seconds since the epoch."""
     mission: str = ""
     """The mission's slug."""
     run: str = ""
     """The id of the run, or ``abort``."""
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        if "kind" in vars(cls):
+            KINDS[cls.kind] = cls
 
     def to_dict(self) -> dict[str, Any]:
         """Return the event as the JSON object that is in the journal."""
@@ -343,96 +346,12 @@ class WorkPackageStuck(WorkPackageEvent):
 class UnknownEvent(Event):
     """An event that this version cannot read."""
 
-    kind = "unknown"
     raw: Mapping[str, Any]
     """The JSON object."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object as it was read."""
         return dict(self.raw)
-
-
-KINDS: Mapping[str, type[Event]] = {
-    event.kind: event
-    for event in (
-        RunStarted,
-        RunEnded,
-        RunAborted,
-        WarningGiven,
-        NoteGiven,
-        HostRetried,
-        Accepted,
-        AcceptanceSkipped,
-        MergeStarted,
-        MissionMerged,
-        FinishFailed,
-        LaneReported,
-        Claimed,
-        BaseMoved,
-        AttemptStarted,
-        Implemented,
-        Submitted,
-        VerdictGiven,
-        ChangesStashed,
-        AttemptFailed,
-        AttemptStopped,
-        Blocked,
-        WorkPackageStuck,
-    )
-}
-"""The class of each kind of event."""
-
-
-def event_from_dict(raw: Mapping[str, Any]) -> Event:
-    """Return the event in a JSON object of the journal.
-
-    Args:
-        raw: The JSON object.
-
-    Returns:
-        The event; an `UnknownEvent` if this version does not know the kind or if a field does
-        not fit.
-    """
-    kind = KINDS.get(str(raw.get("kind")))
-    if kind is not None:
-        try:
-            return _converter().structure(raw, kind)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            pass
-    mission = raw.get("mission")
-    return UnknownEvent(raw=raw, mission=mission if isinstance(mission, str) else "")
-
-
-@cache
-def _converter() -> "Converter":
-    """Return a converter that rejects values of a wrong type, where cattrs would convert them."""
-    from cattrs import Converter
-
-    converter = Converter(detailed_validation=False)
-    for primitive in (str, int, bool, float):
-        converter.register_structure_hook(primitive, _exactly)
-    converter.register_structure_hook_func(_is_literal, _one_of)
-    return converter
-
-
-def _exactly(value: Any, expected: type) -> Any:
-    accepted = (int, float) if expected is float else expected
-    if isinstance(value, accepted):
-        return value
-    msg = f"expected {expected.__name__}, not {type(value).__name__}"
-    raise TypeError(msg)
-
-
-def _is_literal(kind: Any) -> bool:
-    origin: Any = get_origin(kind)
-    return origin is Literal
-
-
-def _one_of(value: Any, expected: Any) -> Any:
-    if value in get_args(expected):
-        return value
-    msg = f"expected one of {get_args(expected)}, not {value!r}"
-    raise ValueError(msg)
 
 
 def _as_json(_event: object, _field: object, value: Any) -> Any:

@@ -10,15 +10,19 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 from attrs import evolve
 
-from spec_kitty_orchestrator.state.events import Event, event_from_dict
+from spec_kitty_orchestrator.state.events import KINDS, Event, UnknownEvent
 
-__all__ = ["Journal", "Listener", "read"]
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+__all__ = ["Journal", "Listener", "event_from_dict", "read"]
 
 E = TypeVar("E", bound=Event)
 Listener = Callable[[Event], None]
@@ -64,6 +68,61 @@ def _decode(line: bytes) -> dict[str, Any] | None:
 
 def _checksum(body: bytes) -> bytes:
     return b"%d-%08x" % (len(body), zlib.crc32(body))
+
+
+def event_from_dict(raw: Mapping[str, Any]) -> Event:
+    """Return the event in a JSON object of the journal.
+
+    Fields that the class does not have are ignored, so that journals of newer versions stay
+    readable.
+
+    Args:
+        raw: The JSON object.
+
+    Returns:
+        The event; an `UnknownEvent` if this version does not know the kind or if a field does
+        not fit.
+    """
+    kind = KINDS.get(str(raw.get("kind")))
+    if kind is not None:
+        try:
+            return _converter().structure(raw, kind)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            pass
+    mission = raw.get("mission")
+    return UnknownEvent(raw=raw, mission=mission if isinstance(mission, str) else "")
+
+
+@cache
+def _converter() -> "Converter":
+    """Return a converter that rejects values of a wrong type, where cattrs would convert them."""
+    from cattrs import Converter
+
+    converter = Converter(detailed_validation=False)
+    for primitive in (str, int, bool, float):
+        converter.register_structure_hook(primitive, _exactly)
+    converter.register_structure_hook_func(_is_literal, _one_of)
+    return converter
+
+
+def _exactly(value: Any, expected: type) -> Any:
+    accepted = (int, float) if expected is float else expected
+    if isinstance(value, accepted):
+        return value
+    msg = f"expected {expected.__name__}, not {type(value).__name__}"
+    raise TypeError(msg)
+
+
+def _is_literal(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return origin is Literal
+
+
+def _one_of(value: Any, expected: Any) -> Any:
+    if value in get_args(expected):
+        return value
+    msg = f"expected one of {get_args(expected)}, not {value!r}"
+    raise ValueError(msg)
 
 
 class Journal:

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from spec_kitty_orchestrator.cli.view import Watcher, line, rows, table, watch
-from spec_kitty_orchestrator.state.events import Event, event_from_dict
+from spec_kitty_orchestrator.state.events import Event
 from spec_kitty_orchestrator.state.history import History, recall
+from spec_kitty_orchestrator.state.journal import event_from_dict
 
 
 def event(kind: str, **fields: Any) -> Event:

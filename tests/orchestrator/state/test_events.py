@@ -34,8 +34,8 @@ from spec_kitty_orchestrator.state.events import (
     VerdictGiven,
     WarningGiven,
     WorkPackageStuck,
-    event_from_dict,
 )
+from spec_kitty_orchestrator.state.journal import event_from_dict
 
 FINDING = Finding(id="F1", severity="minor", where="a.py:1", what="a typo")
 EVENTS: list[Event] = [
