@@ -1,4 +1,4 @@
-"""What stops a run, and the exit code each kind ends with."""
+"""The errors that stop a run, each with its exit code, and those that stop one work package."""
 
 from __future__ import annotations  # the command line loads the client when it needs it
 
@@ -10,45 +10,47 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnotherRun",
+    "DependenciesNotReady",
     "ExitCode",
     "HostProblem",
     "OrchestratorError",
     "UsageProblem",
-    "is_of_the_host",
+    "WorkPackageFailed",
+    "is_host_failure",
 ]
 
 
 class ExitCode(IntEnum):
-    """How ``spec-kitty-orchestrator`` ends."""
+    """The exit codes of ``spec-kitty-orchestrator``."""
 
     DONE = 0
-    """Everything that was asked for is done."""
+    """All steps that the settings ask for are done."""
     INCOMPLETE = 1
-    """Some work package is blocked, failed or waits for one that is."""
+    """A work package is blocked, failed, or waits for one that is."""
     USAGE = 2
-    """A flag, a setting, a file or the state of the repository has to be corrected first."""
+    """The user has to correct a flag, a setting, a file or the repository first."""
     HOST = 3
-    """The host is missing, too old, or did not answer as the contract promises."""
+    """The host is missing, too old, or its answer breaks the contract."""
     ANOTHER_RUN = 4
     """Another run is alive in this repository."""
     INTERRUPTED = 130
-    """Ctrl-C, SIGTERM or ``abort``; ``resume`` goes on."""
+    """Ctrl-C, SIGTERM or ``abort``. ``resume`` continues the run."""
 
 
 class OrchestratorError(Exception):
-    """Stops a run with one message and an exit code."""
+    """An error that stops a run, with one message and an exit code."""
 
     exit_code = ExitCode.INCOMPLETE
 
 
 class UsageProblem(OrchestratorError):
-    """Something that the user has to correct before a run can start or end."""
+    """The user has to correct something before a run can start or end."""
 
     exit_code = ExitCode.USAGE
 
 
 class HostProblem(OrchestratorError):
-    """The host cannot be worked with."""
+    """The host does not work: it is missing, too old, or its answer breaks the contract."""
 
     exit_code = ExitCode.HOST
 
@@ -59,8 +61,26 @@ class AnotherRun(OrchestratorError):
     exit_code = ExitCode.ANOTHER_RUN
 
 
-def is_of_the_host(error: SpecKittyError) -> bool:
-    """Return whether the host cannot be worked with, and not only this once."""
+class WorkPackageFailed(Exception):
+    """A work package cannot go on in this run. Others can.
+
+    Args:
+        reason: Why, and what the user can do about it.
+        host: Whether the host itself does not work.
+    """
+
+    def __init__(self, reason: str, *, host: bool = False) -> None:
+        super().__init__(reason, host)
+        self.reason = reason
+        self.host = host
+
+
+class DependenciesNotReady(Exception):
+    """The host rejected a claim: a dependency is not done, or somebody moved the work package."""
+
+
+def is_host_failure(error: SpecKittyError) -> bool:
+    """Return whether an error means that the host does not work, not only this one call."""
     from spec_kitty_client import HostError, HostNotFound, UnsupportedHost
 
     if isinstance(error, HostError):

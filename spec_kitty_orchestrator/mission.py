@@ -1,4 +1,4 @@
-"""The host as a run sees it: one mutation at a time, reads beside them, nothing cut short."""
+"""The host's calls for one mission; no mutation is cut short."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -25,99 +25,105 @@ from spec_kitty_client import (
     Workspace,
 )
 
-__all__ = ["Host", "supports"]
+__all__ = ["MissionClient", "supports"]
 
 T = TypeVar("T")
+_MAX_NOTE = 2000  # characters of a reason that are sent to the host
 Call = Callable[[], Awaitable[T]]
-"""Not an awaitable: one that a cancellation comes before is never begun."""
+"""A callable, not an awaitable, so that a call that is cancelled while queued never starts."""
 
 
 def supports(contract: Contract | None, feature: Feature) -> bool:
-    """Return whether a host has a feature; one that nobody has asked yet has none."""
+    """Return whether a host has a feature; False if its contract is not known yet."""
     return contract is not None and contract.supports(feature)
 
 
 async def _to_its_end(call: Call[T]) -> T:
-    """Wait for a call that a cancellation must not cut short."""
+    """Wait for the end of a call, also if the caller is cancelled meanwhile."""
     replies: list[T] = []
     with anyio.CancelScope(shield=True):
         replies.append(await call())
     return replies[0]
 
 
-class Host:
-    """A client for one mission.
+class MissionClient:
+    """The calls of a run for one mission.
 
-    Mutations are not cut short by a cancellation, so that Ctrl-C leaves no half-done call; one
-    that has not begun yet is dropped. The SDK finds out what a lost answer means.
+    A cancellation does not cut a mutation short, so that Ctrl-C leaves no half-done call; one that
+    is still queued never starts. The SDK finds out what a lost answer means.
+
+    Args:
+        client: The SDK's client.
+        mission: The mission's slug.
     """
 
     def __init__(self, client: AsyncClient, mission: str) -> None:
         self._client = client
-        self._mission = client.mission(mission)
-        self._turn = anyio.Lock()  # a call that waits here can be cancelled, one that runs cannot
+        self._handle = client.mission(mission)
+        self._queue = anyio.Lock()  # a call that waits here can be cancelled, one that runs cannot
         self.mission = mission
 
     @property
     def contract(self) -> Contract | None:
-        """What the host speaks, as far as that is known."""
+        """The contract of the host; None before its first answer."""
         return self._client.contract
 
     async def state(self) -> Mission:
-        """Return where every work package stands."""
+        """Return the lane of every work package."""
         return await self._client.mission_state(self.mission)
 
     async def layout(self, mission: Mission) -> MissionLayout:
-        """Return how the mission is laid out. Reads files alone."""
-        return await self._mission.layout(mission)
+        """Return the layout of the mission, read from its files."""
+        return await self._handle.layout(mission)
 
     async def workspace(self, wp: str) -> Workspace:
-        """Return where a work package is worked on."""
-        return await self._mission.work_package(wp).locate()
+        """Return the worktree of a work package."""
+        return await self._handle.work_package(wp).locate()
 
     async def claim(self, wp: str) -> ImplementationStarted:
-        """Claim a work package, and see that it has a worktree."""
-        return await self._mutate(self._mission.work_package(wp).claim)
+        """Claim a work package, and make sure that it has a worktree."""
+        return await self._mutate(self._handle.work_package(wp).claim)
 
     async def submit(self, wp: str) -> AnyLane:
-        """Hand in the implementation, with its subtasks marked done.
+        """Mark the subtasks done, and submit the implementation for review.
 
-        The orchestrator marks them, and not the agent: an agent's sandbox lets it write nowhere
-        but in its worktree, and hosts lose commits when two mutations run at once.
+        The orchestrator marks them, not the agent: the agent's sandbox lets it write in its
+        worktree only, and hosts lose commits when two mutations run at once.
         """
-        call = partial(self._mission.work_package(wp).submit_for_review, subtasks="complete")
+        call = partial(self._handle.work_package(wp).submit_for_review, subtasks="complete")
         return await self._moved(wp, Lane.IN_PROGRESS, call)
 
     async def begin_review(self, wp: str, lane: AnyLane) -> AnyLane:
-        """Begin a review; on hosts that have no lane for it, it stays where it is."""
-        call = partial(self._mission.work_package(wp).begin_review, lane=lane)
+        """Begin a review. On hosts without the lane in_review, the lane stays the same."""
+        call = partial(self._handle.work_package(wp).begin_review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def finish(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
-        """Bring approved work to its end."""
-        call = partial(self._mission.work_package(wp).finish, review, lane=lane)
+        """Move approved work to done."""
+        call = partial(self._handle.work_package(wp).finish, review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def request_changes(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
-        """Send it back to the implementer."""
-        call = partial(self._mission.work_package(wp).request_changes, review, lane=lane)
+        """Send the work back to the implementer."""
+        call = partial(self._handle.work_package(wp).request_changes, review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def block(self, wp: str, lane: AnyLane, reason: str, review: Review) -> AnyLane:
-        """Give it to a human."""
-        call = partial(self._mission.work_package(wp).block, reason, review=review, lane=lane)
+        """Move the work package to blocked, for a user to look at."""
+        note = _printable(reason)[:_MAX_NOTE]
+        call = partial(self._handle.work_package(wp).block, note, review=review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def accept(self) -> MissionAccepted:
         """Accept the mission."""
-        return await self._mutate(self._mission.accept)
+        return await self._mutate(self._handle.accept)
 
     async def merge(
         self, target: str | None, strategy: MergeStrategy, commits: Sequence[str], *, push: bool
     ) -> Merged:
-        """Merge the mission; these commits have to be in what is merged."""
+        """Merge the mission, and prove that the target has these commits."""
         call = partial(
-            self._mission.merge,
+            self._handle.merge,
             target=target,
             strategy=strategy,
             push=push,
@@ -126,22 +132,30 @@ class Host:
         return await self._mutate(call)
 
     async def _moved(self, wp: str, before: AnyLane, call: Call[Moved]) -> AnyLane:
-        """Return the lane that the host then reports; it may have been moved by somebody else.
+        """Return the lane that the host reports after a move, also if somebody else moved it.
 
         Raises:
-            HostError: If the host says no and the work package is where it was.
+            HostError: If the host rejects the move and the lane is the same as before.
         """
         try:
             return (await self._mutate(call)).lane
         except HostError:
             lane = (await self.state()).lanes().get(wp)
             if lane is None:
-                msg = f"{wp} is no longer in mission {self.mission}. Look at mission-state."
+                msg = (
+                    f"{wp} is no longer in mission {self.mission}. See `spec-kitty "
+                    f"orchestrator-api mission-state --mission {self.mission}`."
+                )
                 raise SpecKittyError(msg) from None
             if lane == before:
                 raise
             return lane
 
     async def _mutate(self, call: Call[T]) -> T:
-        async with self._turn:
+        async with self._queue:
             return await _to_its_end(call)
+
+
+def _printable(text: str) -> str:
+    """Return a text that can be an argument of a command, whatever an agent wrote."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

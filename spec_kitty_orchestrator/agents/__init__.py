@@ -1,4 +1,4 @@
-"""The agents that are known: each is a value, in a file of its own."""
+"""The known agents. Each is a value in a file of its own."""
 
 import shlex
 import shutil
@@ -14,7 +14,7 @@ KNOWN: dict[str, Agent] = {
     agent.name: agent for agent in (claude_code.AGENT, codex.AGENT, opencode.AGENT)
 }
 NAMES = (*KNOWN, script.NAME)
-"""What agents are called in the journal; all commands of your own have one name."""
+"""The names of agents in the journal. All ``script:`` agents have the same one."""
 
 
 def find(name: str) -> Agent:
@@ -43,10 +43,10 @@ def installed() -> list[str]:
 
 
 def choose(given: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with an agent for each role: what is installed, where none is named.
+    """Return settings with an agent for each role, chosen from the installed ones if none is named.
 
     Raises:
-        UsageProblem: If none is named and none is installed.
+        UsageProblem: If no agent is named and none is installed.
     """
     found = installed()
     first = given.get("impl_agent") or next(iter(found), None)

@@ -356,7 +356,7 @@ def _go(settings: "Settings", as_json: bool) -> int:
 
     plan = make_plan(settings)
     with watch(Console(), as_json=as_json) as watcher:
-        return session.run(plan, [watcher])
+        return session.run_mission(plan, [watcher])
 
 
 def _root(given: Path | None) -> Path:

@@ -9,7 +9,7 @@ from rich.console import Console
 from spec_kitty_client import Client, SpecKittyError
 from spec_kitty_orchestrator.cli.view import rows, table
 from spec_kitty_orchestrator.errors import UsageProblem
-from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, recall
 from spec_kitty_orchestrator.state.journal import read
 from spec_kitty_orchestrator.state.lock import is_alive
@@ -23,7 +23,7 @@ def history_of(root: Path, mission: str | None) -> History:
     Raises:
         UsageProblem: If no run of it is recorded.
     """
-    histories = recall(read(Places(root).journal))
+    histories = recall(read(StateFiles(root).journal))
     matching = [name for name in histories if mission is None or mission in name]
     if not matching:
         what = f"of {mission!r} " if mission else ""
@@ -51,17 +51,17 @@ def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> di
             lanes = {wp: str(lane) for wp, lane in state.lanes().items()}
         except SpecKittyError as e:
             problem = str(e)
-    alive = is_alive(Places(root))
-    ended = history.ended or {}
+    alive = is_alive(StateFiles(root))
+    ended = history.ended
     return {
         "mission": history.mission,
-        "run": "alive" if alive else ended.get("outcome", "died"),
-        "problem": ended.get("problem"),
+        "run": "alive" if alive else ended.outcome if ended else "died",
+        "problem": ended.problem if ended else None,
         "accepted": history.accepted,
         "merged": history.merged,
         "lanes_from": "journal" if lanes is None else "host",
         "host_problem": problem,
-        "logs": str(Places(root).logs / history.mission),
+        "logs": str(StateFiles(root).logs / history.mission),
         "work_packages": rows(history, lanes),
     }
 
