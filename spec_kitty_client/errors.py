@@ -226,7 +226,7 @@ class HostError(SpecKittyError):
         """What to do about it, as a sentence or two."""
         advice = _ADVICE.get(self.code or "", self.advice)
         if self.outcome == "unknown":
-            return f"It may have taken effect: read mission-state first. {advice}"
+            return f"The call may have taken effect: read mission-state first. {advice}"
         return advice
 
 
@@ -248,8 +248,8 @@ class ProtocolError(HostError):
     """
 
     advice = (
-        "See `failure.stderr`; try `spec-kitty orchestrator-api contract-version` in the "
-        "same folder."
+        "Check with `spec-kitty --version` that this program is the host; "
+        "`spec-kitty orchestrator-api contract-version` shows what it prints."
     )
 
     @property
@@ -262,8 +262,8 @@ class HostCrashed(ProtocolError):
     """The host ended with a traceback instead of an answer."""
 
     advice = (
-        "See `failure.stderr`. Hosts do this for an unknown lane, a damaged event log or "
-        "meta.json, and while .git/index.lock is there."
+        "Known causes: an unknown lane, a damaged event log or meta.json, and a leftover "
+        ".git/index.lock. Run the call by hand to see the whole traceback."
     )
 
 
@@ -272,7 +272,7 @@ class HostBroken(HostCrashed):
 
     advice = (
         "Hosts 3.2.0 to 3.2.5 need an older typer: in the host's environment, "
-        "pip install 'typer<0.26'. Else install the host anew."
+        "pip install 'typer<0.26'. Otherwise reinstall the host."
     )
 
     @property
@@ -289,7 +289,7 @@ class HostBroken(HostCrashed):
 class HostRejected(HostError):
     """The host answered with an error code."""
 
-    advice = "Read mission-state and go on from what it says."
+    advice = "Read mission-state and continue from the lane that it reports."
 
     @property
     def outcome(self) -> Outcome:
@@ -381,18 +381,15 @@ _MISSING = (
     "List the missions with `ls kitty-specs`, and check that the branch which holds this one is "
     "checked out."
 )
-_UNFINISHED = (
-    "Finish what `failure.data` names: incomplete_wps; from 4.0.0rc5 on also outstanding, or "
-    "preflight_error_codes."
-)
+_UNFINISHED = "Finish the work packages or steps that the message names, then call again."
 _ADVICE: dict[str, str] = {
     ErrorCode.MISSION_NOT_FOUND: _MISSING,
     ErrorCode.WP_NOT_FOUND: "Look at mission-state for the work packages of this mission.",
     ErrorCode.WP_ALREADY_CLAIMED: (
-        "Leave it to the actor in `failure.data['claimed_by']`, or use that --actor."
+        "Leave it to the actor that the message names, or use the same --actor."
     ),
     ErrorCode.DEPENDENCIES_NOT_SATISFIED: (
-        "Finish the work packages in `failure.data['unsatisfied_dependencies']` first."
+        "Finish the work packages that it depends on first; mission-state shows their lanes."
     ),
     ErrorCode.LANE_ALLOCATION_FAILED: (
         "Commit or remove what is uncommitted in the lane's worktree; if the message names a "
@@ -401,7 +398,7 @@ _ADVICE: dict[str, str] = {
     ErrorCode.MISSION_NOT_READY: _UNFINISHED,
     ErrorCode.FEATURE_NOT_READY: _UNFINISHED,
     ErrorCode.FEATURE_NOT_FOUND: _MISSING,
-    ErrorCode.PLAN_SETUP_FAILED: "Do what the message says to the specification and commit it.",
+    ErrorCode.PLAN_SETUP_FAILED: "Edit the specification as the message says and commit it.",
     ErrorCode.DESIGN_FINALIZED: "Its tasks are finalised; nothing of its design can change.",
     ErrorCode.DESIGN_REVISION_CONFLICT: "Read the document again, and change what is there now.",
     ErrorCode.DESIGN_PARENT_STALE: "Read the document it is made from again.",
@@ -410,12 +407,13 @@ _ADVICE: dict[str, str] = {
     ErrorCode.DESIGN_LOCK_TIMEOUT: "Another call is under way; call again.",
     ErrorCode.NO_PENDING_DECISION: "Nothing waits for an answer.",
     ErrorCode.AMBIGUOUS_PENDING_DECISION: "Say which one with decision_id=.",
-    ErrorCode.DECISION_NOT_PENDING: "It has its answer, or is none; look at design-status.",
+    ErrorCode.DECISION_NOT_PENDING: "It is answered already, or unknown; see design-status.",
     ErrorCode.PREFLIGHT_FAILED: (
-        "See `failure.data['errors']`; when every work package is done and the lane branches "
-        "are gone, the mission has been merged already."
+        "Fix what the message names; a merge conflict is resolved by merging the target branch "
+        "into the lane branch by hand. If every work package is done and the lane branches are "
+        "gone, the mission is merged already."
     ),
-    ErrorCode.CONTRACT_VERSION_MISMATCH: "Upgrade spec-kitty-client.",
+    ErrorCode.CONTRACT_VERSION_MISMATCH: "Upgrade the SDK: pip install -U spec-kitty-client.",
 }
 
 

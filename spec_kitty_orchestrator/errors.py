@@ -1,11 +1,15 @@
-"""What stops a run, and the exit code each kind ends with."""
+"""The errors that stop a run, each with its exit code."""
 
 from __future__ import annotations  # the command line loads the client when it needs it
 
+import difflib
+import re
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spec_kitty_client import SpecKittyError
 
 __all__ = [
@@ -15,40 +19,41 @@ __all__ = [
     "OrchestratorError",
     "UsageProblem",
     "is_of_the_host",
+    "suggest",
 ]
 
 
 class ExitCode(IntEnum):
-    """How ``spec-kitty-orchestrator`` ends."""
+    """The exit codes of ``spec-kitty-orchestrator``."""
 
     DONE = 0
-    """Everything that was asked for is done."""
+    """The run is complete."""
     INCOMPLETE = 1
-    """Some work package is blocked, failed or waits for one that is."""
+    """A work package is blocked, has failed, or waits for one that did."""
     USAGE = 2
-    """A flag, a setting, a file or the state of the repository has to be corrected first."""
+    """Usage error: a flag, setting, file or the repository has to be corrected first."""
     HOST = 3
-    """The host is missing, too old, or did not answer as the contract promises."""
+    """Host error: it is missing, too old, or its answer breaks the contract."""
     ANOTHER_RUN = 4
     """Another run is alive in this repository."""
     INTERRUPTED = 130
-    """Ctrl-C, SIGTERM or ``abort``; ``resume`` goes on."""
+    """Ctrl-C, SIGTERM or ``abort``; continue with ``resume``."""
 
 
 class OrchestratorError(Exception):
-    """Stops a run with one message and an exit code."""
+    """An error that stops a run with one message and an exit code."""
 
     exit_code = ExitCode.INCOMPLETE
 
 
 class UsageProblem(OrchestratorError):
-    """Something that the user has to correct before a run can start or end."""
+    """A mistake that the user has to correct before a run can start or end."""
 
     exit_code = ExitCode.USAGE
 
 
 class HostProblem(OrchestratorError):
-    """The host cannot be worked with."""
+    """The host cannot be used."""
 
     exit_code = ExitCode.HOST
 
@@ -60,9 +65,22 @@ class AnotherRun(OrchestratorError):
 
 
 def is_of_the_host(error: SpecKittyError) -> bool:
-    """Return whether the host cannot be worked with, and not only this once."""
+    """Return whether the host cannot be used at all, as opposed to a single refused call."""
     from spec_kitty_client import HostError, HostNotFound, UnsupportedHost
 
     if isinstance(error, HostError):
         return error.code is None
     return isinstance(error, HostNotFound | UnsupportedHost)
+
+
+_STEM = 4  # letters; `implementer` means `impl_agent`, and `maximum` does not mean `max_rounds`
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """Return what a user may have meant, and what else there is, as sentences."""
+    stems = {re.split("[-_]", name)[0]: name for name in reversed(known)}
+    longer = [name for name in known if name.startswith(word)] if word else []
+    shorter = [name for stem, name in stems.items() if len(stem) >= _STEM and word.startswith(stem)]
+    near = [*difflib.get_close_matches(word, known, n=1, cutoff=0.75), *longer, *shorter]
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return f"{hint}Available: {', '.join(known)}"

@@ -30,7 +30,7 @@ async def merge(run: Run) -> None:
     settings = run.settings
     run.journal.write("merging", target=settings.target, strategy=settings.strategy)
     merged = await run.host.merge(
-        settings.target, settings.strategy, _handed_in(run), push=settings.push
+        settings.target, MergeStrategy(settings.strategy), _handed_in(run), push=settings.push
     )
     run.journal.write(
         "merged",
@@ -54,7 +54,7 @@ def merge_command(run: Run) -> str:
     settings = run.settings
     words = ["spec-kitty-orchestrator", "resume", "--mission", run.host.mission, "--merge"]
     words += ["--target", settings.target] if settings.target else []
-    words += [] if settings.strategy == MergeStrategy.MERGE else ["--strategy", settings.strategy]
+    words += [] if settings.strategy == "merge" else ["--strategy", settings.strategy]
     words += ["--push"] if settings.push else []
     if settings.repo_root != Path.cwd():
         words += ["--repo-root", str(settings.repo_root)]

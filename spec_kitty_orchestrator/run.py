@@ -36,7 +36,7 @@ from spec_kitty_orchestrator.errors import (
 )
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.mission import Host
-from spec_kitty_orchestrator.preflight.plan import PROTECTION_OFF, Plan, protected_branch
+from spec_kitty_orchestrator.preflight.plan import Plan, how_to_leave, protected_branch
 from spec_kitty_orchestrator.preflight.survey import Survey, survey, unreadable
 from spec_kitty_orchestrator.scheduling.durations import learn
 from spec_kitty_orchestrator.settings import Settings
@@ -122,7 +122,7 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         HostProblem: If the host cannot be worked with.
     """
     await _check_branch(client, settings)
-    stamina.instrumentation.set_on_retry_hooks([])  # its own would print among our lines
+    stamina.instrumentation.set_on_retry_hooks([_print_retry])  # there is no journal yet
     host = Host(client, settings.mission)
     try:
         found = await host.state()
@@ -149,6 +149,10 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
     return found, wanted
 
 
+def _print_retry(details: RetryDetails) -> None:
+    print(f"Host call retried ({details.retry_num}): {details.caused_by}", file=sys.stderr)
+
+
 async def _check_branch(client: AsyncClient, settings: Settings) -> None:
     branch = protected_branch(settings.repo_root)
     if branch is None:
@@ -159,8 +163,8 @@ async def _check_branch(client: AsyncClient, settings: Settings) -> None:
         raise HostProblem(str(e)) from e
     if contract.supports(Feature.PROTECTED_BRANCHES):
         msg = (
-            f"The branch {branch!r} is checked out, on which this host refuses to commit. Check "
-            f"out the mission's own branch, or set {PROTECTION_OFF}=1."
+            f"The branch {branch!r} is checked out, and this host refuses to commit there. "
+            f"{how_to_leave(settings.repo_root, settings.mission)}"
         )
         raise UsageProblem(msg)
 

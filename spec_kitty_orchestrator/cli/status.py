@@ -1,39 +1,93 @@
-"""Where a mission stands: the lanes from the host, the rest from the journal."""
+"""The command ``status``: the lanes from the host, the rest from the journal."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cyclopts import App
 from rich.console import Console
 
-from spec_kitty_client import Client, SpecKittyError
+from spec_kitty_orchestrator.cli.missions import (
+    MissionFlag,
+    MissionWord,
+    join_mission,
+    missions_here,
+)
+from spec_kitty_orchestrator.cli.parameters import Json, Root, find_root, print_json, spinner
 from spec_kitty_orchestrator.cli.view import rows, table
-from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
 from spec_kitty_orchestrator.state.files import Places
 from spec_kitty_orchestrator.state.history import History, recall
 from spec_kitty_orchestrator.state.journal import read
 from spec_kitty_orchestrator.state.lock import is_alive
 
-__all__ = ["history_of", "report", "show"]
+__all__ = ["find_history", "report", "status_app"]
+
+_EXAMPLES = """\
+Without MISSION it shows the mission that was run last.
+
+Examples:
+  spec-kitty-orchestrator status
+  spec-kitty-orchestrator status --json
+"""
+
+status_app = App(name="status", config=join_mission, help_epilogue=_EXAMPLES)
 
 
-def history_of(root: Path, mission: str | None) -> History:
-    """Return what the journal tells about a mission; None: the one that was run last.
+@status_app.default
+def status(
+    _mission: MissionWord = None,
+    /,
+    *,
+    mission: MissionFlag = None,
+    repo_root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Show the lane and the agent of every work package."""
+    found = report(find_root(repo_root), mission, spinner(as_json))
+    print_json(found) if as_json else print_report(found)
+    return ExitCode.DONE
+
+
+def find_history(root: Path, mission: str | None) -> History:
+    """Return what the journal tells about a mission.
+
+    Args:
+        root: The primary checkout.
+        mission: Its slug, or a part of it; None: the mission that was run last.
 
     Raises:
         UsageProblem: If no run of it is recorded.
     """
-    histories = recall(read(Places(root).journal))
+    path = Places(root).journal
+    histories = recall(read(path))
     matching = [name for name in histories if mission is None or mission in name]
     if not matching:
         what = f"of {mission!r} " if mission else ""
-        msg = (
-            f"No run {what}is recorded in {root}. Start one: spec-kitty-orchestrator orchestrate "
-            "--mission SLUG"
-        )
+        msg = f"No run {what}is recorded in {root}. {damage_of(path) or _how_to_start(root)}"
         raise UsageProblem(msg)
     exact = [name for name in matching if name == mission]
     return histories[(exact or matching)[-1]]
+
+
+def _how_to_start(root: Path) -> str:
+    return f"Start one: spec-kitty-orchestrator orchestrate MISSION. {missions_here(root)}"
+
+
+def damage_of(path: Path) -> str | None:
+    """Return how much of a journal cannot be read; None if it can be read to its end."""
+    try:
+        with path.open("rb") as file:
+            lines = sum(1 for _ in file)
+    except FileNotFoundError:
+        return None
+    lost = lines - sum(1 for _ in read(path))
+    if not lost:
+        return None
+    return (
+        f"The journal {path} is damaged: its last {lost} of {lines} lines are ignored. The next "
+        f"run moves them to {path.name}.damaged and reads the lanes from the host."
+    )
 
 
 def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> dict[str, Any]:
@@ -42,41 +96,51 @@ def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> di
     Raises:
         UsageProblem: If no run of the mission is recorded.
     """
-    history = history_of(root, mission)
-    problem, lanes = None, None
+    history = find_history(root, mission)
     with spinner("Asking the host"):
-        try:
-            client = Client(root, warm=False)  # for one call there is nothing to keep
-            state = client.mission_state(history.mission)
-            lanes = {wp: str(lane) for wp, lane in state.lanes().items()}
-        except SpecKittyError as e:
-            problem = str(e)
-    alive = is_alive(Places(root))
+        lanes, problem = _ask_lanes(root, history.mission)
+    places = Places(root)
     ended = history.ended or {}
     return {
         "mission": history.mission,
-        "run": "alive" if alive else ended.get("outcome", "died"),
+        "run": "alive" if is_alive(places) else ended.get("outcome", "died"),
         "problem": ended.get("problem"),
         "accepted": history.accepted,
         "merged": history.merged,
         "lanes_from": "journal" if lanes is None else "host",
         "host_problem": problem,
-        "logs": str(Places(root).logs / history.mission),
+        "journal_problem": damage_of(places.journal),
+        "logs": str(places.logs / history.mission),
         "work_packages": rows(history, lanes),
     }
 
 
+def _ask_lanes(root: Path, mission: str) -> tuple[dict[str, str] | None, str | None]:
+    """Return the lanes, or why the host does not tell them."""
+    from spec_kitty_client import Client, SpecKittyError  # help does without
+
+    try:
+        state = Client(root, warm=False).mission_state(mission)  # one call needs no warm host
+    except SpecKittyError as e:
+        return None, str(e)
+    return {wp: str(lane) for wp, lane in state.lanes().items()}, None
+
+
 _RUN = {
     "alive": "a run is alive",
-    "died": "the last run died; `spec-kitty-orchestrator resume` goes on",
-    "done": "the last run did all that was asked",
-    "incomplete": "the last run left something undone",
-    "interrupted": "the last run was interrupted; `spec-kitty-orchestrator resume` goes on",
-    "host": "the last run stopped at a host problem; `spec-kitty-orchestrator resume` goes on",
+    "died": "the last run died; continue it with `spec-kitty-orchestrator resume`",
+    "done": "the last run is complete",
+    "incomplete": "the last run is incomplete",
+    "interrupted": (
+        "the last run was interrupted; continue it with `spec-kitty-orchestrator resume`"
+    ),
+    "host": (
+        "the last run stopped at a host error; continue it with `spec-kitty-orchestrator resume`"
+    ),
 }
 
 
-def show(found: dict[str, Any]) -> None:
+def print_report(found: dict[str, Any]) -> None:
     """Print a report."""
     console = Console()
     ends = [word for word in ("accepted", "merged") if found[word]]
@@ -84,6 +148,8 @@ def show(found: dict[str, Any]) -> None:
     console.print(f"It is {' and '.join(ends)}." if ends else "", highlight=False)
     if found["problem"]:
         console.print(found["problem"], markup=False)
+    if found["journal_problem"]:
+        console.print(found["journal_problem"], markup=False)
     if found["host_problem"]:
         console.print(f"The lanes are those of the last run: {found['host_problem']}", markup=False)
     console.print(table(found["work_packages"]))

@@ -1,10 +1,11 @@
-"""What is shown while a run is under way: a live table, plain lines, or JSON."""
+"""Show a run while it works: a live table, plain lines, or JSON."""
 
 import json
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -18,7 +19,7 @@ from spec_kitty_orchestrator.state.journal import Event
 
 __all__ = ["Watcher", "line", "rows", "table", "watch"]
 
-_COLUMNS = ("WP", "lane", "agent", "attempts", "rework", "elapsed", "last error", "log")
+_COLUMNS = ("WP", "lane", "agent", "tries", "rounds", "elapsed", "last error", "log")
 _STYLES = {"done": "green", "approved": "green", "blocked": "red", "canceled": "dim"}
 
 
@@ -26,7 +27,7 @@ _FRAME = 3  # lines of a terminal that are not for work packages: head, rest, pr
 
 
 class Watcher:
-    """Shows events as they come, and a table of what fits on the terminal: the latest."""
+    """Shows each event, and a table with as many of the latest work packages as fit."""
 
     def __init__(self, console: Console, *, as_json: bool) -> None:
         self.console = console
@@ -41,6 +42,8 @@ class Watcher:
         if self.as_json:
             print(json.dumps(event, sort_keys=True), flush=True)
             return
+        if self.live and not self.live.is_started:
+            self.live.start()  # no table before a run that cannot start
         if self.history is None:
             self.history = History(mission=event["mission"])
         if "wp" in event:
@@ -74,18 +77,21 @@ def watch(console: Console, *, as_json: bool) -> Generator[Watcher]:
     if as_json or not console.is_terminal:
         yield watcher
         return
-    with Live(watcher, console=console, refresh_per_second=2):
+    watcher.live = Live(watcher, console=console, refresh_per_second=2)
+    try:
         yield watcher
+    finally:
+        watcher.live.stop()
 
 
 def rows(
     history: History, lanes: dict[str, str] | None = None, names: Iterable[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Return what is known of work packages, one plain object each.
+    """Return the facts of work packages, one plain object each.
 
     Args:
-        history: What the journal tells.
-        lanes: The lanes as the host reports them now; None: as it last told a run.
+        history: The facts of the journal.
+        lanes: The lanes as the host reports them now; None: as it last reported them to a run.
         names: The work packages; None: all.
     """
     lanes = history.lanes if lanes is None else lanes
@@ -132,16 +138,12 @@ def table(shown: list[dict[str, Any]]) -> Table:
 
 
 def _short(path: str) -> str:
-    """Return what tells a log from the others of its mission: work package and run."""
+    """Return the last two folders of a log: work package and attempt."""
     return "/".join(path.split("/")[-2:])
 
 
 def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return "-" if seconds is None else str(timedelta(seconds=int(seconds)))
 
 
 def line(event: Event) -> str | None:
@@ -152,7 +154,7 @@ def line(event: Event) -> str | None:
 
 
 def _ended(event: Event) -> str:
-    said = f"the run ended: {event['outcome'].replace('_', ' ')}"
+    said = _OUTCOMES.get(event["outcome"], f"the run ended: {event['outcome'].replace('_', ' ')}")
     if event["problem"]:
         said += f". {event['problem']}"
     for wp, why in event["unfinished"].items():
@@ -162,23 +164,29 @@ def _ended(event: Event) -> str:
     return said
 
 
+_OUTCOMES = {
+    "done": "run complete",
+    "incomplete": "run incomplete",
+    "interrupted": "run interrupted",
+    "host": "run stopped at a host error",
+}
 _SENTENCES = {
     "run-started": lambda e: f"mission {e['mission']}: run {e['run']}",
     "warning": lambda e: f"warning: {e['message']}",
     "note": lambda e: f"note: {e['message']}",
-    "host-retry": lambda e: f"the host is asked again: {e['because']}",
+    "host-retry": lambda e: f"host call retried ({e['attempt']}): {e['because']}",
     "lane": lambda e: f"{e['wp']} is {e['lane']}",
     "attempt-started": lambda e: f"{e['wp']} {e['role']}: {e['agent']} started, {e['directory']}",
     "attempt-failed": lambda e: f"{e['wp']} {e['role']} failed: {e['reason']}",
     "attempt-stopped": lambda e: f"{e['wp']} {e['role']} was interrupted",
     "implemented": lambda e: f"{e['wp']} implemented: {e['head'][:12]}",
     "verdict": lambda e: f"{e['wp']} {e['verdict'].replace('_', ' ')}: {e['summary']}",
-    "set-aside": lambda e: f"{e['wp']} stashed what the reviewer changed: {', '.join(e['files'])}",
-    "blocked": lambda e: f"{e['wp']} is given to you: {e['reason']}",
-    "trouble": lambda e: f"{e['wp']} cannot go on: {e['reason']}",
+    "set-aside": lambda e: f"{e['wp']} changes of the reviewer stashed: {', '.join(e['files'])}",
+    "blocked": lambda e: f"{e['wp']} is blocked and needs your decision: {e['reason']}",
+    "trouble": lambda e: f"{e['wp']} stopped: {e['reason']}",
     "accepted": lambda e: f"mission {e['mission']} is accepted",
     "acceptance-unavailable": lambda e: f"not accepted: {e['reason']}",
-    "status-committed": lambda e: f"committed what the host left changed in {e['folder']}",
+    "status-committed": lambda e: f"committed the files that the host changed in {e['folder']}",
     "merged": lambda e: (
         f"merged into {e['target']} ({e['strategy']})"
         if e.get("changed", True)

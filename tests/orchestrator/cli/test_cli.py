@@ -54,11 +54,12 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def complaint(ended: Ended) -> str:
-    """Return the one line that a command complains with."""
+    """Return the one line that a command complains with; retries are shown before it."""
     assert "Traceback" not in ended.err
-    assert ended.err.startswith("spec-kitty-orchestrator: ")
-    assert ended.err.count("\n") == 1
-    return ended.err
+    *before, line = ended.err.splitlines(keepends=True)
+    assert all(told.startswith("Host call retried") for told in before)
+    assert line.startswith("spec-kitty-orchestrator: ")
+    return line
 
 
 # A host that is not as it should be
@@ -106,10 +107,10 @@ def test_a_read_is_tried_three_times(host: Program, run: Command) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"out": "<html>\n"}, "something that is no answer (exit code 0)"),
+        ({"out": "<html>\n"}, "spec-kitty printed '<html>'"),
         ({"out": ""}, "the host printed nothing (exit code 0)"),
         ({"err": "Traceback:\nImportError: no typer\n", "code": 1}, "ImportError: no typer"),
-        ({"out": '{"success": true}\n'}, "no answer"),
+        ({"out": '{"success": true}\n'}, "invalid response (exit code 0)"),
         ({"code": 4}, "spec-kitty upgrade"),
     ],
 )
@@ -142,7 +143,9 @@ def test_a_host_that_hangs_is_told(host: Program, run: Command) -> None:
     host.prints(sleep=60)
     ended = run(*ORCHESTRATE, "--host-timeout=0.3")
     assert ended.code == ExitCode.HOST
+    assert ended.err.count("Host call retried") == 2
     assert "mission-state: no answer within 0.3 s" in complaint(ended)
+    assert "raise --host-timeout" in complaint(ended)
 
 
 def test_a_mission_without_work_packages_is_told(host: Program, run: Command) -> None:
@@ -156,11 +159,14 @@ def test_a_mission_without_work_packages_is_told(host: Program, run: Command) ->
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_an_unknown_mission_is_told(host: Program, run: Command, more: tuple[str, ...]) -> None:
-    """A mission that does not exist is the user's to correct, with how to list them."""
+    """A mission that does not exist is named, with the nearest one and all others."""
+    for name in (SLUG.upper(), "refund-02"):
+        Path("kitty-specs", name).mkdir()
     host.says("mission-state", {"message": "there is no such mission"}, "MISSION_NOT_FOUND")
     ended = run(*ORCHESTRATE, *more)
     assert ended.code == ExitCode.USAGE
-    assert "ls kitty-specs" in complaint(ended)
+    assert f"Mission {SLUG!r} does not exist in kitty-specs/" in complaint(ended)
+    assert complaint(ended).endswith(f"Available: {SLUG.upper()}, refund-02\n")
     assert not Places(Path.cwd()).journal.exists()
 
 
@@ -179,15 +185,16 @@ def test_an_unknown_agent_is_told(host: Program, run: Command) -> None:
     """A misspelled agent is named, before the host is asked."""
     ended = run("orchestrate", "--mission=m", "--impl-agent=claud")
     assert ended.code == ExitCode.USAGE
-    assert "There is no agent 'claud'. There are: claude-code" in complaint(ended)
+    assert "Unknown agent 'claud'. Did you mean claude-code? Available: " in complaint(ended)
     assert host.calls == []
 
 
 def test_a_mission_has_to_be_named(host: Program, run: Command) -> None:
-    """Without a mission nothing is guessed."""
+    """Without a mission nothing is guessed, and the missions are listed."""
+    Path("kitty-specs", SLUG).mkdir()
     ended = run("orchestrate", *AGENTS)
     assert ended.code == ExitCode.USAGE
-    assert "Which mission?" in complaint(ended)
+    assert complaint(ended).endswith(f"Missions here: {SLUG}\n")
 
 
 @pytest.mark.parametrize("command", ["orchestrate", "resume", "status", "abort"])
@@ -280,10 +287,10 @@ def test_a_missing_identity_is_told(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("max_rounds = ", "is not TOML"),
-        ("max_rouns = 1", "there is no setting 'max_rouns'"),
-        ("max_rounds = 'x'", "max_rounds: 'x' is not of the kind int"),
-        ("max_rounds = -1", "'max_rounds' must be >= 0"),
+        ("max_rounds = ", "line 1 is not valid TOML"),
+        ("max_rouns = 1", "unknown setting 'max_rouns'. Did you mean max_rounds?"),
+        ("max_rounds = 'x'", "orchestrator.toml: max_rounds: expected an integer, not 'x'"),
+        ("max_rounds = -1", "orchestrator.toml: max_rounds: must be at least 0, not -1"),
     ],
 )
 def test_a_bad_file_is_told(host: Program, run: Command, text: str, words: str) -> None:
@@ -299,21 +306,26 @@ def test_a_bad_file_is_told(host: Program, run: Command, text: str, words: str) 
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--max-rounds=-1", "'max_rounds' must be >= 0: -1"),
-        ("--max-concurrent=0", "'max_concurrent' must be >= 1: 0"),
-        ("--strategy=octopus", "--strategy: 'octopus' is not of the kind merge|squash|rebase"),
-        ("--order=shortest", "--order: 'shortest' is not of the kind longest-path|plan"),
-        ("--max-per-agent=codex", "--max-per-agent: ['codex'] is not of the kind AGENT=NUMBER"),
-        ("--max-per-agent=bob=1", "There are: claude-code, codex, opencode, script"),
-        ("--policy=/no/such.json", "The policy /no/such.json cannot be read"),
+        ("--max-rounds=-1", "--max-rounds: must be at least 0, not -1"),
+        ("--max-concurrent=0", "--max-concurrent: must be at least 1, not 0"),
+        ("--max-concurrent=two", "--max-concurrent: expected an integer, not 'two'"),
+        ("--max-concurrent=1.5", "--max-concurrent: expected an integer, not '1.5'"),
+        ("--strategy=squas", "--strategy: invalid value 'squas'. Did you mean squash? Available: "),
+        ("--order=shortest", "--order: invalid value 'shortest'. Available: longest-path, plan"),
+        ("--max-per-agent=codex", "--max-per-agent: expected AGENT=NUMBER, for example codex=2"),
+        ("--max-per-agent=bob=1", "--max-per-agent: unknown agent 'bob'. Available: claude-code"),
+        ("--policy=/no/such.json", "/no/such.json cannot be read: No such file or directory."),
         ("--impl-agent=script:", "needs a command"),
+        ("--impl-agent=script:./a 'b", "cannot be split into words: no closing quotation."),
+        ("--impl-agent=script:./nope.sh", "nope.sh', which does not exist. Correct the command"),
+        ("--impl-agent=script:./README.md", "README.md', which is not executable. Run: chmod +x"),
+        ("--target", "--target needs a value. See `spec-kitty-orchestrator orchestrate --help`"),
     ],
 )
 def test_a_bad_value_is_told(host: Program, run: Command, flag: str, words: str) -> None:
     """A flag's value that makes no sense is named with what would."""
-    ended = run("orchestrate", f"--mission={SLUG}", AGENTS[1], flag, "--impl-agent=script:true")
-    if flag.startswith("--impl-agent"):
-        ended = run("orchestrate", f"--mission={SLUG}", AGENTS[1], flag)
+    implementer = () if flag.startswith("--impl-agent") else (AGENTS[0],)
+    ended = run("orchestrate", SLUG, AGENTS[1], *implementer, flag)
     assert ended.code == ExitCode.USAGE
     assert words in complaint(ended)
 
@@ -346,7 +358,7 @@ def test_a_secret_in_a_policy_is_told(host: Program, run: Command, tmp_path: Pat
     assert ended.code == ExitCode.USAGE
     told = complaint(ended)
     assert str(path) in told
-    assert "team.note holds 'key'" in told
+    assert "team.note contains 'key'" in told
     assert host.calls == []
 
 
@@ -401,7 +413,10 @@ def test_what_a_policy_cannot_enforce_is_told(host: Program, run: Command, tmp_p
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({**policy, "network_mode": "none"}))
     ended = run(*ORCHESTRATE, "--dry-run", f"--policy={path}")
-    assert "warning: the policy says network_mode=none, which script cannot be held" in ended.out
+    assert (
+        "warning: the policy says network_mode=none, which cannot be enforced on script"
+        in ended.out
+    )
 
 
 def test_settings_come_from_everywhere(
@@ -496,7 +511,7 @@ def test_status_without_a_host_shows_the_journal(bare: Path, repo: Path, run: Co
 
 @pytest.mark.parametrize(
     ("outcome", "words"),
-    [("done", "did all that was asked"), ("incomplete", "something undone"), (None, "died")],
+    [("done", "is complete"), ("incomplete", "is incomplete"), (None, "died")],
 )
 def test_status_says_how_the_last_run_ended(
     host: Program, run: Command, repo: Path, outcome: str | None, words: str
@@ -542,8 +557,8 @@ def test_resume_takes_the_settings_of_the_last_run(
 
 
 def test_abort_without_a_run_is_no_problem(host: Program, run: Command) -> None:
-    """Ending what does not run does nothing, and scripts can tell."""
-    assert "No run was alive." in run("abort").out
+    """Stopping nothing is no error, and the advice to resume needs a run to resume."""
+    assert run("abort").out == "No run is alive.\n"
     found = json.loads(run("abort", "--cleanup-worktrees", "--json").out)
     assert found == {"run_ended": False, "agents_ended": [], "removed": [], "left": {}}
 
@@ -600,7 +615,7 @@ def test_help_lists_commands_and_exit_codes(run: Command) -> None:
 def test_every_setting_has_a_flag(run: Command) -> None:
     """Each name of the settings is a flag of ``orchestrate``."""
     out = run("orchestrate", "--help").out
-    names = [name.replace("_", "-") for name in config._TYPES]
+    names = [name.replace("_", "-") for name in config._NAMES]
     assert [name for name in names if f"--{name}" not in out] == []
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -121,7 +122,7 @@ def test_other_events_are_for_the_journal_alone(kind: str) -> None:
 def test_the_end_says_what_is_left() -> None:
     """The last line says how it ended, what is not done and why, and what to do next."""
     text = line(EVENTS[-1]) or ""
-    for words in ("another run. the host", "WP01 is blocked", "next: resume"):
+    for words in ("the run ended: another run. the host", "WP01 is blocked", "next: resume"):
         assert words in text
 
 
@@ -151,8 +152,17 @@ def test_a_terminal_gets_a_table() -> None:
             watcher(told)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    assert "rework" in text
+    assert "rounds" in text
     assert "WP01 is in_progress" in text
+
+
+def test_a_run_that_cannot_start_shows_no_table() -> None:
+    """The table begins with the first event, so that an error stands alone."""
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    with suppress(ValueError), watch(console, as_json=False):
+        raise ValueError
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""
 
 
 def terminal(height: int) -> Console:
