@@ -263,7 +263,7 @@ class HostCrashed(ProtocolError):
 
     advice = (
         "Known causes: an unknown lane, a damaged event log or meta.json, and a leftover "
-        ".git/index.lock. Run the call by hand to see the whole traceback."
+        ".git/index.lock."
     )
 
 

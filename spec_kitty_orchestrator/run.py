@@ -14,6 +14,7 @@ from spec_kitty_client import (
     AsyncClient,
     Feature,
     HostCrashed,
+    HostError,
     Lane,
     Mission,
     NotFound,
@@ -36,7 +37,7 @@ from spec_kitty_orchestrator.errors import (
 )
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.mission import Host
-from spec_kitty_orchestrator.preflight.plan import Plan, how_to_leave, protected_branch
+from spec_kitty_orchestrator.preflight.plan import Plan, how_to_leave, protected_branch, where_it_is
 from spec_kitty_orchestrator.preflight.survey import Survey, survey, unreadable
 from spec_kitty_orchestrator.scheduling.durations import learn
 from spec_kitty_orchestrator.settings import Settings
@@ -135,8 +136,9 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
             raise UsageProblem(why) from e
         raise HostProblem(str(e)) from e
     if found.doubt:
-        msg = f"Mission {found.mission_slug} {found.doubt}."
-        raise UsageProblem(msg)
+        where = where_it_is(settings.repo_root, found.mission_slug)
+        msg = f"Mission {found.mission_slug} {found.doubt}. {where}"
+        raise UsageProblem(msg.rstrip())
     wanted = survey(
         layout,
         found,
@@ -150,7 +152,10 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
 
 
 def _print_retry(details: RetryDetails) -> None:
-    print(f"Host call retried ({details.retry_num}): {details.caused_by}", file=sys.stderr)
+    cause = details.caused_by
+    failure = cause.failure if isinstance(cause, HostError) else None
+    why = f"{failure.verb}: {failure.message}" if failure else str(cause)
+    print(f"Host call retried ({details.retry_num}): {why}", file=sys.stderr)
 
 
 async def _check_branch(client: AsyncClient, settings: Settings) -> None:

@@ -30,7 +30,12 @@ from spec_kitty_orchestrator.cli.missions import (
 )
 from spec_kitty_orchestrator.cli.parameters import Json, Root, find_folder, print_json, spinner
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
-from spec_kitty_orchestrator.preflight.plan import check_limits, protected_branch, read_policy
+from spec_kitty_orchestrator.preflight.plan import (
+    check_limits,
+    protected_branch,
+    read_policy,
+    where_it_is,
+)
 from spec_kitty_orchestrator.preflight.survey import survey, unreadable
 from spec_kitty_orchestrator.settings import Settings, environment, read, settings_file
 from spec_kitty_orchestrator.worktree import GitError, git, root_of
@@ -95,8 +100,8 @@ def examine(folder: Path, mission: str | None = None) -> list[Check]:
     else:
         checks += _settings(settings)
         checks += [_warm(transport, settings)] if contract else []
-    checks += [_identity(root), _branch(root, contract), _workspace(root)]
     name = mission or settings.mission
+    checks += [_identity(root), _branch(root, contract, name), _workspace(root)]
     if name and contract:
         checks.append(_mission(transport, evolve(settings, mission=name, repo_root=root)))
     return checks
@@ -205,7 +210,9 @@ def _mission(transport: WarmTransport[ProcessTransport], settings: Settings) -> 
     except SpecKittyError as e:
         return Check(name="mission", ok=False, found=_why_unreadable(e, root, name))
     if state.doubt:
-        return Check(name="mission", ok=False, found=f"{state.mission_slug} {state.doubt}.")
+        where = where_it_is(root, state.mission_slug)
+        told = f"{state.mission_slug} {state.doubt}. {where}".rstrip()
+        return Check(name="mission", ok=False, found=told)
     lines = "; ".join(" ".join(line.split()) for line in (*found.lines(), *found.notes))
     problems = " ".join(found.problems)
     return Check(
@@ -233,12 +240,13 @@ def _identity(root: Path) -> Check:
     return Check(name="identity", ok=True, found=who)
 
 
-def _branch(root: Path, contract: Contract | None) -> Check:
+def _branch(root: Path, contract: Contract | None, mission: str) -> Check:
     protects = contract is None or contract.supports(Feature.PROTECTED_BRANCHES)
     if protects and (branch := protected_branch(root)):
+        where = where_it_is(root, mission) if mission else ""
         advice = (
-            f"{branch!r} is checked out, and hosts refuse to commit there. Check out the branch of "
-            "the mission."
+            f"{branch!r} is checked out, and hosts refuse to commit there. "
+            f"{where or 'Check out the branch of the mission.'}"
         )
         return Check(name="branch", ok=False, found=advice)
     found = git(root, "branch", "--show-current").strip() or "no branch (detached)"

@@ -55,9 +55,12 @@ def missions_here(root: Path) -> str:
 
 def unknown_mission(root: Path, mission: str) -> str:
     """Return that a mission does not exist, and which ones do."""
+    from spec_kitty_orchestrator.preflight.plan import where_it_is  # it loads the SDK
+
     slugs = _list(root)
     here = suggest(mission, slugs[:_MOST_LISTED]) if slugs else missions_here(root)
+    advice = where_it_is(root, mission) or here
     return (
         f"Mission {mission!r} does not exist in kitty-specs/ on the branch that is checked out. "
-        f"{here}"
+        f"{advice}"
     )

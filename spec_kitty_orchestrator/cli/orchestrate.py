@@ -5,6 +5,7 @@ often than all other help.
 """
 
 import os
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, ArgumentCollection, Parameter, Token
@@ -152,7 +153,7 @@ def _run(plan: "Plan", as_json: bool) -> int:
 
 def _explain(error: OrchestratorError, settings: Settings) -> OrchestratorError | None:
     """Name missions and flags where the SDK can only name verbs and arguments."""
-    from spec_kitty_client import ErrorCode, HostTimeout, NotFound
+    from spec_kitty_client import ErrorCode, HostTimeout, NotFound, ProtocolError
 
     cause = error.__cause__
     unknown = (ErrorCode.MISSION_NOT_FOUND, ErrorCode.FEATURE_NOT_FOUND)
@@ -161,5 +162,10 @@ def _explain(error: OrchestratorError, settings: Settings) -> OrchestratorError 
     if isinstance(cause, HostTimeout):
         failure = cause.failure
         msg = f"{failure.verb}: {failure.message}. If it is only slow, raise --host-timeout."
+        return HostProblem(msg)
+    if not isinstance(error, HostProblem):
+        return None
+    if isinstance(cause, ProtocolError) and not cause.failure.mutates:
+        msg = f"{error} All that it prints: {shlex.join(cause.failure.argv)}"
         return HostProblem(msg)
     return None

@@ -27,6 +27,7 @@ __all__ = [
     "protected_branch",
     "protects",
     "read_policy",
+    "where_it_is",
 ]
 
 PROTECTION_OFF = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
@@ -116,7 +117,9 @@ def explain_policy(name: str, error: PolicyError) -> str:
         name: The file.
         error: The problems.
     """
-    problems = "; ".join(str(problem).removeprefix("(policy) ") for problem in error.problems)
+    problems = "; ".join(
+        str(problem).replace("(policy)", "the policy") for problem in error.problems
+    )
     return f"{name}: {problems}. Correct the file, or leave --policy out for the default."
 
 
@@ -156,13 +159,23 @@ def how_to_leave(root: Path, mission: str) -> str:
         root: The primary checkout.
         mission: The mission's slug, or a part of it.
     """
-    own = {branch for branch in _branches_with(root, mission) if not protects(root, branch)}
-    if own:
-        return f"Check out the branch of the mission: git checkout {' or '.join(sorted(own))}"
-    return (
+    return where_it_is(root, mission) or (
         "Move the mission to a branch of its own, or let the host commit here with "
         f"{PROTECTION_OFF}=1."
     )
+
+
+def where_it_is(root: Path, mission: str) -> str:
+    """Return which other branch has a mission, as a sentence; empty if none has.
+
+    Args:
+        root: The primary checkout.
+        mission: The mission's slug, or a part of it.
+    """
+    here = checked_out(root)
+    found = {b for b in _branches_with(root, mission) if b != here and not protects(root, b)}
+    own = " or ".join(sorted(found))
+    return f"Check out the branch of the mission: git checkout {own}" if own else ""
 
 
 def _branches_with(root: Path, mission: str) -> Iterator[str]:

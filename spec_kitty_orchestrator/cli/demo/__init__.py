@@ -84,7 +84,7 @@ def demo(
     try:
         ProcessTransport().locate()
     except HostNotFound as e:
-        msg = f"The demo needs the real host. {e} {_INSTALL}"
+        msg = f"The demo needs the real host. {e}. {_INSTALL}"
         raise HostProblem(msg) from e
     console = Console(stderr=as_json)
     base = Path(tempfile.mkdtemp(prefix="spec-kitty-demo-"))

@@ -30,29 +30,6 @@ AGENTS = ("--impl-agent=script:true", "--review-agent=script:true")
 ORCHESTRATE = ("orchestrate", f"--mission={SLUG}", *AGENTS)
 
 
-@pytest.fixture
-def host(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """Install a host, and go into the repository."""
-    program = Program(tmp_path / "bin")
-    program.folder.mkdir()
-    program.install()
-    monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.chdir(repo)
-    return program
-
-
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have nothing on PATH but git and what a script agent needs."""
-    folder = tmp_path / "bare"
-    folder.mkdir()
-    for name in ("git", "true", "env"):
-        (folder / name).symlink_to(shutil.which(name) or name)
-    monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")  # a host may be beside the real one
-    return folder
-
-
 def complaint(ended: Ended) -> str:
     """Return the one line that a command complains with; retries are shown before it."""
     assert "Traceback" not in ended.err
