@@ -34,6 +34,7 @@ PROTECTION_OFF = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
 """The variable that lets hosts commit on any branch."""
 
 _PROTECTED = ("main", "master")
+_LANES = "kitty/"  # the host's own branches, which hold copies of the missions
 
 
 @frozen(kw_only=True)
@@ -181,7 +182,7 @@ def where_it_is(root: Path, mission: str) -> str:
 def _branches_with(root: Path, mission: str) -> Iterator[str]:
     """Yield the local branches that have a mission, or to which one of them says it belongs."""
     listed = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
-    for branch in listed:
+    for branch in (branch for branch in listed if not branch.startswith(_LANES)):
         paths = git(root, "ls-tree", "-d", "--name-only", branch, "kitty-specs/").splitlines()
         for path in (path for path in paths if mission in path):
             yield from _named_by(root, f"{branch}:{path}/meta.json", listed) or (branch,)

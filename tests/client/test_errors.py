@@ -79,7 +79,7 @@ def test_every_family_has_its_class() -> None:
 
 @pytest.mark.parametrize("code", CODES)
 def test_a_code_raises_the_class_of_its_family(code: ErrorCode | UnknownErrorCode) -> None:
-    """Who catches a class catches all codes of its kind, and keeps the code itself."""
+    """A class catches all codes of its kind, and keeps the code itself."""
     error = rejection(failure(code))
 
     assert type(error) is CLASSES[code.family]
@@ -327,7 +327,7 @@ def test_the_next_step_fits_the_code(code: ErrorCode | UnknownErrorCode, word: s
 
 
 def test_a_slow_mutation_says_how_to_go_on() -> None:
-    """Who raises the time limit reads it in the error."""
+    """The error says that the time limit can be raised."""
     assert "time limit" in str(HostTimeout(failure(mutates=True, exit_code=None)))
 
 

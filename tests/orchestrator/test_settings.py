@@ -213,7 +213,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, expected: str) -> None:
 def test_a_slip_on_the_command_line_is_named(
     tmp_path: Path, words: tuple[str, ...], expected: str
 ) -> None:
-    """What cannot be parsed is one sentence with the word that the user typed."""
+    """A parse error is one sentence with the word that the user typed."""
     assert complaint(tmp_path, None, *words).startswith(expected)
 
 

@@ -84,7 +84,7 @@ def test_uncommitted_work_is_left_and_named(repo: Path) -> None:
 
 
 def test_the_primary_checkout_is_never_removed(repo: Path) -> None:
-    """Whatever the journal says, the user's own checkout stays."""
+    """The user's own checkout stays, even if the journal names it."""
     record(repo, claimed("WP01", repo))
     assert abort(repo, cleanup_worktrees=True) == Aborted()
     assert (repo / "README.md").is_file()

@@ -155,7 +155,7 @@ def test_a_mission_that_is_no_name_is_told(host: Program, run: Command) -> None:
     assert host.calls == []
 
 
-# What the user has to correct
+# Mistakes of the user
 
 
 def test_an_unknown_agent_is_told(host: Program, run: Command) -> None:
@@ -230,7 +230,7 @@ def test_a_protected_branch_may_be_allowed(
 def test_a_git_that_fails_is_told(
     run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
-    """What git itself says of a broken repository is the message, not a traceback."""
+    """The message of a broken repository is git's own, and no traceback."""
     real, folder = shutil.which("git"), tmp_path / "broken"
     folder.mkdir()
     fails = '[ "$1" = branch ] && { echo "fatal: bad HEAD" >&2; exit 128; }'
@@ -300,7 +300,7 @@ def test_a_bad_file_is_told(host: Program, run: Command, text: str, words: str) 
     ],
 )
 def test_a_bad_value_is_told(host: Program, run: Command, flag: str, words: str) -> None:
-    """A flag's value that makes no sense is named with what would."""
+    """An invalid value of a flag is named with the valid ones."""
     implementer = () if flag.startswith("--impl-agent") else (AGENTS[0],)
     ended = run("orchestrate", SLUG, AGENTS[1], *implementer, flag)
     assert ended.code == ExitCode.USAGE
@@ -358,7 +358,7 @@ def test_another_run_is_told(host: Program, run: Command) -> None:
     assert host.calls == []
 
 
-# What moves nothing
+# Commands that only read
 
 
 def test_a_dry_run_moves_nothing(host: Program, run: Command) -> None:
@@ -385,7 +385,7 @@ def test_a_dry_run_may_be_json(host: Program, run: Command) -> None:
 
 
 def test_what_a_policy_cannot_enforce_is_told(host: Program, run: Command, tmp_path: Path) -> None:
-    """A policy that an agent cannot be held to is no secret: the dry run says so."""
+    """The dry run warns about a policy that cannot be enforced on an agent."""
     policy = plan.default_policy(agents.find("script:true")).to_dict()
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({**policy, "network_mode": "none"}))
@@ -447,7 +447,7 @@ def test_any_folder_of_the_repository_will_do(
 
 
 def journal(repo: Path, *events: tuple[str, Mapping[str, object]], mission: str = SLUG) -> None:
-    """Write what a run is to have done."""
+    """Write the events of a run into the journal."""
     settings = config.Settings(
         mission=mission, repo_root=repo, impl_agent="script:true", review_agent="script:true"
     )
@@ -463,7 +463,7 @@ LANES = (("lane", {"wp": "WP01", "lane": "planned"}), ("lane", {"wp": "WP02", "l
 
 
 def test_status_takes_lanes_from_the_host(host: Program, run: Command, repo: Path) -> None:
-    """Where things stand is the host's to say; the journal adds what agents did."""
+    """The lanes come from the host; the journal adds the attempts of agents."""
     journal(repo, *LANES)
     ended = run("status", "--json")
     found = json.loads(ended.out)
@@ -474,7 +474,7 @@ def test_status_takes_lanes_from_the_host(host: Program, run: Command, repo: Pat
 
 
 def test_status_without_a_host_shows_the_journal(bare: Path, repo: Path, run: Command) -> None:
-    """A host that cannot be asked is told, and what is known is shown."""
+    """Without a host, status shows the lanes of the last run and says so."""
     journal(repo, *LANES)
     ended = run("status", "--json", f"--repo-root={repo}")
     found = json.loads(ended.out)
@@ -575,7 +575,7 @@ def test_every_command_has_help(run: Command, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["orchestrate", "resume", "status", "abort"])
 def test_help_has_examples(run: Command, command: str) -> None:
-    """The help of what is typed most shows how, line by line."""
+    """The help of the commands that are typed most has examples."""
     out = run(command, "--help").out
     assert "Examples:" in out
     assert f"  spec-kitty-orchestrator {command}" in out
@@ -612,7 +612,7 @@ def program(folder: Path, *words: str | bytes, **env: str) -> Ended:
 
 
 def test_the_program_ends_with_the_exit_code(repo: Path) -> None:
-    """What a shell sees is the exit code and one line, never a traceback."""
+    """A shell sees the exit code and one line, never a traceback."""
     ended = program(repo, "status")
     assert ended.code == ExitCode.USAGE
     assert complaint(ended)

@@ -60,7 +60,7 @@ def test_a_row_says_what_is_known() -> None:
 
 
 def test_lanes_of_the_host_win() -> None:
-    """What the host reports now replaces what it told a run earlier."""
+    """The present lanes of the host replace those that it reported to a run."""
     found = rows(history(), {"WP01": "done", "WP03": "planned"})
     assert [(row["wp"], row["lane"]) for row in found] == [("WP01", "done"), ("WP03", "planned")]
 
@@ -115,7 +115,7 @@ def test_every_event_has_its_line(told: Event) -> None:
 
 @pytest.mark.parametrize("kind", ["claimed", "submitted", "dreamt"])
 def test_other_events_are_for_the_journal_alone(kind: str) -> None:
-    """What only the journal needs is not shown, and what is unknown neither."""
+    """Events that only the journal needs, and unknown events, are not shown."""
     assert line(event(kind)) is None
 
 

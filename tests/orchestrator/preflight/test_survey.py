@@ -62,7 +62,7 @@ def test_a_target_that_is_named_counts(repo: Path) -> None:
 
 
 def test_subtasks_of_what_is_still_to_be_handed_in_are_told(repo: Path) -> None:
-    """What is handed in needs none any more."""
+    """Work packages that are submitted are left out."""
     one, two = package("WP01", subtasks=("T001",)), package("WP02", subtasks=("T002",))
     found = look(repo, one, two, lanes={"WP02": Lane.FOR_REVIEW})
     assert found.subtasks == {"WP01": ("T001",)}
@@ -133,7 +133,7 @@ def test_another_branch_is_told(repo: Path) -> None:
 
 
 def test_a_protected_branch_is_told(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is checked out; the variable that lets hosts commit there helps."""
+    """On any checkout; the variable that lets hosts commit there helps."""
     problem = look(repo, package(), planning_branch="main").problems[0]
     assert f"set {PROTECTION_OFF}=1" in problem
     monkeypatch.setenv(PROTECTION_OFF, "1")
