@@ -1,4 +1,4 @@
-"""One run of an agent after another, until one of them is of use."""
+"""Run an agent for one step of a work package, or re-attach to a run that exists already."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -6,141 +6,151 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
-from spec_kitty_client import Policy
-from spec_kitty_orchestrator.agents import Agent
-from spec_kitty_orchestrator.agents.base import Said
-from spec_kitty_orchestrator.runners import Ended, Job, Runner, keeper, local
-from spec_kitty_orchestrator.state.history import Attempt, Record, Role
-from spec_kitty_orchestrator.state.journal import Journal
+from spec_kitty_orchestrator.agents.base import AgentOutput
+from spec_kitty_orchestrator.context import Run
+from spec_kitty_orchestrator.roles import Role
+from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper
+from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped
 
-__all__ = ["Attempts", "Spoken"]
+__all__ = ["AttemptResult", "run_attempt"]
 
-_LONGEST_REASON = 300  # characters of an agent's own words
+_MAX_QUOTE = 300  # characters of an agent's own words in a reason
 
 
 @frozen(kw_only=True)
-class Spoken:
-    """How a run of an agent ended, as far as anyone can tell without looking at git."""
+class AttemptResult:
+    """The end of an agent run, as its exit record and its output tell it."""
 
-    attempt: Attempt
+    attempt: AttemptStarted
     text: str
-    """Its last words, whether it failed or not."""
+    """The agent's final answer, whether the run failed or not."""
     failure: str | None
-    """Why the run is to be taken as failed."""
+    """The reason, if the run failed."""
 
 
-@frozen(kw_only=True)
-class Attempts:
-    """Runs an agent for a work package, or picks up a run that is there already."""
+async def run_attempt(
+    run: Run, wp: str, role: Role, prompt: Callable[[], Awaitable[str]]
+) -> AttemptResult:
+    """Run the agent of a role until it ends, and return its result.
 
-    mission: str
-    wp: str
-    agent: Agent
-    policy: Policy
-    record: Record
-    journal: Journal
-    logs: Path
-    """Folder of the work package's attempts."""
-    time_limit: float
-    runner: Runner = local
+    A run that an earlier orchestrator left is waited for. If that run was stopped or lost, the
+    agent is started again, at no cost. A run that is stopped or lost while this orchestrator
+    watches is a failure, because the cause may repeat itself.
 
-    async def run(self, role: Role, prompt: Callable[[], Awaitable[str]]) -> Spoken:
-        """Return how a run of the agent ended.
+    Args:
+        run: The run.
+        wp: The id of the work package.
+        role: The role that the agent has to play.
+        prompt: Returns the prompt. Called only if an agent has to be started.
+    """
+    while True:
+        found = await _existing_attempt(run, wp, role)
+        attempt = found or _launch(run, wp, role, await prompt())
+        exit_record = await _wait(run, attempt)
+        if not (found and exit_record.reason in ("stopped", "lost")):
+            return _result(run, attempt, exit_record)
+        _record_stop(run, attempt, exit_record)
 
-        One that was found, and was interrupted or lost, is started anew. One that ends so
-        under our eyes has failed: whatever did it may do it again.
-        """
-        while True:
-            found = await self._there_already(role)
-            attempt = found or self._launch(role, await prompt())
-            ended = await self._wait(attempt)
-            if not (found and ended.reason in ("stopped", "lost")):
-                said = self.agent.said(self.runner.tail(Path(attempt.directory)))
-                failure = self._failure(ended, said, attempt)
-                return Spoken(attempt=attempt, text=said.text or said.error or "", failure=failure)
-            self._close(attempt, ended.reason)
 
-    async def _there_already(self, role: Role) -> Attempt | None:
-        """Return the run that an earlier orchestrator left, if it is of this role."""
-        attempt = self.record.open
-        if attempt is None or attempt.role == role:
-            return attempt
-        ended = await self.runner.stop(Path(attempt.directory))
-        self._close(attempt, ended.reason)
-        return None
+async def _existing_attempt(run: Run, wp: str, role: Role) -> AttemptStarted | None:
+    """Return the running attempt of a role; end one of the other role, which is outdated."""
+    attempt = run.history.work_package(wp).running
+    if attempt is None or attempt.role == role:
+        return attempt
+    _record_stop(run, attempt, await run.runner.stop(Path(attempt.directory)))
+    return None
 
-    def _launch(self, role: Role, prompt: str) -> Attempt:
-        number = 1 + max((a.number for a in self.record.attempts), default=0)
-        directory = self.logs / f"{number:02d}-{role}"
-        while directory.exists():  # started by a run that died before it could say so
-            number += 1
-            directory = self.logs / f"{number:02d}-{role}"
-        # The intent is on the disk before the effect: a resumed run looks there.
-        event = self.journal.write(
-            "attempt-started",
-            wp=self.wp,
+
+def _launch(run: Run, wp: str, role: Role, prompt: str) -> AttemptStarted:
+    number = 1 + max((a.number for a in run.history.work_package(wp).attempts), default=0)
+    logs = run.logs / wp
+    directory = logs / f"{number:02d}-{role}"
+    while directory.exists():  # an orchestrator died before it could record this attempt
+        number += 1
+        directory = logs / f"{number:02d}-{role}"
+    # Written before the launch: if the orchestrator dies here, the next one looks for the agent.
+    attempt = run.journal.write(
+        AttemptStarted(
+            wp=wp,
             role=role,
             number=number,
-            agent=self.agent.name,
+            agent=run.agents[role].name,
             directory=str(directory),
         )
-        self.runner.launch(self._job(role, number, directory, prompt))
-        return Attempt.of(event)
+    )
+    run.runner.launch(_process(run, attempt, prompt))
+    return attempt
 
-    def _job(self, role: Role, number: int, directory: Path, prompt: str) -> Job:
-        worktree = Path(self.record.workspace or ".")
-        identity = {
-            "SPEC_KITTY_ROLE": role,
-            "SPEC_KITTY_MISSION": self.mission,
-            "SPEC_KITTY_WP": self.wp,
-            "SPEC_KITTY_ATTEMPT": str(number),
-        }
-        return Job(
-            directory=directory,
-            argv=self.agent.argv(role, self.policy, worktree),
-            cwd=worktree,
-            env={**self.agent.env(role, self.policy), **identity},
-            prompt=prompt,
-            time_limit=self.time_limit,
+
+def _process(run: Run, attempt: AttemptStarted, prompt: str) -> AgentProcessSpec:
+    role, agent = attempt.role, run.agents[attempt.role]
+    worktree = Path(run.history.work_package(attempt.wp).workspace or ".")
+    task = {
+        "SPEC_KITTY_ROLE": role,
+        "SPEC_KITTY_MISSION": run.host.mission,
+        "SPEC_KITTY_WP": attempt.wp,
+        "SPEC_KITTY_ATTEMPT": str(attempt.number),
+    }
+    return AgentProcessSpec(
+        directory=Path(attempt.directory),
+        argv=agent.argv(role, run.policy, worktree),
+        cwd=worktree,
+        env={**agent.env(role, run.policy), **task},
+        prompt=prompt,
+        time_limit=run.settings.agent_timeout,
+    )
+
+
+async def _wait(run: Run, attempt: AttemptStarted) -> ExitRecord:
+    """Wait for the end of an attempt. If the run is cancelled, end all its processes."""
+    directory = Path(attempt.directory)
+    try:
+        return await run.runner.wait(directory)
+    except anyio.get_cancelled_exc_class():
+        with anyio.CancelScope(shield=True):
+            exit_record = await run.runner.stop(directory)
+            if exit_record.reason == "stopped":
+                _record_stop(run, attempt, exit_record)
+        raise
+
+
+def _record_stop(run: Run, attempt: AttemptStarted, exit_record: ExitRecord) -> None:
+    run.journal.write(
+        AttemptStopped(
+            wp=attempt.wp, role=attempt.role, number=attempt.number, reason=exit_record.reason
         )
+    )
 
-    async def _wait(self, attempt: Attempt) -> Ended:
-        """Wait for the end of a run; a cancellation ends it, with everything it started."""
-        directory = Path(attempt.directory)
-        try:
-            return await self.runner.wait(directory)
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                ended = await self.runner.stop(directory)
-                if ended.reason == "stopped":
-                    self._close(attempt, ended.reason)
-            raise
 
-    def _close(self, attempt: Attempt, reason: str) -> None:
-        self.journal.write(
-            "attempt-stopped", wp=self.wp, role=attempt.role, number=attempt.number, reason=reason
-        )
+def _result(run: Run, attempt: AttemptStarted, exit_record: ExitRecord) -> AttemptResult:
+    output = run.agents[attempt.role].read_output(run.runner.tail(Path(attempt.directory)))
+    failure = _failure(run, attempt, exit_record, output)
+    return AttemptResult(attempt=attempt, text=output.text or output.error or "", failure=failure)
 
-    def _failure(self, ended: Ended, said: Said, attempt: Attempt) -> str | None:
-        log = f"see {attempt.directory}"
-        seconds = ended.ended_at - ended.started_at
-        endings = {
-            "not_started": f"could not be started: {ended.error}",
-            "deadline": f"did not end within {seconds:.0f} s; {log}",
-            "stopped": f"was ended by someone else; {log}",
-            "lost": f"was lost: its keeper died without a record; {log}",
-        }
-        if ended.reason in endings:
-            return f"{attempt.agent} {endings[ended.reason]}"
-        if said.error is not None:
-            return f"{attempt.agent}: {_short(said.error)}; {log}"
-        if ended.exit_code != 0:
-            errors = self.runner.tail(Path(attempt.directory), keeper.ERRORS).strip()
-            words = f" ({_short(errors.splitlines()[-1])})" if errors else ""
-            return f"{attempt.agent} ended with exit code {ended.exit_code}{words}; {log}"
-        return None
+
+def _failure(
+    run: Run, attempt: AttemptStarted, exit_record: ExitRecord, output: AgentOutput
+) -> str | None:
+    """Return why an attempt failed, and where its log is; None if it did not fail."""
+    log = f"see {attempt.directory}"
+    seconds = exit_record.ended_at - exit_record.started_at
+    endings = {
+        "not_started": f"could not be started: {exit_record.error}",
+        "deadline": f"did not end within {seconds:.0f} s; {log}",
+        "stopped": f"was ended by someone else; {log}",
+        "lost": f"was lost: its keeper died without an exit record; {log}",
+    }
+    if exit_record.reason in endings:
+        return f"{attempt.agent} {endings[exit_record.reason]}"
+    if output.error is not None:
+        return f"{attempt.agent}: {_short(output.error)}; {log}"
+    if exit_record.exit_code != 0:
+        errors = run.runner.tail(Path(attempt.directory), keeper.ERRORS).strip()
+        words = f" ({_short(errors.splitlines()[-1])})" if errors else ""
+        return f"{attempt.agent} ended with exit code {exit_record.exit_code}{words}; {log}"
+    return None
 
 
 def _short(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON] + "..."
+    return line if len(line) <= _MAX_QUOTE else line[:_MAX_QUOTE] + "..."

@@ -1,4 +1,4 @@
-"""What all work packages of a run share, made once and passed on."""
+"""The values that all work packages of a run share."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,11 +7,12 @@ from attrs import field, frozen
 
 from spec_kitty_client import Policy
 from spec_kitty_orchestrator.agents import Agent
-from spec_kitty_orchestrator.mission import Host
+from spec_kitty_orchestrator.mission import MissionClient
+from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.runners import Runner, local
-from spec_kitty_orchestrator.scheduling.durations import Durations
+from spec_kitty_orchestrator.scheduling.priority import Durations
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.state.history import History, Role
+from spec_kitty_orchestrator.state.history import History
 from spec_kitty_orchestrator.state.journal import Journal
 from spec_kitty_orchestrator.worktree import Worktree
 
@@ -20,17 +21,19 @@ __all__ = ["Run"]
 
 @frozen(kw_only=True)
 class Run:
-    """One run. Its runner and worktrees are this machine's, unless it is told of others."""
+    """One run of a mission."""
 
     settings: Settings
     policy: Policy
-    host: Host
+    host: MissionClient
     journal: Journal
     history: History
+    """Kept up to date by the journal, event by event."""
     durations: Durations
+    """Kept up to date by the journal, event by event."""
     logs: Path
-    """Folder of this mission's attempts."""
-    agents: dict[Role, Agent]
+    """The folder of the mission's attempts."""
+    agents: Mapping[Role, Agent]
     lanes: Mapping[str, str] = field(factory=dict)
     """The execution lane of each work package that shares its worktree with others."""
     left_to_people: Mapping[str, str] = field(factory=dict)
@@ -38,4 +41,9 @@ class Run:
     runner: Runner = local
     """Where agents run."""
     worktree: Callable[[Path], Worktree] = Worktree
-    """What the checkout in a folder is looked at with."""
+    """Returns the worktree in a folder."""
+
+    @property
+    def agent_names(self) -> dict[Role, str]:
+        """The name of the agent in each role."""
+        return {role: agent.name for role, agent in self.agents.items()}

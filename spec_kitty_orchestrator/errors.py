@@ -1,4 +1,4 @@
-"""The errors that stop a run, each with its exit code."""
+"""The errors that stop a run, each with its exit code, and those that stop one work package."""
 
 from __future__ import annotations  # the command line loads the client when it needs it
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnotherRun",
+    "DependenciesNotReady",
     "ExitCode",
     "HostProblem",
     "OrchestratorError",
     "UsageProblem",
-    "is_of_the_host",
+    "WorkPackageFailed",
+    "is_host_failure",
     "suggest",
 ]
 
@@ -64,8 +66,26 @@ class AnotherRun(OrchestratorError):
     exit_code = ExitCode.ANOTHER_RUN
 
 
-def is_of_the_host(error: SpecKittyError) -> bool:
-    """Return whether the host cannot be used at all, as opposed to a single refused call."""
+class WorkPackageFailed(Exception):
+    """A work package has to stop in this run. Others continue.
+
+    Args:
+        reason: Why, and what the user can do about it.
+        host: Whether the host itself does not work.
+    """
+
+    def __init__(self, reason: str, *, host: bool = False) -> None:
+        super().__init__(reason, host)
+        self.reason = reason
+        self.host = host
+
+
+class DependenciesNotReady(Exception):
+    """The host rejected a claim: a dependency is not done, or somebody moved the work package."""
+
+
+def is_host_failure(error: SpecKittyError) -> bool:
+    """Return whether an error means that the host does not work, not only this one call."""
     from spec_kitty_client import HostError, HostNotFound, UnsupportedHost
 
     if isinstance(error, HostError):

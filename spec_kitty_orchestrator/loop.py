@@ -1,126 +1,129 @@
-"""The reference loop: start what may be started, and wait for news.
+"""The reference loop: start every work package that is ready, and wait for news.
 
-This is the page to read before writing a loop of your own. It knows nothing of agents,
-git or the journal's content: a work package's life is in `lifecycle`, the order in
-`schedule`, the calls in `host`.
+Read this page before you write a loop of your own, then follow the calls down. Nothing below
+calls back into the loop:
+
+1. `work_package`: the next step of a work package, from the lane that the host reports.
+2. `attempt`: one agent run, started or re-attached to.
+3. `scheduling.board`: the dependency graph, the order, and the slots.
 """
 
 from contextlib import suppress
 
-import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from spec_kitty_client import AnyLane, Feature, Lane, Mission, SpecKittyError, WorkPackage
+from spec_kitty_client import AnyLane, Feature, Mission, SpecKittyError, WorkPackage
 from spec_kitty_orchestrator.context import Run
-from spec_kitty_orchestrator.errors import HostProblem
+from spec_kitty_orchestrator.errors import DependenciesNotReady, HostProblem, WorkPackageFailed
 from spec_kitty_orchestrator.mission import supports
 from spec_kitty_orchestrator.scheduling.board import Board
 from spec_kitty_orchestrator.scheduling.slots import limits_of
-from spec_kitty_orchestrator.state.history import Role
-from spec_kitty_orchestrator.work_package import Life, NotYet, Trouble
+from spec_kitty_orchestrator.state.events import WorkPackageStuck
+from spec_kitty_orchestrator.work_package import Turn, WorkPackageRun
 
 __all__ = ["Loop"]
 
 
 class Loop:
-    """Takes every work package of a mission as far as it goes.
+    """Moves every work package of a mission as far as it can go.
 
-    A slot is held for one agent's turn: who waits for the other role holds none. Nothing
-    waits for anything but its own news: a host call in one task delays neither the start of
-    an agent elsewhere nor the notice of its end.
+    A work package holds a slot for one agent's turn, and none while it waits for the next role.
+    Each has a task of its own: a host call for one never delays the agent of another.
 
     Args:
         run: The run.
-        mission: Where every work package stands.
+        mission: The lanes and dependencies of all work packages, as the host reported them.
     """
 
     def __init__(self, run: Run, mission: Mission) -> None:
         self._run = run
-        self._names: dict[Role, str] = {role: agent.name for role, agent in run.agents.items()}
         self.board = Board(
             mission,
-            limits_of(run.settings, self._names),
+            limits_of(run.settings, run.agent_names),
             order=run.settings.order,
-            costs=run.durations.costs(self._names),
-            begun=(wp for wp, record in run.history.records.items() if record.open),
+            costs=run.durations.costs(run.agent_names),
+            running=run.history.running(),
             canceled_is_enough=supports(run.host.contract, Feature.CANCELED_IS_ENOUGH),
             lanes=run.lanes,
             stuck=run.left_to_people,
         )
         self._news = anyio.Event()
-        self._host_trouble: str | None = None
+        self._host_problem: str | None = None
 
     async def work(self) -> None:
-        """Work until nothing more can be started.
+        """Run until no work package can start any more.
 
         Raises:
-            HostProblem: If the host could not be worked with at some point.
+            HostProblem: If the host failed on the way. The other agents end their turns first.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._heartbeat)
             while True:
                 self._news = anyio.Event()
-                self._start(tasks)
+                self._start_ready(tasks)
                 if not self.board.busy:
                     break
                 await self._news.wait()
             tasks.cancel_scope.cancel()
-        if self._host_trouble:
-            raise HostProblem(self._host_trouble)
+        if self._host_problem:
+            raise HostProblem(self._host_problem)
 
-    def _start(self, tasks: TaskGroup) -> None:
-        for wp in self.board.take():
-            tasks.start_soon(self._live, wp, tasks)
+    def _start_ready(self, tasks: TaskGroup) -> None:
+        for wp in self.board.start_ready():
+            tasks.start_soon(self._work_on, wp, tasks)
 
-    async def _live(self, wp: WorkPackage, tasks: TaskGroup) -> None:
-        """Take one work package through an agent's turn; its troubles are its own."""
-
-        async def approved() -> None:
-            if self.board.let_go(wp.wp_id):
-                self._start(tasks)
-                await anyio.lowlevel.checkpoint()  # who needs the slot goes to the host first
-
-        lane, reason = wp.lane, None
+    async def _work_on(self, wp: WorkPackage, tasks: TaskGroup) -> None:
+        """Run one turn of a work package. If it fails, the other ones go on."""
+        lane, stuck = wp.lane, None
         try:
-            lane = await Life(self._run, wp, approved).live()
-            if lane == Lane.BLOCKED:
-                reason = f"is blocked: {self._run.history.record(wp.wp_id).last_error}"
-        except NotYet as not_yet:
+            turn = await self._take_turn(wp, tasks)
+            lane, stuck = turn.lane, turn.blocked_because
+        except DependenciesNotReady as e:
             lane = await self._look_again(wp)
-            if lane == wp.lane and not self.board.waits(wp.wp_id):
-                reason = self._trouble(wp, str(not_yet))
-        except Trouble as trouble:
-            reason = self._trouble(wp, trouble.reason)
-            if trouble.host:
-                self._host_trouble = reason
-        self.board.give_back(wp.wp_id, lane, reason)
-        self.board.expect(self._run.durations.costs(self._names))
+            if lane == wp.lane and not self.board.has_open_dependencies(wp.wp_id):
+                stuck = self._record_stuck(wp, str(e))
+        except WorkPackageFailed as e:
+            stuck = self._record_stuck(wp, e.reason)
+            if e.host:
+                self._host_problem = stuck
+        self.board.release(wp.wp_id, lane, stuck)
+        self.board.update_estimates(self._run.durations.costs(self._run.agent_names))
         self._news.set()
 
-    def _trouble(self, wp: WorkPackage, reason: str) -> str:
-        self._run.journal.write("trouble", wp=wp.wp_id, reason=reason)
-        return reason
+    async def _take_turn(self, wp: WorkPackage, tasks: TaskGroup) -> Turn:
+        """Run an agent's turn. After an approval, start others before the host is told."""
+        package = WorkPackageRun(self._run, wp)
+        turn = await package.run_turn()
+        if turn.approval is None:
+            return turn
+        if self.board.release_slot(wp.wp_id):
+            self._start_ready(tasks)
+            await anyio.lowlevel.checkpoint()  # the started tasks send their host calls first
+        return await package.finish(turn.approval)
+
+    def _record_stuck(self, wp: WorkPackage, reason: str) -> str:
+        return self._run.journal.write(WorkPackageStuck(wp=wp.wp_id, reason=reason)).reason
 
     async def _look_again(self, wp: WorkPackage) -> AnyLane:
-        """See who has moved a work package or what it depends on; return the lane it is in."""
+        """Read the mission again after a rejected claim, and return the work package's lane."""
         asked_at = self.board.moves
-        with suppress(SpecKittyError):  # then it goes without saying
-            seen = await self._run.host.state()
-            self.board.update(seen, asked_at)
-            return seen.lanes().get(wp.wp_id, wp.lane)
+        with suppress(SpecKittyError):  # keep the last known lane
+            mission = await self._run.host.state()
+            self.board.update(mission, asked_at)
+            return mission.lanes().get(wp.wp_id, wp.lane)
         return wp.lane
 
     async def _heartbeat(self) -> None:
-        """Notice what other people change on the board, if that could let anything begin."""
+        """Notice the moves of other people, if they could let a work package start."""
         while True:
             await anyio.sleep(self._run.settings.heartbeat)
-            if not self.board.has_room():
-                continue  # the claims, later, meet with what has changed
+            if not self.board.has_free_slot():
+                continue  # the next claim notices the moves of others
             asked_at = self.board.moves
             try:
-                seen = await self._run.host.state()
+                mission = await self._run.host.state()
             except SpecKittyError:
-                continue  # a call that matters will meet the same trouble
-            if not seen.doubt and self.board.update(seen, asked_at):
+                continue  # if the host is down, the next mutation reports it
+            if not mission.doubt and self.board.update(mission, asked_at):
                 self._news.set()

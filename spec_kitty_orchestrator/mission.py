@@ -1,4 +1,4 @@
-"""The host as a run sees it: one mutation at a time, reads beside them, nothing cut short."""
+"""The host's calls for one mission: one mutation at a time, and none is cut short."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -25,32 +25,37 @@ from spec_kitty_client import (
     Workspace,
 )
 
-__all__ = ["Host", "supports"]
+__all__ = ["MissionClient", "supports"]
 
 T = TypeVar("T")
+_MAX_NOTE = 2000  # characters of a reason that are sent to the host
 Call = Callable[[], Awaitable[T]]
-"""Not an awaitable: one that a cancellation comes before is never begun."""
+"""A callable, not an awaitable, so that a call that is cancelled while queued never starts."""
 
 
 def supports(contract: Contract | None, feature: Feature) -> bool:
-    """Return whether a host has a feature; one that nobody has asked yet has none."""
+    """Return whether a host has a feature; False if its contract is not known yet."""
     return contract is not None and contract.supports(feature)
 
 
 async def _to_its_end(call: Call[T]) -> T:
-    """Wait for a call that a cancellation must not cut short."""
+    """Wait for the end of a call, also if the caller is cancelled meanwhile."""
     replies: list[T] = []
     with anyio.CancelScope(shield=True):
         replies.append(await call())
     return replies[0]
 
 
-class Host:
-    """A client for one mission.
+class MissionClient:
+    """The calls of a run for one mission.
 
-    Mutations are serialised, because hosts lose commits when two run at once (1.0.3,
-    3.1.10). They are not cut short by a cancellation, so that Ctrl-C leaves no half-done
-    call. What a lost answer means is the client's to find out.
+    Mutations are serialised, because hosts lose commits when two run at once (measured: 1.0.3
+    and 3.1.10). A cancellation does not cut them short, so that Ctrl-C leaves no half-done call.
+    The SDK finds out what a lost answer means.
+
+    Args:
+        client: The SDK's client.
+        mission: The mission's slug.
     """
 
     def __init__(self, client: AsyncClient, mission: str) -> None:
@@ -60,52 +65,53 @@ class Host:
 
     @property
     def contract(self) -> Contract | None:
-        """What the host speaks, as far as that is known."""
+        """The contract of the host; None before its first answer."""
         return self._client.contract
 
     async def state(self) -> Mission:
-        """Return where every work package stands."""
+        """Return the lane of every work package."""
         return await self._client.mission_state(self.mission)
 
     async def layout(self, mission: Mission) -> MissionLayout:
-        """Return how the mission is laid out. Reads files alone."""
+        """Return the layout of the mission, read from its files."""
         return await self._client.layout(mission)
 
     async def workspace(self, wp: str) -> Workspace:
-        """Return where a work package is worked on."""
+        """Return the worktree of a work package."""
         return await self._client.locate(self.mission, wp)
 
     async def claim(self, wp: str) -> ImplementationStarted:
-        """Claim a work package, and see that it has a worktree."""
+        """Claim a work package, and make sure that it has a worktree."""
         return await self._mutate(partial(self._client.claim, self.mission, wp))
 
     async def submit(self, wp: str) -> AnyLane:
-        """Hand in the implementation, with its subtasks marked done.
+        """Mark the subtasks done, and submit the implementation for review.
 
-        The orchestrator marks them, and not the agent: an agent's sandbox lets it write nowhere
-        but in its worktree, and hosts lose commits when two mutations run at once.
+        The orchestrator marks them, not the agent: the agent's sandbox lets it write in its
+        worktree only, and hosts lose commits when two mutations run at once.
         """
         call = partial(self._client.submit_for_review, self.mission, wp, subtasks="complete")
         return await self._moved(wp, Lane.IN_PROGRESS, call)
 
     async def begin_review(self, wp: str, lane: AnyLane) -> AnyLane:
-        """Begin a review; on hosts that have no lane for it, it stays where it is."""
+        """Begin a review. On hosts without the lane in_review, the lane stays the same."""
         call = partial(self._client.begin_review, self.mission, wp, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def finish(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
-        """Bring approved work to its end."""
+        """Move approved work to done."""
         call = partial(self._client.finish, self.mission, wp, review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def request_changes(self, wp: str, lane: AnyLane, review: Review) -> AnyLane:
-        """Send it back to the implementer."""
+        """Send the work back to the implementer."""
         call = partial(self._client.request_changes, self.mission, wp, review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def block(self, wp: str, lane: AnyLane, reason: str, review: Review) -> AnyLane:
-        """Give it to a human."""
-        call = partial(self._client.block, self.mission, wp, reason, review=review, lane=lane)
+        """Move the work package to blocked, for a user to look at."""
+        note = _printable(reason)[:_MAX_NOTE]
+        call = partial(self._client.block, self.mission, wp, note, review=review, lane=lane)
         return await self._moved(wp, lane, call)
 
     async def accept(self) -> MissionAccepted:
@@ -115,7 +121,7 @@ class Host:
     async def merge(
         self, target: str | None, strategy: MergeStrategy, commits: Sequence[str], *, push: bool
     ) -> Merged:
-        """Merge the mission; these commits have to be in what is merged."""
+        """Merge the mission, and prove that the target has these commits."""
         call = partial(
             self._client.merge,
             self.mission,
@@ -127,17 +133,20 @@ class Host:
         return await self._mutate(call)
 
     async def _moved(self, wp: str, before: AnyLane, call: Call[Moved]) -> AnyLane:
-        """Return the lane that the host then reports; it may have been moved by somebody else.
+        """Return the lane that the host reports after a move, also if somebody else moved it.
 
         Raises:
-            HostError: If the host says no and the work package is where it was.
+            HostError: If the host rejects the move and the lane is the same as before.
         """
         try:
             return (await self._mutate(call)).lane
         except HostError:
             lane = (await self.state()).lanes().get(wp)
             if lane is None:
-                msg = f"{wp} is no longer in mission {self.mission}. Look at mission-state."
+                msg = (
+                    f"{wp} is no longer in mission {self.mission}. See `spec-kitty "
+                    f"orchestrator-api mission-state --mission {self.mission}`."
+                )
                 raise SpecKittyError(msg) from None
             if lane == before:
                 raise
@@ -146,3 +155,8 @@ class Host:
     async def _mutate(self, call: Call[T]) -> T:
         async with self._turn:
             return await _to_its_end(call)
+
+
+def _printable(text: str) -> str:
+    """Return a text that can be an argument of a command, whatever an agent wrote."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -1,14 +1,15 @@
-"""What is said to an implementer, a reviewer, and an implementer whose work came back."""
+"""The prompts of implementers and reviewers, in the first round and in rework rounds."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from spec_kitty_orchestrator.state.events import VerdictGiven
 
 __all__ = ["implement", "review", "work_package_text"]
 
-_LONGEST_TASK = 256 * 1024  # characters of a work package's file
-LONGEST_DIFF = 128 * 1024
-"""Characters of a diff that go into a reviewer's prompt."""
+_MAX_TASK = 256 * 1024  # characters of a work package's file
+MAX_DIFF = 128 * 1024
+"""The maximum number of characters of the diff in a reviewer's prompt."""
 
 _IMPLEMENT = """\
 Implement work package {wp} of mission {mission} in the current folder, which is a git
@@ -40,9 +41,13 @@ Ask for changes only for what has to change before this can be merged; each such
 
 
 def work_package_text(prompt_path: Path) -> str:
-    """Return the text of a work package's file, as the host named it."""
+    """Return the text of a work package's file, cut off after 256 Ki characters.
+
+    Args:
+        prompt_path: The file, as the host names it.
+    """
     with prompt_path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(_LONGEST_TASK)
+        return file.read(_MAX_TASK)
 
 
 def implement(
@@ -50,17 +55,17 @@ def implement(
     wp: str,
     mission: str,
     task: str,
-    verdict: dict[str, Any] | None,
+    verdict: VerdictGiven | None,
     failures: Sequence[str],
 ) -> str:
     """Return the prompt of an implementer.
 
     Args:
-        wp: The work package.
-        mission: Its mission.
+        wp: The id of the work package.
+        mission: The mission's slug.
         task: The text of the work package's file.
         verdict: The verdict that asked for changes, if this is a rework round.
-        failures: Why the earlier attempts at this round failed.
+        failures: The reasons of the failed attempts in this round.
     """
     parts = [
         _IMPLEMENT.format(wp=wp, mission=mission),
@@ -80,22 +85,22 @@ def review(
     task: str,
     spans: Sequence[tuple[str, str]],
     changes: tuple[str, str],
-    earlier: dict[str, Any] | None,
+    earlier: VerdictGiven | None,
     failures: Sequence[str],
 ) -> str:
     """Return the prompt of a reviewer.
 
     Args:
-        wp: The work package.
-        mission: Its mission.
+        wp: The id of the work package.
+        mission: The mission's slug.
         task: The text of the work package's file.
-        spans: Between which commits it was implemented, the older one of each pair first.
-        changes: Statistics and text of the diffs of these; the text may be cut.
-        earlier: The verdict of the round before, if it asked for changes.
-        failures: Why earlier answers at this round were no verdict.
+        spans: Pairs of commits that hold the work, the older commit of each pair first.
+        changes: The statistics and the text of their diffs. The text may be cut off.
+        earlier: The verdict of the previous round, if it asked for changes.
+        failures: The reasons why earlier answers in this round did not count.
     """
     stat, diff = changes
-    cut = len(diff) >= LONGEST_DIFF
+    cut = len(diff) >= MAX_DIFF
     diffs = [f"`git diff {before}..{after}`" for before, after in spans]
     parts = [
         _REVIEW.format(wp=wp, mission=mission, diffs=" and ".join(diffs)),
@@ -114,9 +119,7 @@ def _section(title: str, text: str) -> str:
     return f"## {title}\n\n{text.strip()}"
 
 
-def _findings(verdict: dict[str, Any]) -> str:
-    lines = [verdict["summary"]]
-    lines += [
-        f"- {f['id']} ({f['severity']}) {f['where']}: {f['what']}" for f in verdict["findings"]
-    ]
+def _findings(verdict: VerdictGiven) -> str:
+    lines = [verdict.summary]
+    lines += [f"- {f.id} ({f.severity}) {f.where}: {f.what}" for f in verdict.findings]
     return "\n".join(lines)

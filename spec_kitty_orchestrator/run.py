@@ -1,21 +1,24 @@
-"""One run from its lock to its exit code."""
+"""One run, from its lock to its exit code: check the mission, run the loop, accept, merge."""
 
 import shlex
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
 import stamina.instrumentation
 from stamina.instrumentation import RetryDetails
 
 from spec_kitty_client import (
+    AcceptanceUnavailable,
     AsyncClient,
     Feature,
     HostCrashed,
     HostError,
     Lane,
+    MergeStrategy,
     Mission,
     NotFound,
     Policy,
@@ -25,7 +28,7 @@ from spec_kitty_client import (
     allowed,
 )
 from spec_kitty_client.api.spelling import spell
-from spec_kitty_orchestrator import __version__, finish
+from spec_kitty_orchestrator import __version__
 from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import (
@@ -33,26 +36,25 @@ from spec_kitty_orchestrator.errors import (
     HostProblem,
     OrchestratorError,
     UsageProblem,
-    is_of_the_host,
+    is_host_failure,
 )
 from spec_kitty_orchestrator.loop import Loop
-from spec_kitty_orchestrator.mission import Host
+from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.preflight.plan import Plan, how_to_leave, protected_branch, where_it_is
 from spec_kitty_orchestrator.preflight.survey import Survey, survey, unreadable
-from spec_kitty_orchestrator.scheduling.durations import learn
+from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state import events
+from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, recall
-from spec_kitty_orchestrator.state.journal import Event, Journal, read
+from spec_kitty_orchestrator.state.journal import Journal, Listener, read
 from spec_kitty_orchestrator.state.lock import only_run
 
-__all__ = ["client_for", "look", "run"]
-
-Listener = Callable[[Event], None]
+__all__ = ["accept", "client_for", "look", "merge", "merge_command", "run_mission"]
 
 
 def client_for(settings: Settings, policy: Policy) -> AsyncClient:
-    """Return the client of a run. What cannot have had an effect is tried three times."""
+    """Return the client of a run. It retries calls that cannot have had an effect, twice."""
     return AsyncClient(
         settings.repo_root,
         actor=settings.actor,
@@ -63,20 +65,24 @@ def client_for(settings: Settings, policy: Policy) -> AsyncClient:
     )
 
 
-def run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
-    """Run a mission and return how it ended. Every event goes to the listeners.
+def run_mission(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
+    """Run a mission to its end and return the exit code.
+
+    Args:
+        plan: The checked settings.
+        listeners: Called with each event of the journal.
 
     Raises:
-        OrchestratorError: If it could not be started, or the host failed on the way.
+        OrchestratorError: If the run cannot start, or the host fails on the way.
     """
-    with only_run(Places(plan.settings.repo_root)):
+    with only_run(StateFiles(plan.settings.repo_root)):
         try:
             return anyio.run(_run, plan, listeners)
         except BaseExceptionGroup as group:
-            trouble, rest = group.split(OSError)
-            if trouble is None or rest is not None:
+            errors, rest = group.split(OSError)
+            if errors is None or rest is not None:
                 raise
-            msg = f"The run cannot go on: {_first(trouble)}. Then `resume`."
+            msg = f"The run cannot go on: {_first(errors)}. Correct that, then `resume`."
             raise OrchestratorError(msg) from group
 
 
@@ -90,41 +96,41 @@ async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
     mission, found = await look(client, plan.settings)
     if found.problems:
         raise UsageProblem(" ".join(found.problems))
-    session = _open(plan, client, mission, found, listeners)
-    loop = Loop(session, mission)
+    run = _open(plan, client, mission, found, listeners)
+    loop = Loop(run, mission)
     problem: OrchestratorError | None = None
     code = ExitCode.INTERRUPTED
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_until_signal, scope)
             try:
-                code = await _work(session, loop)
+                code = await _work(run, loop)
             except OrchestratorError as e:
                 problem, code = e, e.exit_code
             tasks.cancel_scope.cancel()
-    reasons = loop.board.unfinished()
-    session.journal.write(
-        "run-ended",
-        outcome=code.name.lower(),
-        exit_code=int(code),
-        unfinished=reasons,
-        problem=str(problem) if problem else None,
-        next=_next_step(session, code),
+    run.journal.write(
+        events.RunEnded(
+            outcome=code.name.lower(),
+            exit_code=int(code),
+            unfinished=loop.board.unfinished(),
+            problem=str(problem) if problem else None,
+            next=tuple(_next_steps(run, code)),
+        )
     )
-    session.journal.close()
+    run.journal.close()
     return code
 
 
 async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey]:
-    """Return the mission, and what a run of it needs.
+    """Return the mission, and the survey of it for a run with these settings.
 
     Raises:
-        UsageProblem: If there is no such mission, or not on the branch that is checked out.
-        HostProblem: If the host cannot be worked with.
+        UsageProblem: If the mission does not exist, or its branch is not checked out.
+        HostProblem: If the host does not work.
     """
     await _check_branch(client, settings)
     stamina.instrumentation.set_on_retry_hooks([_print_retry])  # there is no journal yet
-    host = Host(client, settings.mission)
+    host = MissionClient(client, settings.mission)
     try:
         found = await host.state()
         contract = await client.negotiate()
@@ -181,79 +187,142 @@ def _open(
     found: Survey,
     listeners: Sequence[Listener],
 ) -> Run:
-    places = Places(plan.settings.repo_root)
+    files = StateFiles(plan.settings.repo_root)
     slug = mission.mission_slug
-    earlier = list(read(places.journal))
+    earlier = list(read(files.journal))
     history = recall(earlier).get(slug) or History(mission=slug)
-    durations = learn(earlier)
-    common = {"mission": slug, "run": uuid.uuid4().hex[:8]}
-    journal = Journal(places.journal, common, [history.apply, durations.apply, *listeners])
-    journal.write("run-started", settings=config.save(plan.settings), version=__version__)
-    for warning in plan.warnings:
-        journal.write("warning", message=warning)
-    for note in found.notes:
-        journal.write("note", message=note)
-    lanes = [{"wp": wp, "lane": lane} for wp, lane in mission.lanes().items()]
-    journal.write_all("lane", [e for e in lanes if history.lanes.get(e["wp"]) != e["lane"]])
-    _tell_retries(journal)
+    durations = learn_durations(earlier)
+    journal = Journal(
+        files.journal,
+        mission=slug,
+        run=uuid.uuid4().hex[:8],
+        listeners=[history.apply, durations.apply, *listeners],
+    )
+    lanes = [(wp, lane) for wp, lane in mission.lanes().items() if history.lanes.get(wp) != lane]
+    journal.write_all(
+        [
+            events.RunStarted(settings=config.save(plan.settings), version=__version__),
+            *(events.WarningGiven(message=warning) for warning in plan.warnings),
+            *(events.NoteGiven(message=note) for note in found.notes),
+            *(events.LaneReported(wp=wp, lane=lane) for wp, lane in lanes),
+        ]
+    )
+    _record_retries(journal)
     return Run(
         settings=plan.settings,
         policy=plan.policy,
-        host=Host(client, slug),
+        host=MissionClient(client, slug),
         journal=journal,
         history=history,
         durations=durations,
-        logs=places.logs / slug,
+        logs=files.logs / slug,
         agents=plan.agents,
         lanes=found.worktrees,
         left_to_people=found.left_to_people,
     )
 
 
-def _tell_retries(journal: Journal) -> None:
+def _record_retries(journal: Journal) -> None:
     def hook(details: RetryDetails) -> None:
-        journal.write("host-retry", attempt=details.retry_num, because=str(details.caused_by))
+        because = str(details.caused_by)
+        journal.write(events.HostRetried(attempt=details.retry_num, because=because))
 
     stamina.instrumentation.set_on_retry_hooks([hook])
 
 
-async def _work(session: Run, loop: Loop) -> ExitCode:
+async def _work(run: Run, loop: Loop) -> ExitCode:
     await loop.work()
     if loop.board.unfinished():
         return ExitCode.INCOMPLETE
     try:
-        if session.settings.accept:
-            await finish.accept(session)
-        if session.settings.merge:
-            await finish.merge(session)
+        if run.settings.accept:
+            await accept(run)
+        if run.settings.merge:
+            await merge(run)
     except SpecKittyError as e:
         reason = " ".join([str(e), *getattr(e, "__notes__", ())])
-        session.journal.write("finish-failed", reason=reason)
-        kind = HostProblem if is_of_the_host(e) else OrchestratorError
+        run.journal.write(events.FinishFailed(reason=reason))
+        kind = HostProblem if is_host_failure(e) else OrchestratorError
         raise kind(reason) from e
     return ExitCode.DONE
 
 
-def _next_step(session: Run, code: ExitCode) -> list[str]:
-    """Return the commands that a user would want next."""
+async def accept(run: Run) -> None:
+    """Accept the mission, unless it is accepted already.
+
+    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), the run goes
+    on, and its end names the host's own command.
+    """
+    if run.history.accepted:
+        return
+    try:
+        accepted = await run.host.accept()
+    except AcceptanceUnavailable as e:
+        run.journal.write(events.AcceptanceSkipped(reason=str(e), command=e.command))
+        return
+    run.journal.write(events.Accepted(at_host=accepted.accepted_at))
+
+
+async def merge(run: Run) -> None:
+    """Merge the mission into its target branch, or prove that it is merged already."""
+    settings = run.settings
+    run.journal.write(events.MergeStarted(target=settings.target, strategy=settings.strategy))
+    merged = await run.host.merge(
+        settings.target,
+        MergeStrategy(settings.strategy),
+        _submitted_commits(run),
+        push=settings.push,
+    )
+    run.journal.write(
+        events.MissionMerged(
+            target=merged.target,
+            strategy=settings.strategy,
+            before=merged.before,
+            after=merged.after,
+            changed=merged.changed,
+        )
+    )
+
+
+def _submitted_commits(run: Run) -> list[str]:
+    """Return the commits that agents submitted, of the work packages that are done."""
+    packages = run.history.work_packages.items()
+    done = [history for wp, history in packages if run.history.lanes.get(wp) == Lane.DONE]
+    return [history.submitted for history in done if history.submitted and not history.by_hand]
+
+
+def merge_command(run: Run) -> str:
+    """Return the command that merges an accepted mission."""
+    settings = run.settings
+    words = ["spec-kitty-orchestrator", "resume", "--mission", run.host.mission, "--merge"]
+    words += ["--target", settings.target] if settings.target else []
+    words += [] if settings.strategy == "merge" else ["--strategy", settings.strategy]
+    words += ["--push"] if settings.push else []
+    if settings.repo_root != Path.cwd():
+        words += ["--repo-root", str(settings.repo_root)]
+    return shlex.join(words)
+
+
+def _next_steps(run: Run, code: ExitCode) -> list[str]:
+    """Return the commands that a user may want to run next."""
     if code == ExitCode.DONE:
-        merge = [] if session.history.merged else [finish.merge_command(session)]
-        accept = session.history.accept_command if session.settings.accept else None
+        merge = [] if run.history.merged else [merge_command(run)]
+        accept = run.history.accept_command if run.settings.accept else None
         return [*merge, *([accept] if accept else [])]
-    blocked = [wp for wp, lane in session.history.lanes.items() if lane == Lane.BLOCKED]
-    return [*(_reopen_command(session, wp) for wp in blocked), "spec-kitty-orchestrator resume"]
+    blocked = [wp for wp, lane in run.history.lanes.items() if lane == Lane.BLOCKED]
+    return [*(_reopen_command(run, wp) for wp in blocked), "spec-kitty-orchestrator resume"]
 
 
-def _reopen_command(session: Run, wp: str) -> str:
-    """Return what a human types who has looked; 1.0.x lets nothing out of blocked unforced."""
-    contract = session.host.contract
+def _reopen_command(run: Run, wp: str) -> str:
+    """Return the command that reopens a blocked work package; hosts 1.0.x require --force."""
+    contract = run.host.contract
     forced = contract is not None and not allowed(Lane.BLOCKED, Lane.IN_PROGRESS, contract.dialect)
     call = Transition(
-        mission=session.host.mission,
+        mission=run.host.mission,
         wp=wp,
         to=Lane.IN_PROGRESS,
-        actor=session.settings.actor,
-        policy=session.policy,
+        actor=run.settings.actor,
+        policy=run.policy,
         force=forced,
         note="reopened by hand" if forced else None,
     )
@@ -261,9 +330,9 @@ def _reopen_command(session: Run, wp: str) -> str:
 
 
 async def _until_signal(scope: anyio.CancelScope) -> None:
-    """End the run on Ctrl-C, SIGTERM or a closed terminal; a second one ends it at once.
+    """Cancel the run on Ctrl-C, SIGTERM or a closed terminal; a second signal kills it.
 
-    What is ignored from the start stays so: under nohup a closed terminal ends nothing.
+    A signal that was ignored at the start stays ignored: nohup survives a closed terminal.
     """
     every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     numbers = [n for n in every if signal.getsignal(n) != signal.SIG_IGN]

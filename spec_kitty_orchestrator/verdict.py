@@ -1,46 +1,35 @@
-"""Verdicts: what a reviewer's last words mean. An exit code approves nothing."""
+"""Read the verdict at the end of a reviewer's answer. An exit code of 0 is not approval."""
 
 import json
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
-import attrs
 import cattrs
 from attrs import frozen
 
-__all__ = ["Finding", "Verdict", "parse", "plain"]
+from spec_kitty_orchestrator.state.events import Finding
 
-_MOST_TRIES = 500  # opening braces that are tried, from the end
-_LONGEST = 64 * 1024  # characters of an answer in which its verdict is looked for
+__all__ = ["Verdict", "parse"]
 
-
-@frozen(kw_only=True)
-class Finding:
-    """One thing a reviewer found."""
-
-    id: str
-    severity: Literal["blocking", "minor"]
-    where: str
-    """``path:line``, or as near as the reviewer could say."""
-    what: str
+_MAX_TRIES = 500  # opening braces to try, from the end
+_MAX_LENGTH = 64 * 1024  # characters at the end of an answer to search
 
 
 @frozen(kw_only=True)
 class Verdict:
-    """How a reviewer ended."""
+    """The decision of a reviewer."""
 
     verdict: Literal["approved", "changes_requested"]
     summary: str
     findings: tuple[Finding, ...] = ()
 
 
-def plain(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as plain JSON values."""
-    return attrs.asdict(verdict)
-
-
 def parse(text: str) -> Verdict | str:
-    """Return the verdict that a text ends with, or why it is none."""
+    """Return the verdict at the end of an answer, or the reason why there is none.
+
+    Args:
+        text: The answer of a reviewer.
+    """
     raw = _last_object(text)
     if raw is None:
         return "its answer does not end with a verdict"
@@ -74,7 +63,7 @@ _KINDS: dict[Any, str] = {tuple[Finding, ...]: "a list"}
 
 @cache
 def _converter() -> cattrs.Converter:
-    """Make a converter that takes nothing for what it is not."""
+    """Return a converter that rejects values of a wrong type, where cattrs would convert them."""
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook_func(lambda kind: kind == tuple[Finding, ...], _findings)
@@ -96,13 +85,13 @@ def _findings(value: Any, _: object) -> tuple[Finding, ...]:
 
 
 def _last_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that a text ends with; a closing code fence may follow it."""
-    text = text[-_LONGEST:].rstrip().removesuffix("```").rstrip()
+    """Return the JSON object at the end of a text. A closing code fence may follow it."""
+    text = text[-_MAX_LENGTH:].rstrip().removesuffix("```").rstrip()
     if not text.endswith("}"):
         return None
     decoder = json.JSONDecoder()
     start = text.rfind('"verdict"')
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MAX_TRIES):
         start = text.rfind("{", 0, max(0, start))
         if start < 0:
             break

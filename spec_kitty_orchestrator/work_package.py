@@ -1,12 +1,15 @@
-"""One work package: what to do next, given the lane the host reports.
+"""One work package: choose the next step from the lane that the host reports, and take it.
 
-A fresh work package, a resumed one and one that somebody left half-done take the same
-path: the lane names the step, each step ends with the lane that the host then reports,
-and the journal tells only whether an agent's run of that step is there already.
+A new, a resumed and a half-finished work package follow the same code path. The lane names the
+step, and each step ends with the lane that the host then reports. The journal tells only
+whether an agent run for this step exists already.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+
+from attrs import frozen
 
 from spec_kitty_client import (
     AnyLane,
@@ -19,94 +22,109 @@ from spec_kitty_client import (
     Workspace,
 )
 from spec_kitty_orchestrator import prompts
-from spec_kitty_orchestrator import verdict as review
-from spec_kitty_orchestrator.attempt import Attempts, Spoken
+from spec_kitty_orchestrator.attempt import AttemptResult, run_attempt
 from spec_kitty_orchestrator.context import Run
-from spec_kitty_orchestrator.errors import is_of_the_host
-from spec_kitty_orchestrator.scheduling.board import ROLES
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.errors import (
+    DependenciesNotReady,
+    WorkPackageFailed,
+    is_host_failure,
+)
+from spec_kitty_orchestrator.roles import ROLES, Role
+from spec_kitty_orchestrator.state import events
+from spec_kitty_orchestrator.verdict import Verdict, parse
 from spec_kitty_orchestrator.worktree import GitError, Worktree
 
-__all__ = ["Life", "NotYet", "Trouble"]
+__all__ = ["Turn", "WorkPackageRun"]
 
-_NOT_NOW = (ErrorCode.DEPENDENCIES_NOT_SATISFIED, ErrorCode.TRANSITION_REJECTED)
-_LONGEST_NOTE = 2000  # characters of a reason that go to the host
-
-
-class Trouble(Exception):
-    """A work package cannot go on; the others can.
-
-    Args:
-        reason: Why, and what to do next.
-        host: Whether it is the host that cannot be worked with.
-    """
-
-    def __init__(self, reason: str, *, host: bool = False) -> None:
-        super().__init__(reason, host)
-        self.reason = reason
-        self.host = host
+_CANNOT_START = (ErrorCode.DEPENDENCIES_NOT_SATISFIED, ErrorCode.TRANSITION_REJECTED)
 
 
-class NotYet(Exception):
-    """The host does not let a work package begin.
-
-    What it depends on is not finished, or somebody else has taken it elsewhere.
-    """
+class _AttemptRejected(Exception):
+    """An agent run gave no usable result."""
 
 
-class _GivingUp(Exception):
-    """The agents had their chances at this step."""
+class _LimitReached(Exception):
+    """The attempts or rework rounds that the settings allow are used up."""
 
 
-class Life:
-    """The life of one work package in one run, as far as one agent's turn.
+@frozen(kw_only=True)
+class Turn:
+    """The end of an agent's turn at a work package."""
 
-    After it the work package may have to wait for a slot; what the next turn has to know
-    is in the lane and in the journal.
+    lane: AnyLane
+    """The lane that the host reports now."""
+    approval: Review | None = None
+    """The approval to pass to `WorkPackageRun.finish`, for which no agent is needed."""
+    blocked_because: str | None = None
+    """Why the work package is blocked, if it is."""
+
+
+class WorkPackageRun:
+    """Runs one work package for the turn of one agent: the implementer or the reviewer.
+
+    The next turn, which may have to wait for a slot, starts from the lane and the journal.
 
     Args:
         run: The run.
-        wp: The work package.
-        approved: Awaited when no agent is needed any more, and only the host is to be told.
+        wp: The work package, as the host reported it.
     """
 
-    def __init__(self, run: Run, wp: WorkPackage, approved: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, run: Run, wp: WorkPackage) -> None:
         self._run = run
-        self._approved = approved
         self._wp = wp.wp_id
         self._lane = wp.lane
-        self._record = run.history.record(wp.wp_id)
-        self._let_go = False
-        """Whether it has no slot for an agent any more."""
-        self._begun_at: str | None = None
-        """Where a worktree that others share was when the work was begun."""
-        self._steps: dict[AnyLane, Callable[[], Awaitable[AnyLane]]] = {
+        self._history = run.history.work_package(wp.wp_id)
+        self._steps: dict[AnyLane, Callable[[], Awaitable[AnyLane | Review]]] = {
             Lane.PLANNED: self._claim,
             Lane.CLAIMED: self._claim,
             Lane.IN_PROGRESS: self._implement,
             Lane.FOR_REVIEW: self._begin_review,
             Lane.IN_REVIEW: self._review,
-            Lane.APPROVED: self._finish,
+            Lane.APPROVED: self._approval,
         }
 
-    async def live(self) -> AnyLane:
-        """Take the work package as far as its agent can, and return the lane it ends in.
+    async def run_turn(self) -> Turn:
+        """Take steps until the work package is approved, blocked, or needs the other role.
 
         Raises:
-            NotYet: If it cannot be begun, and nothing has happened.
-            Trouble: If it cannot go on.
+            DependenciesNotReady: If the host rejects the claim. Nothing has changed.
+            WorkPackageFailed: If the work package cannot go on.
         """
+        with _as_failure():
+            try:
+                return await self._take_steps()
+            except _LimitReached as e:
+                return await self._block(str(e))
+
+    async def finish(self, approval: Review) -> Turn:
+        """Move an approved work package to done.
+
+        Args:
+            approval: The approval that `run_turn` returned.
+
+        Raises:
+            WorkPackageFailed: If the host cannot do it.
+        """
+        with _as_failure():
+            self._reach(await self._run.host.finish(self._wp, self._lane, approval))
+        return self._end_turn()
+
+    async def _take_steps(self) -> Turn:
         role = ROLES[self._lane]
-        try:
-            while ROLES.get(self._lane) == role and not self._let_go:
-                self._lane = await self._steps[self._lane]()
-                self._run.journal.write("lane", wp=self._wp, lane=self._lane)
-        except SpecKittyError as e:
-            raise Trouble(str(e), host=is_of_the_host(e)) from e
-        except (GitError, OSError) as e:
-            reason = f"{e}. Put the worktree in order, then `resume`."
-            raise Trouble(reason) from e
-        return self._lane
+        while ROLES.get(self._lane) == role:
+            result = await self._steps[self._lane]()
+            if isinstance(result, Review):
+                return Turn(lane=self._lane, approval=result)
+            self._reach(result)
+        return self._end_turn()
+
+    def _end_turn(self, reason: str = "somebody else blocked it") -> Turn:
+        blocked = f"is blocked: {reason}" if self._lane == Lane.BLOCKED else None
+        return Turn(lane=self._lane, blocked_because=blocked)
+
+    def _reach(self, lane: AnyLane) -> None:
+        self._lane = lane
+        self._run.journal.write(events.LaneReported(wp=self._wp, lane=lane))
 
     # Implement
 
@@ -114,140 +132,159 @@ class Life:
         try:
             claimed = await self._run.host.claim(self._wp)
         except HostError as e:
-            if e.code in _NOT_NOW:
-                raise NotYet(str(e)) from e
+            if e.code in _CANNOT_START:
+                raise DependenciesNotReady(str(e)) from e
             raise
-        await self._note(claimed, fresh=claimed.from_lane == Lane.PLANNED)
+        await self._record_worktree(claimed, fresh=claimed.from_lane == Lane.PLANNED)
         return claimed.to_lane
 
     async def _implement(self) -> AnyLane:
         if not await self._has_worktree():
             await self._claim()
-        await self._begin()
-        try:
-            head = await self._implemented()
-        except _GivingUp as e:
-            return await self._block(str(e))
+        start = await self._shared_start()
+        head = await self._existing_commit() or await self._run_implementer(start)
         return await self._submit(head)
 
-    async def _begin(self) -> None:
-        """Let the work begin where others who share the worktree have ended theirs."""
-        if not self._is_shared or self._record.open:
-            return
-        self._begun_at = await self._worktree.head()
-        if not self._record.attempts and self._begun_at != self._record.base:
-            self._run.journal.write("base", wp=self._wp, base=self._begun_at)
+    async def _shared_start(self) -> str | None:
+        """Return HEAD of a shared worktree, before an agent is started; else None."""
+        if not self._shares_worktree or self._history.running:
+            return None
+        head = await self._worktree.head()
+        if not self._history.attempts and head != self._history.base:
+            self._run.journal.write(events.BaseMoved(wp=self._wp, base=head))
+        return head
 
-    async def _implemented(self) -> str:
-        """Return the commit to hand in: the one that is there, or that of an agent's run."""
-        closed = self._record.closed_by
-        if closed and closed["kind"] == "implemented" and not self._record.open:
-            if await self._is_there(str(closed["head"])):
-                return str(closed["head"])
+    async def _existing_commit(self) -> str | None:
+        """Return the commit of an earlier attempt that is not submitted yet."""
+        result = self._history.last_result
+        if not isinstance(result, events.Implemented) or self._history.running:
+            return None
+        if self._shares_worktree:  # others may have committed on top of it
+            return result.head if await self._worktree.has(result.head) else None
+        return result.head if result.head == await self._worktree.head() else None
+
+    async def _run_implementer(self, start: str | None) -> str:
+        """Run implementers until one leaves a change, and return its commit."""
         while True:
-            spoken = await self._attempt("implement", self._implement_prompt)
-            failure, head = spoken.failure, None
-            if failure is None:
-                failure, head = await self._commit(spoken)
-            if head is not None:
-                number = spoken.attempt.number
-                self._run.journal.write(
-                    "implemented", wp=self._wp, number=number, head=head, begun=self._begun_at
-                )
-                return head
-            self._failed("implement", failure or "")
+            result = await self._attempt("implement", self._implement_prompt)
+            try:
+                head = await self._commit(result, start)
+            except _AttemptRejected as e:
+                self._record_failure("implement", str(e))
+                continue
+            number = result.attempt.number
+            self._run.journal.write(
+                events.Implemented(wp=self._wp, number=number, head=head, begun=start)
+            )
+            return head
 
-    async def _commit(self, spoken: Spoken) -> tuple[str | None, str | None]:
-        """Commit what an agent left; return why not, or the commit."""
-        attempt = spoken.attempt
-        message = f"{self._wp}: implemented by {attempt.agent} (attempt {attempt.number})"
+    async def _commit(self, result: AttemptResult, start: str | None) -> str:
+        """Commit what an agent left in the worktree, and return the commit."""
+        if result.failure is not None:
+            raise _AttemptRejected(result.failure)
+        agent, number = result.attempt.agent, result.attempt.number
+        message = f"{self._wp}: implemented by {agent} (attempt {number})"
         try:
             head = await self._worktree.commit(message)
-        except GitError as e:
-            return str(e), None
-        if head in (self._record.submitted or self._record.base, self._begun_at):
-            return f"{attempt.agent} says it is done, but changed nothing", None
-        return None, head
+        except GitError as e:  # for example a hook of the repository
+            raise _AttemptRejected(str(e)) from e
+        if head in (self._history.submitted or self._history.base, start):
+            raise _AttemptRejected(f"{agent} says it is done, but changed nothing")
+        return head
 
     async def _implement_prompt(self) -> str:
         return prompts.implement(
             wp=self._wp,
             mission=self._run.host.mission,
             task=self._task(),
-            verdict=self._record.findings,
-            failures=self._record.failures,
+            verdict=self._history.findings,
+            failures=self._history.failures,
         )
 
     async def _submit(self, head: str) -> AnyLane:
-        """Hand it in; what the host finds missing goes to the implementer."""
+        """Submit for review. A refusal counts as a failure, whose reason the next prompt has."""
         try:
             lane = await self._run.host.submit(self._wp)
         except HostError as e:
             if e.code is None or e.outcome == "unknown":
                 raise
-            self._failed("implement", f"the host did not take it: {e.failure.message}")
+            self._record_failure("implement", f"the host rejected it: {e.failure.message}")
             return self._lane
-        if lane == Lane.FOR_REVIEW:  # and not where somebody else has taken it meanwhile
-            self._run.journal.write("submitted", wp=self._wp, head=head)
+        if lane == Lane.FOR_REVIEW:  # and not a lane that somebody else moved it to
+            self._run.journal.write(events.Submitted(wp=self._wp, head=head))
         return lane
 
     # Review
 
-    async def _begin_review(self) -> AnyLane:
+    async def _begin_review(self) -> AnyLane | Review:
         lane = await self._run.host.begin_review(self._wp, self._lane)
         return await self._review() if lane == self._lane else lane
 
-    async def _review(self) -> AnyLane:
+    async def _review(self) -> AnyLane | Review:
         if not await self._has_worktree():
-            await self._note(await self._run.host.workspace(self._wp))
-        if self._record.open or not await self._has_verdict():
-            try:
-                await self._judge()
-            except _GivingUp as e:
-                return await self._block(str(e))
-        return await self._conclude()
+            await self._record_worktree(await self._run.host.workspace(self._wp))
+        verdict = await self._existing_verdict() or await self._run_reviewer()
+        review = Review(reviewer=verdict.reviewer, reference=verdict.reference)
+        if verdict.verdict == "approved":
+            return review
+        rounds = self._history.rework_rounds_since_unblocked
+        if rounds > self._run.settings.max_rounds:
+            reason = f"reviewers asked for changes {rounds} times: {verdict.summary}"
+            raise _LimitReached(reason)
+        return await self._run.host.request_changes(self._wp, self._lane, review)
 
-    async def _has_verdict(self) -> bool:
-        """Return whether the last verdict is about the commit that is there now."""
-        closed = self._record.closed_by or {}
-        if closed.get("kind") != "verdict":
-            return False
-        return bool(closed.get("head") == await self._judged_head())
+    async def _existing_verdict(self) -> events.VerdictGiven | None:
+        """Return the last verdict, if it is about the current commit."""
+        result = self._history.last_result
+        if isinstance(result, events.VerdictGiven) and not self._history.running:
+            if result.head == await self._reviewed_commit():
+                return result
+        return None
 
-    async def _judge(self) -> None:
-        """Let reviewers run until one ends with a verdict that counts."""
+    async def _run_reviewer(self) -> events.VerdictGiven:
+        """Run reviewers until one gives a verdict that counts."""
         while True:
-            before, head = await self._worktree.head(), await self._judged_head()
-            spoken = await self._attempt("review", self._review_prompt)
-            verdict = review.parse(spoken.text)
-            changed = await self._changed_by_reviewer(before)
-            if isinstance(verdict, review.Verdict) and not changed:
-                # A run that failed cannot approve, but it may well find something.
-                if spoken.failure is None or verdict.verdict == "changes_requested":
-                    self._note_verdict(spoken, verdict, head)
-                    return
-            why = verdict if isinstance(verdict, str) else ""
-            self._failed("review", spoken.failure or changed or why)
+            before, head = await self._worktree.head(), await self._reviewed_commit()
+            result = await self._attempt("review", self._review_prompt)
+            try:
+                verdict = await self._valid_verdict(result, before)
+            except _AttemptRejected as e:
+                self._record_failure("review", str(e))
+            else:
+                return self._record_verdict(result.attempt, verdict, head)
 
-    def _note_verdict(self, spoken: Spoken, verdict: review.Verdict, head: str) -> None:
-        attempt = spoken.attempt
-        self._run.journal.write(
-            "verdict",
-            wp=self._wp,
-            number=attempt.number,
-            head=head,
-            reviewer=attempt.agent,
-            reference=self._relative(attempt.directory),
-            **review.plain(verdict),
+    async def _valid_verdict(self, result: AttemptResult, before: str) -> Verdict:
+        verdict = parse(result.text)
+        changed = await self._stash_changes(before)
+        if isinstance(verdict, Verdict) and not changed:
+            # A failed run cannot approve, but its findings are still worth a rework round.
+            if result.failure is None or verdict.verdict == "changes_requested":
+                return verdict
+        raise _AttemptRejected(result.failure or changed or str(verdict))
+
+    def _record_verdict(
+        self, attempt: events.AttemptStarted, verdict: Verdict, head: str
+    ) -> events.VerdictGiven:
+        return self._run.journal.write(
+            events.VerdictGiven(
+                wp=self._wp,
+                number=attempt.number,
+                head=head,
+                reviewer=attempt.agent,
+                reference=self._relative(Path(attempt.directory)),
+                verdict=verdict.verdict,
+                summary=verdict.summary,
+                findings=verdict.findings,
+            )
         )
 
-    async def _changed_by_reviewer(self, head: str) -> str | None:
-        """Who changes what it reviews has reviewed something else. Nothing is lost."""
-        files = await self._worktree.set_aside(f"left by the reviewer of {self._wp}")
+    async def _stash_changes(self, before: str) -> str | None:
+        """Stash what the reviewer changed in the worktree; return an error if it committed."""
+        files = await self._worktree.stash(f"left by the reviewer of {self._wp}")
         if files:
-            self._run.journal.write("set-aside", wp=self._wp, files=files, where="git stash")
-        if await self._worktree.head() != head:
-            return "the reviewer committed to the branch it was to review"
+            self._run.journal.write(events.ChangesStashed(wp=self._wp, files=tuple(files)))
+        if await self._worktree.head() != before:
+            return "the reviewer committed to the branch under review"
         return None
 
     async def _review_prompt(self) -> str:
@@ -257,141 +294,106 @@ class Life:
             mission=self._run.host.mission,
             task=self._task(),
             spans=spans,
-            changes=await self._worktree.changes(spans, prompts.LONGEST_DIFF),
-            earlier=self._record.findings,
-            failures=self._record.failures,
+            changes=await self._worktree.changes(spans, prompts.MAX_DIFF),
+            earlier=self._history.findings,
+            failures=self._history.failures,
         )
 
     async def _spans(self) -> list[tuple[str, str]]:
-        """Return between which commits the work to be reviewed was done.
+        """Return pairs of commits that together hold the work under review.
 
-        In a shared worktree others may have worked between two rounds.
+        In a shared worktree, other work packages may have committed between two rounds.
         """
-        head, spans = await self._judged_head(), self._record.spans
-        if self._is_shared and spans and spans[-1][1] == head:
+        head, spans = await self._reviewed_commit(), self._history.spans
+        if self._shares_worktree and spans and spans[-1][1] == head:
             return spans
-        return [(self._record.base or "HEAD", head)]
+        return [(self._history.base or "HEAD", head)]
 
-    async def _conclude(self) -> AnyLane:
-        """Tell the host the verdict: done, back to work, or back to work once too often."""
-        approved, result = self._result()
-        if approved:
-            return await self._finish()
-        rounds, most = self._record.rounds, self._run.settings.max_rounds
-        if rounds > most:
-            summary = (self._record.findings or {}).get("summary", "")
-            return await self._block(f"reviewers asked for changes {rounds} times: {summary}")
-        return await self._run.host.request_changes(self._wp, self._lane, result)
+    async def _approval(self) -> Review:
+        """Return the approval of a work package in approved: the last reviewer's, or a user's."""
+        result = self._history.last_result
+        if isinstance(result, events.VerdictGiven) and result.verdict == "approved":
+            return Review(reviewer=result.reviewer, reference=result.reference)
+        return Review(reviewer=self._run.settings.actor, reference=f"lane {self._lane}")
 
-    async def _finish(self) -> AnyLane:
-        self._let_go = True
-        await self._approved()
-        _, result = self._result()
-        return await self._run.host.finish(self._wp, self._lane, result)
-
-    # What the steps have in common
+    # Shared by the steps
 
     @property
-    def _is_shared(self) -> bool:
-        return self._wp in self._run.lanes or self._run.history.shares(self._wp)
+    def _shares_worktree(self) -> bool:
+        return self._wp in self._run.lanes or self._run.history.shares_worktree(self._wp)
 
-    async def _is_there(self, head: str) -> bool:
-        """Return whether a commit is what would be handed in now."""
-        if self._is_shared:  # others may have gone on
-            return await self._worktree.has(head)
-        return head == await self._worktree.head()
-
-    async def _judged_head(self) -> str:
-        """Return the commit to judge: in a shared worktree, others may have gone on."""
-        if self._is_shared and self._record.submitted and not self._record.by_hand:
-            return self._record.submitted
+    async def _reviewed_commit(self) -> str:
+        """Return the commit to review: HEAD, or the submitted commit in a shared worktree."""
+        if self._shares_worktree and self._history.submitted and not self._history.by_hand:
+            return self._history.submitted
         return await self._worktree.head()
 
     @property
     def _worktree(self) -> Worktree:
-        return self._run.worktree(Path(self._record.workspace or "."))
+        return self._run.worktree(Path(self._history.workspace or "."))
 
     async def _has_worktree(self) -> bool:
-        return self._record.workspace is not None and await self._worktree.is_there()
+        return self._history.workspace is not None and await self._worktree.is_there()
 
-    async def _note(self, workspace: Workspace, *, fresh: bool = False) -> None:
-        """Write down where the work package is worked on, and from which commit on."""
+    async def _record_worktree(self, workspace: Workspace, *, fresh: bool = False) -> None:
+        """Record the worktree, and the commit from which the work package's own work counts."""
         path = Path(workspace.workspace_path)
         if path == self._run.settings.repo_root:
             reason = (
-                f"the host wants it done in the primary checkout {path}, where other people's "
-                "changes would be committed with it; use a mission with lane worktrees"
+                f"the host wants it done in the primary checkout {path}, where the changes of "
+                "other people would be committed with it. Use a mission with lane worktrees."
             )
-            raise Trouble(reason)
+            raise WorkPackageFailed(reason)
         tree = self._run.worktree(path)
-        # What is in a lane before the claim is another work package's.
+        # Commits that are in the worktree before the claim belong to other work packages.
         base = await (
             tree.head() if fresh else tree.base(workspace.lane_base_ref, workspace.lane_branch)
         )
         self._run.journal.write(
-            "claimed",
-            wp=self._wp,
-            workspace=str(path),
-            prompt=workspace.prompt_path,
-            base=base,
-            target=workspace.lane_base_ref,
+            events.Claimed(
+                wp=self._wp,
+                workspace=str(path),
+                prompt=workspace.prompt_path,
+                base=base,
+                target=workspace.lane_base_ref,
+            )
         )
 
     def _task(self) -> str:
-        return prompts.work_package_text(Path(self._record.prompt or ""))
+        return prompts.work_package_text(Path(self._history.prompt or ""))
 
-    async def _attempt(self, role: Role, prompt: Callable[[], Awaitable[str]]) -> Spoken:
-        """Run the agent once more, unless it had its chances.
+    async def _attempt(self, role: Role, prompt: Callable[[], Awaitable[str]]) -> AttemptResult:
+        """Run the agent of a role, unless too many attempts at this step have failed."""
+        failures = self._history.failures
+        if len(failures) >= self._run.settings.max_attempts and not self._history.running:
+            raise _LimitReached("; ".join(failures))
+        return await run_attempt(self._run, self._wp, role, prompt)
 
-        Raises:
-            _GivingUp: With the reasons of the failures.
-        """
-        failures = self._record.failures
-        if len(failures) >= self._run.settings.max_attempts and not self._record.open:
-            raise _GivingUp("; ".join(failures))
-        attempts = Attempts(
-            mission=self._run.host.mission,
-            wp=self._wp,
-            agent=self._run.agents[role],
-            policy=self._run.policy,
-            record=self._record,
-            journal=self._run.journal,
-            logs=self._run.logs / self._wp,
-            time_limit=self._run.settings.agent_timeout,
-            runner=self._run.runner,
-        )
-        return await attempts.run(role, prompt)
+    def _record_failure(self, role: Role, reason: str) -> None:
+        self._run.journal.write(events.AttemptFailed(wp=self._wp, role=role, reason=reason))
 
-    def _failed(self, role: Role, reason: str) -> None:
-        self._run.journal.write("attempt-failed", wp=self._wp, role=role, reason=reason)
-
-    def _result(self) -> tuple[bool, Review]:
-        """Return whether it is approved, and by whom; one given by hand is not in the journal."""
-        event = self._record.closed_by or {}
-        overruled = self._lane == Lane.APPROVED and event.get("verdict") != "approved"
-        if event.get("kind") != "verdict" or overruled:
-            event = {}
-        review = Review(
-            reviewer=str(event.get("reviewer", self._run.settings.actor)),
-            reference=str(event.get("reference", f"lane {self._lane}")),
-        )
-        return event.get("verdict", "approved") == "approved", review
-
-    async def _block(self, reason: str) -> AnyLane:
-        """Give it to a human, with the reason. The work stays where it is."""
+    async def _block(self, reason: str) -> Turn:
+        """Move the work package to blocked, for a user to look at. The work stays where it is."""
         review = Review(
             reviewer=self._run.agents["review"].name,
-            reference=self._relative(str(self._run.logs / self._wp)),
+            reference=self._relative(self._run.logs / self._wp),
         )
-        note = _sendable(reason)[:_LONGEST_NOTE]
-        lane = await self._run.host.block(self._wp, self._lane, note, review)
-        self._run.journal.write("blocked", wp=self._wp, reason=reason)
-        return lane
+        lane = await self._run.host.block(self._wp, self._lane, reason, review)
+        self._run.journal.write(events.Blocked(wp=self._wp, reason=reason))
+        self._reach(lane)
+        return self._end_turn(reason)
 
-    def _relative(self, path: str) -> str:
-        return str(Path(path).relative_to(self._run.settings.repo_root))
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self._run.settings.repo_root))
 
 
-def _sendable(text: str) -> str:
-    """Return a text that a command line can carry, whatever an agent has said."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+@contextmanager
+def _as_failure() -> Generator[None]:
+    """Turn errors of the SDK, of git and of the file system into `WorkPackageFailed`."""
+    try:
+        yield
+    except SpecKittyError as e:
+        raise WorkPackageFailed(str(e), host=is_host_failure(e)) from e
+    except (GitError, OSError) as e:
+        reason = f"{e}. Repair the worktree, then `resume`."
+        raise WorkPackageFailed(reason) from e

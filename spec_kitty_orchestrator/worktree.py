@@ -1,4 +1,4 @@
-"""Git: what an agent left in a worktree, and what a work package added."""
+"""The git commands of the orchestrator: commit an agent's changes, diff a work package's."""
 
 import os
 import shutil
@@ -14,11 +14,11 @@ from spec_kitty_orchestrator.errors import OrchestratorError, UsageProblem
 
 __all__ = ["GitError", "Worktree", "git", "root_of"]
 
-_LIMIT = 600.0  # seconds; a commit runs the repository's own hooks
+_TIME_LIMIT = 600.0  # seconds; a commit runs the hooks of the repository
 
 
 class GitError(OrchestratorError):
-    """Git did not do what it was asked, with what it said."""
+    """A git command failed."""
 
 
 class GitNotFound(GitError):
@@ -26,10 +26,14 @@ class GitNotFound(GitError):
 
 
 def git(folder: Path, *args: str) -> str:
-    """Run git and return what it printed; bytes that are no UTF-8 come back escaped.
+    """Run git and return its stdout. Bytes that are not UTF-8 are escaped.
+
+    Args:
+        folder: The working directory.
+        args: The arguments of git.
 
     Raises:
-        GitError: If it fails, or takes longer than ten minutes.
+        GitError: If git fails, takes longer than ten minutes, or is not installed.
     """
     env = git_environment(os.environ)
     where = shutil.which("git")
@@ -37,19 +41,21 @@ def git(folder: Path, *args: str) -> str:
         msg = "There is no program 'git' on PATH. Install git."
         raise GitNotFound(msg)
     try:
-        done = program.run((where, *args), cwd=folder, env=env, time_limit=_LIMIT)
+        done = program.run((where, *args), cwd=folder, env=env, time_limit=_TIME_LIMIT)
     except program.CannotStart as e:
         raise GitError(str(e)) from e
     if done.exit_code != 0:
-        said = (done.stderr or done.stdout).decode("utf-8", "backslashreplace").strip()
-        end = "it did not end" if done.exit_code is None else f"exit code {done.exit_code}"
-        msg = f"git {args[0]} in {folder}: {said[-2000:] or end}"
+        output = (done.stderr or done.stdout).decode("utf-8", "backslashreplace").strip()
+        end = f"exit code {done.exit_code}"
+        if done.exit_code is None:
+            end = f"it did not end within {_TIME_LIMIT:.0f} s"
+        msg = f"git {args[0]} in {folder}: {output[-2000:] or end}"
         raise GitError(msg)
     return done.stdout.decode("utf-8", "backslashreplace")
 
 
 def root_of(folder: Path) -> Path:
-    """Return the primary checkout of the repository that a folder is in.
+    """Return the primary checkout of the repository around a folder.
 
     Raises:
         UsageProblem: If it is in none, or there is no git.
@@ -68,7 +74,7 @@ def root_of(folder: Path) -> Path:
 
 @frozen
 class Worktree:
-    """A checkout that agents work in. Every method runs git in a thread."""
+    """A checkout in which agents work. Every method runs git in a thread."""
 
     path: Path
 
@@ -79,25 +85,25 @@ class Worktree:
         return await anyio.Path(self.path).is_dir()
 
     async def head(self) -> str:
-        """Return the commit that is checked out."""
+        """Return the commit of HEAD."""
         return (await self._git("rev-parse", "HEAD")).strip()
 
     async def dirty(self) -> list[str]:
-        """Return the files that are not committed, as ``git status`` names them."""
+        """Return the uncommitted files, as ``git status`` names them."""
         listed = await self._git(
             "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames"
         )
         return [entry[3:] for entry in listed.split("\0") if entry[2:3] == " "]
 
     async def has(self, commit: str) -> bool:
-        """Return whether a commit is part of what is checked out."""
+        """Return whether a commit is HEAD or an ancestor of HEAD."""
         return not await self._git("rev-list", "--max-count=1", commit, "--not", "HEAD")
 
     async def commit(self, message: str) -> str:
-        """Commit whatever is there, if there is anything, and return the head.
+        """Commit all changes, if there are any, and return HEAD.
 
         Raises:
-            GitError: If git or a hook of the repository refuses.
+            GitError: If git or a hook of the repository rejects the commit.
         """
         if await self.dirty():
             await self._git("add", "--all")
@@ -105,10 +111,14 @@ class Worktree:
         return await self.head()
 
     async def base(self, ref: str | None, branch: str | None) -> str:
-        """Return the commit from which on the branch's work counts.
+        """Return the commit before the work on a branch.
 
-        That is where it left `ref`, if it has commits that no other branch has; else the
-        head, because there is no work yet.
+        That is the fork point from `ref`, if the branch has commits that no other branch has;
+        else HEAD, because there is no work yet.
+
+        Args:
+            ref: The ref that the branch was made from, if the host named one.
+            branch: The branch that is checked out, if the host named it.
         """
         if ref and branch:
             others = (f"--exclude={branch}", "--branches")
@@ -117,11 +127,11 @@ class Worktree:
         return await self.head()
 
     async def changes(self, spans: Sequence[tuple[str, str]], limit: int) -> tuple[str, str]:
-        """Return what was changed between pairs of commits as ``(statistics, text)``.
+        """Return the diffs between pairs of commits, as ``(statistics, text)``.
 
         Args:
             spans: Pairs of commits, the older one first.
-            limit: Characters after which the text is cut.
+            limit: The maximum number of characters of the text.
         """
         stats, texts = [], []
         for before, after in spans:
@@ -130,17 +140,17 @@ class Worktree:
         return "".join(stats), "".join(texts)[:limit]
 
     async def _fork_point(self, one: str, other: str) -> str:
-        """Return the newest commit that two commits have in common."""
+        """Return the newest common ancestor of two commits."""
         return (await self._git("merge-base", one, other)).strip()
 
-    async def set_aside(self, why: str) -> list[str]:
-        """Stash what is uncommitted, so that nothing is lost, and return the files."""
+    async def stash(self, message: str) -> list[str]:
+        """Stash all uncommitted changes and return the files."""
         files = await self.dirty()
         if files:
-            await self._git("stash", "push", "--include-untracked", f"--message={why}")
+            await self._git("stash", "push", "--include-untracked", f"--message={message}")
         return files
 
     async def _git(self, *args: str) -> str:
-        import anyio.to_thread  # whoever only looks for the root has no event loop
+        import anyio.to_thread  # not needed by `root_of`, which has to be quick
 
         return await anyio.to_thread.run_sync(partial(git, self.path, *args))

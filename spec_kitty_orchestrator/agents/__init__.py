@@ -60,7 +60,7 @@ def choose(settings: Settings) -> Settings:
     """Return the settings with an agent for each role: an installed one, where none is named.
 
     Raises:
-        UsageProblem: If none is named and none is installed.
+        UsageProblem: If no agent is named and none is installed.
     """
     found = installed()
     first = settings.impl_agent or next(iter(found), None)

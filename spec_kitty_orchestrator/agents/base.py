@@ -1,4 +1,4 @@
-"""What an agent is: a command line, an environment, and a way to read what it said."""
+"""An agent as data: its command line, its environment, and a reader of its output."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,47 +8,47 @@ from typing import Any
 from attrs import frozen
 
 from spec_kitty_client import Policy
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.roles import Role
 
-__all__ = ["Agent", "Said", "events"]
+__all__ = ["Agent", "AgentOutput", "json_objects"]
 
 
 @frozen(kw_only=True)
-class Said:
-    """What an agent's output says about its run."""
+class AgentOutput:
+    """The result of an agent run, as its output tells it."""
 
     text: str = ""
-    """Its last words, which for a reviewer end with the verdict."""
+    """The final answer. A reviewer's ends with the verdict."""
     error: str | None = None
-    """What went wrong, if it says that something did. The exit code says nothing of that."""
+    """The error that the output reports; None if it reports none. Exit codes do not tell."""
 
 
 @frozen(kw_only=True)
 class Agent:
-    """An agent's command line interface, as data.
+    """The command line interface of an agent.
 
-    The prompt comes on stdin from a file, which is then closed: agents that are given the
-    prompt as an argument wait for ever on an open stdin, or take it for an option.
+    The keeper gives the prompt on stdin, from a file. Agents that get the prompt as an argument
+    wait forever on an open stdin, or take the prompt for an option.
     """
 
     name: str
     program: str
-    """Looked up on PATH."""
+    """The executable, looked up on PATH."""
     family: str
-    """What the policy calls it."""
+    """The ``agent_family`` of the policy."""
     install: str
-    """How to get it, as a sentence."""
+    """How to install it, as a sentence."""
     argv: Callable[[Role, Policy, Path], tuple[str, ...]]
-    """The command line for a role under a policy in a worktree."""
+    """Returns the command line for a role, a policy and a worktree."""
     env: Callable[[Role, Policy], Mapping[str, str]] = lambda _role, _policy: {}
-    """Set on top of the environment."""
-    said: Callable[[str], Said]
-    """Reads the end of what it printed."""
+    """Returns the variables to add to the environment, for a role and a policy."""
+    read_output: Callable[[str], AgentOutput]
+    """Reads the end of the agent's stdout."""
     enforces: Mapping[str, frozenset[str]]
-    """The modes of the policy that its command line makes true, by field."""
+    """The modes that the command line enforces, by field of the policy."""
 
     def unenforced(self, policy: Policy) -> list[str]:
-        """Return what a policy declares and this agent's command line cannot make true."""
+        """Return the modes of a policy that this agent's command line cannot enforce."""
         return [
             f"{field}={getattr(policy, field)}"
             for field, modes in self.enforces.items()
@@ -56,8 +56,8 @@ class Agent:
         ]
 
 
-def events(output: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects among the lines of an output; the rest is noise."""
+def json_objects(output: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects among the lines of an output. Other lines are skipped."""
     for line in output.splitlines():
         if line.lstrip().startswith("{"):
             try:

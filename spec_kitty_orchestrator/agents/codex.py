@@ -1,10 +1,10 @@
-"""Codex (measured: 0.169.0). It cannot commit in a worktree: its sandbox keeps .git read-only."""
+"""Codex (measured: 0.169.0). Its sandbox cannot commit: .git is read-only."""
 
 from pathlib import Path
 
 from spec_kitty_client import NetworkMode, Policy, SandboxMode
-from spec_kitty_orchestrator.agents.base import Agent, Said, events
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.agents.base import Agent, AgentOutput, json_objects
+from spec_kitty_orchestrator.roles import Role
 
 __all__ = ["AGENT"]
 
@@ -18,10 +18,10 @@ def _argv(role: Role, policy: Policy, worktree: Path) -> tuple[str, ...]:
     return ("codex", "exec", "--json", "--sandbox", sandbox, *shut, "-C", str(worktree), "-")
 
 
-def _said(output: str) -> Said:
-    """Take the last message; an ``error`` item may be a warning, a failed turn is not."""
+def _read_output(output: str) -> AgentOutput:
+    """Read the last message. A failed turn is an error; an ``error`` item may be a warning."""
     text, error = "", None
-    for event in events(output):
+    for event in json_objects(output):
         item = event.get("item")
         if event.get("type") == "turn.started":
             error = None
@@ -32,7 +32,7 @@ def _said(output: str) -> Said:
                 text = str(item.get("text") or "")
         elif event.get("type") == "turn.completed":
             error = None
-    return Said(text=text, error=error)
+    return AgentOutput(text=text, error=error)
 
 
 def _message(event: dict[str, object]) -> str:
@@ -47,7 +47,7 @@ AGENT = Agent(
     family="codex",
     install="Install it: npm install -g @openai/codex",
     argv=_argv,
-    said=_said,
+    read_output=_read_output,
     enforces={
         "sandbox_mode": frozenset(SandboxMode),
         "network_mode": frozenset({NetworkMode.NONE, NetworkMode.OPEN}),

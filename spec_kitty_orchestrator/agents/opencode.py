@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from spec_kitty_client import NetworkMode, Policy, SandboxMode
-from spec_kitty_orchestrator.agents.base import Agent, Said, events
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.agents.base import Agent, AgentOutput, json_objects
+from spec_kitty_orchestrator.roles import Role
 
 __all__ = ["AGENT"]
 
@@ -25,10 +25,10 @@ def _argv(role: Role, policy: Policy, _worktree: Path) -> tuple[str, ...]:
 
 
 def _env(role: Role, policy: Policy) -> dict[str, str]:
-    """Define an agent of our own: rules of the user's or the project's could widen a shared one.
+    """Define an agent of our own, because settings of the user or the project widen a shared one.
 
-    ``ask`` would end a headless run at once with exit code 0, so everything is allowed or
-    denied. The last rule that matches wins.
+    ``ask`` ends a headless run at once with exit code 0, so every rule is allow or deny. The
+    last matching rule wins.
     """
     name = _name(role, policy)
     permission = {
@@ -42,7 +42,7 @@ def _env(role: Role, policy: Policy) -> dict[str, str]:
     agent = {name: {"mode": "primary", "permission": permission}}
     own = _object(os.environ.get(_CONFIG, "{}"))
     agents = {**_object(own.get("agent")), **agent}
-    # What an implementer left in the worktree must not run in its reviewer's session.
+    # Settings that the implementer left in the worktree must not apply to the reviewer.
     project = {"OPENCODE_DISABLE_PROJECT_CONFIG": "1"} if role == "review" else {}
     return {
         **project,
@@ -58,7 +58,7 @@ def _shell(role: Role, policy: Policy) -> bool:
 
 
 def _object(raw: object) -> dict[str, Any]:
-    """Return the object that a value or a text is; anything else is an empty one."""
+    """Return a JSON object, parsed if it is text; an empty one if it is anything else."""
     if isinstance(raw, str):
         try:
             raw = json.loads(raw)
@@ -67,16 +67,16 @@ def _object(raw: object) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def _said(output: str) -> Said:
-    """Take the last text part; an error is an event of its own."""
+def _read_output(output: str) -> AgentOutput:
+    """Read the last text part and the last error."""
     text, error = "", None
-    for event in events(output):
+    for event in json_objects(output):
         part = event.get("part")
         if event.get("type") == "error":
             error = _message(event.get("error"))
         elif event.get("type") == "text" and isinstance(part, dict):
             text = str(part.get("text") or "")
-    return Said(text=text, error=error)
+    return AgentOutput(text=text, error=error)
 
 
 def _message(error: object) -> str:
@@ -94,7 +94,7 @@ AGENT = Agent(
     install="Install it: npm install -g opencode-ai",
     argv=_argv,
     env=_env,
-    said=_said,
+    read_output=_read_output,
     enforces={
         "sandbox_mode": frozenset(SandboxMode),
         "network_mode": frozenset({NetworkMode.OPEN}),

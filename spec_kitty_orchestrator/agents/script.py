@@ -1,14 +1,14 @@
-"""A command of your own: prompt on stdin, last words on stdout.
+"""A command of the user as an agent: the prompt on stdin, the answer on stdout.
 
-It runs in the worktree and is told what it is for by SPEC_KITTY_ROLE (``implement`` or
-``review``), SPEC_KITTY_MISSION, SPEC_KITTY_WP and SPEC_KITTY_ATTEMPT. A reviewer's output
-ends with the verdict. An exit code other than 0 means that the run failed.
+The command runs in the worktree. SPEC_KITTY_ROLE (``implement`` or ``review``),
+SPEC_KITTY_MISSION, SPEC_KITTY_WP and SPEC_KITTY_ATTEMPT tell it what to do. A reviewer's output
+ends with the verdict. An exit code other than 0 is a failure.
 """
 
 import os
 from pathlib import Path
 
-from spec_kitty_orchestrator.agents.base import Agent, Said
+from spec_kitty_orchestrator.agents.base import Agent, AgentOutput
 
 __all__ = ["NAME", "agent"]
 
@@ -16,8 +16,12 @@ NAME = "script"
 
 
 def agent(command: tuple[str, ...]) -> Agent:
-    """Return the agent that is a command."""
-    if os.sep in command[0]:  # found from here, run in a worktree
+    """Return an agent that runs a command.
+
+    Args:
+        command: The words of the command. A relative path is relative to the current folder.
+    """
+    if os.sep in command[0]:  # the agent runs in a worktree, not here
         command = (str(Path(command[0]).absolute()), *command[1:])
     return Agent(
         name=NAME,
@@ -25,6 +29,6 @@ def agent(command: tuple[str, ...]) -> Agent:
         family="script",
         install="Correct the command after script:",
         argv=lambda _role, _policy, _worktree: command,
-        said=lambda output: Said(text=output),
+        read_output=lambda output: AgentOutput(text=output),
         enforces={"sandbox_mode": frozenset({"none"}), "network_mode": frozenset({"open"})},
     )

@@ -13,8 +13,9 @@ from rich.console import Console
 from spec_kitty_orchestrator.cli.parameters import Json, Root, find_root, print_json, spinner
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.runners import local
-from spec_kitty_orchestrator.state.files import Places
-from spec_kitty_orchestrator.state.history import Attempt, History, recall
+from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped, RunAborted
+from spec_kitty_orchestrator.state.files import StateFiles
+from spec_kitty_orchestrator.state.history import History, recall
 from spec_kitty_orchestrator.state.journal import Journal, read
 from spec_kitty_orchestrator.state.lock import end_live_run, only_run
 from spec_kitty_orchestrator.worktree import GitError, Worktree, git
@@ -68,7 +69,7 @@ def abort_command(
 
 
 def _is_resumable(root: Path) -> bool:
-    return bool(recall(read(Places(root).journal)))
+    return bool(recall(read(StateFiles(root).journal)))
 
 
 def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
@@ -77,7 +78,7 @@ def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
     Raises:
         AnotherRun: If the run does not end.
     """
-    places = Places(root)
+    places = StateFiles(root)
     done = Aborted(run_ended=end_live_run(places, _LIMIT))
     with only_run(places):
         for history in recall(read(places.journal)).values():
@@ -89,35 +90,34 @@ def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
     return done
 
 
-def _record(places: Places, done: Aborted) -> None:
+def _record(places: StateFiles, done: Aborted) -> None:
     last = list(recall(read(places.journal)))[-1:]
     for mission in last:
-        journal = Journal(places.journal, {"mission": mission, "run": "abort"})
-        journal.write("aborted", removed=done.removed, left=done.left)
+        journal = Journal(places.journal, mission=mission, run="abort")
+        journal.write(RunAborted(removed=tuple(done.removed), left=done.left))
         journal.close()
 
 
-def _left(history: History) -> Iterator[tuple[str, Attempt]]:
-    """Yield the live agents of a mission, each with its work package."""
-    for wp, record in history.records.items():
-        if record.open and local.is_alive(Path(record.open.directory)):
-            yield wp, record.open
+def _left(history: History) -> Iterator[AttemptStarted]:
+    """Yield the agents of a mission that are alive."""
+    for package in history.work_packages.values():
+        if package.running and local.is_alive(Path(package.running.directory)):
+            yield package.running
 
 
-async def _end_agents(places: Places, history: History, done: Aborted) -> None:
-    journal = Journal(places.journal, {"mission": history.mission, "run": "abort"})
-    for wp, attempt in _left(history):
+async def _end_agents(places: StateFiles, history: History, done: Aborted) -> None:
+    journal = Journal(places.journal, mission=history.mission, run="abort")
+    for attempt in _left(history):
         await local.stop(Path(attempt.directory))
         done.agents_ended.append(attempt.directory)
-        journal.write(
-            "attempt-stopped", wp=wp, role=attempt.role, number=attempt.number, reason="aborted"
-        )
+        wp, role, number = attempt.wp, attempt.role, attempt.number
+        journal.write(AttemptStopped(wp=wp, role=role, number=number, reason="aborted"))
     journal.close()
 
 
 async def _clean_up(root: Path, history: History, done: Aborted) -> None:
     """Remove the worktrees that runs worked in, unless something would be lost."""
-    ours = {r.workspace for r in history.records.values() if r.workspace}
+    ours = {wp.workspace for wp in history.work_packages.values() if wp.workspace}
     for workspace in sorted(ours):
         path = Path(workspace)
         if path == root or not await anyio.Path(path).is_dir():

@@ -11,12 +11,12 @@ from spec_kitty_client import Feature
 from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.mission import supports
 from spec_kitty_orchestrator.preflight.plan import Plan
+from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.run import client_for, look
 from spec_kitty_orchestrator.scheduling.board import Board
-from spec_kitty_orchestrator.scheduling.durations import learn
+from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.scheduling.slots import limits_of
-from spec_kitty_orchestrator.state.files import Places
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import read
 
 __all__ = ["preview", "print_preview"]
@@ -35,7 +35,7 @@ async def _preview(plan: Plan) -> dict[str, Any]:
         mission,
         limits_of(plan.settings, names),
         order=plan.settings.order,
-        costs=learn(read(Places(plan.settings.repo_root).journal)).costs(names),
+        costs=learn_durations(read(StateFiles(plan.settings.repo_root).journal)).costs(names),
         canceled_is_enough=supports(client.contract, Feature.CANCELED_IS_ENOUGH),
         lanes=found.worktrees,
         stuck=found.left_to_people,
@@ -52,7 +52,7 @@ async def _preview(plan: Plan) -> dict[str, Any]:
         "layout": found.to_dict(),
         "needs": found.lines(),
         "lanes": {wp: str(lane) for wp, lane in mission.lanes().items()},
-        "first": [wp.wp_id for wp in board.take()],
+        "first": [wp.wp_id for wp in board.start_ready()],
     }
 
 

@@ -145,10 +145,10 @@ def _run(plan: "Plan", as_json: bool) -> int:
     from rich.console import Console
 
     from spec_kitty_orchestrator.cli.view import watch
-    from spec_kitty_orchestrator.run import run
+    from spec_kitty_orchestrator.run import run_mission
 
     with watch(Console(), as_json=as_json) as watcher:
-        return run(plan, [watcher])
+        return run_mission(plan, [watcher])
 
 
 def _explain(error: OrchestratorError, settings: Settings) -> OrchestratorError | None:

@@ -16,7 +16,7 @@ from spec_kitty_orchestrator.cli.missions import (
 from spec_kitty_orchestrator.cli.parameters import Json, Root, find_root, print_json, spinner
 from spec_kitty_orchestrator.cli.view import rows, table
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
-from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, recall
 from spec_kitty_orchestrator.state.journal import read
 from spec_kitty_orchestrator.state.lock import is_alive
@@ -59,7 +59,7 @@ def find_history(root: Path, mission: str | None) -> History:
     Raises:
         UsageProblem: If no run of it is recorded.
     """
-    path = Places(root).journal
+    path = StateFiles(root).journal
     histories = recall(read(path))
     matching = [name for name in histories if mission is None or mission in name]
     if not matching:
@@ -99,12 +99,12 @@ def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> di
     history = find_history(root, mission)
     with spinner("Asking the host"):
         lanes, problem = _ask_lanes(root, history.mission)
-    places = Places(root)
-    ended = history.ended or {}
+    places = StateFiles(root)
+    ended = history.ended
     return {
         "mission": history.mission,
-        "run": "alive" if is_alive(places) else ended.get("outcome", "died"),
-        "problem": ended.get("problem"),
+        "run": "alive" if is_alive(places) else ended.outcome if ended else "died",
+        "problem": ended.problem if ended else None,
         "accepted": history.accepted,
         "merged": history.merged,
         "lanes_from": "journal" if lanes is None else "host",

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
@@ -14,8 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from spec_kitty_orchestrator.state.history import History, Record
-from spec_kitty_orchestrator.state.journal import Event
+from spec_kitty_orchestrator.state import events
+from spec_kitty_orchestrator.state.events import Event
+from spec_kitty_orchestrator.state.history import History, WorkPackageHistory
 
 __all__ = ["Watcher", "line", "rows", "table", "watch"]
 
@@ -40,18 +41,18 @@ class Watcher:
     def __call__(self, event: Event) -> None:
         """Take in one event."""
         if self.as_json:
-            print(json.dumps(event, sort_keys=True), flush=True)
+            print(json.dumps(event.to_dict(), sort_keys=True), flush=True)
             return
         if self.live and not self.live.is_started:
             self.live.start()  # no table before a run that cannot start
         if self.history is None:
-            self.history = History(mission=event["mission"])
-        if "wp" in event:
-            self._lately.pop(event["wp"], None)
-            self._lately[event["wp"]] = None
-        if event["kind"] == "lane":
-            self._lanes[self.history.lanes.get(event["wp"], "")] -= 1
-            self._lanes[event["lane"]] += 1
+            self.history = History(mission=event.mission)
+        if isinstance(event, events.WorkPackageEvent):
+            self._lately.pop(event.wp, None)
+            self._lately[event.wp] = None
+        if isinstance(event, events.LaneReported):
+            self._lanes[self.history.lanes.get(event.wp, "")] -= 1
+            self._lanes[event.lane] += 1
         self.history.apply(event)
         if text := line(event):
             self.console.print(Text(text), soft_wrap=True)
@@ -95,11 +96,12 @@ def rows(
         names: The work packages; None: all.
     """
     lanes = history.lanes if lanes is None else lanes
-    names = sorted({*lanes, *history.records}) if names is None else names
-    return [_row(name, lanes.get(name), history.records.get(name) or Record()) for name in names]
+    names = sorted({*lanes, *history.work_packages}) if names is None else names
+    packages, unknown = history.work_packages, WorkPackageHistory()
+    return [_row(name, lanes.get(name), packages.get(name, unknown)) for name in names]
 
 
-def _row(wp: str, lane: str | None, record: Record) -> dict[str, Any]:
+def _row(wp: str, lane: str | None, record: WorkPackageHistory) -> dict[str, Any]:
     last = record.attempts[-1] if record.attempts else None
     started, ended = record.started_at, record.ended_at
     return {
@@ -107,9 +109,9 @@ def _row(wp: str, lane: str | None, record: Record) -> dict[str, Any]:
         "lane": lane,
         "agent": last.agent if last else None,
         "role": last.role if last else None,
-        "running": record.open is not None,
+        "running": record.running is not None,
         "attempts": len(record.attempts),
-        "rework_rounds": record.reworks,
+        "rework_rounds": record.rework_rounds,
         "elapsed_s": round((ended or time.time()) - started, 1) if started else None,
         "last_error": record.last_error,
         "log": last.directory if last else None,
@@ -148,18 +150,18 @@ def _clock(seconds: float | None) -> str:
 
 def line(event: Event) -> str | None:
     """Return an event as one line; None for those that only the journal needs."""
-    at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
-    text = _SENTENCES.get(event["kind"])
+    at = time.strftime("%H:%M:%S", time.localtime(event.at))
+    text = _SENTENCES.get(type(event))
     return f"{at} {text(event)}" if text else None
 
 
-def _ended(event: Event) -> str:
-    said = _OUTCOMES.get(event["outcome"], f"the run ended: {event['outcome'].replace('_', ' ')}")
-    if event["problem"]:
-        said += f". {event['problem']}"
-    for wp, why in event["unfinished"].items():
+def _ended(event: events.RunEnded) -> str:
+    said = _OUTCOMES.get(event.outcome, f"the run ended: {event.outcome.replace('_', ' ')}")
+    if event.problem:
+        said += f". {event.problem}"
+    for wp, why in event.unfinished.items():
         said += f"\n         {wp} {why}"
-    for command in event["next"]:
+    for command in event.next:
         said += f"\n  next: {command}"
     return said
 
@@ -170,28 +172,29 @@ _OUTCOMES = {
     "interrupted": "run interrupted",
     "host": "run stopped at a host error",
 }
-_SENTENCES = {
-    "run-started": lambda e: f"mission {e['mission']}: run {e['run']}",
-    "warning": lambda e: f"warning: {e['message']}",
-    "note": lambda e: f"note: {e['message']}",
-    "host-retry": lambda e: f"host call retried ({e['attempt']}): {e['because']}",
-    "lane": lambda e: f"{e['wp']} is {e['lane']}",
-    "attempt-started": lambda e: f"{e['wp']} {e['role']}: {e['agent']} started, {e['directory']}",
-    "attempt-failed": lambda e: f"{e['wp']} {e['role']} failed: {e['reason']}",
-    "attempt-stopped": lambda e: f"{e['wp']} {e['role']} was interrupted",
-    "implemented": lambda e: f"{e['wp']} implemented: {e['head'][:12]}",
-    "verdict": lambda e: f"{e['wp']} {e['verdict'].replace('_', ' ')}: {e['summary']}",
-    "set-aside": lambda e: f"{e['wp']} changes of the reviewer stashed: {', '.join(e['files'])}",
-    "blocked": lambda e: f"{e['wp']} is blocked and needs your decision: {e['reason']}",
-    "trouble": lambda e: f"{e['wp']} stopped: {e['reason']}",
-    "accepted": lambda e: f"mission {e['mission']} is accepted",
-    "acceptance-unavailable": lambda e: f"not accepted: {e['reason']}",
-    "status-committed": lambda e: f"committed the files that the host changed in {e['folder']}",
-    "merged": lambda e: (
-        f"merged into {e['target']} ({e['strategy']})"
-        if e.get("changed", True)
-        else f"{e['target']} has the mission already"
+_SENTENCES: dict[type[Event], Callable[[Any], str]] = {
+    events.RunStarted: lambda e: f"mission {e.mission}: run {e.run}",
+    events.WarningGiven: lambda e: f"warning: {e.message}",
+    events.NoteGiven: lambda e: f"note: {e.message}",
+    events.HostRetried: lambda e: f"host call retried ({e.attempt}): {e.because}",
+    events.LaneReported: lambda e: f"{e.wp} is {e.lane}",
+    events.AttemptStarted: lambda e: f"{e.wp} {e.role}: {e.agent} started, {e.directory}",
+    events.AttemptFailed: lambda e: f"{e.wp} {e.role} failed: {e.reason}",
+    events.AttemptStopped: lambda e: f"{e.wp} {e.role} was interrupted",
+    events.Implemented: lambda e: f"{e.wp} implemented: {e.head[:12]}",
+    events.VerdictGiven: lambda e: f"{e.wp} {e.verdict.replace('_', ' ')}: {e.summary}",
+    events.ChangesStashed: lambda e: (
+        f"{e.wp} changes of the reviewer stashed: {', '.join(e.files)}"
     ),
-    "finish-failed": lambda e: f"not finished: {e['reason']}",
-    "run-ended": _ended,
+    events.Blocked: lambda e: f"{e.wp} is blocked and needs your decision: {e.reason}",
+    events.WorkPackageStuck: lambda e: f"{e.wp} stopped: {e.reason}",
+    events.Accepted: lambda e: f"mission {e.mission} is accepted",
+    events.AcceptanceSkipped: lambda e: f"not accepted: {e.reason}",
+    events.MissionMerged: lambda e: (
+        f"merged into {e.target} ({e.strategy})"
+        if e.changed
+        else f"{e.target} has the mission already"
+    ),
+    events.FinishFailed: lambda e: f"not finished: {e.reason}",
+    events.RunEnded: _ended,
 }

@@ -11,8 +11,8 @@ from attrs import frozen
 from spec_kitty_client import ApprovalMode, NetworkMode, Policy, PolicyError, SandboxMode
 from spec_kitty_orchestrator import __version__, agents
 from spec_kitty_orchestrator.errors import UsageProblem, suggest
+from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.state.history import Role
 from spec_kitty_orchestrator.worktree import GitError, git
 
 __all__ = [

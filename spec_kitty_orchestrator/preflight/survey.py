@@ -9,7 +9,7 @@ from attrs import frozen
 
 from spec_kitty_client import Contract, Feature, Lane, Mission, MissionLayout
 from spec_kitty_orchestrator.preflight.plan import PROTECTION_OFF, checked_out, protects
-from spec_kitty_orchestrator.scheduling.board import ENDED
+from spec_kitty_orchestrator.roles import ENDED
 
 __all__ = ["Survey", "survey", "unreadable"]
 

@@ -1,7 +1,4 @@
-"""Where an agent's process runs: what a run asks of such a place.
-
-`runners.local` is this machine.
-"""
+"""Where agent processes run: the interface that a run uses. `runners.local` is this machine."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,63 +6,68 @@ from typing import Literal, Protocol
 
 from attrs import frozen
 
-__all__ = ["Ended", "Job", "Reason", "Runner"]
+__all__ = ["AgentProcessSpec", "ExitReason", "ExitRecord", "Runner"]
 
-Reason = Literal["exited", "deadline", "stopped", "not_started", "lost"]
+ExitReason = Literal["exited", "deadline", "stopped", "not_started", "lost"]
 
 
 @frozen(kw_only=True)
-class Job:
-    """A run of an agent."""
+class AgentProcessSpec:
+    """The process of one agent run."""
 
     directory: Path
-    """Where everything about it is kept; made by `Runner.launch`, must not exist."""
+    """The folder for the run's files. `Runner.launch` creates it; it must not exist."""
     argv: tuple[str, ...]
     cwd: Path
     env: Mapping[str, str]
-    """Set on top of this process's environment."""
+    """Added to the environment of this process."""
     prompt: str
+    """Given on stdin."""
     time_limit: float
     """Seconds."""
 
 
 @frozen(kw_only=True)
-class Ended:
-    """How a run ended."""
+class ExitRecord:
+    """How an agent process ended."""
 
-    reason: Reason
-    """``lost``: the keeper died without a record, for example with the machine."""
+    reason: ExitReason
+    """``lost``: the keeper died without writing a record, for example with the machine."""
     exit_code: int | None = None
-    """Negative: killed by that signal. None: it was ended, or never started."""
+    """The negative signal number if a signal killed it; None if the keeper ended or never
+    started it."""
     error: str | None = None
+    """Why it could not be started."""
     started_at: float = 0.0
+    """Seconds since the epoch."""
     ended_at: float = 0.0
+    """Seconds since the epoch."""
 
 
 class Runner(Protocol):
-    """Runs agents, each known by the directory of its job, whichever process started it."""
+    """Runs agent processes. The directory identifies a process, whoever launched it."""
 
-    def launch(self, job: Job) -> None:
-        """Start a run; it goes on when this process ends.
+    def launch(self, process: AgentProcessSpec) -> None:
+        """Start a process. It continues when the orchestrator ends.
 
         Raises:
             OSError: If it cannot be started.
         """
         ...
 
-    async def wait(self, directory: Path) -> Ended:
-        """Wait until a run has ended; a cancellation ends the waiting alone."""
+    async def wait(self, directory: Path) -> ExitRecord:
+        """Wait for the end of a process. Cancelling the wait does not end the process."""
         ...
 
-    async def stop(self, directory: Path) -> Ended:
-        """End a run, if it is alive, and return how it ended."""
+    async def stop(self, directory: Path) -> ExitRecord:
+        """End a process if it is alive, and return how it ended."""
         ...
 
     def tail(self, directory: Path, name: str = ...) -> str:
-        """Return the end of what an agent printed.
+        """Return the end of an output file of a process.
 
         Args:
-            directory: That of its job.
+            directory: The directory of the process.
             name: `keeper.OUTPUT`, the default, or `keeper.ERRORS`.
         """
         ...

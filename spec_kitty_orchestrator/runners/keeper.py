@@ -1,13 +1,14 @@
-"""The keeper: one tiny process per agent run, which outlives the orchestrator.
+"""The keeper: a small process per agent run, which outlives the orchestrator.
 
-It owns the agent's session, feeds it the prompt from a file, writes its output straight to
-files, enforces the time limit, and leaves an exit record. When the agent ends, so does
-everything the agent started. Run as a script, with the standard library alone:
+It starts the agent in a session of its own, gives it the prompt from a file, writes its output
+directly to files, enforces the time limit, and writes an exit record. When the agent ends, the
+keeper ends every process that the agent started. It runs as a script and imports the standard
+library only:
 
     keeper.py DIRECTORY LOCK_FD
 
-``DIRECTORY/spec.json`` says what to run. The lock that comes as LOCK_FD is held as long as
-the keeper lives, which is how others know for sure that it does.
+``DIRECTORY/spec.json`` is the agent process to run. The keeper inherits the locked file
+descriptor LOCK_FD and holds the lock until it dies, which proves to others that it is alive.
 """
 
 import ctypes
@@ -22,17 +23,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-SPEC, BORN, EXIT = "spec.json", "keeper.json", "exit.json"
+SPEC, STARTED, EXIT = "spec.json", "keeper.json", "exit.json"
 PROMPT, OUTPUT, ERRORS = "prompt.md", "output.log", "errors.log"
-LOCK, TROUBLE = "lock", "keeper.log"
+LOCK, KEEPER_ERRORS = "lock", "keeper.log"
 
-_GRACE = 5.0  # seconds between asking to end and ending
-_LONGEST_WAIT = 3600.0  # seconds; select() cannot take any number
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_LONGEST_WAIT = 3600.0  # seconds; select() rejects very large timeouts
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def write_record(path: Path, record: Mapping[str, object]) -> None:
-    """Write a JSON file so that a reader sees all of it or none."""
+    """Write a JSON file atomically: a reader sees all of it or none."""
     draft = path.with_suffix(".tmp")
     with draft.open("w", encoding="utf-8") as file:
         json.dump(record, file)
@@ -42,7 +43,7 @@ def write_record(path: Path, record: Mapping[str, object]) -> None:
 
 
 class Keeper:
-    """Runs one agent and ends it with everything it started."""
+    """Runs one agent, and ends all its processes."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -50,7 +51,7 @@ class Keeper:
         self._deadline = time.monotonic() + float(self._spec["time_limit"])
         self._pid = 0
         self._code: int | None = None
-        self._asked_to_stop = False
+        self._stop_requested = False
         self._wakeup, alarm = os.pipe()
         os.set_blocking(alarm, False)
         os.set_blocking(self._wakeup, False)
@@ -60,7 +61,7 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _stop(self, *_: object) -> None:
-        self._asked_to_stop = True
+        self._stop_requested = True
 
     def run(self) -> dict[str, object]:
         """Run the agent to its end and return the exit record."""
@@ -70,10 +71,10 @@ class Keeper:
             self._start()
         except OSError as e:
             return _record("not_started", None, started, f"{e.strerror}: {e.filename}")
-        while self._code is None and not self._asked_to_stop and self._left() > 0:
-            self._wait(self._left())
+        while self._code is None and not self._stop_requested and self._seconds_left() > 0:
+            self._wait(self._seconds_left())
         reason = "exited" if self._code is not None else "stopped"
-        if self._code is None and not self._asked_to_stop:
+        if self._code is None and not self._stop_requested:
             reason = "deadline"
         self._end_all()
         return _record(reason, self._code, started)
@@ -85,7 +86,7 @@ class Keeper:
             (folder / OUTPUT).open("ab") as output,
             (folder / ERRORS).open("ab") as errors,
         ):
-            # Kept: Popen.__del__ would take the exit code of an agent that has ended already.
+            # Popen.__del__ would reap an agent that has ended, and lose its exit code.
             self._process = subprocess.Popen(
                 self._spec["argv"],
                 cwd=self._spec["cwd"],
@@ -99,15 +100,15 @@ class Keeper:
             self._pid = self._process.pid
 
     def _environment(self) -> dict[str, str]:
-        """Return this environment, less what is to be unset, with what is to be set."""
+        """Return this environment without the variables to unset, and with those to set."""
         kept = {k: v for k, v in os.environ.items() if k not in self._spec.get("unset", ())}
         return {**kept, **self._spec["env"]}
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return self._deadline - time.monotonic()
 
     def _wait(self, seconds: float) -> None:
-        """Sleep until a signal or the time is over; then take in which children ended."""
+        """Sleep until a signal arrives or the time is over, then reap the children that ended."""
         select.select([self._wakeup], [], [], min(max(0.0, seconds), _LONGEST_WAIT))
         with suppress(BlockingIOError):
             os.read(self._wakeup, 4096)
@@ -117,7 +118,7 @@ class Keeper:
                     self._code = os.waitstatus_to_exitcode(ended[1])
 
     def _end_all(self) -> None:
-        """Ask everything that is left to end; after the grace, end it."""
+        """Send SIGTERM to all descendants, and SIGKILL to those left after the grace period."""
         until = time.monotonic() + _GRACE
         self._signal(signal.SIGTERM)
         while _descendants() and (left := until - time.monotonic()) > 0:
@@ -125,7 +126,7 @@ class Keeper:
         while _descendants():
             self._signal(signal.SIGKILL)
             self._wait(0.05)
-        self._wait(0.0)  # leave no zombie to whoever inherits them
+        self._wait(0.0)  # reap the last ones, so that no zombie is left to init
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in _descendants():
@@ -155,17 +156,17 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of whatever the agent's processes leave behind (Linux)."""
+    """Become the parent of processes that the agent orphans (Linux)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _die_with_parent() -> None:
-    """End the agent when the keeper is killed (Linux)."""
+    """Have the kernel kill the agent when the keeper dies (Linux)."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _descendants() -> list[int]:
-    """Return every process below this one; sessions and groups do not matter."""
+    """Return the ids of all descendants, in whatever session or process group they are."""
     children: dict[int, list[int]] = {}
     for pid, parent in _processes():
         children.setdefault(parent, []).append(pid)
@@ -178,7 +179,7 @@ def _descendants() -> list[int]:
 
 
 def _processes() -> list[tuple[int, int]]:
-    """Return the living processes as ``(pid, parent)``; zombies are none."""
+    """Return ``(pid, parent)`` of every process that is not a zombie."""
     if sys.platform != "linux":
         ps = subprocess.Popen(["ps", "-axo", "pid=,ppid=,stat="], stdout=subprocess.PIPE, text=True)
         rows = [row.split() for row in ps.communicate()[0].splitlines()]
@@ -196,11 +197,13 @@ def _processes() -> list[tuple[int, int]]:
 
 
 def main() -> None:
-    """Keep one agent."""
+    """Run the agent of a directory and write its exit record."""
     directory, lock = Path(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(lock, False)
     keeper = Keeper(directory)
-    write_record(directory / BORN, {"pid": os.getpid()})  # from now on it can be stopped
+    write_record(
+        directory / STARTED, {"pid": os.getpid()}
+    )  # the signal handlers are set: others may stop it from now on
     write_record(directory / EXIT, keeper.run())
 
 

@@ -1,8 +1,8 @@
-"""Agents on this machine, each under a keeper that outlives the orchestrator.
+"""Run agents on this machine, each under a keeper that outlives the orchestrator.
 
-Whether a keeper lives is proven, never guessed: it inherits a lock which the operating
-system releases at its death, however it dies. The lock is taken before the keeper is
-started, so there is no moment in which a run exists and nobody can tell.
+A lock proves whether a keeper is alive. The keeper inherits the locked file, and the operating
+system releases the lock at its death, whatever the cause. The lock is taken before the keeper
+starts, so that there is no moment in which a run exists and its state is unknown.
 """
 
 import contextlib
@@ -21,33 +21,35 @@ import anyio.to_thread
 from plumbum import local
 
 from spec_kitty_client.transports.process import GIT_REDIRECTS
-from spec_kitty_orchestrator.runners import Ended, Job, keeper
+from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper
 
 __all__ = ["is_alive", "launch", "result", "stop", "tail", "wait"]
 
-_TAIL = 512 * 1024  # bytes of output that are looked at; the rest stays in the file
+_TAIL = 512 * 1024  # bytes at the end of an output file that are read
 
 _keepers: dict[Path, Any] = {}
-"""Those that were started here, until they have ended."""
+"""The keepers that this process started and has not reaped yet, by directory."""
 
 
-def launch(job: Job) -> None:
-    """Start a run; it goes on when this process ends."""
-    job.directory.mkdir(parents=True)
-    (job.directory / keeper.PROMPT).write_bytes(job.prompt.encode("utf-8", "backslashreplace"))
+def launch(process: AgentProcessSpec) -> None:
+    """Start an agent process under a keeper; see `Runner.launch`."""
+    process.directory.mkdir(parents=True)
+    (process.directory / keeper.PROMPT).write_bytes(
+        process.prompt.encode("utf-8", "backslashreplace")
+    )
     spec = {
-        "argv": job.argv,
-        "cwd": str(job.cwd),
-        "env": dict(job.env),
+        "argv": process.argv,
+        "cwd": str(process.cwd),
+        "env": dict(process.env),
         "unset": GIT_REDIRECTS,
-        "time_limit": job.time_limit,
+        "time_limit": process.time_limit,
     }
-    keeper.write_record(job.directory / keeper.SPEC, spec)
-    trouble = job.directory / keeper.TROUBLE
-    with _locked(job.directory) as lock, trouble.open("wb") as errors:
+    keeper.write_record(process.directory / keeper.SPEC, spec)
+    keeper_errors = process.directory / keeper.KEEPER_ERRORS
+    with _locked(process.directory) as lock, keeper_errors.open("wb") as errors:
         script = str(Path(keeper.__file__).absolute())
-        _keepers[job.directory] = local[sys.executable].popen(
-            ["-I", "-S", script, str(job.directory), str(lock)],
+        _keepers[process.directory] = local[sys.executable].popen(
+            ["-I", "-S", script, str(process.directory), str(lock)],
             cwd="/",
             env=dict(os.environ),
             stdin=DEVNULL,
@@ -65,11 +67,11 @@ def _locked(directory: Path) -> Generator[int]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
     finally:
-        os.close(lock)  # not unlocked: the keeper shares it
+        os.close(lock)  # without unlocking, because the keeper shares the lock
 
 
 def is_alive(directory: Path) -> bool:
-    """Return whether the run in a directory has a living keeper."""
+    """Return whether the keeper of a directory is alive."""
     try:
         lock = os.open(directory / keeper.LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -84,15 +86,15 @@ def is_alive(directory: Path) -> bool:
         os.close(lock)
 
 
-def result(directory: Path) -> Ended:
-    """Return how a run that is not alive ended."""
+def result(directory: Path) -> ExitRecord:
+    """Return how a process that is not alive ended."""
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-        return Ended(**json.loads((directory / keeper.EXIT).read_bytes()))
-    return Ended(reason="lost")
+        return ExitRecord(**json.loads((directory / keeper.EXIT).read_bytes()))
+    return ExitRecord(reason="lost")
 
 
-async def wait(directory: Path) -> Ended:
-    """Wait until a run has ended, whoever started it."""
+async def wait(directory: Path) -> ExitRecord:
+    """Wait for the end of a process, whoever launched it; see `Runner.wait`."""
     await anyio.to_thread.run_sync(
         _until_free, directory, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
     )
@@ -100,7 +102,7 @@ async def wait(directory: Path) -> Ended:
 
 
 def _until_free(directory: Path) -> None:
-    """Block until the keeper's lock is free, which is when it is dead."""
+    """Block until the lock is free, which means that the keeper is dead."""
     with contextlib.suppress(FileNotFoundError):
         lock = os.open(directory / keeper.LOCK, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -111,25 +113,25 @@ def _until_free(directory: Path) -> None:
 
 
 def _reap(directory: Path) -> None:
-    """Take the exit code of a keeper that was started here, so that no zombie stays."""
+    """Reap a keeper that this process started, so that no zombie is left."""
     if started := _keepers.pop(directory, None):
         started.wait()
 
 
 def _pid(directory: Path) -> int | None:
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
-        return int(json.loads((directory / keeper.BORN).read_bytes())["pid"])
+        return int(json.loads((directory / keeper.STARTED).read_bytes())["pid"])
     return None
 
 
-async def stop(directory: Path) -> Ended:
-    """End a run, if it is alive, and return how it ended.
+async def stop(directory: Path) -> ExitRecord:
+    """End a process if it is alive, and return how it ended; see `Runner.stop`.
 
-    The lock is proof that the process with the recorded number is the keeper.
+    The lock proves that the process with the recorded id is the keeper.
     """
     pid = _pid(directory)
     while pid is None and is_alive(directory):
-        await anyio.sleep(0.01)  # the keeper writes its number first thing
+        await anyio.sleep(0.01)  # the keeper records its id at once
         pid = _pid(directory)
     if pid is not None and is_alive(directory):
         with contextlib.suppress(ProcessLookupError):
@@ -138,7 +140,7 @@ async def stop(directory: Path) -> Ended:
 
 
 def tail(directory: Path, name: str = keeper.OUTPUT) -> str:
-    """Return the end of what an agent printed; the start of a cut line is left out."""
+    """Return the last 512 KiB of an output file, without a partial first line."""
     try:
         with (directory / name).open("rb") as file:
             size = file.seek(0, os.SEEK_END)

@@ -1,1 +1,1 @@
-"""Which work package starts next."""
+"""Which work package starts next: `board` decides, `priority` ranks, `slots` limits."""

@@ -1,54 +1,80 @@
-"""Which work package comes next: the dependency graph, and what may be started.
+"""The mission as a graph of work packages, and which of them may start next.
 
-A work package may be begun once all that it depends on is done: that is the rule of every host,
-and what is only approved is brought to done first. From 3.2.6 on what was canceled for a reason is
-enough as well; the reason is not told. The host has the last word, when it is asked to begin.
+A planned work package may start once all its dependencies are done: that is the rule of every
+host. Approved is not enough, so the orchestrator finishes approved work first. From release
+3.2.6 on, a host may also accept a canceled dependency, depending on the reason, which only the
+host knows. The host has the last word when the orchestrator claims the work package.
 
-Nothing here looks at every work package because of one that has moved: what may be started
-is in a queue, and what a move unlocks is found by its dependents.
+The cost of an event does not grow with the mission: the startable work packages are in a
+queue, and the end of a work package looks at its dependents only.
 """
 
 from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush
 
 from attrs import evolve
 
 from spec_kitty_client import AnyLane, Lane, Mission, WorkPackage
-from spec_kitty_orchestrator.scheduling.paths import ENDED, Costs, behind, left
-from spec_kitty_orchestrator.scheduling.queues import Queue
+from spec_kitty_orchestrator.roles import ENDED, ROLES, Role
+from spec_kitty_orchestrator.scheduling.priority import Costs, critical_path, remaining_work
 from spec_kitty_orchestrator.scheduling.slots import Limit, Slots
 from spec_kitty_orchestrator.settings import Order
-from spec_kitty_orchestrator.state.history import Role
 
-__all__ = ["ENDED", "ROLES", "Board"]
-
-ROLES: Mapping[AnyLane, Role] = {
-    Lane.APPROVED: "review",
-    Lane.IN_REVIEW: "review",
-    Lane.FOR_REVIEW: "review",
-    Lane.IN_PROGRESS: "implement",
-    Lane.CLAIMED: "implement",
-    Lane.PLANNED: "implement",
-}
-"""Whose turn it is in a lane, the lane that is nearest to the end first."""
+__all__ = ["Board", "Key", "Queue"]
 
 _STAGES = {lane: stage for stage, lane in enumerate(ROLES)}
 _EQUAL: Costs = {"implement": 1.0, "review": 1.0}
-_NOTICEABLE = 1.25  # by which factor a cost has to change before everything is reckoned anew
-_PAID_BY_EVENT = 4  # work packages: that is how many a new reckoning may look at per event
+_NOTICEABLE = 1.25  # the factor by which a cost has to change before all priorities are recomputed
+_PACKAGES_PER_EVENT = 4  # recompute at most once per len(packages) / 4 events: linear in total
+
+Key = tuple[bool, int, float, int]
+"""The priority of a work package: the smallest key starts first. See `Board`."""
+
+
+class Queue:
+    """A priority queue of names. Each name is in it at most once, with the key of its last `put`.
+
+    Outdated entries stay in the heap until they reach its top, so that each change costs
+    O(log n).
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[Key, str]] = []
+        self._keys: dict[str, Key] = {}
+
+    def put(self, name: str, key: Key) -> None:
+        """Add a name, or move it to the place of a new key."""
+        if self._keys.get(name) != key:
+            self._keys[name] = key
+            heappush(self._heap, (key, name))
+
+    def remove(self, name: str) -> None:
+        """Remove a name, if it is there."""
+        self._keys.pop(name, None)
+
+    def pop(self) -> str | None:
+        """Remove and return the name with the smallest key; None if the queue is empty."""
+        while self._heap:
+            key, name = heappop(self._heap)
+            if self._keys.get(name) == key:
+                del self._keys[name]
+                return name
+        return None
 
 
 class Board:
-    """The mission as the host last reported it, and what this run does with it.
+    """The mission as the host last reported it, and the work packages that this run works on.
 
     Args:
-        mission: What the host reports.
-        limits: How many may work at the same time.
-        order: Which comes first of those that are at the same stage.
-        costs: What a step of each role takes.
-        begun: Those whose agents an earlier run left behind; these run already.
-        canceled_is_enough: Whether to ask the host for what waits only for canceled ones.
-        lanes: The execution lane of each; those of one lane share a worktree and take turns.
-        stuck: Those on which nobody can work in this run, each with the reason.
+        mission: The host's report.
+        limits: The limits on agents that work at the same time.
+        order: The order among work packages at the same stage.
+        costs: The expected seconds of a step of each role.
+        running: Work packages whose agents an earlier run left running. They start first.
+        canceled_is_enough: Whether the host may accept a canceled dependency.
+        lanes: The execution lane of each work package that shares its worktree with others.
+            Work packages of one execution lane take turns.
+        stuck: Work packages that this run cannot work on, each with the reason.
     """
 
     def __init__(
@@ -58,42 +84,45 @@ class Board:
         *,
         order: Order = Order.LONGEST_PATH,
         costs: Costs = _EQUAL,
-        begun: Iterable[str] = (),
+        running: Iterable[str] = (),
         canceled_is_enough: bool = False,
         lanes: Mapping[str, str] | None = None,
         stuck: Mapping[str, str] | None = None,
     ) -> None:
-        self._enough = ENDED if canceled_is_enough else frozenset({Lane.DONE})
+        self._satisfied = ENDED if canceled_is_enough else frozenset({Lane.DONE})
         self.packages: dict[str, WorkPackage] = {}
         self.busy: dict[str, Role] = {}
-        """Who works on what in this run."""
+        """The work packages that this run works on, with the role of the agent."""
         self.stuck = dict(stuck or {})
-        """Cannot go on in this run, with the reason."""
+        """The work packages that cannot go on in this run, each with the reason."""
         self.moves = 0
-        """How often this run has moved something."""
+        """The number of work packages released so far."""
         self._slots = Slots(limits)
-        self._order, self._costs, self._begun = order, costs, set(begun)
-        self._let_go: set[str] = set()  # who is busy without a slot
+        self._order, self._costs, self._running = order, costs, set(running)
         self._lanes = dict(lanes or {})
-        self._mates: dict[str, list[str]] = {}  # who shares a worktree, by lane
+        self._sharing: dict[str, list[str]] = {}  # work packages by execution lane
         for name, lane in self._lanes.items():
-            self._mates.setdefault(lane, []).append(name)
-        self._events = 0  # since everything was last reckoned anew
-        self._moved: dict[str, int] = {}  # the last move of each
-        self._place: dict[str, int] = {}  # in the plan
+            self._sharing.setdefault(lane, []).append(name)
+        self._events_since_ranking = 0
+        self._moved: dict[str, int] = {}  # the number of the last move of each
+        self._position: dict[str, int] = {}  # in the plan
         self._dependents: dict[str, list[str]] = {}
-        self._missing: dict[str, int] = {}  # how many dependencies are not finished
-        self._behind: dict[str, float] = {}
+        self._open_dependencies: dict[str, int] = {}
+        self._critical_path: dict[str, float] = {}
         self._queues: dict[Role, Queue] = {"review": Queue(), "implement": Queue()}
         self.update(mission)
 
-    # What happens
+    # Events
 
     def update(self, mission: Mission, asked_at: int | None = None) -> bool:
-        """Take in the host's report and return whether anything had changed.
+        """Take over a report of the host; return whether anything changed.
 
-        What is under way in this run is left out: its own calls tell more. So do those that
-        ended after the report was asked for, when there had been `asked_at` moves.
+        Work packages that this run works on are skipped, because its own calls are newer than
+        the report. So are those that it released after it asked.
+
+        Args:
+            mission: The report.
+            asked_at: The value of `moves` when the report was asked for; None: the current one.
         """
         asked_at = self.moves if asked_at is None else asked_at
         changed = [
@@ -107,144 +136,148 @@ class Board:
             return False
         self.packages |= {wp.wp_id: wp for wp in changed}
         self._link()
-        self._reckon()
+        self._rank()
         return True
 
-    def take(self) -> list[WorkPackage]:
-        """Return what is to be started now; each has taken its slot until it is given back.
+    def start_ready(self) -> list[WorkPackage]:
+        """Return the work packages to start now. Each holds a slot until it is released.
 
-        Reviews come first, since they free others.
+        Reviews come first, because the end of a review lets other work packages start.
         """
         started: list[WorkPackage] = []
         for role, queue in self._queues.items():
             while self._slots.free(role) and (name := queue.pop()):
                 self.busy[name] = role
-                self._slots.taken[role] += 1
+                self._slots.take(name, role)
                 started.append(self.packages[name])
-                self._queue_mates(name)
+                self._queue_sharing(name)
         return started
 
-    def has_room(self) -> bool:
-        """Return whether somebody could begin, if there were something to begin with."""
+    def has_free_slot(self) -> bool:
+        """Return whether an agent could start if a work package were ready."""
         return any(self._slots.free(role) for role in self._queues)
 
-    def let_go(self, name: str) -> bool:
-        """Give the slot of an agent that has ended to others, while the host is told of its end.
+    def release_slot(self, name: str) -> bool:
+        """Release the slot of a work package whose agent is no longer needed.
 
-        Only where nothing waits for that end: what it frees may come before all others.
+        Only if no other work package depends on this one; otherwise its dependents may be more
+        urgent than the work packages that are ready now, and they need the slot.
+
+        Returns:
+            Whether the slot is free now.
         """
-        free = name not in self._let_go and not self._dependents[name]
-        if free:
-            self._let_go.add(name)
-            self._slots.taken[self.busy[name]] -= 1
-        return free
+        return not self._dependents[name] and self._slots.release(name)
 
-    def give_back(self, name: str, lane: AnyLane, stuck: str | None = None) -> None:
-        """Take in where a work package has got to; with a reason why it cannot go on."""
-        role = self.busy.pop(name)
-        if name in self._let_go:
-            self._let_go.remove(name)
-        else:
-            self._slots.taken[role] -= 1
+    def release(self, name: str, lane: AnyLane, stuck: str | None = None) -> None:
+        """Record the lane that a work package reached in an agent's turn, and free its slot.
+
+        Args:
+            name: The work package.
+            lane: Its lane, as the host reported it.
+            stuck: The reason, if it cannot go on in this run.
+        """
+        del self.busy[name]
+        self._slots.release(name)
         before = self.packages[name]
         self.packages[name] = evolve(before, lane=lane)
         self.moves += 1
-        self._events += 1
+        self._events_since_ranking += 1
         self._moved[name] = self.moves
         if stuck is not None:
             self.stuck[name] = stuck
-        self._begun.discard(name)
-        if freed := (lane in self._enough) - (before.lane in self._enough):
+        self._running.discard(name)
+        if closed := (lane in self._satisfied) - (before.lane in self._satisfied):
             for dependent in self._dependents[name]:
-                self._missing[dependent] -= freed
+                self._open_dependencies[dependent] -= closed
                 self._queue(dependent)
         self._queue(name)
-        self._queue_mates(name)
+        self._queue_sharing(name)
 
-    def expect(self, costs: Costs) -> None:
-        """Take in what steps take now; the order changes when that makes a difference.
+    def update_estimates(self, costs: Costs) -> None:
+        """Recompute all priorities if the expected seconds of a step changed noticeably.
 
-        All of it is reckoned anew, so that has to be paid for by as many events.
+        Args:
+            costs: The expected seconds of a step of each role.
         """
         noticeable = any(
             max(cost, self._costs[role]) > _NOTICEABLE * min(cost, self._costs[role])
             for role, cost in costs.items()
         )
-        if noticeable and self._events * _PAID_BY_EVENT >= len(self.packages):
+        if noticeable and self._events_since_ranking * _PACKAGES_PER_EVENT >= len(self.packages):
             self._costs = costs
-            self._reckon()
+            self._rank()
 
-    def waits(self, name: str) -> bool:
-        """Return whether a work package depends on what is not finished."""
-        return self._missing[name] > 0
+    def has_open_dependencies(self, name: str) -> bool:
+        """Return whether a work package has to wait for another one."""
+        return self._open_dependencies[name] > 0
 
-    # The order
+    # Order
 
     def _link(self) -> None:
-        """Write down who waits for whom."""
-        self._place = {name: place for place, name in enumerate(self.packages)}
+        """Build the graph: the dependents of each work package, and its open dependencies."""
+        self._position = {name: position for position, name in enumerate(self.packages)}
         self._dependents = {name: [] for name in self.packages}
-        self._missing = dict.fromkeys(self.packages, 0)
+        self._open_dependencies = dict.fromkeys(self.packages, 0)
         for name, wp in self.packages.items():
             for dependency in dict.fromkeys(wp.dependencies):
-                self._missing[name] += self._is_open(dependency)
+                self._open_dependencies[name] += self._is_open(dependency)
                 if dependency in self.packages:
                     self._dependents[dependency].append(name)
 
-    def _reckon(self) -> None:
-        """Put everything in order anew."""
-        self._events = 0
+    def _rank(self) -> None:
+        """Compute the critical paths and fill the queues."""
+        self._events_since_ranking = 0
         if self._order == Order.LONGEST_PATH:
-            self._behind = behind(self.packages, self._dependents, self._costs)
+            self._critical_path = critical_path(self.packages, self._dependents, self._costs)
         self._queues = {role: Queue() for role in self._queues}
         for name in self.packages:
             self._queue(name)
 
     def _queue(self, name: str) -> None:
-        """Put a work package where it waits for its turn, or nowhere."""
+        """Put a work package into the queue of its next role, or remove it if it must wait."""
         wp = self.packages[name]
         if self._may_start(wp):
             self._queues[ROLES[wp.lane]].put(name, self._key(wp))
         elif wp.lane in ROLES:
             self._queues[ROLES[wp.lane]].remove(name)
 
-    def _mates_of(self, name: str) -> list[str]:
-        """Return the others that share a worktree with a work package."""
+    def _sharing_with(self, name: str) -> list[str]:
+        """Return the other work packages in the same worktree."""
         lane = self._lanes.get(name)
-        return [] if lane is None else [m for m in self._mates[lane] if m != name]
+        return [] if lane is None else [wp for wp in self._sharing[lane] if wp != name]
 
-    def _queue_mates(self, name: str) -> None:
-        for mate in self._mates_of(name):
-            if mate in self.packages:
-                self._queue(mate)
+    def _queue_sharing(self, name: str) -> None:
+        for other in self._sharing_with(name):
+            if other in self.packages:
+                self._queue(other)
 
     def _may_start(self, wp: WorkPackage) -> bool:
         name = wp.wp_id
         if name in self.busy or name in self.stuck or wp.lane not in ROLES:
             return False
-        if any(mate in self.busy for mate in self._mates_of(name)):
+        if any(other in self.busy for other in self._sharing_with(name)):
             return False
-        return wp.lane != Lane.PLANNED or not self.waits(name)
+        return wp.lane != Lane.PLANNED or not self.has_open_dependencies(name)
 
-    def _key(self, wp: WorkPackage) -> tuple[bool, int, float, int]:
-        """Return what decides: the nearest to its end, the longest way to go, the plan."""
+    def _key(self, wp: WorkPackage) -> Key:
+        """Return the priority: running first, then by stage, critical path and plan."""
         length = 0.0
         if self._order == Order.LONGEST_PATH:
-            length = left(wp.lane, self._costs) + self._behind[wp.wp_id]
-        return wp.wp_id not in self._begun, _STAGES[wp.lane], -length, self._place[wp.wp_id]
+            length = remaining_work(wp.lane, self._costs) + self._critical_path[wp.wp_id]
+        return wp.wp_id not in self._running, _STAGES[wp.lane], -length, self._position[wp.wp_id]
 
-    # What is left
+    # Result
 
     def unfinished(self) -> dict[str, str]:
-        """Return what is not done, each with the reason."""
+        """Return the work packages that are not done or canceled, each with the reason."""
         rest = [wp for wp in self.packages.values() if wp.lane not in ENDED]
-        return {wp.wp_id: self.stuck.get(wp.wp_id) or self._why(wp) for wp in rest}
+        return {wp.wp_id: self.stuck.get(wp.wp_id) or self._reason(wp) for wp in rest}
 
-    def _why(self, wp: WorkPackage) -> str:
+    def _reason(self, wp: WorkPackage) -> str:
         missing = [name for name in wp.dependencies if self._is_open(name)]
         if wp.lane == Lane.PLANNED and missing:
             return f"waits for {', '.join(missing)}"
         return f"is {wp.lane}"
 
     def _is_open(self, name: str) -> bool:
-        return name not in self.packages or self.packages[name].lane not in self._enough
+        return name not in self.packages or self.packages[name].lane not in self._satisfied

@@ -1,48 +1,69 @@
-"""How many agents may work at the same time: altogether, in a role, and of one name."""
+"""How many agents may work at the same time: in total, per role, and per agent."""
 
 from collections import Counter
 from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.state.history import Role
 
 __all__ = ["Limit", "Slots", "limits_of"]
 
-_ROLES: tuple[Role, ...] = ("implement", "review")
+_BOTH: tuple[Role, ...] = ("implement", "review")
 
 
 @frozen
 class Limit:
-    """How many may work at the same time in some roles together."""
+    """The maximum number of agents that work at the same time in some roles together."""
 
-    most: int
+    maximum: int
     roles: frozenset[Role]
 
 
 def limits_of(settings: Settings, agents: Mapping[Role, str]) -> tuple[Limit, ...]:
-    """Return the limits of a run; that of an agent is one of the roles which it has."""
-    limits = [Limit(settings.max_concurrent, frozenset(_ROLES))]
-    of_roles = zip(_ROLES, (settings.max_implementing, settings.max_reviewing), strict=True)
-    limits += [Limit(most, frozenset({role})) for role, most in of_roles if most is not None]
-    for name, most in settings.max_per_agent.items():
-        limits.append(Limit(most, frozenset(role for role in _ROLES if agents[role] == name)))
+    """Return the limits that the settings of a run ask for.
+
+    Args:
+        settings: The settings.
+        agents: The name of the agent in each role. An agent in both roles has one limit for both.
+    """
+    limits = [Limit(settings.max_concurrent, frozenset(_BOTH))]
+    of_roles = zip(_BOTH, (settings.max_implementing, settings.max_reviewing), strict=True)
+    limits += [
+        Limit(maximum, frozenset({role})) for role, maximum in of_roles if maximum is not None
+    ]
+    for name, maximum in settings.max_per_agent.items():
+        limits.append(Limit(maximum, frozenset(role for role in _BOTH if agents[role] == name)))
     return tuple(limits)
 
 
 @frozen
 class Slots:
-    """The slots of a run, and who has taken one."""
+    """The slots of a run. Each is held by one work package while an agent works on it."""
 
     limits: tuple[Limit, ...]
-    taken: Counter[Role] = field(factory=Counter[Role])
+    _holders: dict[str, Role] = field(factory=dict, init=False)
+    _taken: Counter[Role] = field(factory=Counter[Role], init=False)
 
     def free(self, role: Role) -> int:
-        """Return how many more may start in a role."""
+        """Return how many more agents may start in a role."""
         room = [
-            limit.most - sum(self.taken[other] for other in limit.roles)
+            limit.maximum - sum(self._taken[other] for other in limit.roles)
             for limit in self.limits
             if role in limit.roles
         ]
         return max(0, min(room))
+
+    def take(self, name: str, role: Role) -> None:
+        """Give a work package a slot."""
+        self._holders[name] = role
+        self._taken[role] += 1
+
+    def release(self, name: str) -> bool:
+        """Take back the slot of a work package; return whether it held one."""
+        role = self._holders.pop(name, None)
+        if role is None:
+            return False
+        self._taken[role] -= 1
+        return True

@@ -1,1 +1,1 @@
-"""What a run writes down, and what a later one reads."""
+"""What a run writes to disk, and what a later run reads: the journal, its history, the lock."""

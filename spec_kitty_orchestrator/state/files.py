@@ -1,37 +1,37 @@
-"""Where a repository keeps what belongs to this program, all of it unseen by git."""
+"""The files that the orchestrator keeps in a repository. Git ignores all of them."""
 
 from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["Places"]
+__all__ = ["StateFiles"]
 
 
 @frozen
-class Places:
-    """The files below ``.kittify/`` of one repository."""
+class StateFiles:
+    """The paths below ``.kittify/`` of one repository."""
 
     root: Path
     """The primary checkout."""
 
     @property
     def journal(self) -> Path:
-        """What all runs did."""
+        """The journal of all runs, as JSON Lines."""
         return self._own / "journal.jsonl"
 
     @property
     def lock(self) -> Path:
-        """Held while a run is alive."""
+        """The lock file that a live run holds."""
         return self._own / "run.lock"
 
     @property
     def live(self) -> Path:
-        """Which process that run is."""
+        """The process id of the live run, as JSON."""
         return self._own / "run.json"
 
     @property
     def logs(self) -> Path:
-        """Prompts, output and exit records of the agents, by mission and work package."""
+        """The prompts, output and exit records of agents, by mission and work package."""
         return self.root / ".kittify" / "logs"
 
     @property
@@ -39,7 +39,7 @@ class Places:
         return self.root / ".kittify" / "orchestrator"
 
     def make(self) -> None:
-        """Make the folders; each tells git to ignore it."""
+        """Create the folders, each with a ``.gitignore`` that covers all of it."""
         for folder in (self._own, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
             ignore = folder / ".gitignore"

@@ -1,194 +1,201 @@
-"""What the journal tells about each work package, folded event by event."""
+"""The state of a mission and of its work packages, as the events of the journal add up to it."""
 
 from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
-from attrs import define, field, fields, frozen
+from attrs import define, field
 
-from spec_kitty_orchestrator.state.journal import Event
+from spec_kitty_orchestrator.state.events import (
+    AcceptanceSkipped,
+    Accepted,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptStopped,
+    BaseMoved,
+    Blocked,
+    Claimed,
+    Event,
+    Implemented,
+    LaneReported,
+    MissionMerged,
+    RunEnded,
+    RunStarted,
+    Submitted,
+    VerdictGiven,
+    WorkPackageEvent,
+    WorkPackageStuck,
+)
 
-__all__ = ["Attempt", "History", "Record", "Role", "recall"]
+__all__ = ["History", "Result", "WorkPackageHistory", "recall"]
 
-Role = Literal["implement", "review"]
-
-
-@frozen(kw_only=True)
-class Attempt:
-    """One run of an agent that was started."""
-
-    role: Role
-    number: int
-    """Counted per work package, from 1, over both roles."""
-    agent: str
-    directory: str
-    """Where prompt, output and exit record are."""
-    at: float
-    """Seconds since the epoch."""
-
-    @classmethod
-    def of(cls, event: Event) -> "Attempt":
-        """Return what an ``attempt-started`` event tells."""
-        return cls(**{a.name: event[a.name] for a in fields(cls)})
+Result = Implemented | VerdictGiven | AttemptFailed
+"""The event that ends an agent run with a result."""
 
 
 @define(kw_only=True)
-class Record:
-    """What is known of one work package beside the lane, which is the host's to tell."""
+class WorkPackageHistory:
+    """The state of one work package, without its lane, which only the host knows."""
 
     workspace: str | None = None
-    """The lane worktree."""
+    """The worktree."""
     prompt: str | None = None
-    """The work package's file."""
+    """The file with the text of the work package."""
     base: str | None = None
-    """The lane branch's commit before the work package."""
+    """The commit before the work package's own work."""
     target: str | None = None
-    """The branch that the mission goes into."""
+    """The branch that the worktree was made from."""
     submitted: str | None = None
-    """The commit that was last handed in for review."""
+    """The commit that was last submitted for review."""
     spans: list[tuple[str, str]] = field(factory=list)
-    """The commits between which each round was implemented, where others share the worktree."""
+    """The commits before and after each implementation, if others share the worktree."""
     by_hand: bool = False
-    """Whether a human has had it since it was last handed in."""
-    attempts: list[Attempt] = field(factory=list)
-    open: Attempt | None = None
-    """Started, and nothing was recorded about its end."""
-    closed_by: Event | None = None
-    """The event that ended the last attempt: implemented, verdict, failed or stopped."""
-    findings: Event | None = None
+    """Whether it was blocked since it was last submitted: a user may have changed the work."""
+    attempts: list[AttemptStarted] = field(factory=list)
+    running: AttemptStarted | None = None
+    """The attempt whose end is not recorded."""
+    last_result: Result | None = None
+    """The result of the last attempt; None if it was stopped, or the work package blocked."""
+    findings: VerdictGiven | None = None
     """The last verdict, if it asked for changes."""
-    reworks: int = 0
+    rework_rounds: int = 0
     """How often a reviewer asked for changes."""
-    rounds: int = 0
-    """The same since the work package was last given to a human."""
+    rework_rounds_since_unblocked: int = 0
+    """The same since the work package was last blocked."""
     failures: list[str] = field(factory=list)
-    """Why the last attempts at this step failed; empty after one that did not."""
+    """The reasons of the failed attempts at the current step."""
     last_error: str | None = None
     ended_at: float | None = None
-
-    def moved_to(self, lane: str) -> None:
-        """Begin to count anew: for the reviewer, or for whoever reopens what is blocked."""
-        if lane in ("for_review", "blocked"):
-            self.failures.clear()
-        if lane == "blocked":
-            self.rounds, self.by_hand, self.closed_by = 0, True, None
+    """The end of the last attempt, in seconds since the epoch; None while it runs."""
 
     @property
     def started_at(self) -> float | None:
-        """When the first attempt was started."""
+        """The start of the first attempt, in seconds since the epoch."""
         return self.attempts[0].at if self.attempts else None
+
+    def apply(self, event: WorkPackageEvent) -> None:
+        """Take over one more event of this work package."""
+        match event:
+            case LaneReported():
+                self._reach(event.lane)
+            case Claimed():
+                self.workspace, self.prompt = event.workspace, event.prompt
+                self.base = self.base or event.base
+                self.target = event.target
+            case BaseMoved():
+                self.base = event.base
+            case Submitted():
+                self.submitted, self.by_hand = event.head, False
+            case AttemptStarted():
+                self.running, self.ended_at = event, None
+                self.attempts.append(event)
+            case Implemented() | VerdictGiven() | AttemptFailed():
+                self.running, self.last_result, self.ended_at = None, event, event.at
+                self._count(event)
+            case AttemptStopped():
+                self.running, self.last_result, self.ended_at = None, None, event.at
+            case Blocked() | WorkPackageStuck():
+                self.last_error = event.reason
+            case _:
+                pass  # of interest to the user only
+
+    def _reach(self, lane: str) -> None:
+        """Reset what counts for one step or until the work package is blocked."""
+        if lane in ("for_review", "blocked"):
+            self.failures.clear()
+        if lane == "blocked":
+            self.rework_rounds_since_unblocked, self.by_hand, self.last_result = 0, True, None
+
+    def _count(self, result: Result) -> None:
+        match result:
+            case Implemented():
+                if result.begun:
+                    self.spans.append((result.begun, result.head))
+            case AttemptFailed():
+                self.failures.append(result.reason)
+                self.last_error = result.reason
+            case VerdictGiven():
+                self.failures.clear()
+                asked = result.verdict == "changes_requested"
+                self.findings = result if asked else None
+                self.rework_rounds += asked
+                self.rework_rounds_since_unblocked += asked
 
 
 @define(kw_only=True)
 class History:
-    """Everything a journal tells about one mission."""
+    """The state of one mission."""
 
     mission: str
+    """The mission's slug."""
     settings: dict[str, Any] = field(factory=dict)
-    """Those of the last run, as `config.save` wrote them."""
-    records: dict[str, Record] = field(factory=dict)
+    """The settings of the last run, as `settings.save` returned them."""
+    work_packages: dict[str, WorkPackageHistory] = field(factory=dict)
+    """By id; only those with an event beside their lane."""
     lanes: dict[str, str] = field(factory=dict)
-    """The lanes as the host last reported them to a run."""
+    """The lanes that the host last reported to a run."""
     accepted: bool = False
     accept_command: str | None = None
     """The host's own command that accepts the mission, if its API cannot."""
     merged: bool = False
-    ended: Event | None = None
-    """The end of the last run; None while it runs, or when it was killed."""
+    ended: RunEnded | None = None
+    """The end of the last run; None while it runs, or if it was killed."""
     _by_workspace: defaultdict[str | None, set[str]] = field(
         factory=lambda: defaultdict(set), init=False
     )
 
-    def shares(self, wp: str) -> bool:
-        """Return whether others are worked on in the same worktree."""
-        workspace = self.record(wp).workspace
+    def shares_worktree(self, wp: str) -> bool:
+        """Return whether other work packages were claimed into the same worktree."""
+        workspace = self.work_package(wp).workspace
         return workspace is not None and len(self._by_workspace[workspace]) > 1
 
-    def record(self, wp: str) -> Record:
-        """Return what is known of a work package."""
-        return self.records.setdefault(wp, Record())
+    def work_package(self, wp: str) -> WorkPackageHistory:
+        """Return the state of a work package; an empty one if there is no event of it."""
+        return self.work_packages.setdefault(wp, WorkPackageHistory())
+
+    def running(self) -> list[str]:
+        """Return the work packages with an agent run whose end is not recorded."""
+        return [wp for wp, history in self.work_packages.items() if history.running]
 
     def apply(self, event: Event) -> None:
-        """Take in one more event of this mission."""
-        match event["kind"]:
-            case "run-started":
-                self.settings, self.ended = event["settings"], None
-            case "run-ended":
+        """Take over one more event of this mission."""
+        match event:
+            case RunStarted():
+                self.settings, self.ended = dict(event.settings), None
+            case RunEnded():
                 self.ended = event
-            case "lane":
-                self.lanes[event["wp"]] = event["lane"]
-                # What is accepted or merged is the mission as it was before this.
-                self.accepted, self.merged = False, False
-                if record := self.records.get(event["wp"]):
-                    record.moved_to(event["lane"])
-            case "accepted":
+            case LaneReported():
+                self._move(event)
+            case Accepted():
                 self.accepted, self.accept_command = True, None
-            case "acceptance-unavailable":
-                self.accept_command = event["command"]
-            case "merged":
+            case AcceptanceSkipped():
+                self.accept_command = event.command
+            case MissionMerged():
                 self.merged = True
-            case "claimed":
-                record = self.record(event["wp"])
-                before = record.workspace
-                _apply(record, event)
-                self._by_workspace[before].discard(event["wp"])
-                self._by_workspace[record.workspace].add(event["wp"])
+            case Claimed():
+                self._by_workspace[self.work_package(event.wp).workspace].discard(event.wp)
+                self._by_workspace[event.workspace].add(event.wp)
+                self.work_package(event.wp).apply(event)
+            case WorkPackageEvent():
+                self.work_package(event.wp).apply(event)
             case _:
-                if "wp" in event:
-                    _apply(self.record(event["wp"]), event)
+                pass  # of interest to the user only
+
+    def _move(self, event: LaneReported) -> None:
+        self.lanes[event.wp] = event.lane
+        # The mission was accepted and merged as it was before this move.
+        self.accepted, self.merged = False, False
+        if known := self.work_packages.get(event.wp):
+            known.apply(event)
 
 
 def recall(events: Iterable[Event]) -> dict[str, History]:
-    """Fold a journal into one history per mission; the mission last run comes last.
-
-    What another version of this program wrote, and this one cannot read, is passed over: the
-    host and the operating system are asked anyway.
-    """
+    """Return the state of each mission in a journal, by slug; the mission run last comes last."""
     histories: dict[str, History] = {}
     for event in events:
-        with suppress(KeyError, TypeError):
-            name, kind = event["mission"], event["kind"]
-            if kind == "run-started" and name in histories:
-                histories[name] = histories.pop(name)
-            histories.setdefault(name, History(mission=name)).apply(event)
+        if not event.mission:
+            continue  # written by another version of this package
+        if isinstance(event, RunStarted) and event.mission in histories:
+            histories[event.mission] = histories.pop(event.mission)
+        histories.setdefault(event.mission, History(mission=event.mission)).apply(event)
     return histories
-
-
-def _apply(record: Record, event: Event) -> None:
-    match event["kind"]:
-        case "claimed":
-            record.workspace, record.prompt = event["workspace"], event["prompt"]
-            record.base = record.base or event["base"]
-            record.target = event.get("target")
-        case "base":
-            record.base = event["base"]
-        case "submitted":
-            record.submitted, record.by_hand = event["head"], False
-        case "blocked":
-            record.last_error = event["reason"]
-        case "attempt-started":
-            record.open = Attempt.of(event)
-            record.attempts.append(record.open)
-            record.ended_at = None
-        case "implemented" | "verdict" | "attempt-failed" | "attempt-stopped":
-            record.open, record.closed_by, record.ended_at = None, event, event["at"]
-            _close(record, event)
-        case "trouble":
-            record.last_error = event["reason"]
-        case _:
-            pass  # shown, but of no consequence
-
-
-def _close(record: Record, event: Event) -> None:
-    if event["kind"] == "implemented" and event.get("begun"):
-        record.spans.append((event["begun"], event["head"]))
-    if event["kind"] == "attempt-failed":
-        record.failures.append(event["reason"])
-        record.last_error = event["reason"]
-    if event["kind"] == "verdict":
-        record.failures.clear()
-        asked = event["verdict"] == "changes_requested"
-        record.findings = event if asked else None
-        record.rounds += asked
-        record.reworks += asked

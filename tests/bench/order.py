@@ -15,9 +15,9 @@ from typing import Any
 import anyio
 from attrs import evolve, frozen
 
+from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.scheduling.slots import Limit
 from spec_kitty_orchestrator.settings import Order
-from spec_kitty_orchestrator.state.history import Role
 from tests.bench.bounds import Dag, lower_bound
 from tests.bench.figures import figure
 from tests.bench.lab import say

@@ -20,6 +20,7 @@ import anyio.lowlevel
 
 from spec_kitty_client.testing.host import SimulatedHost
 from spec_kitty_client.transports import Completed
+from spec_kitty_orchestrator.state.events import Event
 from tests.bench.bounds import Dag, layered, lower_bound
 from tests.bench.figures import figure
 from tests.bench.lab import say
@@ -112,7 +113,7 @@ def run(size: int) -> dict[str, float]:
             "cpu_s": cpu,
             "peak_mb": peak,
             "added_mb": peak - before,
-            "events": len(world.events()),
+            "events": len(world.events(Event)),
             "agents": world.agents.starts,
             "calls": asked.calls,
             "reads": asked.reads,

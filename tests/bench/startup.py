@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.events import RunStarted
+from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Journal
 from tests import missions
 from tests.bench.bounds import wide
@@ -81,8 +82,8 @@ def _start(argv: list[str], env: Mapping[str, str]) -> tuple[float, float]:
 def _status(lab: Lab) -> tuple[list[str], dict[str, str]]:
     """Return a `status` of a mission that was begun, and what to start it in."""
     mission = lab.mission("status", wide(4))
-    journal = Journal(Places(mission.root).journal, {"mission": mission.slug, "run": "1"})
-    journal.write("run-started", settings={})
+    journal = Journal(StateFiles(mission.root).journal, mission=mission.slug, run="1")
+    journal.write(RunStarted(settings={}))
     journal.close()
     around = missions.environment(lab.host, lab.env)
     argv = [COMMAND, "status", "--repo-root", str(mission.root)]

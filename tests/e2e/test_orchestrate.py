@@ -13,7 +13,8 @@ from packaging.version import Version
 
 from spec_kitty_client import Feature
 from spec_kitty_orchestrator.state import journal
-from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.events import Implemented
+from spec_kitty_orchestrator.state.files import StateFiles
 
 from .conftest import Scene, has
 
@@ -56,8 +57,8 @@ def test_a_whole_mission_with_dependencies_and_one_rework_is_accepted_and_merged
     assert here.git("status", "--porcelain") == ""
     if not has(here.release, Feature.LANES) or has(here.release, Feature.APPROVED_IS_ENOUGH):
         # 3.1.x squashes whatever it is told; all others keep each commit.
-        events = list(journal.read(Places(here.root).journal))
-        heads = [e["head"] for e in events if e["kind"] == "implemented"]
+        events = list(journal.read(StateFiles(here.root).journal))
+        heads = [e.head for e in events if isinstance(e, Implemented)]
         assert len(heads) == 5
         for head in heads:
             here.git("merge-base", "--is-ancestor", head, here.target)

@@ -1,4 +1,4 @@
-"""What is needed to watch processes."""
+"""Helpers to watch processes."""
 
 import time
 from collections.abc import Callable

@@ -7,10 +7,16 @@ import anyio
 import pytest
 from attrs import evolve
 
-from spec_kitty_orchestrator.agents import KNOWN
-from spec_kitty_orchestrator.attempt import Attempts, Spoken
+from spec_kitty_orchestrator.agents import KNOWN, Agent
+from spec_kitty_orchestrator.attempt import AttemptResult, run_attempt
+from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.runners import keeper, local
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.state.events import (
+    AttemptStarted,
+    AttemptStopped,
+    Claimed,
+    Implemented,
+)
 from tests.orchestrator.processes import gone, number_in
 from tests.orchestrator.worlds import World, world
 
@@ -27,110 +33,106 @@ print(wp, role, number, os.environ["SPEC_KITTY_MISSION"], prompt)
 def w(repo: Path) -> World:
     """Return a world whose agent says what it was told; its worktree is the repository."""
     made = world(repo, implement=AGENT, review=AGENT)
-    told = {"workspace": str(repo), "prompt": "/p", "base": "b", "target": "work"}
-    made.write(("claimed", {"wp": "WP01", **told}))
+    made.write(Claimed(wp="WP01", workspace=str(repo), prompt="/p", base="b", target="work"))
     return made
 
 
-def attempt(w: World, role: Role = "implement", prompt: str = "words", **changes: object) -> Spoken:
-    """Run an attempt in a new run."""
-    run = w.start()
-    usual: dict[str, object] = {
-        "mission": run.host.mission,
-        "wp": "WP01",
-        "agent": run.agents[role],
-        "policy": run.policy,
-        "record": run.history.record("WP01"),
-        "journal": run.journal,
-        "logs": run.logs / "WP01",
-        "time_limit": 60.0,
-    }
-    attempts = Attempts(**{**usual, **changes})  # type: ignore[arg-type]
+def attempt(
+    w: World, role: Role = "implement", prompt: str = "words", *, agent: Agent | None = None
+) -> AttemptResult:
+    """Run an attempt in a new run, with an agent of its own if one is given."""
+    run = w.start(agent_timeout=60.0)
+    if agent:
+        run = evolve(run, agents={**run.agents, role: agent})
 
     async def told() -> str:
         return prompt
 
     try:
-        return anyio.run(attempts.run, role, told)
+        return anyio.run(run_attempt, run, "WP01", role, told)
     finally:
         run.journal.close()
 
 
+def started(role: Role, directory: Path) -> AttemptStarted:
+    """Return the start of the first attempt."""
+    return AttemptStarted(wp="WP01", role=role, number=1, agent="script", directory=str(directory))
+
+
 def left(w: World, role: Role, *, code: str) -> Path:
-    """Leave a run of an agent as an orchestrator does that died."""
+    """Leave a running agent, as an orchestrator that died does."""
     directory = w.log(1, role)
-    start = {"role": role, "number": 1, "agent": "script", "directory": str(directory)}
-    w.write(("attempt-started", {"wp": "WP01", **start}))
+    w.write(started(role, directory))
     argv = (sys.executable, "-I", "-S", "-c", code)
     local.launch(
-        local.Job(directory=directory, argv=argv, cwd=w.root, env={}, prompt="", time_limit=60.0)
+        local.AgentProcessSpec(
+            directory=directory, argv=argv, cwd=w.root, env={}, prompt="", time_limit=60.0
+        )
     )
     return directory
 
 
-def numbers(w: World, kind: str) -> list[int]:
-    """Return the numbers of the attempts that a kind of event is about."""
-    return [event["number"] for event in w.events(kind)]
+def numbers(w: World) -> list[int]:
+    """Return the numbers of the attempts that were started."""
+    return [event.number for event in w.events(AttemptStarted)]
 
 
 def test_an_agent_is_told_what_it_is_for(w: World) -> None:
     """The environment names role, mission, work package and attempt; stdin is the prompt."""
-    spoken = attempt(w)
-    assert spoken.text == "WP01 implement 1 pay-01ABCDEF words\n"
-    assert spoken.failure is None
+    result = attempt(w)
+    assert result.text == "WP01 implement 1 pay-01ABCDEF words\n"
+    assert result.failure is None
     assert (w.log(1, "implement") / "prompt.md").read_text() == "words"
 
 
 def test_attempts_are_counted_over_both_roles(w: World) -> None:
     """Each attempt has a number and a folder of its own."""
     attempt(w)
-    w.write(("implemented", {"wp": "WP01", "number": 1, "head": "h"}))
+    w.write(Implemented(wp="WP01", number=1, head="h"))
     assert attempt(w, "review").attempt.directory == str(w.log(2, "review"))
 
 
 def test_an_agent_that_still_runs_is_picked_up(w: World) -> None:
-    """After a crash of the orchestrator, the agent's answer is waited for and not asked twice."""
+    """After a crash of the orchestrator, the next one re-attaches to the running agent."""
     left(w, "implement", code="import time; time.sleep(0.3); print('early')")
-    spoken = attempt(w)
-    assert spoken.text == "early\n"
-    assert numbers(w, "attempt-started") == [1]
+    result = attempt(w)
+    assert result.text == "early\n"
+    assert numbers(w) == [1]
 
 
 def test_an_agent_that_has_ended_meanwhile_is_read(w: World) -> None:
-    """An answer that nobody was there for is still an answer."""
+    """The result of an agent that ended without an orchestrator is used."""
     directory = left(w, "implement", code="print('early')")
     anyio.run(local.wait, directory)
     assert attempt(w).text == "early\n"
-    assert numbers(w, "attempt-started") == [1]
+    assert numbers(w) == [1]
 
 
 def test_an_agent_of_the_other_role_is_ended_first(w: World) -> None:
-    """When a human has moved the work package on, the agent of the step before is ended."""
+    """If a user moved the work package on, the agent of the earlier step is ended."""
     code = "import os, time; f = open('own.pid', 'w'); f.write(f'{os.getpid()}\\n'); f.close()\n"
     left(w, "implement", code=code + "time.sleep(60)")
     pid = number_in(w.root / "own.pid")
     assert attempt(w, "review").attempt.number == 2
     assert gone(pid)
-    assert w.events("attempt-stopped")[0]["reason"] == "stopped"
+    assert w.events(AttemptStopped)[0].reason == "stopped"
 
 
 def test_a_run_that_was_lost_is_started_anew(w: World) -> None:
-    """Where the machine went down, nothing is known, and the agent is run again."""
-    start = {"role": "implement", "number": 1, "agent": "script"}
-    directory = str(w.log(1, "implement"))
-    w.write(("attempt-started", {"wp": "WP01", "directory": directory, **start}))
+    """After a crash of the machine, the agent is started again."""
+    w.write(started("implement", w.log(1, "implement")))
     assert attempt(w).attempt.number == 2
-    assert w.events("attempt-stopped")[0]["reason"] == "lost"
+    assert w.events(AttemptStopped)[0].reason == "lost"
 
 
 def test_a_folder_that_is_there_is_not_used_again(w: World) -> None:
-    """Files of an attempt that the journal knows nothing of are kept."""
+    """The files of an unrecorded attempt are kept."""
     w.log(1, "implement").mkdir(parents=True)
     assert attempt(w).attempt.number == 2
 
 
 def test_a_program_that_is_not_there_is_a_failure(w: World) -> None:
-    """An agent that was uninstalled meanwhile is told by name."""
+    """The failure names a program that is not there."""
     run = w.start()
     run.journal.close()
     agent = run.agents["implement"]
@@ -140,15 +142,15 @@ def test_a_program_that_is_not_there_is_a_failure(w: World) -> None:
 
 
 def test_the_intent_is_written_before_the_effect(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that dies while it launches an agent has said where to look."""
+    """The start of an attempt is in the journal before the agent is launched."""
 
-    def dies(_job: local.Job) -> None:
+    def dies(_process: local.AgentProcessSpec) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(local, "launch", dies)
     with pytest.raises(KeyboardInterrupt):
         attempt(w)
-    opened = w.record().open
+    opened = w.history().running
     assert opened
     assert opened.directory == str(w.log(1, "implement"))
 
@@ -169,11 +171,11 @@ def test_a_failure_says_how_it_ended_and_where_to_look(w: World, body: str, fail
 
 
 def test_the_words_of_a_failed_run_are_kept(w: World) -> None:
-    """What an agent said before it failed may still hold a verdict."""
+    """The answer of a failed run is kept, because it may hold a verdict."""
     (w.root.parent / "implement.py").write_text("import sys\nprint('words')\nsys.exit(1)")
-    spoken = attempt(w)
-    assert spoken.text == "words\n"
-    assert spoken.failure
+    result = attempt(w)
+    assert result.text == "words\n"
+    assert result.failure
 
 
 def test_an_agent_that_says_that_it_failed_has(w: World) -> None:

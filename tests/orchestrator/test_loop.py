@@ -10,6 +10,14 @@ import anyio.to_thread
 import pytest
 
 from spec_kitty_orchestrator.errors import HostProblem
+from spec_kitty_orchestrator.state.events import (
+    AttemptStarted,
+    AttemptStopped,
+    Claimed,
+    Implemented,
+    VerdictGiven,
+    WorkPackageStuck,
+)
 from spec_kitty_orchestrator.state.journal import read
 from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.hosts import ACTOR, NEWEST, Fault
@@ -18,12 +26,12 @@ from tests.orchestrator.worlds import APPROVES, WRITES, World, begin, world
 
 
 def waits(wp: str, file: Path) -> str:
-    """Return an implementer that takes until a file is there, at one work package."""
+    """Return an implementer that waits for a file at one work package."""
     return f"while wp == {wp!r} and not Path({str(file)!r}).exists():\n    time.sleep(0.02)\n"
 
 
 def test_dependencies_come_first(repo: Path) -> None:
-    """A work package is claimed when what it depends on is done, and not before."""
+    """A work package is claimed after its dependencies are done, not earlier."""
     w = world(repo, {"WP02": ["WP01"], "WP03": ["WP01", "WP02"], "WP01": []})
     board = w.work()
     claims = [o["wp"] for o in w.host.sent("start-implementation")]
@@ -32,7 +40,7 @@ def test_dependencies_come_first(repo: Path) -> None:
 
 
 def test_no_more_agents_than_slots(repo: Path) -> None:
-    """Of four work packages that could run, two run at the same time and never three."""
+    """With two slots, two of four work packages run at the same time and never three."""
     log = repo.parent / "log"
     body = f"""\
 log = Path({str(log)!r})
@@ -88,7 +96,7 @@ def test_a_work_package_takes_four_calls_and_no_read(repo: Path) -> None:
 
 
 def test_what_waits_for_others_is_known_without_a_read(repo: Path) -> None:
-    """What an end unlocks follows from the graph: the host is asked by claiming it."""
+    """The graph tells which work packages an end unlocks; the host is asked by the claim only."""
     chain = {"WP01": [], **{f"WP0{i}": [f"WP0{i - 1}"] for i in range(2, 6)}}
     w = world(repo, {**chain, "WP06": ["WP01"], "WP07": ["WP05", "WP06"]})
     w.work()
@@ -97,7 +105,7 @@ def test_what_waits_for_others_is_known_without_a_read(repo: Path) -> None:
 
 @pytest.mark.parametrize("release", [NEWEST, "1.0.3"])
 def test_what_the_host_does_not_let_begin_waits(repo: Path, release: str) -> None:
-    """When a dependency was moved back meanwhile, what needs it begins when it is done again."""
+    """If a dependency was moved back meanwhile, its dependent starts when it is done again."""
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, release=release)
 
     def human(_verb: str, _options: dict[str, str]) -> None:
@@ -108,11 +116,11 @@ def test_what_the_host_does_not_let_begin_waits(repo: Path, release: str) -> Non
     w.host.on_call = human
     w.work()
     assert set(w.host.lanes.values()) == {"done"}
-    assert not w.events("trouble")
+    assert not w.events(WorkPackageStuck)
 
 
 def test_a_host_that_contradicts_itself_is_not_asked_for_ever(repo: Path) -> None:
-    """When the host says that a dependency is done and not done, the work package is left."""
+    """If the host reports a dependency as done but rejects the claim, the work package is left."""
     w = world(repo, {"WP01": [], "WP02": ["WP01"]})
 
     def contradicts(verb: str, _options: dict[str, str]) -> None:
@@ -134,8 +142,8 @@ def test_nothing_polls_faster_than_the_heartbeat(repo: Path) -> None:
     assert 5 <= calls(w)["mission-state"] <= beats + 1
 
 
-def test_who_waits_for_a_reviewer_lets_others_be_implemented(repo: Path) -> None:
-    """With one reviewer, what has been implemented holds no slot until it is its turn."""
+def test_a_wait_for_a_reviewer_leaves_the_slot_to_others(repo: Path) -> None:
+    """With one reviewer, implemented work holds no slot while it waits."""
     go = repo.parent / "go"
     review = f"while not Path({str(go)!r}).exists():\n    time.sleep(0.02)\n" + APPROVES
     w = world(repo, {"WP01": [], "WP02": [], "WP03": []}, review=review)
@@ -152,14 +160,18 @@ def test_who_waits_for_a_reviewer_lets_others_be_implemented(repo: Path) -> None
 
 def together(w: World, role: str | None = None) -> int:
     """Return how many agents were at work at the same time, by the journal."""
-    ends = {"implemented": "implement", "verdict": "review"}
     working, most = 0, 0
-    for event in read(w.places.journal):
-        if event["kind"] == "attempt-started" and role in (None, event["role"]):
-            working += 1
-            most = max(most, working)
-        elif event["kind"] in ends and role in (None, ends[event["kind"]]):
-            working -= 1
+    for event in read(w.files.journal):
+        match event:
+            case AttemptStarted() if role in (None, event.role):
+                working += 1
+                most = max(most, working)
+            case Implemented() if role in (None, "implement"):
+                working -= 1
+            case VerdictGiven() if role in (None, "review"):
+                working -= 1
+            case _:
+                pass
     return most
 
 
@@ -174,7 +186,7 @@ def together(w: World, role: str | None = None) -> int:
 def test_limits_hold_in_a_run(
     repo: Path, settings: dict[str, Any], implementing: int, reviewing: int, all_in_all: int
 ) -> None:
-    """Agents that take their time are never more than the limits of roles and agents say."""
+    """The number of agents never exceeds the limits of roles and agents."""
     slow = "time.sleep(0.1)\n"
     packages = {f"WP0{i}": list[str]() for i in range(1, 6)}
     w = world(repo, packages, implement=slow + WRITES, review=slow + APPROVES)
@@ -186,7 +198,7 @@ def test_limits_hold_in_a_run(
 
 
 def test_an_agent_is_started_while_the_host_is_told_of_an_end(repo: Path) -> None:
-    """The next claim goes to the host before the end of a work package that nothing waits for."""
+    """The next claim is sent before the end of a work package without dependents."""
     w = world(repo, {"WP01": [], "WP02": []})
     w.work(max_concurrent=1)
     assert w.host.moves("WP01") == ["for_review", "done"]
@@ -195,8 +207,8 @@ def test_an_agent_is_started_while_the_host_is_told_of_an_end(repo: Path) -> Non
     assert order[end - 1] == ("WP02", None, "start-implementation")
 
 
-def test_who_has_been_let_go_is_reviewed_again_in_a_slot(repo: Path) -> None:
-    """When a human sends approved work to review once more, that waits for its turn."""
+def test_a_review_after_an_early_release_takes_a_slot(repo: Path) -> None:
+    """Work that a user sends back to review during the finish waits for a slot."""
     w = world(repo, {"WP01": [], "WP02": []}, implement="time.sleep(0.3)\n" + WRITES)
 
     def human(_verb: str, options: dict[str, str]) -> None:
@@ -226,11 +238,11 @@ def test_one_trouble_does_not_end_other_agents(repo: Path) -> None:
     with pytest.raises(HostProblem, match="transition: no answer"):
         w.work()
     assert w.host.lanes == {"WP01": "in_progress", "WP02": "done"}
-    assert not w.events("attempt-stopped")
+    assert not w.events(AttemptStopped)
 
 
 def test_a_blocked_work_package_holds_up_only_what_needs_it(repo: Path) -> None:
-    """What waits for a work package that was given to a human is left, with the reason."""
+    """A dependent of a blocked work package is left, with the reason."""
     w = world(
         repo,
         {"WP01": [], "WP02": [], "WP03": ["WP01"]},
@@ -243,7 +255,7 @@ def test_a_blocked_work_package_holds_up_only_what_needs_it(repo: Path) -> None:
 
 
 def test_the_heartbeat_notices_what_others_do(repo: Path) -> None:
-    """A work package that a human finishes meanwhile frees what waits for it."""
+    """A work package that a user finishes meanwhile lets its dependents start."""
     go = repo.parent / "go"
     w = world(
         repo, {"WP01": [], "WP02": [], "WP03": ["WP01"]}, implement=waits("WP02", go) + WRITES
@@ -262,7 +274,7 @@ def test_the_heartbeat_notices_what_others_do(repo: Path) -> None:
 
 
 def test_nothing_to_do_ends_at_once(repo: Path) -> None:
-    """A mission that is done already causes no mutation."""
+    """A mission that is done causes no mutation."""
     w = world(repo)
     w.host.put("WP01", "done")
     w.work()
@@ -285,8 +297,8 @@ def test_a_cancelled_run_ends_its_agents(repo: Path, backend: str) -> None:
 
     with contextlib.closing(run.journal):
         anyio.run(main, backend=backend)
-    assert w.events("attempt-stopped")[0]["reason"] == "stopped"
-    assert w.record().open is None
+    assert w.events(AttemptStopped)[0].reason == "stopped"
+    assert w.history().running is None
     assert w.host.lanes["WP01"] == "in_progress"
 
 
@@ -297,14 +309,12 @@ def test_a_cancelled_run_can_be_gone_on_with(repo: Path) -> None:
     w.host.work("WP01", "begun.py")
     w.host.put("WP01", "in_progress", ACTOR)
     path = w.host.worktree("WP01")
-    told = {"workspace": str(path), "prompt": str(w.host.prompt("WP01")), "target": "work"}
-    attempt = {"role": "implement", "number": 1, "agent": "script"}
-    directory = str(w.log(1, "implement"))
+    prompt, directory = str(w.host.prompt("WP01")), str(w.log(1, "implement"))
     w.write(
-        ("claimed", {"wp": "WP01", "base": base, **told}),
-        ("attempt-started", {"wp": "WP01", "directory": directory, **attempt}),
-        ("attempt-stopped", {"wp": "WP01", "reason": "stopped", **attempt}),
+        Claimed(wp="WP01", workspace=str(path), prompt=prompt, base=base, target="work"),
+        AttemptStarted(wp="WP01", role="implement", number=1, agent="script", directory=directory),
+        AttemptStopped(wp="WP01", role="implement", number=1, reason="stopped"),
     )
     w.work()
     assert w.host.verbs() == ["transition", "start-review", "transition"]
-    assert [a.number for a in w.record().attempts] == [1, 2, 3]
+    assert [a.number for a in w.history().attempts] == [1, 2, 3]

@@ -20,7 +20,7 @@ from spec_kitty_client import (
     TransitionRejected,
 )
 from spec_kitty_orchestrator.agents import script
-from spec_kitty_orchestrator.mission import Host
+from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.preflight.plan import default_policy
 from tests.orchestrator.hosts import ACTOR, SLUG, Fault, WatchedHost
 
@@ -37,9 +37,11 @@ def watched(repo: Path) -> WatchedHost:
     return host
 
 
-def on(watched: WatchedHost) -> Host:
+def on(watched: WatchedHost) -> MissionClient:
     """Return the host as a run sees it."""
-    return Host(AsyncClient(actor=ACTOR, policy=POLICY, transport=watched, retry=Retry()), SLUG)
+    return MissionClient(
+        AsyncClient(actor=ACTOR, policy=POLICY, transport=watched, retry=Retry()), SLUG
+    )
 
 
 def do(call: Callable[[], Awaitable[T]]) -> T:
@@ -60,7 +62,7 @@ def test_reads_say_where_everything_stands(watched: WatchedHost) -> None:
 
 
 def test_a_read_is_tried_three_times(watched: WatchedHost) -> None:
-    """A host that is slow twice is not given up; one that never answers is."""
+    """A read is retried after two lost answers; after the third one it is an error."""
     watched.faults["mission-state"] = ["before", "before"]
     assert do(on(watched).state).lanes() == {"WP01": Lane.IN_PROGRESS}
     watched.faults["mission-state"] = ["before"] * 3
@@ -70,7 +72,7 @@ def test_a_read_is_tried_three_times(watched: WatchedHost) -> None:
 
 
 def test_a_refused_read_is_not_tried_again(watched: WatchedHost) -> None:
-    """An answer is an answer: what a retry cannot help is asked once."""
+    """An error that a retry cannot help is not retried."""
     watched.host.missions.clear()
     with pytest.raises(NotFound):
         do(on(watched).state)
@@ -90,7 +92,7 @@ def test_a_move_is_sent_as_often_as_needed(
 
 
 def test_a_move_that_is_lost_twice_is_a_problem(watched: WatchedHost) -> None:
-    """A host that answers neither time, and has not moved it, is not asked a third time."""
+    """A host that loses two answers and has not moved the work package is not asked again."""
     watched.faults["transition"] = ["before", "before"]
     with pytest.raises(HostTimeout):
         do(lambda: on(watched).submit("WP01"))
@@ -117,14 +119,14 @@ def test_a_move_whose_answer_is_lost_twice_is_an_answer(watched: WatchedHost, to
 
 
 def test_a_refused_move_is_not_sent_again(watched: WatchedHost) -> None:
-    """A no is final when the work package is where it was."""
+    """A rejected move is an error if the lane is the same as before."""
     with pytest.raises(TransitionRejected, match="WP01 has no commit"):
         do(lambda: on(watched).submit("WP01"))
     assert watched.moves("WP01") == ["for_review"]
 
 
 def test_a_refused_verdict_is_not_sent_again(watched: WatchedHost) -> None:
-    """A no to the end of a review is final as well."""
+    """A rejected end of a review is an error, too."""
     watched.put("WP01", "in_review")
     watched.faults["transition"] = ["refused"]
     with pytest.raises(TransitionRejected):
@@ -133,19 +135,19 @@ def test_a_refused_verdict_is_not_sent_again(watched: WatchedHost) -> None:
 
 
 def test_a_refused_verdict_about_what_has_moved_is_an_answer(watched: WatchedHost) -> None:
-    """When it is not where it was, that is where it is now."""
+    """The current lane is returned if somebody moved the work package."""
     watched.put("WP01", "blocked")
     assert do(lambda: on(watched).finish("WP01", Lane.IN_REVIEW, REVIEW)) == Lane.BLOCKED
 
 
 def test_a_refused_submit_of_what_has_moved_is_an_answer(watched: WatchedHost) -> None:
-    """When it is not in progress any more, that is where it is now."""
+    """The current lane is returned if the work package is not in progress any more."""
     watched.put("WP01", "blocked")
     assert do(lambda: on(watched).submit("WP01")) == Lane.BLOCKED
 
 
 def test_a_work_package_that_is_gone_is_told(watched: WatchedHost) -> None:
-    """One that the mission no longer has is named, whatever the host said about the move."""
+    """The error names a work package that the mission no longer has."""
     watched.put("WP01", "in_review")
 
     def removes(verb: str, _options: dict[str, str]) -> None:
@@ -158,7 +160,7 @@ def test_a_work_package_that_is_gone_is_told(watched: WatchedHost) -> None:
 
 
 def test_a_refused_claim_is_not_sent_again(watched: WatchedHost) -> None:
-    """Who has no right to a work package does not ask twice."""
+    """A claim of somebody else's work package is not repeated."""
     watched.put("WP01", "in_progress", "bob")
     with pytest.raises(Conflict):
         do(lambda: on(watched).claim("WP01"))
@@ -221,7 +223,7 @@ def test_a_mutation_is_not_cut_short(watched: WatchedHost) -> None:
 
 
 def test_a_claim_is_not_cut_short(repo: Path) -> None:
-    """Where the client makes the worktree, a cancelled run leaves none half-made."""
+    """A cancelled run leaves no half-made worktree, if the SDK makes it."""
     watched = WatchedHost(repo, release="3.1.10")
 
     async def main() -> bool:

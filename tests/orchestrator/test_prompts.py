@@ -6,11 +6,18 @@ from typing import Any
 import pytest
 
 from spec_kitty_orchestrator import prompts
+from spec_kitty_orchestrator.state.events import Finding, VerdictGiven
 
-ASKED: dict[str, Any] = {
-    "summary": "one case is missing",
-    "findings": [{"id": "F1", "severity": "blocking", "where": "a.py:1", "what": "{x} raises"}],
-}
+ASKED = VerdictGiven(
+    wp="WP01",
+    number=2,
+    head="def",
+    reviewer="codex",
+    reference="logs",
+    verdict="changes_requested",
+    summary="one case is missing",
+    findings=(Finding(id="F1", severity="blocking", where="a.py:1", what="{x} raises"),),
+)
 SAID = "one case is missing\n- F1 (blocking) a.py:1: {x} raises"
 
 
@@ -49,7 +56,7 @@ def test_a_first_prompt_is_the_task() -> None:
 
 
 def test_rework_has_the_findings() -> None:
-    """An implementer whose work came back gets every finding."""
+    """The prompt of a rework round has every finding."""
     assert f"## A reviewer asked for changes\n\n{SAID}" in implement(verdict=ASKED)
 
 
@@ -76,7 +83,7 @@ def test_a_reviewer_is_told_how_to_end() -> None:
 
 def test_a_diff_that_was_cut_says_so() -> None:
     """A reviewer knows when it does not see everything."""
-    assert "cut off" in review(changes=("s", "x" * prompts.LONGEST_DIFF))
+    assert "cut off" in review(changes=("s", "x" * prompts.MAX_DIFF))
     assert "cut off" not in review()
 
 

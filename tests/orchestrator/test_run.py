@@ -17,6 +17,13 @@ from spec_kitty_orchestrator.cli import _main
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.preflight import plan
 from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.state.events import (
+    AttemptStopped,
+    FinishFailed,
+    MissionMerged,
+    RunEnded,
+    RunStarted,
+)
 from spec_kitty_orchestrator.state.lock import is_alive
 from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.hosts import ACTOR, NEWEST, SLUG, Fault
@@ -27,7 +34,7 @@ Orchestrate = Callable[..., int]
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    """Have the handlers of before after a run that was interrupted."""
+    """Restore the signal handlers after an interrupted run."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
@@ -62,9 +69,9 @@ def before(w: World, verb: str, does: Callable[[], object]) -> None:
     w.host.on_call = call
 
 
-def end(w: World) -> dict[str, object]:
-    """Return the last event of the journal."""
-    return w.events("run-ended")[-1]
+def end(w: World) -> RunEnded:
+    """Return the end of the last run."""
+    return w.events(RunEnded)[-1]
 
 
 def test_a_mission_is_done(
@@ -77,7 +84,7 @@ def test_a_mission_is_done(
     out = capsys.readouterr().out
     for words in ("WP01 is done", "WP02 approved: seen", "is accepted", "run complete"):
         assert words in out
-    assert not is_alive(w.places)
+    assert not is_alive(w.files)
 
 
 def test_a_mission_may_be_left_unaccepted(repo: Path, start: Orchestrate) -> None:
@@ -92,21 +99,20 @@ def test_a_mission_is_merged_when_asked(repo: Path, start: Orchestrate) -> None:
     w = world(repo)
     assert start(w, "--merge") == ExitCode.DONE
     assert (repo / "WP01.py").is_file()
-    assert end(w)["next"] == []
+    assert end(w).next == ()
 
 
 def test_the_command_that_is_shown_merges(
     repo: Path, start: Orchestrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What a run names as the next step can be typed as it is."""
+    """The next step that a run names is a command that works as printed."""
     w = world(repo)
     (tmp_path / "bin").mkdir()
     for name in ("git", "env", "sh"):
         (tmp_path / "bin" / name).symlink_to(f"/usr/bin/{name}")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert start(w) == ExitCode.DONE
-    commands = end(w)["next"]
-    assert isinstance(commands, list)
+    commands = end(w).next
     assert start(w, *shlex.split(commands[0])[1:]) == ExitCode.DONE
     assert (repo / "WP01.py").is_file()
 
@@ -114,7 +120,7 @@ def test_the_command_that_is_shown_merges(
 def test_a_blocked_work_package_is_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is left to a human is exit code 1, with the reason and no acceptance."""
+    """Work that is left to a user is exit code 1, with the reason and no acceptance."""
     w = world(repo, implement=IDLE)
     assert start(w, "--max-attempts=1") == ExitCode.INCOMPLETE
     assert "accept-mission" not in w.host.verbs()
@@ -128,9 +134,9 @@ def test_a_host_that_is_gone_is_told(
     w = world(repo)
     w.host.faults["transition"] = ["before", "before"]
     assert start(w) == ExitCode.HOST
-    assert end(w)["outcome"] == "host"
+    assert end(w).outcome == "host"
     assert "transition: no answer" in capsys.readouterr().out
-    assert not is_alive(w.places)
+    assert not is_alive(w.files)
 
 
 def test_an_acceptance_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None:
@@ -138,7 +144,7 @@ def test_an_acceptance_that_is_refused_is_told(repo: Path, start: Orchestrate) -
     w = world(repo)
     before(w, "accept-mission", lambda: w.host.put("WP01", "in_progress"))
     assert start(w) == ExitCode.INCOMPLETE
-    assert "not finished: WP01" in str(end(w)["problem"])
+    assert "not finished: WP01" in str(end(w).problem)
 
 
 def test_a_merge_that_would_lose_something_is_told(repo: Path, start: Orchestrate) -> None:
@@ -150,7 +156,7 @@ def test_a_merge_that_would_lose_something_is_told(repo: Path, start: Orchestrat
 
     before(w, "accept-mission", leaves)
     assert start(w, "--merge") == ExitCode.INCOMPLETE
-    assert "new.txt" in w.events("finish-failed")[0]["reason"]
+    assert "new.txt" in w.events(FinishFailed)[0].reason
     assert "merge-mission" not in w.host.verbs()
 
 
@@ -176,10 +182,10 @@ def test_a_merge_that_did_harm_is_told(
 
     before(w, "merge-mission", does)
     assert start(w, "--merge") == ExitCode.INCOMPLETE
-    assert words in str(end(w)["problem"])
-    assert found[0] in str(end(w)["problem"])
-    assert w.events("finish-failed")[0]["reason"] == end(w)["problem"]
-    assert not w.events("merged")
+    assert words in str(end(w).problem)
+    assert found[0] in str(end(w).problem)
+    assert w.events(FinishFailed)[0].reason == end(w).problem
+    assert not w.events(MissionMerged)
 
 
 def test_a_merge_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None:
@@ -187,33 +193,33 @@ def test_a_merge_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None
     w = world(repo)
     before(w, "merge-mission", lambda: (repo / "README.md").write_text("mine\n"))
     assert start(w, "--merge") == ExitCode.INCOMPLETE
-    reason = w.events("finish-failed")[0]["reason"]
+    reason = w.events(FinishFailed)[0].reason
     assert "the checkout of the target has changes [PREFLIGHT_FAILED]" in reason
 
 
 def test_a_merge_that_git_stands_in_the_way_of_is_told(repo: Path, start: Orchestrate) -> None:
-    """A target that is no branch is the user's to correct, and the host is not asked to merge."""
+    """A target that does not exist is an error, and the host is not asked to merge."""
     w = world(repo)
     assert start(w, "--merge", "--target=nowhere") == ExitCode.INCOMPLETE
-    assert "there is no branch 'nowhere'" in w.events("finish-failed")[0]["reason"]
+    assert "there is no branch 'nowhere'" in w.events(FinishFailed)[0].reason
     assert "merge-mission" not in w.host.verbs()
 
 
 def test_a_strategy_that_the_host_cannot_do_is_told(repo: Path, start: Orchestrate) -> None:
-    """What this host cannot do is exit code 1 with the release that can, and nothing is sent."""
+    """A step that the host lacks is exit code 1, with the first release that has it."""
     w = world(repo, release="3.0.3")
     assert start(w, "--merge", "--strategy=rebase") == ExitCode.INCOMPLETE
-    assert "3.2.0 is the first that has" in w.events("finish-failed")[0]["reason"]
+    assert "3.2.0 is the first that has" in w.events(FinishFailed)[0].reason
     assert "merge-mission" not in w.host.verbs()
 
 
 @pytest.mark.parametrize("verb", ["accept-mission", "merge-mission"])
 def test_a_host_that_is_gone_at_the_end_is_told(repo: Path, start: Orchestrate, verb: str) -> None:
-    """An end without an answer is exit code 3, as it is on the way."""
+    """A host that does not answer at the end is exit code 3."""
     w = world(repo)
     w.host.faults[verb] = ["before", "before"]
     assert start(w, "--merge") == ExitCode.HOST
-    assert f"{verb}: no answer" in w.events("finish-failed")[0]["reason"]
+    assert f"{verb}: no answer" in w.events(FinishFailed)[0].reason
 
 
 def test_a_merge_that_broke_off_says_where_the_target_was(repo: Path, start: Orchestrate) -> None:
@@ -225,7 +231,7 @@ def test_a_merge_that_broke_off_says_where_the_target_was(repo: Path, start: Orc
     found: list[str] = []
     before(w, "merge-mission", lambda: found.append(git(repo, "rev-parse", "work").strip()))
     assert start(w, "--merge") == ExitCode.INCOMPLETE
-    reason = w.events("finish-failed")[0]["reason"]
+    reason = w.events(FinishFailed)[0].reason
     assert "MERGE_FAILED" in reason
     assert found[0][:12] in reason
     assert git(repo, "rev-parse", "work").strip() != found[0]
@@ -239,7 +245,7 @@ def test_a_run_can_be_resumed(repo: Path, start: Orchestrate) -> None:
     script(repo.parent / "review.py", "verdict('approved')\n")
     assert start(w, "resume") == ExitCode.DONE
     assert w.host.lanes["WP01"] == "done"
-    assert w.events("run-started")[-1]["settings"]["max_rounds"] == 0
+    assert w.events(RunStarted)[-1].settings["max_rounds"] == 0
     assert "accept-mission" not in w.host.verbs()
 
 
@@ -251,10 +257,10 @@ def test_a_signal_ends_the_run_and_its_agents(
     calls = f"if number == 1:\n    os.kill({os.getpid()}, {int(number)})\n    time.sleep(60)\n"
     w = world(repo, implement=calls + WRITES)
     assert start(w) == ExitCode.INTERRUPTED
-    assert end(w)["outcome"] == "interrupted"
-    assert w.events("attempt-stopped")[0]["reason"] == "stopped"
+    assert end(w).outcome == "interrupted"
+    assert w.events(AttemptStopped)[0].reason == "stopped"
     assert w.host.lanes["WP01"] == "in_progress"
-    assert not is_alive(w.places)
+    assert not is_alive(w.files)
     assert start(w, "resume") == ExitCode.DONE
     assert w.host.sent("start-implementation")[1:] == []
 
@@ -262,7 +268,7 @@ def test_a_signal_ends_the_run_and_its_agents(
 def test_retries_are_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A host that has to be asked again is no secret."""
+    """A retried host call is in the journal."""
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement="time.sleep(0.5)\n" + WRITES)
 
     def once(verb: str, _options: dict[str, str]) -> Fault | None:
@@ -313,7 +319,7 @@ ROUNDS = {
         *("for_review", "review", "done forced"),
     ],
 }
-"""What takes a work package through one rework. Up to 3.1.0 ``start-review`` is the way back."""
+"""The calls of one rework round. Up to 3.1.0 ``start-review`` is the way back."""
 
 
 @pytest.mark.parametrize("release", ROUNDS)
@@ -336,7 +342,7 @@ def test_a_mission_with_one_lane_for_all_is_taken_to_its_end(
     w = world(repo, packages, review=REFUSES_ONCE, release="3.1.10")
     assert start(w, "--merge") == ExitCode.DONE
     assert all(told(w, wp) == ROUNDS["3.1.10"] for wp in packages)
-    assert {w.record(wp).workspace for wp in packages} == {str(w.host.worktree("WP01"))}
+    assert {w.history(wp).workspace for wp in packages} == {str(w.host.worktree("WP01"))}
     assert all((repo / f"{wp}.py").is_file() for wp in packages)
 
 
@@ -344,7 +350,7 @@ def test_a_mission_with_one_lane_for_all_is_taken_to_its_end(
 def test_an_old_host_is_asked_for_its_release_once(
     repo: Path, start: Orchestrate, release: str
 ) -> None:
-    """What tells old hosts apart costs one call in a run."""
+    """Telling old hosts apart costs one call in a run."""
     w = world(repo, release=release)
     assert start(w) == ExitCode.DONE
     assert len(w.host.sent("--version")) == 1
@@ -363,7 +369,7 @@ def test_what_is_forced_says_why(repo: Path, start: Orchestrate) -> None:
 def test_an_old_host_lets_nothing_wait_that_is_blocked(
     repo: Path, start: Orchestrate, release: str
 ) -> None:
-    """What agents cannot do is given to a human on every host, with the reason as the note."""
+    """A work package that agents cannot do is blocked on every host, with a note."""
     w = world(repo, implement=IDLE, release=release)
     assert start(w) == ExitCode.INCOMPLETE
     assert w.host.lanes["WP01"] == "blocked"
@@ -376,11 +382,10 @@ def test_an_old_host_lets_nothing_wait_that_is_blocked(
 def test_the_command_that_is_shown_reopens(
     repo: Path, start: Orchestrate, release: str, forced: bool
 ) -> None:
-    """What a human types to go on works on this host; 1.0.x wants force, and gets a note."""
+    """The command that reopens a work package works on this host; 1.0.x needs force and a note."""
     w = world(repo, implement=IDLE, release=release)
     assert start(w, "--max-attempts=1") == ExitCode.INCOMPLETE
-    commands = end(w)["next"]
-    assert isinstance(commands, list)
+    commands = end(w).next
     words = shlex.split(commands[0])
     assert words[0] == "spec-kitty"
     assert ("--force" in words) is forced
@@ -392,10 +397,10 @@ def test_the_command_that_is_shown_reopens(
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10"])
 def test_a_run_on_an_old_host_can_be_resumed(repo: Path, start: Orchestrate, release: str) -> None:
-    """A run that died between a verdict and its move pays for no second review."""
+    """A verdict that a dead run did not report is reported without a new review."""
     w = world(repo, release=release)
     w.host.on_call = lambda _verb, options: "before" if options.get("to") == "done" else None
     assert start(w) == ExitCode.HOST
     w.host.on_call = lambda _verb, _options: None
     assert start(w, "resume") == ExitCode.DONE
-    assert [a.role for a in w.record().attempts] == ["implement", "review"]
+    assert [a.role for a in w.history().attempts] == ["implement", "review"]

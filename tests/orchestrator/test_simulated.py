@@ -17,7 +17,7 @@ from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.preflight.plan import default_policy, make_plan
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import read
 from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.worlds import APPROVES, REFUSES_ONCE, WRITES, script
@@ -58,8 +58,8 @@ def test_a_run_on_a_simulated_host_with_git(
         review_agent=reviewer,
         merge=True,
     )
-    code = session.run(make_plan(settings), [])
-    last = list(read(Places(root).journal))[-1]
+    code = session.run_mission(make_plan(settings), [])
+    last = list(read(StateFiles(root).journal))[-1]
     assert code == ExitCode.DONE, (last, host.lanes())
     assert set(host.lanes().values()) == {"done"}
     assert host.mission.accepted_at
@@ -74,7 +74,7 @@ def program(tmp_path: Path, release: str, *, root: Path | None = None) -> dict[s
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.2.7"])
 def test_the_whole_command_on_a_simulated_host(release: str, tmp_path: Path) -> None:
-    """What a user types, with a simulated host on PATH, takes a mission to its merge."""
+    """The command, with a simulated host on PATH, takes a mission to its merge."""
     root = tmp_path / "repo"
     env = program(tmp_path, release, root=root)
     mission = next((root / "kitty-specs").iterdir()).name

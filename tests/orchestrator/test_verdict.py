@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spec_kitty_orchestrator.verdict import Finding, Verdict, parse, plain
+from spec_kitty_orchestrator.state.events import Finding
+from spec_kitty_orchestrator.verdict import Verdict, parse
 
 APPROVED = Verdict(verdict="approved", summary="fine")
 FINDING: dict[str, Any] = {
@@ -40,20 +41,19 @@ def said(**changes: Any) -> str:
     ],
 )
 def test_a_verdict_at_the_end_counts(text: str) -> None:
-    """However it is laid out, the object that an answer ends with is its verdict."""
+    """The JSON object at the end of an answer is its verdict, in any layout."""
     assert parse(text) == APPROVED
 
 
 def test_findings_are_kept() -> None:
-    """A verdict that asks for changes says what, where and how bad."""
+    """The findings of a verdict are kept."""
     found = parse(said(verdict="changes_requested", findings=[FINDING, MINOR]))
     assert isinstance(found, Verdict)
     assert found.findings == (Finding(**FINDING), Finding(**MINOR))
-    assert plain(found)["findings"] == (FINDING, MINOR)
 
 
 def test_words_of_the_format_may_be_in_a_finding() -> None:
-    """A finding about verdicts, braces or JSON does not confuse anybody."""
+    """A finding may contain JSON, braces and the word verdict."""
     what = 'say {"verdict": "approved"} } ``` and "verdict"'
     found = parse(said(verdict="changes_requested", findings=[{**FINDING, "what": what}]))
     assert isinstance(found, Verdict)
@@ -86,7 +86,7 @@ def test_the_last_of_two_verdicts_counts() -> None:
     ],
 )
 def test_nothing_else_is_a_verdict(text: str) -> None:
-    """What follows a verdict, holds it or resembles it makes it none."""
+    """Text after or around a verdict, or a malformed one, makes it invalid."""
     assert parse(text) == "its answer does not end with a verdict"
 
 
@@ -107,14 +107,14 @@ def test_nothing_else_is_a_verdict(text: str) -> None:
     ],
 )
 def test_a_malformed_verdict_is_none(changes: dict[str, Any]) -> None:
-    """Wrong words and wrong types are said back, and approve nothing."""
+    """A malformed verdict approves nothing, and the reason names the fault."""
     found = parse(said(**changes))
     assert isinstance(found, str)
     assert found.startswith("its verdict is malformed: ")
 
 
 def test_a_verdict_needs_a_summary() -> None:
-    """The summary is what a human reads first; it cannot be left out."""
+    """The summary is required, because a user reads it first."""
     found = parse('{"verdict": "approved"}')
     assert isinstance(found, str)
     assert found == "its verdict is malformed: summary is missing"
@@ -140,7 +140,7 @@ def test_a_mistake_in_a_verdict_is_said_in_words_of_the_form(
 
 
 def test_an_approval_with_a_blocking_finding_is_none() -> None:
-    """What contradicts itself approves nothing; minor findings do not contradict."""
+    """A verdict with blocking findings is no approval; one with minor findings is."""
     assert parse(said(findings=[FINDING])) == "it approves with blocking findings: F1"
     assert isinstance(parse(said(findings=[MINOR])), Verdict)
 
@@ -172,5 +172,5 @@ def test_hostile_braces_end_soon(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(alphabet='{}[]":,` \\verdictaponsumyfgq1', max_size=200))
 def test_any_text_is_read_without_an_accident(text: str) -> None:
-    """Whatever an agent prints, there is a verdict or a reason why not."""
+    """Every output gives a verdict, or the reason why there is none."""
     assert isinstance(parse(text), str | Verdict)

@@ -3,13 +3,23 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 from attrs import evolve
 
 from spec_kitty_client import Completed
 from spec_kitty_orchestrator.errors import HostProblem
+from spec_kitty_orchestrator.state.events import (
+    AttemptStarted,
+    ChangesStashed,
+    Claimed,
+    Event,
+    Implemented,
+    LaneReported,
+    Submitted,
+    VerdictGiven,
+)
 from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.hosts import ACTOR, NEWEST, Fault
 from tests.orchestrator.worlds import (
@@ -28,7 +38,7 @@ FOUR_CALLS = ["start-implementation", "transition", "start-review", "transition"
 
 def roles(w: World, wp: str = "WP01") -> list[str]:
     """Return which agents have run for a work package, in order."""
-    return [attempt.role for attempt in w.record(wp).attempts]
+    return [attempt.role for attempt in w.history(wp).attempts]
 
 
 def claimed(w: World, lane: str) -> str:
@@ -38,12 +48,11 @@ def claimed(w: World, lane: str) -> str:
     return head
 
 
-def claim_event(w: World, wp: str = "WP01") -> tuple[str, dict[str, str]]:
-    """Return what an earlier run wrote when it claimed a work package."""
+def claim_event(w: World, wp: str = "WP01") -> Claimed:
+    """Return the claim of a work package by an earlier run."""
     prompt, base = str(w.host.prompt(wp)), git(w.root, "rev-parse", "work").strip()
     workspace = str(w.host.worktree(wp))
-    told = {"workspace": workspace, "prompt": prompt, "base": base, "target": "work"}
-    return "claimed", {"wp": wp, **told}
+    return Claimed(wp=wp, workspace=workspace, prompt=prompt, base=base, target="work")
 
 
 # A work package that goes well
@@ -84,7 +93,7 @@ def test_what_an_agent_leaves_is_committed_for_it(repo: Path) -> None:
     w = world(repo)
     w.work()
     assert git(repo, "show", f"{w.host.branch('WP01')}:WP01.py") == "# attempt 1\n"
-    assert w.record().submitted == git(repo, "rev-parse", w.host.branch("WP01")).strip()
+    assert w.history().submitted == git(repo, "rev-parse", w.host.branch("WP01")).strip()
 
 
 def test_an_agent_may_commit_by_itself(repo: Path) -> None:
@@ -142,7 +151,7 @@ def test_too_many_rounds_end_with_a_human(repo: Path, most: int) -> None:
 
 
 def test_an_unprintable_summary_reaches_the_host_all_the_same(repo: Path) -> None:
-    """Characters that no command line can carry do not keep a work package from a human."""
+    """A reason with characters that no command line can carry still reaches the host."""
     w = world(repo, review=REFUSES.replace("not yet", "not\\x00 \\ud800 yet"))
     w.work(max_rounds=0)
     assert w.host.lanes["WP01"] == "blocked"
@@ -152,7 +161,7 @@ def test_an_unprintable_summary_reaches_the_host_all_the_same(repo: Path) -> Non
 
 
 def test_an_agent_that_changes_nothing_is_tried_again_and_then_blocked(repo: Path) -> None:
-    """Words without changes are no implementation; the second try is told so."""
+    """An answer without changes is a failure, and the next prompt says so."""
     w = world(repo, implement=IDLE)
     w.work()
     assert w.host.lanes["WP01"] == "blocked"
@@ -183,7 +192,7 @@ def test_a_late_verdict_is_enough(repo: Path) -> None:
     w = world(repo, review="if number == 2:\n    sys.exit(0)\n" + APPROVES)
     w.work()
     assert w.host.lanes["WP01"] == "done"
-    assert w.record().failures == []
+    assert w.history().failures == []
 
 
 def test_a_failed_run_approves_nothing(repo: Path) -> None:
@@ -191,16 +200,16 @@ def test_a_failed_run_approves_nothing(repo: Path) -> None:
     w = world(repo, review=APPROVES + "sys.exit(1)\n")
     w.work()
     assert w.host.lanes["WP01"] == "blocked"
-    assert not w.events("verdict")
+    assert not w.events(VerdictGiven)
 
 
 def test_a_failed_run_may_ask_for_changes(repo: Path) -> None:
-    """What a reviewer found is not thrown away because its exit code is 1."""
+    """The findings of a reviewer with exit code 1 still count."""
     once = REFUSES_ONCE + "sys.exit(number == 2)\n"
     w = world(repo, review=once)
     w.work()
     assert w.host.lanes["WP01"] == "done"
-    assert w.record().reworks == 1
+    assert w.history().rework_rounds == 1
 
 
 def test_a_deadline_ends_an_agent(repo: Path) -> None:
@@ -208,11 +217,11 @@ def test_a_deadline_ends_an_agent(repo: Path) -> None:
     w = world(repo, implement="time.sleep(60)\n")
     w.work(agent_timeout=0.5, max_attempts=1)
     assert w.host.lanes["WP01"] == "blocked"
-    assert "did not end within" in (w.record().last_error or "")
+    assert "did not end within" in (w.history().last_error or "")
 
 
 def test_a_hook_of_the_repository_is_heard(repo: Path) -> None:
-    """What a pre-commit hook objects to goes to the implementer in its own words."""
+    """The message of a pre-commit hook is in the implementer's next prompt."""
     hook = repo / ".git" / "hooks" / "pre-commit"
     hook.parent.mkdir(exist_ok=True)
     objects = "if [ -e WP01.py ] && [ ! -e good ]; then echo 'good is missing'; exit 1; fi\n"
@@ -242,7 +251,7 @@ def test_what_a_reviewer_changes_is_stashed(repo: Path) -> None:
     w = world(repo, review=edits + APPROVES)
     w.work()
     assert w.host.lanes["WP01"] == "done"
-    assert w.events("set-aside")[0]["files"] == ["README.md", "new.txt"]
+    assert w.events(ChangesStashed)[0].files == ("README.md", "new.txt")
     assert git(repo, "show", "stash@{0}:README.md") == "mine"
     assert git(repo, "show", "stash@{0}^3:new.txt") == "new"
     assert git(w.host.worktree("WP01"), "status", "--porcelain") == ""
@@ -254,7 +263,7 @@ def test_a_reviewer_that_commits_has_reviewed_something_else(repo: Path) -> None
     w = world(repo, review=commits + APPROVES)
     w.work()
     assert w.host.lanes["WP01"] == "blocked"
-    assert not w.events("verdict")
+    assert not w.events(VerdictGiven)
     assert "committed to the branch" in w.prompt(3, "review")
 
 
@@ -272,7 +281,7 @@ def test_a_move_whose_answer_is_lost_is_not_repeated(repo: Path) -> None:
 
 @pytest.mark.parametrize(("release", "calls"), [(NEWEST, 2), ("3.1.10", 1)])
 def test_a_review_whose_answer_is_lost_is_begun(repo: Path, release: str, calls: int) -> None:
-    """Where a repetition does no harm it is asked for again; 3.1.x would refuse it."""
+    """A call that is safe to repeat is repeated; 3.1.x would reject it."""
     w = world(repo, release=release)
     w.host.faults["start-review"] = ["after"]
     w.work()
@@ -292,7 +301,7 @@ def test_a_move_that_was_lost_is_sent_once_more(repo: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["before", "after"])
 def test_a_claim_can_be_repeated(repo: Path, fault: Fault) -> None:
-    """A claim whose answer is lost is asked for again, because it says where to work."""
+    """A claim whose answer is lost is sent again, because the answer names the worktree."""
     w = world(repo)
     w.host.faults["start-implementation"] = [fault]
     w.work()
@@ -307,7 +316,7 @@ def test_a_host_that_is_gone_stops_the_run(repo: Path) -> None:
     with pytest.raises(HostProblem, match="no answer within"):
         w.work()
     assert w.host.lanes["WP01"] == "in_progress"
-    assert (w.record().closed_by or {})["kind"] == "implemented"
+    assert isinstance(w.history().last_result, Implemented)
 
 
 def test_what_the_host_finds_missing_goes_to_the_implementer(repo: Path) -> None:
@@ -316,7 +325,7 @@ def test_what_the_host_finds_missing_goes_to_the_implementer(repo: Path) -> None
     w.host.faults["transition"] = ["refused"]
     w.work()
     assert roles(w) == ["implement", "implement", "review"]
-    assert "the host did not take it: the guard says no" in w.prompt(2, "implement")
+    assert "the host rejected it: the guard says no" in w.prompt(2, "implement")
     assert w.host.lanes["WP01"] == "done"
 
 
@@ -341,11 +350,11 @@ def test_somebody_elses_work_package_is_left_alone(repo: Path) -> None:
     board = w.work()
     assert w.host.lanes == {"WP01": "claimed", "WP02": "done"}
     assert "bob has WP01" in board.stuck["WP01"]
-    assert not w.record("WP01").attempts
+    assert not w.history("WP01").attempts
 
 
 def test_a_move_by_somebody_else_is_accepted(repo: Path) -> None:
-    """When the host says no because a human has moved it, the human's lane counts."""
+    """If the host rejects a move because a user moved the work package, the user's lane counts."""
     w = world(repo)
 
     def blocks(verb: str, _options: dict[str, str]) -> None:
@@ -359,7 +368,7 @@ def test_a_move_by_somebody_else_is_accepted(repo: Path) -> None:
 
 
 def test_the_primary_checkout_is_not_worked_in(repo: Path) -> None:
-    """Where the host has no worktree for it, other people's changes are not committed with it."""
+    """Without a worktree of its own it fails, so that other people's changes are not committed."""
     w = world(repo)
     worktree, plain_run = bytes(w.host.worktree("WP01")), w.host.run
 
@@ -370,11 +379,11 @@ def test_the_primary_checkout_is_not_worked_in(repo: Path) -> None:
     w.host.run = run  # type: ignore[method-assign]
     board = w.work()
     assert "primary checkout" in board.stuck["WP01"]
-    assert not w.events("attempt-started")
+    assert not w.events(AttemptStarted)
 
 
 def test_a_worktree_that_cannot_be_made_stops_one_work_package(repo: Path) -> None:
-    """What git or the mission's files stand in the way of is no failure of the host."""
+    """A problem with git or with the mission's files is not a failure of the host."""
     w = world(repo, {"WP01": [], "WP02": []}, release="3.1.10")
     path = w.host.worktree("WP01")
     path.parent.mkdir()
@@ -403,12 +412,12 @@ def test_any_lane_is_taken_to_the_end(repo: Path, lane: str, agents_run: list[st
     claimed(w, lane)
     w.work()
     assert w.host.lanes["WP01"] == "done"
-    assert [a.role for a in w.record().attempts] == agents_run
+    assert [a.role for a in w.history().attempts] == agents_run
 
 
 @pytest.mark.parametrize("lane", ["done", "blocked", "canceled", "hovering"])
 def test_other_lanes_are_left_alone(repo: Path, lane: str) -> None:
-    """What is ended, given to a human or unknown is not touched."""
+    """Ended, blocked and unknown lanes are not touched."""
     w = world(repo)
     w.host.put("WP01", lane)
     w.work()
@@ -445,26 +454,26 @@ def test_a_reviewer_sees_work_from_before_the_run(repo: Path) -> None:
 
 
 def test_implemented_work_is_handed_in_without_an_agent(repo: Path) -> None:
-    """A run that died between the commit and the submit does not pay for the work twice."""
+    """A commit that a dead run did not submit is submitted without a new agent run."""
     w = world(repo)
     head = claimed(w, "in_progress")
-    w.write(claim_event(w), ("implemented", {"wp": "WP01", "number": 1, "head": head}))
+    w.write(claim_event(w), Implemented(wp="WP01", number=1, head=head))
     w.work()
     assert roles(w) == ["review"]
     assert w.host.lanes["WP01"] == "done"
 
 
 def test_implemented_work_that_moved_on_is_implemented_again(repo: Path) -> None:
-    """When the head is another one than the journal says, an agent looks at it again."""
+    """If HEAD is not the commit in the journal, an agent runs again."""
     w = world(repo)
     claimed(w, "in_progress")
-    w.write(claim_event(w), ("implemented", {"wp": "WP01", "number": 1, "head": "0" * 40}))
+    w.write(claim_event(w), Implemented(wp="WP01", number=1, head="0" * 40))
     w.work()
     assert roles(w) == ["implement", "review"]
 
 
 def test_a_verdict_that_was_given_is_told_without_an_agent(repo: Path) -> None:
-    """A run that died between the verdict and the move does not pay for the review twice."""
+    """A verdict that a dead run did not report is reported without a new review."""
     w = world(repo)
     reviewer = w.reviewer
     w.host.on_call = _gone_when("transition", "done")
@@ -480,7 +489,7 @@ def test_a_verdict_that_was_given_is_told_without_an_agent(repo: Path) -> None:
 
 
 def test_work_of_a_human_is_reviewed_anew(repo: Path) -> None:
-    """A verdict is about one commit: what a human handed in since then needs another one."""
+    """A verdict is about one commit: work that a user submitted since then is reviewed again."""
     w = world(repo, review=REFUSES)
     w.work(max_rounds=0)
     path = w.host.worktree("WP01")
@@ -494,7 +503,7 @@ def test_work_of_a_human_is_reviewed_anew(repo: Path) -> None:
 
 
 def test_an_approval_by_hand_overrules_the_reviewer(repo: Path) -> None:
-    """A work package that a human approved is finished, whatever the last verdict was."""
+    """A work package that a user approved is finished, whatever the last verdict was."""
     w = world(repo, review=REFUSES)
     w.work(max_rounds=0)
     w.host.put("WP01", "approved")
@@ -503,7 +512,7 @@ def test_an_approval_by_hand_overrules_the_reviewer(repo: Path) -> None:
 
 
 def test_a_reopened_work_package_has_new_chances(repo: Path) -> None:
-    """Whoever takes a work package out of blocked gives it all its attempts and rounds back."""
+    """A reopened work package has all its attempts and rounds again."""
     w = world(repo, implement=IDLE)
     w.work()
     w.host.put("WP01", "in_progress")
@@ -536,7 +545,7 @@ with open({str(log)!r}, "a") as file:
 
 
 def test_work_of_another_package_in_the_same_worktree_is_not_ones_own(repo: Path) -> None:
-    """In a lane that holds finished work, an agent that changes nothing has done nothing."""
+    """In a shared worktree, earlier commits of others do not count as own work."""
     idle_at_2 = "if wp == 'WP02':\n    sys.exit(0)\n" + WRITES
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, implement=idle_at_2, lane_ids=ONE_LANE)
     w.work()
@@ -548,7 +557,7 @@ SHARING = pytest.mark.parametrize("release", [NEWEST, "3.1.10"])
 
 @SHARING
 def test_siblings_take_turns_from_their_claim_on(repo: Path, release: str) -> None:
-    """A claim meets no file of an agent that is at work in the same worktree; each is done."""
+    """Work packages of one worktree are claimed and worked on one after the other."""
     w = world(repo, SIBLINGS, lane_ids=ONE_LANE, release=release)
     w.work()
     starts = [v for v, o in w.host.calls if v in ("start-implementation", "transition")]
@@ -558,10 +567,8 @@ def test_siblings_take_turns_from_their_claim_on(repo: Path, release: str) -> No
 
 
 @SHARING
-def test_who_changes_nothing_is_noticed_though_another_has_committed(
-    repo: Path, release: str
-) -> None:
-    """What a sibling committed between the claim and the first attempt is no work of one's own."""
+def test_an_idle_agent_is_noticed_after_a_commit_of_another(repo: Path, release: str) -> None:
+    """A sibling's commit between claim and first attempt does not count as own work."""
     idle_at_2 = "if wp == 'WP02':\n    sys.exit(0)\n" + WRITES
     w = world(repo, SIBLINGS, implement=idle_at_2, lane_ids=ONE_LANE, release=release)
     w.work()
@@ -569,27 +576,34 @@ def test_who_changes_nothing_is_noticed_though_another_has_committed(
     assert "changed nothing" in w.prompt(2, "implement", "WP02")
 
 
-def earlier(w: World, wp: str, lane: str, *events: tuple[str, dict[str, Any]]) -> None:
-    """Put a work package in a lane, after what an earlier run wrote about it."""
+def earlier(w: World, wp: str, lane: str, *events: Event) -> None:
+    """Put a work package in a lane, after the claim and other events of an earlier run."""
     w.host.put(wp, lane, ACTOR)
-    w.write(claim_event(w, wp), *((kind, {"wp": wp, **fields}) for kind, fields in events))
+    w.write(claim_event(w, wp), *events)
 
 
-def attempt(w: World, wp: str, head: str) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """Return what an earlier run wrote when an implementer had ended well."""
+def attempt(w: World, wp: str, head: str) -> tuple[Event, ...]:
+    """Return the events of an implementer that succeeded in an earlier run."""
     directory = str(w.log(1, "implement", wp))
-    about = {"role": "implement", "number": 1, "agent": "script", "directory": directory}
-    return ("attempt-started", about), ("implemented", {"number": 1, "head": head})
+    start = AttemptStarted(wp=wp, role="implement", number=1, agent="script", directory=directory)
+    return start, Implemented(wp=wp, number=1, head=head)
 
 
-def judged(head: str, verdict: str) -> tuple[str, dict[str, Any]]:
-    """Return what an earlier run wrote when a reviewer had ended."""
-    told = {"reviewer": "script", "reference": "log", "summary": "seen", "findings": []}
-    return "verdict", {"number": 2, "head": head, "verdict": verdict, **told}
+def judged(head: str, verdict: Literal["approved", "changes_requested"]) -> VerdictGiven:
+    """Return the verdict that a reviewer gave in an earlier run."""
+    return VerdictGiven(
+        wp="WP01",
+        number=2,
+        head=head,
+        reviewer="script",
+        reference="log",
+        verdict=verdict,
+        summary="seen",
+    )
 
 
 def test_what_a_lane_holds_before_a_claim_is_not_ones_own(repo: Path) -> None:
-    """Commits that were there before the claim, whoever made them, are no implementation."""
+    """Commits from before the claim do not count as an implementation."""
     w = world(repo, implement=IDLE)
     w.host.work("WP01", "before.py")
     w.work()
@@ -606,26 +620,26 @@ def shared(repo: Path) -> World:
 def test_a_rework_that_changes_nothing_is_noticed_though_another_has_committed(
     shared: World, repo: Path
 ) -> None:
-    """What a sibling handed in before a rework is no work of the one who was to do it."""
+    """A sibling's submitted commit does not count as the rework of this work package."""
     shared.implementer = script(repo.parent / "idle.py", IDLE)
     mine = shared.host.work("WP01", "mine.py")
-    handed_in = ("submitted", {"head": mine})
+    handed_in = Submitted(wp="WP01", head=mine)
     changes = judged(mine, "changes_requested")
     earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine), handed_in, changes)
     theirs = shared.host.work("WP01", "theirs.py")
-    earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
+    earlier(shared, "WP02", "done", Submitted(wp="WP02", head=theirs))
     shared.work()
     assert shared.host.lanes["WP01"] == "blocked"
-    assert "changed nothing" in (shared.record().last_error or "")
+    assert "changed nothing" in (shared.history().last_error or "")
 
 
 def test_a_rework_that_changes_nothing_is_noticed_though_another_has_failed(
     shared: World, repo: Path
 ) -> None:
-    """What a sibling committed and never handed in is no work of one's own either."""
+    """A sibling's commit that was never submitted does not count as own work."""
     shared.implementer = script(repo.parent / "idle.py", IDLE)
     mine = shared.host.work("WP01", "mine.py")
-    handed_in = ("submitted", {"head": mine})
+    handed_in = Submitted(wp="WP01", head=mine)
     changes = judged(mine, "changes_requested")
     earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine), handed_in, changes)
     shared.host.work("WP01", "theirs.py")
@@ -637,14 +651,14 @@ def test_a_rework_that_changes_nothing_is_noticed_though_another_has_failed(
 def test_the_review_is_about_what_was_handed_in(shared: World) -> None:
     """A reviewer is not shown what a sibling committed after the work package was handed in."""
     mine = shared.host.work("WP01", "mine.py")
-    earlier(shared, "WP01", "for_review", ("submitted", {"head": mine}))
+    earlier(shared, "WP01", "for_review", Submitted(wp="WP01", head=mine))
     theirs = shared.host.work("WP01", "theirs.py")
-    earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
+    earlier(shared, "WP02", "done", Submitted(wp="WP02", head=theirs))
     shared.work()
     told = shared.prompt(1, "review")
     assert "+# mine.py" in told
     assert "theirs.py" not in told
-    assert shared.events("verdict", "WP01")[0]["head"] == mine
+    assert shared.events(VerdictGiven, "WP01")[0].head == mine
 
 
 def test_the_review_is_not_about_what_was_there_before(repo: Path) -> None:
@@ -689,13 +703,13 @@ else:
 def test_no_review_is_repeated_because_somebody_else_went_on(
     shared: World, verdict: str, agents: list[int]
 ) -> None:
-    """A verdict about what was handed in counts, wherever the worktree is by now."""
+    """A verdict about the submitted commit counts, even if HEAD of the worktree has moved on."""
     mine = shared.host.work("WP01", "mine.py")
-    handed_in = ("submitted", {"head": mine})
+    handed_in = Submitted(wp="WP01", head=mine)
     said = judged(mine, verdict)
     earlier(shared, "WP01", "in_review", *attempt(shared, "WP01", mine), handed_in, said)
     theirs = shared.host.work("WP01", "theirs.py")
-    earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
+    earlier(shared, "WP02", "done", Submitted(wp="WP02", head=theirs))
     shared.work()
     again = ["implement", "review"] * len(agents)
     assert roles(shared) == ["implement", *again]
@@ -703,24 +717,26 @@ def test_no_review_is_repeated_because_somebody_else_went_on(
 
 
 def test_implemented_work_is_handed_in_though_somebody_else_went_on(shared: World) -> None:
-    """A run that died before the submit does not pay twice because a sibling has committed."""
+    """A sibling's commit does not make an unsubmitted implementation run again."""
     mine = shared.host.work("WP01", "mine.py")
     earlier(shared, "WP01", "in_progress", *attempt(shared, "WP01", mine))
     theirs = shared.host.work("WP01", "theirs.py")
-    earlier(shared, "WP02", "done", ("submitted", {"head": theirs}))
+    earlier(shared, "WP02", "done", Submitted(wp="WP02", head=theirs))
     shared.work()
     assert roles(shared) == ["implement", "review"]
-    assert shared.record().submitted == mine
+    assert shared.history().submitted == mine
 
 
 def test_work_of_a_human_in_a_shared_worktree_is_reviewed_anew(shared: World) -> None:
-    """What a human handed in after a block needs another verdict there as well."""
+    """Work that a user submitted after a block is reviewed again in a shared worktree, too."""
     mine = shared.host.work("WP01", "mine.py")
-    handed_in = ("submitted", {"head": mine})
+    handed_in = Submitted(wp="WP01", head=mine)
     said = judged(mine, "changes_requested")
-    blocked = ("lane", {"lane": "blocked"})
+    blocked = LaneReported(wp="WP01", lane="blocked")
     earlier(shared, "WP01", "for_review", *attempt(shared, "WP01", mine), handed_in, said, blocked)
-    earlier(shared, "WP02", "done", ("submitted", {"head": shared.host.work("WP01", "theirs.py")}))
+    earlier(
+        shared, "WP02", "done", Submitted(wp="WP02", head=shared.host.work("WP01", "theirs.py"))
+    )
     shared.host.work("WP01", "by_hand.py")
     shared.work()
     assert roles(shared) == ["implement", "review"]
@@ -728,7 +744,7 @@ def test_work_of_a_human_in_a_shared_worktree_is_reviewed_anew(shared: World) ->
 
 
 def test_an_agent_at_work_is_not_disturbed_by_a_claim(repo: Path) -> None:
-    """What a sibling's claim merges into the worktree is no work of the agent that runs there."""
+    """A sibling's claim does not merge into a worktree while an agent works in it."""
     packages = {"WP01": [], "WP02": [], "WP03": ["WP02"], "WP04": ["WP01"]}
     both = {"WP03": "lane-c", "WP04": "lane-c"}
     third, fourth = repo.parent / "third", repo.parent / "fourth"
@@ -742,7 +758,7 @@ def test_an_agent_at_work_is_not_disturbed_by_a_claim(repo: Path) -> None:
     w = world(repo, packages, implement=body, release="3.2.1", lane_ids=both)
 
     def watch(_verb: str, _options: dict[str, str]) -> None:
-        if w.places.journal.exists() and w.events("claimed", "WP04"):
+        if w.files.journal.exists() and w.events(Claimed, "WP04"):
             fourth.touch()
 
     w.host.on_call = watch

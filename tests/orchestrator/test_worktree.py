@@ -54,7 +54,7 @@ def hook(repo: Path, text: str) -> None:
 
 
 def test_a_failure_has_gits_own_words(repo: Path) -> None:
-    """What git says is in the error, with the command and the folder."""
+    """The error has git's message, the command and the folder."""
     with pytest.raises(GitError, match=r"git checkout in .*repo: .*nowhere") as caught:
         git(repo, "checkout", "nowhere")
     assert str(repo) in str(caught.value)
@@ -187,7 +187,7 @@ def test_a_hook_that_speaks_on_stdout_is_heard(repo: Path) -> None:
 
 
 def test_the_base_of_a_new_lane_is_its_head(repo: Path) -> None:
-    """Where there is no work yet, work begins at the head."""
+    """Without any work yet, the base is HEAD."""
     path = linked(repo)
     assert do(Worktree(path).base("work", "lane")) == do(Worktree(path).head())
 
@@ -247,23 +247,23 @@ def test_bytes_that_are_no_text_do_not_stop_a_review(repo: Path) -> None:
 
 
 def test_changes_end_at_a_commit(repo: Path) -> None:
-    """What came after the commit that is looked at is in neither statistics nor text."""
+    """Commits after the reviewed one are in neither statistics nor text."""
     before = do(Worktree(repo).head())
     head = save(repo, "a.txt")
     save(repo, "b.txt")
     assert "b.txt" not in "".join(do(Worktree(repo).changes([(before, head)], 10_000)))
 
 
-# set_aside
+# stash
 
 
-def test_what_is_set_aside_is_not_lost(repo: Path) -> None:
+def test_what_is_stashed_is_not_lost(repo: Path) -> None:
     """Changed, staged and new files are in the stash with their content, and gone from here."""
     write(repo / "README.md", "mine\n")
     write(repo / "staged.txt", "staged\n")
     git(repo, "add", "staged.txt")
     write(repo / "a b" / "new.txt", "new\n")
-    files = do(Worktree(repo).set_aside("left by somebody"))
+    files = do(Worktree(repo).stash("left by somebody"))
     assert set(files) == {"README.md", "staged.txt", "a b/new.txt"}
     assert git(repo, "status", "--porcelain") == ""
     assert "left by somebody" in git(repo, "stash", "list")
@@ -272,7 +272,7 @@ def test_what_is_set_aside_is_not_lost(repo: Path) -> None:
     assert (repo / "a b" / "new.txt").read_text() == "new\n"
 
 
-def test_nothing_is_set_aside_of_a_clean_worktree(repo: Path) -> None:
-    """Where nothing changed, there is no stash."""
-    assert do(Worktree(repo).set_aside("nothing")) == []
+def test_a_clean_worktree_has_nothing_to_stash(repo: Path) -> None:
+    """Without changes, no stash is made."""
+    assert do(Worktree(repo).stash("nothing")) == []
     assert git(repo, "stash", "list") == ""

@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from attrs import define
@@ -13,16 +13,18 @@ from spec_kitty_client import AsyncClient, Retry
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.loop import Loop
-from spec_kitty_orchestrator.mission import Host
+from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.preflight.plan import default_policy
 from spec_kitty_orchestrator.scheduling.board import Board
-from spec_kitty_orchestrator.scheduling.durations import learn
+from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.state.files import Places
-from spec_kitty_orchestrator.state.history import History, Record, recall
-from spec_kitty_orchestrator.state.journal import Event, Journal, read
+from spec_kitty_orchestrator.state.events import Event
+from spec_kitty_orchestrator.state.files import StateFiles
+from spec_kitty_orchestrator.state.history import History, WorkPackageHistory, recall
+from spec_kitty_orchestrator.state.journal import Journal, read
 from tests.orchestrator.hosts import NEWEST, SLUG, WatchedHost
 
+E = TypeVar("E", bound=Event)
 _HEAD = """\
 import json, os, subprocess, sys, time
 from pathlib import Path
@@ -62,12 +64,12 @@ class World:
     reviewer: str
 
     @property
-    def places(self) -> Places:
-        return Places(self.root)
+    def files(self) -> StateFiles:
+        return StateFiles(self.root)
 
     def start(self, **settings: Any) -> Run:
         """Return a run with what the journal tells, as a new process would make it."""
-        self.places.make()
+        self.files.make()
         made = Settings(
             mission=SLUG,
             repo_root=self.root,
@@ -78,18 +80,18 @@ class World:
         implementer, reviewer = agents.find(made.impl_agent), agents.find(made.review_agent)
         policy = default_policy(implementer)
         client = AsyncClient(actor=made.actor, policy=policy, transport=self.host, retry=Retry())
-        earlier = list(read(self.places.journal))
+        earlier = list(read(self.files.journal))
         history = recall(earlier).get(SLUG) or History(mission=SLUG)
-        durations = learn(earlier)
+        durations = learn_durations(earlier)
         listeners = [history.apply, durations.apply]
         return Run(
             settings=made,
             policy=policy,
-            host=Host(client, SLUG),
-            journal=Journal(self.places.journal, {"mission": SLUG, "run": "test"}, listeners),
+            host=MissionClient(client, SLUG),
+            journal=Journal(self.files.journal, mission=SLUG, run="test", listeners=listeners),
             history=history,
             durations=durations,
-            logs=self.places.logs / SLUG,
+            logs=self.files.logs / SLUG,
             agents={"implement": implementer, "review": reviewer},
             lanes=self.host.shared_lanes(),
         )
@@ -107,26 +109,25 @@ class World:
         with contextlib.closing(run.journal):
             return anyio.run(main, backend=backend)
 
-    def events(self, kind: str, wp: str | None = None) -> list[Event]:
-        """Return the events of a kind, for one work package or all."""
-        found = [e for e in read(self.places.journal) if e["kind"] == kind]
-        return [e for e in found if wp is None or e.get("wp") == wp]
+    def events(self, kind: type[E], wp: str | None = None) -> list[E]:
+        """Return the events of a kind, of one work package or of all."""
+        found = [event for event in read(self.files.journal) if isinstance(event, kind)]
+        return [event for event in found if wp is None or getattr(event, "wp", None) == wp]
 
-    def record(self, wp: str = "WP01") -> Record:
-        """Return what the journal tells about a work package."""
-        return recall(read(self.places.journal))[SLUG].record(wp)
+    def history(self, wp: str = "WP01") -> WorkPackageHistory:
+        """Return the state of a work package, as the journal tells it."""
+        return recall(read(self.files.journal))[SLUG].work_package(wp)
 
-    def write(self, *events: tuple[str, dict[str, Any]]) -> None:
-        """Write what an earlier run is to have done."""
-        self.places.make()
-        journal = Journal(self.places.journal, {"mission": SLUG, "run": "earlier"})
-        for kind, fields in events:
-            journal.write(kind, **fields)
+    def write(self, *events: Event) -> None:
+        """Write the events of an earlier run."""
+        self.files.make()
+        journal = Journal(self.files.journal, mission=SLUG, run="earlier")
+        journal.write_all(events)
         journal.close()
 
     def log(self, number: int, role: str, wp: str = "WP01") -> Path:
         """Return the folder of an attempt."""
-        return self.places.logs / SLUG / wp / f"{number:02d}-{role}"
+        return self.files.logs / SLUG / wp / f"{number:02d}-{role}"
 
     def prompt(self, number: int, role: str, wp: str = "WP01") -> str:
         """Return what an attempt was told."""

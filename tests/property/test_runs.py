@@ -14,6 +14,16 @@ from hypothesis import strategies as st
 from spec_kitty_client import Lane
 from spec_kitty_client.testing.faults import by_chance
 from spec_kitty_client.testing.host.arguments import Asked
+from spec_kitty_orchestrator.state.events import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptStopped,
+    Event,
+    Implemented,
+    VerdictGiven,
+    WorkPackageEvent,
+    WorkPackageStuck,
+)
 from tests.bench.bounds import Dag, chain, layered, lower_bound, wide
 from tests.virtual.agents import by_seed, steady
 from tests.virtual.world import World, folder, in_virtual_time
@@ -27,6 +37,7 @@ SHAPES: Mapping[str, Dag] = {
     "diamond": {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01"], "WP04": ["WP02", "WP03"]},
     "backwards": {"WP01": ["WP02"], "WP02": ["WP03"], "WP03": []},
 }
+ENDS = (Implemented, VerdictGiven, AttemptFailed, AttemptStopped)
 PATIENT = {"max_attempts": 9, "max_rounds": 9}
 """Nobody gives up because of bad luck."""
 
@@ -52,7 +63,7 @@ def moved_twice(world: World) -> list[str]:
     What is handed in, judged and finished is so once, and once more for each time that a
     reviewer sent it back.
     """
-    back = Counter(e["wp"] for e in world.events("verdict") if e["verdict"] == "changes_requested")
+    back = Counter(e.wp for e in world.events(VerdictGiven) if e.verdict == "changes_requested")
     moves = Counter((m.wp, m.after) for m in world.host.mission.moves)
     most = {Lane.CLAIMED: 0, Lane.DONE: 0, Lane.BLOCKED: -1}
     return [
@@ -68,31 +79,32 @@ def started_twice(world: World) -> list[str]:
     An agent is started when the one before it has ended, and again in the same role only when
     that one came to nothing, or when the other role has had its turn.
     """
-    ends = ("implemented", "verdict", "attempt-failed", "attempt-stopped")
     found: list[str] = []
-    by_wp: dict[str, list[dict[str, str]]] = {}
-    for event in world.events("attempt-started", *ends):
-        by_wp.setdefault(event["wp"], []).append(event)
+    by_wp: dict[str, list[WorkPackageEvent]] = {}
+    for event in world.events((AttemptStarted, *ENDS)):
+        by_wp.setdefault(event.wp, []).append(event)
     for wp, events in by_wp.items():
         for before, event in pairwise(events):
-            again = before["kind"] in ("implemented", "verdict") and _same(before, event)
-            if event["kind"] == "attempt-started" and (before["kind"] not in ends or again):
-                found.append(f"{wp}: {event['role']} after {before['kind']}")
+            if isinstance(event, AttemptStarted) and not _may_follow(before, event):
+                found.append(f"{wp}: {event.role} after {before.kind}")
     return found
 
 
-def _same(before: dict[str, str], event: dict[str, str]) -> bool:
-    """Return whether a step that came to an end is taken once more."""
-    if before["kind"] == "implemented":
-        return event["role"] == "implement"
-    wanted = "review" if before["verdict"] == "approved" else "implement"
-    return event["role"] != wanted or before["verdict"] == "approved"
+def _may_follow(before: WorkPackageEvent, event: AttemptStarted) -> bool:
+    """Return whether an event is a reason to start an agent of this role."""
+    match before:
+        case Implemented():
+            return event.role == "review"
+        case VerdictGiven():
+            return before.verdict == "changes_requested" and event.role == "implement"
+        case _:
+            return not isinstance(before, AttemptStarted)
 
 
 @pytest.mark.parametrize("release", EVERY_DIALECT)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_mission_of_any_shape_is_done_on_any_host(shape: str, release: str) -> None:
-    """All is done in one life, and each step is taken once for each time that it is due."""
+    """One run finishes the mission, and takes each step once per round."""
     with folder() as root:
         world = World.of(root, SHAPES[shape], unlucky(1), release=release, **PATIENT)
         board = in_virtual_time(world.live)
@@ -104,7 +116,7 @@ def test_a_mission_of_any_shape_is_done_on_any_host(shape: str, release: str) ->
 
 @pytest.mark.parametrize("release", EVERY_DIALECT)
 def test_nothing_is_lost_between_agents(release: str) -> None:
-    """Where hosts take no time, a run takes what its longest path or its slots take."""
+    """With an instant host, a run takes as long as its critical path or its slots need."""
     with folder() as root:
         dag = chain(5)
         world = World.of(root, dag, steady(300, 120), release=release)
@@ -125,14 +137,14 @@ def test_a_seed_decides_everything() -> None:
             world = World.of(root, layered(12, 3), unlucky(7), **PATIENT)
             faults = by_chance(Random(7), 0.1)  # noqa: S311 - not for secrets
             in_virtual_time(lambda w=world, f=faults: w.live(faults=f), seed=7)
-            text = str(world.events()).replace(str(root), "ROOT")
+            text = str(world.events(Event)).replace(str(root), "ROOT")
             journals.append(text)
     assert journals[0] == journals[1]
 
 
 @pytest.mark.parametrize("slots", [4, 5])
 def test_the_board_is_read_while_a_slot_is_free(slots: int) -> None:
-    """As long as every slot is taken, what others change could let nothing begin."""
+    """The heartbeat reads the mission only while a slot is free."""
     with folder() as root:
         world = World.of(root, wide(8), steady(3000, 1200), max_concurrent=slots)
         in_virtual_time(world.live)
@@ -143,7 +155,7 @@ def test_the_board_is_read_while_a_slot_is_free(slots: int) -> None:
 @pytest.mark.parametrize("release", EVERY_DIALECT)
 @pytest.mark.parametrize("lane", [Lane.CANCELED, Lane.DONE])
 def test_what_others_have_finished_meanwhile_is_no_trouble(lane: Lane, release: str) -> None:
-    """A claim that is refused because somebody has moved the work package is not repeated."""
+    """A claim that is rejected because somebody moved the work package is not repeated."""
     with folder() as root:
         world = World.of(root, wide(2), steady(300, 120), release=release, max_concurrent=1)
 
@@ -159,7 +171,7 @@ def test_what_others_have_finished_meanwhile_is_no_trouble(lane: Lane, release: 
                 assert board.unfinished() == {}
 
         in_virtual_time(main)
-        assert not world.events("trouble")
+        assert not world.events(WorkPackageStuck)
         assert [call.options["wp"] for call in world.host.calls if _claims(call)].count("WP02") == 1
 
 
@@ -184,7 +196,7 @@ def test_whatever_agents_do_a_run_comes_to_its_end(dag: Dag, release: str, seed:
 def test_whatever_the_host_does_a_run_comes_to_its_end(
     dag: Dag, release: str, seed: int, bad_lives: int
 ) -> None:
-    """Lives with faults of every kind end by themselves, and one without them does the rest."""
+    """Runs with faults of every kind end by themselves, and a run without faults does the rest."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
         faults = by_chance(Random(seed), 0.2)  # noqa: S311 - not for secrets
@@ -202,7 +214,7 @@ def test_whatever_the_host_does_a_run_comes_to_its_end(
 @reproducible
 @given(dags, releases, seeds, st.lists(st.integers(0, 60), min_size=1, max_size=3))
 def test_a_killed_run_is_gone_on_with(dag: Dag, release: str, seed: int, deaths: list[int]) -> None:
-    """Wherever a process is killed, the next ones do what is left, and nothing of it twice."""
+    """After a kill at any point, the next runs do the rest, and nothing twice."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
 
@@ -221,7 +233,7 @@ def test_a_killed_run_is_gone_on_with(dag: Dag, release: str, seed: int, deaths:
 def test_an_interrupted_run_is_gone_on_with(
     dag: Dag, release: str, seed: int, ends: list[float]
 ) -> None:
-    """After a Ctrl-C no agent is left, and the next run does what is left, and not twice."""
+    """After Ctrl-C no agent is left, and the next run does the rest, and nothing twice."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
 

@@ -1,4 +1,4 @@
-"""What is started when, whatever the mission and however long agents take."""
+"""Properties of the order of work, for any mission and any durations."""
 
 from collections import Counter
 from functools import cache
@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spec_kitty_client import Lane, WorkPackage
+from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.scheduling.board import Board
 from spec_kitty_orchestrator.scheduling.slots import Limit
 from spec_kitty_orchestrator.settings import Order
-from spec_kitty_orchestrator.state.history import Role
 from tests.bench.order import Puzzle, on_the_board, whole
 from tests.property.virtual import Dag, Run, layered
 
@@ -61,7 +61,7 @@ def test_no_limit_is_passed(dag: Dag, bounds: tuple[Limit, ...], order: Order, s
 
     def look(now: Run, _started: list[WorkPackage]) -> None:
         for limit in bounds:
-            assert sum(now.working[role] for role in limit.roles) <= limit.most
+            assert sum(now.working[role] for role in limit.roles) <= limit.maximum
 
     run.look = look
     run.play()
@@ -71,13 +71,13 @@ def test_no_limit_is_passed(dag: Dag, bounds: tuple[Limit, ...], order: Order, s
 def test_no_slot_stays_free_for_nothing(
     dag: Dag, bounds: tuple[Limit, ...], order: Order, seed: int
 ) -> None:
-    """What could be started in a role that has a free slot has been started."""
+    """No ready work package waits while a slot of its role is free."""
     run = any_run(dag, bounds, order, seed)
 
     def look(now: Run, _started: list[WorkPackage]) -> None:
         for role in BOTH:
             free = all(
-                sum(now.working[r] for r in limit.roles) < limit.most
+                sum(now.working[r] for r in limit.roles) < limit.maximum
                 for limit in bounds
                 if role in limit.roles
             )
@@ -91,7 +91,7 @@ def test_no_slot_stays_free_for_nothing(
 def test_nothing_is_started_that_is_not_ready(
     dag: Dag, bounds: tuple[Limit, ...], order: Order, seed: int
 ) -> None:
-    """What is begun has all that it depends on behind it."""
+    """A work package starts after all its dependencies are done."""
     run = any_run(dag, bounds, order, seed)
 
     def look(now: Run, started: list[WorkPackage]) -> None:
@@ -115,7 +115,7 @@ def test_everything_is_done_in_the_end(
 
 @given(dags(), limits, seeds)
 def test_the_longest_path_comes_first(dag: Dag, bounds: tuple[Limit, ...], seed: int) -> None:
-    """Of those that are ready to be begun, none with a shorter way to go is started before."""
+    """No ready work package starts before one with a longer critical path."""
     run = any_run(dag, bounds, Order.LONGEST_PATH, seed)
 
     @cache
@@ -136,7 +136,7 @@ def test_the_longest_path_comes_first(dag: Dag, bounds: tuple[Limit, ...], seed:
 def test_the_plan_is_followed_where_it_is_asked_for(
     dag: Dag, bounds: tuple[Limit, ...], seed: int
 ) -> None:
-    """Of those that are ready to be begun, none is started before one that is listed earlier."""
+    """No ready work package starts before one that the plan lists earlier."""
     run = any_run(dag, bounds, Order.PLAN, seed)
     place = {wp: place for place, wp in enumerate(dag)}
 
@@ -183,7 +183,7 @@ def test_longest_path_first_ends_earlier(slots: int, seed: int) -> None:
 
 
 def test_longest_path_first_is_never_much_worse() -> None:
-    """Where agents take what is reckoned with, no mission takes 1 % more than in plan order."""
+    """If the estimates are exact, no mission takes 1 % more than in plan order."""
     for seed in range(100):
         puzzle = Puzzle.of(seed)
         took = {o: on_the_board(puzzle, puzzle.always(), o) for o in Order}
@@ -192,7 +192,7 @@ def test_longest_path_first_is_never_much_worse() -> None:
 
 @pytest.mark.parametrize("order", Order)
 def test_a_whole_run_takes_what_the_board_says(order: Order) -> None:
-    """Between two agents, the loop and the life of a work package lose no virtual second.
+    """The loop loses no virtual second between two agents.
 
     Which of two that end together is first depends on calls, and may cost or save the time that
     one work package takes.

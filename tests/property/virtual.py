@@ -8,17 +8,17 @@ from random import Random
 from attrs import Factory, define, field
 
 from spec_kitty_client import Lane, Mission, WorkPackage
-from spec_kitty_orchestrator.scheduling.board import ROLES, Board
+from spec_kitty_orchestrator.roles import ROLES, Role
+from spec_kitty_orchestrator.scheduling.board import Board
 from spec_kitty_orchestrator.scheduling.slots import Limit
 from spec_kitty_orchestrator.settings import Order
-from spec_kitty_orchestrator.state.history import Role
 
 Dag = Mapping[str, list[str]]
 
 
 @define
 class Run:
-    """A run of a mission; nothing takes time but the agents.
+    """A run of a mission in which only agents take time.
 
     Args:
         dag: The work packages, each with what it depends on.
@@ -65,7 +65,7 @@ class Run:
         board = self.board()
         agents: list[tuple[float, int, str, Role]] = []
         while True:
-            started = board.take()
+            started = board.start_ready()
             for wp in started:
                 role = board.busy[wp.wp_id]
                 self.working[role] += 1
@@ -81,7 +81,7 @@ class Run:
             self.busy.remove(name)
             self.ends += 1
             self.lanes[name] = self._next(name, role)
-            board.give_back(name, self.lanes[name])
+            board.release(name, self.lanes[name])
 
     def _next(self, wp: str, role: Role) -> Lane:
         if role == "implement":

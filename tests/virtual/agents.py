@@ -11,8 +11,8 @@ import anyio.lowlevel
 from attrs import define, field, frozen
 
 from spec_kitty_orchestrator.agents import Agent, script
-from spec_kitty_orchestrator.runners import Ended, Job
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.roles import Role
+from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord
 from tests.virtual.places import Land
 
 __all__ = ["AGENTS", "Agents", "Play", "Plays", "by_seed", "steady"]
@@ -27,7 +27,7 @@ AGENTS: dict[Role, Agent] = {
 
 @frozen
 class Play:
-    """What an agent does in one run."""
+    """The behaviour of an agent in one run."""
 
     seconds: float
     does: Does
@@ -73,7 +73,7 @@ class _Running:
     worktree: Path
     play: Play
     started_at: float
-    ended: Ended | None = None
+    ended: ExitRecord | None = None
 
 
 @define
@@ -88,43 +88,45 @@ class Agents:
     plays: Plays
     land: Land
     seconds: dict[str, float] = field(factory=dict)
-    """What the agents of each work package took, all together."""
+    """The total seconds of the agents of each work package."""
     starts: int = 0
     most: int = 0
-    """How many there were at the same time at most."""
+    """The maximum number of agents at the same time."""
     _last: dict[Path, _Running] = field(factory=dict)
     """The last run of each work package, by its folder."""
     alive: int = 0
-    """How many there are."""
+    """The number of running agents."""
 
-    def launch(self, job: Job) -> None:
+    def launch(self, process: AgentProcessSpec) -> None:
         """See `Runner.launch`. One after the other at a work package, each in a new folder."""
-        before = self._last.get(job.directory.parent)
-        assert before is None or before.ended, f"two agents at {job.directory.parent}"
-        assert before is None or before.directory != job.directory, "the same run twice"
-        role: Role = "review" if job.env["SPEC_KITTY_ROLE"] == "review" else "implement"
-        wp, now = job.env["SPEC_KITTY_WP"], anyio.current_time()
-        play = self.plays(wp, role, int(job.env["SPEC_KITTY_ATTEMPT"]))
-        self._last[job.directory.parent] = _Running(wp, job.directory, job.cwd, play, now)
+        before = self._last.get(process.directory.parent)
+        assert before is None or before.ended, f"two agents at {process.directory.parent}"
+        assert before is None or before.directory != process.directory, "the same run twice"
+        role: Role = "review" if process.env["SPEC_KITTY_ROLE"] == "review" else "implement"
+        wp, now = process.env["SPEC_KITTY_WP"], anyio.current_time()
+        play = self.plays(wp, role, int(process.env["SPEC_KITTY_ATTEMPT"]))
+        self._last[process.directory.parent] = _Running(
+            wp, process.directory, process.cwd, play, now
+        )
         self.starts += 1
         self.alive += 1
         self.most = max(self.most, self.alive)
 
-    async def wait(self, directory: Path) -> Ended:
+    async def wait(self, directory: Path) -> ExitRecord:
         """See `Runner.wait`."""
         run = self._find(directory)
         if run is None:
             await anyio.lowlevel.checkpoint()
-            return Ended(reason="lost")
+            return ExitRecord(reason="lost")
         await anyio.sleep_until(run.started_at + run.play.seconds)
         return run.ended or self._end(run, run.started_at + run.play.seconds)
 
-    async def stop(self, directory: Path) -> Ended:
+    async def stop(self, directory: Path) -> ExitRecord:
         """See `Runner.stop`."""
         await anyio.lowlevel.checkpoint()
         run = self._find(directory)
         if run is None:
-            return Ended(reason="lost")
+            return ExitRecord(reason="lost")
         now = anyio.current_time()
         if run.ended is None and now < run.started_at + run.play.seconds:
             return self._end(run, now, stopped=True)
@@ -148,11 +150,11 @@ class Agents:
         run = self._last.get(directory.parent)
         return run if run and run.directory == directory else None
 
-    def _end(self, run: _Running, at: float, *, stopped: bool = False) -> Ended:
+    def _end(self, run: _Running, at: float, *, stopped: bool = False) -> ExitRecord:
         does = run.play.does
         if does == "works" and not stopped:
             self.land.dirty.add(run.worktree)
-        run.ended = Ended(
+        run.ended = ExitRecord(
             reason="stopped" if stopped else "exited",
             exit_code=None if stopped else int(does == "fails"),
             started_at=run.started_at,

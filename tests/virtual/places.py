@@ -1,4 +1,4 @@
-"""What is worked on: worktrees that are numbers, and the git that older hosts' clients ask."""
+"""Worktrees that are numbers, and the git commands that the SDK sends."""
 
 import json
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ class Checkout(Worktree):
         await anyio.lowlevel.checkpoint()
         return ", ".join(f"{head} since {base}" for base, head in spans), "+ work"
 
-    async def set_aside(self, why: str) -> list[str]:
+    async def stash(self, message: str) -> list[str]:
         files = await self.dirty()
         self.land.dirty.discard(self.path)
         return files

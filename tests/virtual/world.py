@@ -20,21 +20,23 @@ from spec_kitty_client.transports import AsyncTransport, Completed
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import HostProblem
 from spec_kitty_orchestrator.loop import Loop
-from spec_kitty_orchestrator.mission import Host
+from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.preflight.plan import default_policy
-from spec_kitty_orchestrator.runners import Ended, Job
+from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord
 from spec_kitty_orchestrator.scheduling.board import Board
-from spec_kitty_orchestrator.scheduling.durations import learn
+from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.events import Event, LaneReported, RunStarted
+from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, recall
-from spec_kitty_orchestrator.state.journal import Event, Journal, read
+from spec_kitty_orchestrator.state.journal import Journal, read
 from tests.virtual.agents import AGENTS, Agents, Plays
 from tests.virtual.places import Land, thought_git
 
 __all__ = ["Died", "World", "folder", "in_virtual_time"]
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Event)
 _MEMORY = Path("/dev/shm")
 
 
@@ -64,7 +66,7 @@ def in_virtual_time(main: Callable[[], Awaitable[T]], seed: int = 0) -> T:
 
 
 class Died(BaseException):
-    """The orchestrator is killed: nothing that it wanted to do after this happens."""
+    """Raised at the point where the orchestrator is killed."""
 
 
 @define
@@ -104,15 +106,15 @@ class _Asking:
 class _Writing(Journal):
     """A journal for one life."""
 
-    def __init__(self, life: _Life, path: Path, common: Event, listeners: Any) -> None:
-        super().__init__(path, common, listeners, now=anyio.current_time)
+    def __init__(self, life: _Life, path: Path, **about: Any) -> None:
+        super().__init__(path, now=anyio.current_time, **about)
         self._life = life
 
-    def write_all(self, kind: str, entries: Iterable[Event]) -> list[Event]:
+    def write_all(self, events: Iterable[E]) -> list[E]:
         self._life.touch()
-        events = super().write_all(kind, entries)
+        written = super().write_all(events)
         self._life.touch()
-        return events
+        return written
 
 
 @define
@@ -122,17 +124,17 @@ class _Running:
     agents: Agents
     life: _Life
 
-    def launch(self, job: Job) -> None:
+    def launch(self, process: AgentProcessSpec) -> None:
         self.life.touch()
-        self.agents.launch(job)
+        self.agents.launch(process)
         self.life.touch()
 
-    async def wait(self, directory: Path) -> Ended:
+    async def wait(self, directory: Path) -> ExitRecord:
         ended = await self.agents.wait(directory)
         self.life.touch()
         return ended
 
-    async def stop(self, directory: Path) -> Ended:
+    async def stop(self, directory: Path) -> ExitRecord:
         self.life.touch()
         return await self.agents.stop(directory)
 
@@ -156,9 +158,9 @@ class World:
     agents: Agents
     asked: AsyncTransport
     settings: Mapping[str, Any] = field(factory=dict)
-    """Of all lives."""
+    """The settings of all lives."""
     troubles: list[str] = field(factory=list)
-    """Why lives have ended that did not come to their end."""
+    """Why runs ended early."""
     lives: int = 0
 
     @classmethod
@@ -186,12 +188,11 @@ class World:
     def history(self) -> History:
         """Return what the journal tells."""
         slug = self.host.mission.slug
-        return recall(read(Places(self.root).journal)).get(slug) or History(mission=slug)
+        return recall(read(StateFiles(self.root).journal)).get(slug) or History(mission=slug)
 
-    def events(self, *kinds: str) -> list[Event]:
-        """Return what is in the journal, all of it or that of some kinds."""
-        every = read(Places(self.root).journal)
-        return [e for e in every if not kinds or e["kind"] in kinds]
+    def events(self, kind: type[E] | tuple[type[E], ...]) -> list[E]:
+        """Return the events of one kind, or of several."""
+        return [e for e in read(StateFiles(self.root).journal) if isinstance(e, kind)]
 
     async def live(
         self,
@@ -227,12 +228,12 @@ class World:
         return board
 
     async def _begin(self, run: Run) -> Loop:
-        """Begin as `session.run` does."""
+        """Begin as `run.run_mission` does."""
         mission = await run.host.state()
         lanes = mission.lanes().items()
-        run.journal.write("run-started", settings={})
-        news = [{"wp": w, "lane": lane} for w, lane in lanes if run.history.lanes.get(w) != lane]
-        run.journal.write_all("lane", news)
+        run.journal.write(RunStarted(settings={}))
+        news = [(wp, lane) for wp, lane in lanes if run.history.lanes.get(wp) != lane]
+        run.journal.write_all(LaneReported(wp=wp, lane=lane) for wp, lane in news)
         return Loop(run, mission)
 
     def _shared_lanes(self) -> dict[str, str]:
@@ -254,19 +255,22 @@ class World:
         policy = default_policy(AGENTS["implement"])
         retry = Retry(wait_jitter=0.0)
         client = AsyncClient(actor=settings.actor, policy=policy, transport=asked, retry=retry)
-        path, common = (
-            Places(self.root).journal,
-            {"mission": self.host.mission.slug, "run": self.lives},
-        )
-        history, durations = self.history(), learn(read(path))
+        path = StateFiles(self.root).journal
+        history, durations = self.history(), learn_durations(read(path))
         return Run(
             settings=settings,
             policy=policy,
-            host=Host(client, self.host.mission.slug),
-            journal=_Writing(life, path, common, [history.apply, durations.apply]),
+            host=MissionClient(client, self.host.mission.slug),
+            journal=_Writing(
+                life,
+                path,
+                mission=self.host.mission.slug,
+                run=str(self.lives),
+                listeners=[history.apply, durations.apply],
+            ),
             history=history,
             durations=durations,
-            logs=Places(self.root).logs / self.host.mission.slug,
+            logs=StateFiles(self.root).logs / self.host.mission.slug,
             agents=AGENTS,
             lanes=self._shared_lanes(),
             runner=_Running(self.agents, life),

@@ -120,7 +120,7 @@ def _demo(base: Path, console: Console, *, as_json: bool) -> ExitCode:
         )
     )
     with watch(console if not as_json else Console(), as_json=as_json) as watcher:
-        code = session.run(plan, [watcher])
+        code = session.run_mission(plan, [watcher])
     if not as_json and not console.is_terminal:
         console.print(watcher, width=160)  # a terminal has the live one
     missing = sorted(set(project.files.values()) - project.merged_files())

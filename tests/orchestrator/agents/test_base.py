@@ -3,7 +3,7 @@
 import pytest
 
 from spec_kitty_orchestrator.agents import KNOWN, script
-from spec_kitty_orchestrator.agents.base import events
+from spec_kitty_orchestrator.agents.base import json_objects
 from tests.orchestrator.agents.policies import policy
 
 MINE = script.agent(("mine",))
@@ -12,7 +12,7 @@ MINE = script.agent(("mine",))
 def test_events_are_the_objects_among_the_lines() -> None:
     """Each line that is a JSON object is an event; anything else is noise."""
     output = 'noise\n{"a": 1}\n  {"b": 2}\n{"c": \n["d"]\n{}\n'
-    assert list(events(output)) == [{"a": 1}, {"b": 2}, {}]
+    assert list(json_objects(output)) == [{"a": 1}, {"b": 2}, {}]
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
@@ -35,5 +35,5 @@ def test_what_cannot_be_enforced_is_told() -> None:
 
 def test_a_script_says_what_it_prints() -> None:
     """The last words of a command are its whole output."""
-    assert MINE.said("one\ntwo\n").text == "one\ntwo\n"
-    assert MINE.said("").error is None
+    assert MINE.read_output("one\ntwo\n").text == "one\ntwo\n"
+    assert MINE.read_output("").error is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator.agents.claude_code import AGENT
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.roles import Role
 from tests.orchestrator.agents.policies import policy
 
 WORKTREE = Path("/w")
@@ -19,7 +19,7 @@ def argv(role: Role, sandbox: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("sandbox", ["none", "workspace_write", "read_only", "anything"])
 def test_a_reviewer_has_no_tool_that_changes_anything(sandbox: str) -> None:
-    """Whatever the policy says, a reviewer can only look."""
+    """A reviewer has read-only tools under any policy."""
     line = argv("review", sandbox)
     assert set(line) >= LOOKS
     assert "acceptEdits" not in line
@@ -47,13 +47,13 @@ def test_no_check_is_ever_skipped(role: Role) -> None:
 
 def test_a_run_without_a_result_has_failed() -> None:
     """An output that breaks off is no answer, whatever the exit code says."""
-    assert AGENT.said('{"type": "system"}\n').error == "it printed no result"
-    assert AGENT.said("").error == "it printed no result"
+    assert AGENT.read_output('{"type": "system"}\n').error == "its output has no result"
+    assert AGENT.read_output("").error == "its output has no result"
 
 
 def test_the_error_flag_counts_and_not_the_subtype() -> None:
     """A result of subtype success may be an error all the same."""
     line = '{"type": "result", "subtype": "success", "is_error": true, "result": "no credit"}'
-    assert AGENT.said(line).error == "no credit"
+    assert AGENT.read_output(line).error == "no credit"
     line = '{"type": "result", "subtype": "error_max_turns", "is_error": true}'
-    assert AGENT.said(line).error == "error_max_turns"
+    assert AGENT.read_output(line).error == "error_max_turns"

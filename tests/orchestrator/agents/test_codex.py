@@ -12,7 +12,7 @@ WORKTREE = Path("/w x")
 
 @pytest.mark.parametrize("sandbox", ["none", "workspace_write", "read_only"])
 def test_a_reviewer_has_a_read_only_sandbox(sandbox: str) -> None:
-    """Whatever the policy says, a reviewer can change nothing."""
+    """A reviewer can change nothing under any policy."""
     argv = AGENT.argv("review", policy(sandbox), WORKTREE)
     assert argv[argv.index("--sandbox") + 1] == "read-only"
 
@@ -48,12 +48,12 @@ def test_an_error_item_is_a_warning() -> None:
         '{"type": "item.completed", "item": {"type": "agent_message", "text": "done"}}',
         '{"type": "turn.completed"}',
     )
-    found = AGENT.said("\n".join(lines))
+    found = AGENT.read_output("\n".join(lines))
     assert (found.text, found.error) == ("done", None)
 
 
 def test_a_failed_turn_says_why() -> None:
-    """The reason of a failed turn is in the event, in one of several places."""
-    assert AGENT.said('{"type": "turn.failed", "error": {"message": "no"}}').error == "no"
-    assert AGENT.said('{"type": "error", "message": "no"}').error == "no"
-    assert AGENT.said('{"type": "turn.failed"}').error == "the turn failed"
+    """The reason of a failed turn is in the event, in one of several files."""
+    assert AGENT.read_output('{"type": "turn.failed", "error": {"message": "no"}}').error == "no"
+    assert AGENT.read_output('{"type": "error", "message": "no"}').error == "no"
+    assert AGENT.read_output('{"type": "turn.failed"}').error == "the turn failed"

@@ -81,7 +81,7 @@ def test_a_command_that_cannot_be_run_is_named(name: str, words: str) -> None:
 
 
 def test_the_reviewer_is_another_one_if_there_is_one(install: Install) -> None:
-    """Where nobody chose, work is reviewed by another agent than made it."""
+    """By default, the reviewer is another agent than the implementer."""
     install("codex", "claude")
     chosen = agents.choose(Settings(mission="m"))
     assert chosen == Settings(mission="m", impl_agent="claude-code", review_agent="codex")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spec_kitty_orchestrator.agents.opencode import AGENT
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.roles import Role
 from tests.orchestrator.agents.policies import policy
 
 CONFIG = "OPENCODE_CONFIG_CONTENT"
@@ -29,7 +29,7 @@ def rules(role: Role, sandbox: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("sandbox", ["none", "workspace_write", "read_only"])
 def test_a_reviewer_only_looks(sandbox: str) -> None:
-    """Whatever the policy says, a reviewer has neither edits nor a shell."""
+    """A reviewer has neither edits nor a shell under any policy."""
     found = rules("review", sandbox)
     assert [found[name] for name in ("*", "edit", "bash", "external_directory")] == ["deny"] * 4
     assert found["read"]["*"] == "allow"
@@ -83,7 +83,7 @@ def test_our_agent_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_broken_settings_of_the_user_are_left_out(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    """What is no object cannot be merged, and does not stop a run."""
+    """A setting that is not an object is ignored, and does not stop a run."""
     monkeypatch.setenv(CONFIG, text)
     assert set(config("review", "none")["agent"]) == {"spec-kitty-review"}
 
@@ -91,6 +91,6 @@ def test_broken_settings_of_the_user_are_left_out(
 def test_an_error_is_found_in_its_event() -> None:
     """The message of the provider is told, else the name of the error."""
     line = '{"type": "error", "error": {"name": "APIError", "data": {"message": "no credit"}}}'
-    assert AGENT.said(line).error == "no credit"
-    assert AGENT.said('{"type": "error", "error": {"name": "Oops"}}').error == "Oops"
-    assert AGENT.said('{"type": "error", "error": "text"}').error == "text"
+    assert AGENT.read_output(line).error == "no credit"
+    assert AGENT.read_output('{"type": "error", "error": {"name": "Oops"}}').error == "Oops"
+    assert AGENT.read_output('{"type": "error", "error": "text"}').error == "text"

@@ -1,27 +1,29 @@
-"""What the agents' own output says, with output of the real programs (see ``data``)."""
+"""Tests of reading agents' output, with recorded output of the real programs (see ``data``)."""
 
 from pathlib import Path
 
 import pytest
 
 from spec_kitty_orchestrator.agents import KNOWN
-from spec_kitty_orchestrator.agents.base import Said
+from spec_kitty_orchestrator.agents.base import AgentOutput
 from spec_kitty_orchestrator.verdict import Verdict, parse
 
 DATA = Path(__file__).parent / "data"
 NAMES = sorted(KNOWN)
 
 
-def said(name: str, sample: str) -> Said:
+def said(name: str, sample: str) -> AgentOutput:
     """Return what an agent takes from a sample."""
     text = (DATA / name.replace("-", "_") / f"{sample}.jsonl").read_text(encoding="utf-8")
-    return KNOWN[name].said(text)
+    return KNOWN[name].read_output(text)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_last_words_are_found(name: str) -> None:
-    """Of a whole session, the last message is what the agent said."""
-    assert said(name, "implement") == Said(text="Implemented: hello.txt written, README edited.")
+    """The last message of a session is the agent's answer."""
+    assert said(name, "implement") == AgentOutput(
+        text="Implemented: hello.txt written, README edited."
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,7 +48,7 @@ def test_noise_between_the_lines_is_passed_over(name: str, noise: str) -> None:
     """Warnings of wrappers and half lines do not hide what the agent said."""
     path = DATA / name.replace("-", "_") / "implement.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    found = KNOWN[name].said(noise + noise.join(lines) + noise)
+    found = KNOWN[name].read_output(noise + noise.join(lines) + noise)
     assert found.text.startswith("Implemented")
 
 
@@ -66,7 +68,7 @@ def test_noise_between_the_lines_is_passed_over(name: str, noise: str) -> None:
     ],
 )
 def test_hostile_lines_are_no_accident(name: str, line: str) -> None:
-    """Whatever an agent prints, reading it raises nothing."""
-    found = KNOWN[name].said(line)
+    """No output of an agent makes reading it raise."""
+    found = KNOWN[name].read_output(line)
     assert isinstance(found.text, str)
     assert isinstance(found.error, str | None)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator import agents
-from spec_kitty_orchestrator.state.history import Role
+from spec_kitty_orchestrator.roles import Role
 from tests.orchestrator.agents.policies import policy
 
 

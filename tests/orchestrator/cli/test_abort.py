@@ -9,8 +9,8 @@ import pytest
 from spec_kitty_orchestrator.cli.abort import Aborted, abort, print_aborted
 from spec_kitty_orchestrator.errors import AnotherRun
 from spec_kitty_orchestrator.runners import local
-from spec_kitty_orchestrator.state.files import Places
-from spec_kitty_orchestrator.state.journal import Journal, read
+from spec_kitty_orchestrator.state.files import StateFiles
+from spec_kitty_orchestrator.state.journal import Journal, event_from_dict, read
 from spec_kitty_orchestrator.state.lock import only_run
 from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.processes import gone, number_in
@@ -25,11 +25,11 @@ def linked(repo: Path, name: str) -> Path:
 
 def record(repo: Path, *events: tuple[str, dict[str, Any]], mission: str = "m") -> None:
     """Write what a run is to have done."""
-    places = Places(repo)
-    places.make()
-    journal = Journal(places.journal, {"mission": mission, "run": "r"})
+    files = StateFiles(repo)
+    files.make()
+    journal = Journal(files.journal, mission=mission, run="r")
     for kind, fields in events:
-        journal.write(kind, **fields)
+        journal.write(event_from_dict({"kind": kind, **fields}))
     journal.close()
 
 
@@ -41,7 +41,7 @@ def claimed(wp: str, workspace: Path) -> tuple[str, dict[str, Any]]:
 
 def kinds(repo: Path) -> list[str]:
     """Return the kinds of all events."""
-    return [event["kind"] for event in read(Places(repo).journal)]
+    return [event.kind for event in read(StateFiles(repo).journal)]
 
 
 def test_where_nothing_runs_nothing_is_ended(repo: Path) -> None:
@@ -114,9 +114,9 @@ def test_several_missions_are_cleaned_up(repo: Path) -> None:
 
 def test_agents_of_a_dead_run_are_ended(repo: Path) -> None:
     """An agent that outlived its orchestrator is ended, and that is recorded."""
-    directory = Places(repo).logs / "m" / "WP01" / "01-implement"
+    directory = StateFiles(repo).logs / "m" / "WP01" / "01-implement"
     code = "import os, time; f = open('own.pid', 'w'); f.write(f'{os.getpid()}\\n'); f.close()\n"
-    job = local.Job(
+    process = local.AgentProcessSpec(
         directory=directory,
         argv=(sys.executable, "-I", "-S", "-c", code + "time.sleep(60)"),
         cwd=repo.parent,
@@ -124,7 +124,7 @@ def test_agents_of_a_dead_run_are_ended(repo: Path) -> None:
         prompt="",
         time_limit=60.0,
     )
-    local.launch(job)
+    local.launch(process)
     start = {"role": "implement", "number": 1, "agent": "x", "directory": str(directory)}
     record(repo, ("attempt-started", {"wp": "WP01", **start}))
     pid = number_in(repo.parent / "own.pid")
@@ -139,7 +139,7 @@ def test_an_abort_is_a_run_of_its_own(repo: Path, monkeypatch: pytest.MonkeyPatc
     path = linked(repo, "a")
     record(repo, claimed("WP01", path))
     monkeypatch.setattr("spec_kitty_orchestrator.cli.abort.end_live_run", lambda *_: True)
-    with only_run(Places(repo)), pytest.raises(AnotherRun):
+    with only_run(StateFiles(repo)), pytest.raises(AnotherRun):
         abort(repo, cleanup_worktrees=True)
     assert path.is_dir()
 

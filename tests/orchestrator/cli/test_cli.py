@@ -17,8 +17,9 @@ from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.preflight import plan
-from spec_kitty_orchestrator.state.files import Places
-from spec_kitty_orchestrator.state.journal import Journal, read
+from spec_kitty_orchestrator.state.events import RunStarted
+from spec_kitty_orchestrator.state.files import StateFiles
+from spec_kitty_orchestrator.state.journal import Journal, event_from_dict, read
 from spec_kitty_orchestrator.state.lock import only_run
 from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.commands import Command, Ended
@@ -144,7 +145,7 @@ def test_an_unknown_mission_is_told(host: Program, run: Command, more: tuple[str
     assert ended.code == ExitCode.USAGE
     assert f"Mission {SLUG!r} does not exist in kitty-specs/" in complaint(ended)
     assert complaint(ended).endswith(f"Available: {SLUG.upper()}, refund-02\n")
-    assert not Places(Path.cwd()).journal.exists()
+    assert not StateFiles(Path.cwd()).journal.exists()
 
 
 def test_a_mission_that_is_no_name_is_told(host: Program, run: Command) -> None:
@@ -194,7 +195,7 @@ def test_a_protected_branch_is_told(host: Program, run: Command, branch: str) ->
     assert ended.code == ExitCode.USAGE
     assert f"The branch {branch!r} is checked out" in complaint(ended)
     assert set(host.calls) == {"contract-version"}
-    assert not Places(Path.cwd()).journal.exists()
+    assert not StateFiles(Path.cwd()).journal.exists()
 
 
 @pytest.mark.parametrize(
@@ -351,7 +352,7 @@ def test_no_run_is_told(host: Program, run: Command, command: str) -> None:
 
 def test_another_run_is_told(host: Program, run: Command) -> None:
     """While a run is alive, a second one does not begin."""
-    with only_run(Places(Path.cwd())):
+    with only_run(StateFiles(Path.cwd())):
         ended = run(*ORCHESTRATE)
     assert ended.code == ExitCode.ANOTHER_RUN
     assert "Another run is alive" in complaint(ended)
@@ -451,11 +452,11 @@ def journal(repo: Path, *events: tuple[str, Mapping[str, object]], mission: str 
     settings = config.Settings(
         mission=mission, repo_root=repo, impl_agent="script:true", review_agent="script:true"
     )
-    Places(repo).make()
-    made = Journal(Places(repo).journal, {"mission": mission, "run": "r"})
-    made.write("run-started", settings=config.save(settings), version="0")
+    StateFiles(repo).make()
+    made = Journal(StateFiles(repo).journal, mission=mission, run="r")
+    made.write(RunStarted(settings=config.save(settings), version="0"))
     for kind, fields in events:
-        made.write(kind, **fields)
+        made.write(event_from_dict({"kind": kind, **fields}))
     made.close()
 
 
@@ -502,7 +503,7 @@ def test_status_says_how_the_last_run_ended(
 def test_status_knows_a_live_run(host: Program, run: Command, repo: Path) -> None:
     """A run that is alive is told apart from one that died."""
     journal(repo, *LANES)
-    with only_run(Places(repo)):
+    with only_run(StateFiles(repo)):
         assert json.loads(run("status", "--json").out)["run"] == "alive"
 
 
@@ -526,7 +527,7 @@ def test_resume_takes_the_settings_of_the_last_run(
         seen.append(made)
         return ExitCode.DONE
 
-    monkeypatch.setattr(session, "run", begins)
+    monkeypatch.setattr(session, "run_mission", begins)
     assert run("resume", "--max-rounds=9").code == ExitCode.DONE
     assert seen[0].settings.mission == SLUG
     assert seen[0].settings.impl_agent == "script:true"
@@ -647,6 +648,6 @@ def test_events_may_be_json(host: Program, run: Command, repo: Path) -> None:
     assert ended.code == ExitCode.INCOMPLETE
     assert ended.err == ""
     printed = [json.loads(line) for line in ended.out.splitlines()]
-    assert printed == list(read(Places(repo).journal))
+    assert printed == [event.to_dict() for event in read(StateFiles(repo).journal)]
     assert [event["kind"] for event in printed] == ["run-started", "lane", "run-ended"]
     assert printed[-1]["unfinished"]["WP01"].startswith("is blocked")

@@ -7,7 +7,8 @@ import pytest
 from attrs import field, frozen
 
 from spec_kitty_orchestrator.errors import ExitCode
-from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.events import NoteGiven
+from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Journal
 from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.commands import Command
@@ -41,12 +42,12 @@ def two_missions() -> None:
 
 def damaged_journal() -> None:
     """Record a run whose journal cannot be read from its first line on."""
-    places = Places(Path.cwd())
+    places = StateFiles(Path.cwd())
     places.make()
-    for kind in ("run-started", "run-ended"):
-        journal = Journal(places.journal, {"mission": SLUG, "run": "r"})
-        journal.write(kind, settings={})
-        journal.close()
+    journal = Journal(places.journal, mission=SLUG, run="r")
+    for message in ("one", "two"):
+        journal.write(NoteGiven(message=message))
+    journal.close()
     places.journal.write_bytes(b"x" + places.journal.read_bytes())
 
 

@@ -10,7 +10,8 @@ import pytest
 
 import spec_kitty_orchestrator
 from spec_kitty_orchestrator.settings import Settings, save
-from spec_kitty_orchestrator.state.files import Places
+from spec_kitty_orchestrator.state.events import RunStarted
+from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Journal
 from tests.orchestrator.hosts import SLUG
 from tests.orchestrator.programs import Program
@@ -61,10 +62,10 @@ def test_status_needs_no_event_loop(
     program.install()
     monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
     settings = Settings(mission=SLUG, repo_root=repo, impl_agent="a", review_agent="b")
-    Places(repo).make()
-    Places(repo).lock.touch()
-    journal = Journal(Places(repo).journal, {"mission": SLUG, "run": "r"})
-    journal.write("run-started", settings=save(settings), version="0")
+    StateFiles(repo).make()
+    StateFiles(repo).lock.touch()
+    journal = Journal(StateFiles(repo).journal, mission=SLUG, run="r")
+    journal.write(RunStarted(settings=save(settings), version="0"))
     journal.close()
     found = loaded(repo, "status", *form)
     assert program.calls == ["mission-state"]

@@ -9,13 +9,15 @@ import pytest
 from rich.console import Console
 
 from spec_kitty_orchestrator.cli.view import Watcher, line, rows, table, watch
+from spec_kitty_orchestrator.state.events import Event
 from spec_kitty_orchestrator.state.history import History, recall
-from spec_kitty_orchestrator.state.journal import Event
+from spec_kitty_orchestrator.state.journal import event_from_dict
 
 
 def event(kind: str, **fields: Any) -> Event:
     """Return an event as the journal has it."""
-    return {"kind": kind, "at": 1000.0, "mission": "m", "run": "r", **fields}
+    about = {"kind": kind, "at": 1000.0, "mission": "m", "run": "r"}
+    return event_from_dict({**about, **fields})
 
 
 ATTEMPT = event(
@@ -54,7 +56,7 @@ def test_a_row_says_what_is_known() -> None:
     assert (first["wp"], first["lane"], first["agent"]) == ("WP01", "in_progress", "codex")
     assert (first["running"], first["attempts"], first["rework_rounds"]) == (False, 1, 0)
     assert (first["last_error"], first["elapsed_s"]) == ("[red]no[/] luck", 0.0)
-    assert first["log"] == ATTEMPT["directory"]
+    assert first["log"] == "/r/.kittify/logs/m/WP01/01-implement"
     assert (second["agent"], second["elapsed_s"], second["log"]) == (None, None, None)
     json.dumps([first, second])
 
@@ -79,6 +81,7 @@ def test_the_table_fits_a_narrow_terminal() -> None:
     assert max(map(len, shown(FAILED, width=60).splitlines())) <= 60
 
 
+REVIEW = {"number": 2, "head": "h", "reviewer": "codex", "reference": "logs"}
 EVENTS = [
     *STORY,
     FAILED,
@@ -86,12 +89,11 @@ EVENTS = [
     event("host-retry", attempt=1, because="x"),
     event("attempt-stopped", wp="WP01", role="review", number=1, reason="lost"),
     event("implemented", wp="WP01", number=1, head="0123456789abcdef"),
-    event("verdict", wp="WP01", verdict="changes_requested", summary="no", findings=[]),
+    event("verdict", wp="WP01", verdict="changes_requested", summary="no", **REVIEW),
     event("set-aside", wp="WP01", files=["a", "b"], where="git stash"),
     event("blocked", wp="WP01", reason="x"),
     event("trouble", wp="WP01", reason="x"),
     event("accepted", at_host="x"),
-    event("status-committed", folder="/f"),
     event("merged", target="work", strategy="merge"),
     event("finish-failed", reason="x"),
     event(
@@ -105,7 +107,7 @@ EVENTS = [
 ]
 
 
-@pytest.mark.parametrize("told", EVENTS, ids=lambda e: str(e["kind"]))
+@pytest.mark.parametrize("told", EVENTS, ids=lambda e: str(e.kind))
 def test_every_event_has_its_line(told: Event) -> None:
     """Each event that a user should see is a sentence that begins with the time."""
     text = line(told)
@@ -113,10 +115,10 @@ def test_every_event_has_its_line(told: Event) -> None:
     assert text[8] == " "
 
 
-@pytest.mark.parametrize("kind", ["claimed", "submitted", "dreamt"])
+@pytest.mark.parametrize("kind", ["submitted", "dreamt"])
 def test_other_events_are_for_the_journal_alone(kind: str) -> None:
     """Events that only the journal needs, and unknown events, are not shown."""
-    assert line(event(kind)) is None
+    assert line(event(kind, wp="WP01", head="h")) is None
 
 
 def test_the_end_says_what_is_left() -> None:
@@ -141,7 +143,9 @@ def test_a_script_gets_json(capsys: pytest.CaptureFixture[str]) -> None:
     with watch(Console(), as_json=True) as watcher:
         for told in STORY:
             watcher(told)
-    assert [json.loads(text) for text in capsys.readouterr().out.splitlines()] == STORY
+    assert [json.loads(text) for text in capsys.readouterr().out.splitlines()] == [
+        event.to_dict() for event in STORY
+    ]
 
 
 def test_a_terminal_gets_a_table() -> None:

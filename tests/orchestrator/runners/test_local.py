@@ -15,7 +15,7 @@ from attrs import asdict
 
 import spec_kitty_orchestrator
 from spec_kitty_orchestrator.runners import keeper, local
-from spec_kitty_orchestrator.runners.local import Ended, Job
+from spec_kitty_orchestrator.runners.local import AgentProcessSpec, ExitRecord
 from tests.orchestrator.processes import eventually, gone, number_in
 
 Launch = Callable[..., Path]
@@ -61,7 +61,7 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 @pytest.fixture
 def hasty(changed: Callable[[str, str], None]) -> None:
     """Use a keeper that does not wait long between asking to end and ending."""
-    line = "_GRACE = 5.0  # seconds between asking to end and ending"
+    line = "_GRACE = 5.0  # seconds between SIGTERM and SIGKILL"
     changed(line, "_GRACE = 0.3")
 
 
@@ -79,7 +79,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
             "prompt": "",
             "time_limit": 60.0,
         }
-        local.launch(Job(**{**usual, **changes}))  # type: ignore[arg-type]
+        local.launch(AgentProcessSpec(**{**usual, **changes}))  # type: ignore[arg-type]
         return folder
 
     yield start
@@ -87,13 +87,13 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         anyio.run(local.stop, folder)
 
 
-def wait(directory: Path) -> Ended:
+def wait(directory: Path) -> ExitRecord:
     """Wait for the end of a run."""
     return anyio.run(local.wait, directory)
 
 
 def test_output_goes_to_files(launch: Launch) -> None:
-    """What an agent prints is in two files while nobody reads it."""
+    """An agent's stdout and stderr are written to two files without a reader."""
     folder = launch("import sys; print('words'); print('trouble', file=sys.stderr)")
     ended = wait(folder)
     assert (ended.reason, ended.exit_code, ended.error) == ("exited", 0, None)
@@ -142,7 +142,7 @@ def test_a_program_that_is_not_there_is_not_started(launch: Launch) -> None:
 
 
 def test_a_folder_that_is_not_there_is_told(launch: Launch, tmp_path: Path) -> None:
-    """A worktree that has vanished is told by name."""
+    """The error names a worktree that is gone."""
     ended = wait(launch("", cwd=tmp_path / "vanished"))
     assert ended.reason == "not_started"
     assert str(tmp_path / "vanished") in (ended.error or "")
@@ -165,14 +165,14 @@ def test_the_deadline_ends_a_run(launch: Launch) -> None:
 
 @pytest.mark.parametrize("seconds", [float("inf"), 1e10])
 def test_a_run_may_have_all_the_time_there_is(launch: Launch, seconds: float) -> None:
-    """A time limit that is never reached is a time limit."""
+    """A very large time limit works."""
     assert wait(launch("", time_limit=seconds)).reason == "exited"
 
 
 def test_an_agent_that_ends_at_once_has_ended(
     launch: Launch, changed: Callable[[str, str], None]
 ) -> None:
-    """An agent that is over before its keeper looks is not waited for until the deadline."""
+    """An agent that ends at once does not make its keeper wait for the deadline."""
     changed("import subprocess", SLOW_START)
     ended = wait(launch("raise SystemExit(3)", time_limit=5.0))
     assert (ended.reason, ended.exit_code) == ("exited", 3)
@@ -215,7 +215,7 @@ def test_what_an_agent_started_is_stopped_with_it(launch: Launch, tmp_path: Path
 
 @pytest.mark.usefixtures("hasty")
 def test_an_agent_that_ignores_sigterm_is_killed(launch: Launch, tmp_path: Path) -> None:
-    """Asking to end is followed by ending."""
+    """An agent that ignores SIGTERM is killed."""
     ignores = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     folder = launch(ignores + OWN_PID + "time.sleep(100)")
     pid = number_in(tmp_path / "own.pid")
@@ -227,7 +227,7 @@ def test_a_keeper_survives_its_orchestrator(tmp_path: Path) -> None:
     """After SIGKILL of the process that launched it, another process gets the result."""
     folder, go = tmp_path / "run", tmp_path / "go"
     code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nprint('end')"
-    job = Job(
+    process = AgentProcessSpec(
         directory=folder,
         argv=(sys.executable, "-I", "-S", "-c", code),
         cwd=tmp_path,
@@ -239,7 +239,7 @@ def test_a_keeper_survives_its_orchestrator(tmp_path: Path) -> None:
 import sys, time
 from pathlib import Path, PosixPath
 from spec_kitty_orchestrator.runners import local
-local.launch(local.Job(**{asdict(job)!r}))
+local.launch(local.AgentProcessSpec(**{asdict(process)!r}))
 print("launched", flush=True)
 time.sleep(100)
 """
@@ -260,13 +260,13 @@ time.sleep(100)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
 def test_an_agent_dies_with_its_keeper(launch: Launch, tmp_path: Path) -> None:
-    """A keeper that is killed takes the agent along, and the run is lost."""
+    """The agent dies with its keeper, and the run is lost."""
     folder = launch(OWN_PID + "time.sleep(100)")
     agent = number_in(tmp_path / "own.pid")
     pid = local._pid(folder)
     assert pid
     os.kill(pid, signal.SIGKILL)
-    assert wait(folder) == Ended(reason="lost")
+    assert wait(folder) == ExitRecord(reason="lost")
     assert eventually(partial(gone, agent))
     assert not local.is_alive(folder)
 
@@ -275,21 +275,21 @@ def test_an_agent_dies_with_its_keeper(launch: Launch, tmp_path: Path) -> None:
 def test_a_record_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     """Half an exit record, or one that is something else, says nothing."""
     (tmp_path / keeper.EXIT).write_text(text)
-    assert local.result(tmp_path) == Ended(reason="lost")
+    assert local.result(tmp_path) == ExitRecord(reason="lost")
 
 
 def test_a_folder_without_a_run_is_not_alive(tmp_path: Path) -> None:
-    """What never was, or ended before there was a keeper, is lost and can be stopped."""
+    """A run that never started, or ended before its keeper, is lost and can be stopped."""
     assert not local.is_alive(tmp_path / "nothing")
-    assert wait(tmp_path / "nothing") == Ended(reason="lost")
-    assert anyio.run(local.stop, tmp_path / "nothing") == Ended(reason="lost")
+    assert wait(tmp_path / "nothing") == ExitRecord(reason="lost")
+    assert anyio.run(local.stop, tmp_path / "nothing") == ExitRecord(reason="lost")
     assert local.tail(tmp_path / "nothing") == ""
 
 
 def test_several_may_wait(launch: Launch) -> None:
-    """Waiting takes nothing away from others that wait."""
+    """Several waits for one process all return."""
     folder = launch("import time; time.sleep(0.3)")
-    found: list[Ended] = []
+    found: list[ExitRecord] = []
 
     async def one() -> None:
         found.append(await local.wait(folder))
@@ -320,7 +320,7 @@ def test_waiting_can_be_given_up(launch: Launch, tmp_path: Path) -> None:
 
 
 def test_no_zombie_stays(launch: Launch) -> None:
-    """The exit code of a keeper is taken, so that a long run collects no zombies."""
+    """Keepers are reaped, so that a long run collects no zombies."""
     folder = launch("")
     wait(folder)
     with pytest.raises(ChildProcessError):

@@ -8,10 +8,10 @@ import pytest
 
 from spec_kitty_client import Lane, Mission, WorkPackage
 from spec_kitty_client.contract.lanes import parse_lane
-from spec_kitty_orchestrator.scheduling.board import Board
+from spec_kitty_orchestrator.roles import Role
+from spec_kitty_orchestrator.scheduling.board import Board, Key, Queue
 from spec_kitty_orchestrator.scheduling.slots import Limit
 from spec_kitty_orchestrator.settings import Order
-from spec_kitty_orchestrator.state.history import Role
 
 BOTH = frozenset[Role]({"implement", "review"})
 
@@ -37,7 +37,7 @@ def board(
     *,
     order: Order = Order.LONGEST_PATH,
     costs: Mapping[Role, float] | None = None,
-    begun: str = "",
+    running: str = "",
     canceled_is_enough: bool = False,
     **lanes: str,
 ) -> Board:
@@ -46,27 +46,27 @@ def board(
     more: dict[str, Any] = {"costs": costs} if costs else {}
     more["canceled_is_enough"] = canceled_is_enough
     made = mission(packages, **lanes)
-    return Board(made, bounds, order=order, begun=begun.split(), **more)
+    return Board(made, bounds, order=order, running=running.split(), **more)
 
 
 def taken(made: Board) -> list[str]:
     """Return the names of what is started."""
-    return [wp.wp_id for wp in made.take()]
+    return [wp.wp_id for wp in made.start_ready()]
 
 
 # What may be started
 
 
 def test_only_what_waits_for_nothing_is_begun() -> None:
-    """Planned work waits until all that it depends on is done; approved is not enough."""
+    """Planned work waits until all its dependencies are done; approved is not enough."""
     needs = {"A": [], "B": [], "C": ["A"], "D": ["B"], "E": ["B", "F"], "F": []}
     made = board(needs, A="done", B="blocked", F="done")
     assert taken(made) == ["C"]
-    assert made.waits("D")
+    assert made.has_open_dependencies("D")
 
 
 def test_what_is_under_way_goes_on() -> None:
-    """Work packages that a run left in the middle are taken up, ready or not."""
+    """A work package that a run left in the middle continues."""
     lanes = {"A": "claimed", "B": "in_progress", "C": "for_review", "D": "in_review"}
     made = board({name: [] for name in "ABCDE"}, **lanes, E="approved")
     assert taken(made) == ["E", "D", "C", "B", "A"]
@@ -74,16 +74,16 @@ def test_what_is_under_way_goes_on() -> None:
 
 @pytest.mark.parametrize("lane", ["done", "blocked", "canceled", "hovering"])
 def test_what_is_ended_or_a_humans_is_left_alone(lane: str) -> None:
-    """No agent starts at what is done, blocked, canceled or in an unknown lane."""
+    """No agent starts at a work package that is done, blocked, canceled or in an unknown lane."""
     assert taken(board({"A": []}, A=lane)) == []
 
 
 def test_nothing_is_started_twice() -> None:
-    """What is under way in this run is not started again until it has been given back."""
+    """A work package that this run works on is not started again until it is released."""
     made = board({"A": []})
     assert taken(made) == ["A"]
     assert taken(made) == []
-    made.give_back("A", Lane.FOR_REVIEW)
+    made.release("A", Lane.FOR_REVIEW)
     assert taken(made) == ["A"]
     assert made.busy == {"A": "review"}
 
@@ -92,7 +92,7 @@ def test_what_is_stuck_is_not_tried_again() -> None:
     """A work package that cannot go on in this run is left, with its reason."""
     made = board({"A": [], "B": []}, slots=1)
     assert taken(made) == ["A"]
-    made.give_back("A", Lane.IN_PROGRESS, "somebody else has it")
+    made.release("A", Lane.IN_PROGRESS, "somebody else has it")
     assert taken(made) == ["B"]
     assert made.unfinished()["A"] == "somebody else has it"
 
@@ -101,57 +101,57 @@ def test_what_is_stuck_is_not_tried_again() -> None:
 
 
 def test_slots_are_counted() -> None:
-    """No more are started than there are free slots; what is given back frees one."""
+    """No more start than there are free slots; a release frees one."""
     made = board({name: [] for name in "ABCD"}, slots=3)
     assert taken(made) == ["A", "B", "C"]
     assert taken(made) == []
-    made.give_back("B", Lane.DONE)
+    made.release("B", Lane.DONE)
     assert taken(made) == ["D"]
 
 
-def test_who_waits_for_a_reviewer_holds_no_slot() -> None:
-    """With one reviewer, whatever else is implemented meanwhile takes the free slots."""
+def test_a_wait_for_a_reviewer_holds_no_slot() -> None:
+    """With one reviewer, implementations use the other slots."""
     made = board({name: [] for name in "ABCD"}, slots=limits(2, review=1))
     assert taken(made) == ["A", "B"]
-    made.give_back("A", Lane.FOR_REVIEW)
+    made.release("A", Lane.FOR_REVIEW)
     assert taken(made) == ["A"]
-    made.give_back("B", Lane.FOR_REVIEW)
+    made.release("B", Lane.FOR_REVIEW)
     assert taken(made) == ["C"]
-    made.give_back("A", Lane.DONE)
+    made.release("A", Lane.DONE)
     assert taken(made) == ["B"]
 
 
-def test_who_is_approved_lets_others_begin() -> None:
-    """While the host is told of an end for which nothing waits, the slot is another's."""
+def test_an_approval_releases_the_slot_early() -> None:
+    """The slot of an approved work package without dependents is free before the host is told."""
     made = board({"A": [], "B": [], "C": []}, slots=2, A="in_review", B="in_progress")
     assert taken(made) == ["A", "B"]
-    assert made.let_go("A")
-    assert not made.let_go("A")
+    assert made.release_slot("A")
+    assert not made.release_slot("A")
     assert taken(made) == ["C"]
-    made.give_back("A", Lane.DONE)
-    made.give_back("C", Lane.FOR_REVIEW)
+    made.release("A", Lane.DONE)
+    made.release("C", Lane.FOR_REVIEW)
     assert taken(made) == ["C"]
     assert taken(made) == []
 
 
 def test_a_slot_is_kept_for_what_an_end_frees() -> None:
-    """What waits for the end may come first, and is not overtaken by what is free already."""
+    """The slot stays taken until the dependents can start, because they may be more urgent."""
     made = board({"A": [], "A2": ["A"], "B": []}, slots=1, A="in_review")
     assert taken(made) == ["A"]
-    assert not made.let_go("A")
+    assert not made.release_slot("A")
     assert taken(made) == []
-    made.give_back("A", Lane.DONE)
+    made.release("A", Lane.DONE)
     assert taken(made) == ["A2"]
 
 
-def test_who_waits_for_an_implementer_holds_no_slot() -> None:
+def test_a_wait_for_an_implementer_holds_no_slot() -> None:
     """Work that is sent back waits for its turn, and reviews go on."""
     lanes = {"A": "in_review", "B": "for_review", "C": "for_review"}
     made = board({n: [] for n in "ABCD"}, limits(3, implement=1, review=2), **lanes)
     assert taken(made) == ["A", "B", "D"]
-    made.give_back("A", Lane.IN_PROGRESS)
+    made.release("A", Lane.IN_PROGRESS)
     assert taken(made) == ["C"]
-    made.give_back("D", Lane.FOR_REVIEW)
+    made.release("D", Lane.FOR_REVIEW)
     assert taken(made) == ["A"]
 
 
@@ -159,7 +159,7 @@ def test_the_limit_of_an_agent_counts_both_its_roles() -> None:
     """An agent that implements and reviews has one limit for both together."""
     made = board({"A": [], "B": []}, (Limit(9, BOTH), Limit(1, BOTH)))
     assert taken(made) == ["A"]
-    made.give_back("A", Lane.FOR_REVIEW)
+    made.release("A", Lane.FOR_REVIEW)
     assert taken(made) == ["A"]
 
 
@@ -167,19 +167,19 @@ def test_the_limit_of_an_agent_counts_both_its_roles() -> None:
 
 
 def test_reviews_come_before_new_work() -> None:
-    """What is nearest to its end is finished first, because that frees others."""
+    """A review is started first, because its end lets other work packages start."""
     made = board({"A": [], "B": []}, slots=1, B="for_review")
     assert taken(made) == ["B"]
 
 
 def test_the_longest_chain_comes_first() -> None:
-    """Of what may be begun, that with the longest chain waiting behind it is begun first."""
+    """The ready work package with the longest chain of dependents starts first."""
     needs = {"A": [], "B": [], "C": ["B"], "D": ["C"], "E": [], "F": ["E"]}
     assert taken(board(needs)) == ["B", "E", "A"]
 
 
 def test_what_is_left_counts_and_not_how_many() -> None:
-    """A chain whose work is nearly done is shorter than one work package that is to be begun."""
+    """The remaining seconds of a chain decide, not its number of work packages."""
     needs = {"A": [], "B": ["A"], "C": [], "D": ["C"]}
     lanes = {"B": "for_review"}
     assert taken(board(needs, slots=2, **lanes)) == ["B", "C"]
@@ -193,17 +193,17 @@ def test_the_order_of_the_plan_decides_the_rest() -> None:
 
 
 def test_the_order_of_the_plan_can_be_asked_for() -> None:
-    """With ``plan``, chains make no difference; what is under way still goes first."""
+    """With ``plan``, chains do not matter; started work packages still come first."""
     needs = {"A": [], "B": [], "C": ["B"], "D": []}
     made = board(needs, order=Order.PLAN, D="in_progress")
     assert taken(made) == ["D", "A", "B"]
 
 
 def test_agents_that_run_already_come_first() -> None:
-    """What an earlier run left behind runs anyway, and is not one more than the limit."""
-    made = board({"A": [], "B": []}, slots=1, begun="B", A="in_progress", B="in_progress")
+    """An agent that an earlier run left running counts towards the limit."""
+    made = board({"A": [], "B": []}, slots=1, running="B", A="in_progress", B="in_progress")
     assert taken(made) == ["B"]
-    made.give_back("B", Lane.IN_PROGRESS)
+    made.release("B", Lane.IN_PROGRESS)
     assert taken(made) == ["A"]
 
 
@@ -211,25 +211,25 @@ def test_agents_that_run_already_come_first() -> None:
 def test_costs_that_change_noticeably_change_the_order(
     implement: float, review: float, first: str
 ) -> None:
-    """What agents turn out to take decides which chain is the longest."""
+    """The measured seconds of agents decide which chain is the longest."""
     needs = {"A": [], "B": ["A"], "D": [], "E": ["D"], "F": ["E"], "G": ["F"]}
     made = board({**needs, "H": []}, 4, **dict.fromkeys("EFGH", "in_review"))
     assert taken(made) == ["E", "F", "G", "H"]
     for name in "EF":
-        made.give_back(name, Lane.IN_REVIEW)
-    made.give_back("H", Lane.DONE)
-    made.expect({"implement": implement, "review": review})
+        made.release(name, Lane.IN_REVIEW)
+    made.release("H", Lane.DONE)
+    made.update_estimates({"implement": implement, "review": review})
     assert taken(made) == ["E", "F", first]
 
 
 def test_a_large_mission_is_not_reckoned_anew_at_every_event() -> None:
-    """However often the costs change, the whole graph is walked once in many events."""
+    """Priorities are recomputed at most once per many events."""
     made = board({f"WP{i}": [] for i in range(400)}, 1)
     walks = set()
     for i in range(200):
-        (wp,) = made.take()
-        made.give_back(wp.wp_id, Lane.DONE)
-        made.expect({"implement": 1.0, "review": 2.0 + i % 2 * 2})
+        (wp,) = made.start_ready()
+        made.release(wp.wp_id, Lane.DONE)
+        made.update_estimates({"implement": 1.0, "review": 2.0 + i % 2 * 2})
         walks.add(id(made._queues))
     assert len(walks) <= 3
 
@@ -238,57 +238,57 @@ def test_a_large_mission_is_not_reckoned_anew_at_every_event() -> None:
 
 
 def test_an_end_unlocks_what_waited_for_it() -> None:
-    """A work package is begun when the last that it depends on is done."""
+    """A work package starts when its last dependency is done."""
     needs = {"A": [], "B": [], "C": ["A", "B"], "D": []}
     made = board(needs, A="in_progress", B="in_progress", D="in_progress")
     assert sorted(taken(made)) == ["A", "B", "D"]
-    made.give_back("D", Lane.DONE)
-    made.give_back("A", Lane.DONE)
+    made.release("D", Lane.DONE)
+    made.release("A", Lane.DONE)
     assert taken(made) == []
-    made.give_back("B", Lane.DONE)
+    made.release("B", Lane.DONE)
     assert taken(made) == ["C"]
 
 
 @pytest.mark.parametrize("lane", [Lane.BLOCKED, Lane.CANCELED])
 def test_a_bad_end_unlocks_nothing(lane: Lane) -> None:
-    """A dependency that was given up leaves what needs it where it is."""
+    """A blocked or canceled dependency leaves its dependents waiting."""
     made = board({"A": [], "B": ["A"]})
     assert taken(made) == ["A"]
-    made.give_back("A", lane)
+    made.release("A", lane)
     assert taken(made) == []
     assert made.unfinished()["B"] == "waits for A"
 
 
 def test_a_slot_goes_to_the_longer_chain_that_an_end_unlocks() -> None:
-    """What an end unlocks, and comes first, is not overtaken by what was free before."""
+    """A more urgent dependent starts before work packages that were ready earlier."""
     made = board({"A": [], "A2": ["A"], "A3": ["A2"], "B": [], "C": []}, slots=2)
     assert taken(made) == ["A", "B"]
-    made.give_back("A", Lane.DONE)
+    made.release("A", Lane.DONE)
     assert taken(made) == ["A2"]
 
 
 def test_what_is_planned_again_is_begun_again() -> None:
-    """A work package that the host did not let begin is tried again."""
+    """A work package whose claim was rejected may start again."""
     made = board({"A": []})
     assert taken(made) == ["A"]
-    made.give_back("A", Lane.PLANNED)
+    made.release("A", Lane.PLANNED)
     assert taken(made) == ["A"]
 
 
 def test_what_is_undone_is_waited_for_again() -> None:
-    """A dependency that somebody has moved back holds up what needs it."""
+    """A dependency that somebody moved back is waited for again."""
     needs = {"A": [], "B": ["A"]}
     made = board(needs, A="done")
     assert made.update(mission(needs, A="in_progress"))
     assert taken(made) == ["A"]
-    assert made.waits("B")
+    assert made.has_open_dependencies("B")
 
 
 # Reports
 
 
 def test_a_report_is_news_only_when_something_changed() -> None:
-    """A heartbeat that finds everything as it was wakes nobody."""
+    """A report without changes does not wake the loop."""
     made = board({"A": [], "B": []})
     assert not made.update(mission({"A": [], "B": []}))
     assert made.update(mission({"A": [], "B": []}, B="done"))
@@ -296,7 +296,7 @@ def test_a_report_is_news_only_when_something_changed() -> None:
 
 
 def test_a_report_unlocks_what_others_have_finished() -> None:
-    """A human may have finished what something waits for."""
+    """A dependency that a user finished lets its dependents start."""
     needs = {"A": [], "B": ["A"], "C": []}
     made = board(needs, A="blocked")
     assert made.update(mission(needs, A="blocked", C="blocked"))
@@ -314,12 +314,12 @@ def test_a_report_says_nothing_of_what_this_run_is_doing() -> None:
 
 
 def test_a_report_says_nothing_of_what_has_ended_since() -> None:
-    """A report that was under way at the end of a work package does not start it again."""
+    """A report that is older than the end of a work package does not start it again."""
     made = board({"A": [], "B": []})
     assert taken(made) == ["A", "B"]
-    made.give_back("B", Lane.DONE)
+    made.release("B", Lane.DONE)
     asked_at = made.moves
-    made.give_back("A", Lane.DONE)
+    made.release("A", Lane.DONE)
     assert not made.update(mission({"A": [], "B": []}, A="in_review", B="done"), asked_at)
     assert taken(made) == []
     assert made.update(mission({"A": [], "B": []}, A="in_progress", B="done"), made.moves)
@@ -338,17 +338,17 @@ def test_new_work_packages_are_taken_in() -> None:
 
 @pytest.mark.parametrize("canceled_is_enough", [False, True])
 def test_what_waits_for_a_canceled_one(*, canceled_is_enough: bool) -> None:
-    """It is begun where the host may say yes, also if it was canceled while others worked."""
+    """A dependent of a canceled work package starts only if the host may accept it."""
     needs = {"A": [], "B": ["A"], "C": ["D"], "D": []}
     made = board(needs, canceled_is_enough=canceled_is_enough, A="canceled")
     assert taken(made) == (["D", "B"] if canceled_is_enough else ["D"])
-    made.give_back("D", Lane.CANCELED)
+    made.release("D", Lane.CANCELED)
     assert taken(made) == (["C"] if canceled_is_enough else [])
-    assert made.waits("C") is not canceled_is_enough
+    assert made.has_open_dependencies("C") is not canceled_is_enough
 
 
 def test_a_dependency_that_does_not_exist_is_waited_for() -> None:
-    """A plan that names a work package which is not there leaves the other one waiting."""
+    """A work package waits for a dependency that does not exist."""
     assert board({"A": ["Z"]}).unfinished() == {"A": "waits for Z"}
 
 
@@ -359,11 +359,11 @@ def test_what_is_done_is_not_unfinished() -> None:
 
 
 def test_cycles_do_not_hang() -> None:
-    """A plan that contradicts itself starts what it can, and says what waits for what."""
+    """In a cyclic graph, the work packages outside the cycle start."""
     needs = {"A": ["B"], "B": ["A"], "C": ["C"], "D": [], "E": ["A", "D"]}
     made = board(needs)
     assert taken(made) == ["D"]
-    made.give_back("D", Lane.DONE)
+    made.release("D", Lane.DONE)
     assert taken(made) == []
     assert made.unfinished()["A"] == "waits for B"
     assert made.unfinished()["C"] == "waits for C"
@@ -391,26 +391,73 @@ def shared(**lanes: str) -> Board:
 
 
 def test_those_that_share_a_worktree_take_turns() -> None:
-    """One of them at a time; the next when it is given back, wherever that has got to."""
+    """Work packages of one worktree start one at a time, each after the release of the other."""
     made = shared()
     assert taken(made) == ["WP01", "WP04"]
     assert taken(made) == []
-    made.give_back("WP01", Lane.FOR_REVIEW)
+    made.release("WP01", Lane.FOR_REVIEW)
     assert taken(made) == ["WP01"]  # a review comes first
-    made.give_back("WP01", Lane.DONE)
+    made.release("WP01", Lane.DONE)
     assert taken(made) == ["WP02"]
-    made.give_back("WP02", Lane.BLOCKED, "is blocked")
+    made.release("WP02", Lane.BLOCKED, "is blocked")
     assert taken(made) == ["WP03"]
 
 
 def test_what_is_under_way_in_a_worktree_goes_first() -> None:
-    """What an earlier run has begun may have left files there."""
+    """A work package that an earlier run started goes first: it may have left files there."""
     assert taken(shared(WP02="in_progress")) == ["WP02", "WP04"]
 
 
 def test_what_is_left_to_people_is_never_started() -> None:
-    """Its reason is told, and that of what waits for it."""
+    """The reasons of the work package and of its dependents are reported."""
     packages = {"WP01": [], "WP02": ["WP01"]}
     made = Board(mission(packages), limits(9), stuck={"WP01": "is for a person"})
     assert taken(made) == []
     assert made.unfinished() == {"WP01": "is for a person", "WP02": "waits for WP01"}
+
+
+# The queue
+
+
+def at(position: int) -> Key:
+    """Return the key of a place in the plan."""
+    return False, 0, 0.0, position
+
+
+def drained(queue: Queue) -> list[str]:
+    """Take everything out."""
+    found = []
+    while name := queue.pop():
+        found.append(name)
+    return found
+
+
+def test_the_least_key_comes_first() -> None:
+    """Names come out in the order of their keys, not of their arrival."""
+    queue = Queue()
+    for name, key in (("b", 2), ("c", 3), ("a", 1)):
+        queue.put(name, at(key))
+    assert drained(queue) == ["a", "b", "c"]
+    assert queue.pop() is None
+
+
+def test_the_last_key_counts() -> None:
+    """A name that is put in again moves to its new place, and comes out once."""
+    queue = Queue()
+    for name, key in (("a", 1), ("b", 2), ("a", 3), ("b", 2)):
+        queue.put(name, at(key))
+    assert drained(queue) == ["b", "a"]
+
+
+def test_what_is_removed_is_gone_until_it_is_put_in_again() -> None:
+    """A removed name stays out until it is put in again, with its new key."""
+    queue = Queue()
+    queue.put("a", at(1))
+    queue.put("b", at(2))
+    queue.remove("a")
+    queue.remove("nobody")
+    queue.put("a", at(3))
+    queue.put("a", at(1))
+    queue.remove("a")
+    queue.put("a", at(1))
+    assert drained(queue) == ["a", "b"]

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.scheduling.slots import Slots, limits_of
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.state.history import Role
 
 TWO: dict[Role, str] = {"implement": "claude-code", "review": "codex"}
 ONE: dict[Role, str] = {"implement": "claude-code", "review": "claude-code"}
@@ -19,8 +19,14 @@ def slots(agents: dict[Role, str], **given: Any) -> Slots:
     return Slots(limits_of(settings, agents))
 
 
+def take(made: Slots, role: Role, count: int) -> None:
+    """Let work packages take slots in a role."""
+    for i in range(count):
+        made.take(f"WP{i}", role)
+
+
 def free(made: Slots) -> tuple[int, int]:
-    """Return how many more could be implemented, and reviewed."""
+    """Return the free slots for implementers and for reviewers."""
     return made.free("implement"), made.free("review")
 
 
@@ -28,7 +34,7 @@ def test_all_have_one_limit() -> None:
     """Without other limits, a role may take all the slots there are."""
     made = slots(TWO, max_concurrent=3)
     assert free(made) == (3, 3)
-    made.taken["review"] = 2
+    take(made, "review", 2)
     assert free(made) == (1, 1)
 
 
@@ -36,24 +42,33 @@ def test_a_role_has_its_own_limit() -> None:
     """A role that is full leaves its slots to the other."""
     made = slots(TWO, max_concurrent=3, max_implementing=2, max_reviewing=1)
     assert free(made) == (2, 1)
-    made.taken["review"] = 1
+    take(made, "review", 1)
     assert free(made) == (2, 0)
 
 
 def test_an_agent_has_one_limit_in_all_its_roles() -> None:
-    """Who implements and reviews takes both from the same slots."""
+    """An agent that implements and reviews uses one set of slots for both."""
     made = slots(ONE, max_per_agent={"claude-code": 2})
-    made.taken["implement"] = 1
+    take(made, "implement", 1)
     assert free(made) == (1, 1)
 
 
 def test_the_limit_of_an_agent_is_not_the_others() -> None:
-    """An agent that has only one of the roles limits that one; who has none limits nothing."""
+    """The limit of an agent applies to its roles only."""
     assert free(slots(TWO, max_per_agent={"codex": 1, "opencode": 1})) == (4, 1)
 
 
 def test_there_is_never_less_than_nothing_free() -> None:
-    """More at work than a limit allows, as after a restart, is no room and no error."""
+    """More agents than a limit allows, as after a restart, leave no slot and raise no error."""
     made = slots(TWO, max_concurrent=1)
-    made.taken["review"] = 3
+    take(made, "review", 3)
     assert free(made) == (0, 0)
+
+
+def test_a_slot_is_released_once() -> None:
+    """A second release of the same work package frees nothing."""
+    made = slots(TWO, max_concurrent=2)
+    take(made, "review", 2)
+    assert made.release("WP0")
+    assert not made.release("WP0")
+    assert free(made) == (1, 1)

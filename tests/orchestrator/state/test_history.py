@@ -1,112 +1,143 @@
 """Tests of `spec_kitty_orchestrator.state.history`."""
 
-from typing import Any
+from attrs import evolve
 
-from spec_kitty_orchestrator.state.history import Record, recall
-from spec_kitty_orchestrator.state.journal import Event
+from spec_kitty_orchestrator.roles import Role
+from spec_kitty_orchestrator.state.events import (
+    Accepted,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptStopped,
+    Blocked,
+    Claimed,
+    Event,
+    Implemented,
+    LaneReported,
+    RunEnded,
+    RunStarted,
+    UnknownEvent,
+    VerdictGiven,
+)
+from spec_kitty_orchestrator.state.history import History, WorkPackageHistory, recall
 
-CLAIM: dict[str, Any] = {"workspace": "/w", "prompt": "/p", "base": "b1", "target": "work"}
+START = RunStarted(settings={})
+APPROVED = VerdictGiven(
+    wp="WP01",
+    number=2,
+    head="h",
+    reviewer="x",
+    reference="logs",
+    verdict="approved",
+    summary="s",
+)
+ASKED = evolve(APPROVED, verdict="changes_requested")
 
 
-def event(kind: str, at: float = 0.0, mission: str = "m", **fields: Any) -> Event:
-    """Return an event as the journal has it."""
-    return {"kind": kind, "at": at, "mission": mission, "run": "r", **fields}
-
-
-def of_wp(kind: str, at: float = 0.0, **fields: Any) -> Event:
-    """Return an event of WP01."""
-    return event(kind, at, wp="WP01", **fields)
-
-
-def started(number: int, role: str = "implement", at: float = 0.0) -> Event:
+def started(number: int, role: Role = "implement", at: float = 0.0) -> AttemptStarted:
     """Return the start of an attempt."""
-    return of_wp("attempt-started", at, role=role, number=number, agent="x", directory="/d")
+    return AttemptStarted(at=at, wp="WP01", role=role, number=number, agent="x", directory="/d")
 
 
-def failed(reason: str) -> Event:
+def stopped(number: int) -> AttemptStopped:
+    """Return the interruption of an attempt."""
+    return AttemptStopped(wp="WP01", role="implement", number=number, reason="stopped")
+
+
+def failed(reason: str) -> AttemptFailed:
     """Return the failure of an attempt."""
-    return of_wp("attempt-failed", role="implement", reason=reason)
+    return AttemptFailed(wp="WP01", role="implement", reason=reason)
 
 
-def verdict(word: str) -> Event:
-    """Return a verdict."""
-    return of_wp("verdict", number=2, reviewer="x", verdict=word, summary="s", findings=[])
+def claimed(wp: str, workspace: str, base: str = "b1") -> Claimed:
+    """Return the claim of a work package."""
+    return Claimed(mission="m", wp=wp, workspace=workspace, prompt="/p", base=base, target="work")
 
 
-def fold(*events: Event) -> Record:
-    """Return what some events tell about WP01."""
-    return recall([event("run-started", settings={}), *events])["m"].record("WP01")
+def of(*events: Event, mission: str = "m") -> list[Event]:
+    """Return events of a mission."""
+    return [evolve(event, mission=mission) for event in events]
+
+
+def told(*events: Event) -> History:
+    """Return the state of a mission after some events."""
+    return recall(of(*events))["m"]
+
+
+def fold(*events: Event) -> WorkPackageHistory:
+    """Return the state of WP01 after some events, in which the mission does not matter."""
+    history = History(mission="m")
+    for event in (START, *events):
+        history.apply(event)
+    return history.work_package("WP01")
 
 
 def test_an_attempt_is_open_until_something_is_known_of_its_end() -> None:
-    """A run that was killed leaves an open attempt, which the next one looks for."""
-    record = fold(started(1, at=5.0))
-    assert record.open == record.attempts[0]
-    assert (record.open.number, record.started_at, record.ended_at) == (1, 5.0, None)
+    """An attempt of a killed run stays open, so that the next run looks for it."""
+    history = fold(started(1, at=5.0))
+    assert history.running == history.attempts[0] == started(1, at=5.0)
+    assert (history.started_at, history.ended_at) == (5.0, None)
 
 
 def test_every_kind_of_end_closes_an_attempt() -> None:
-    """Implemented, verdict, failed and stopped all tell how it ended, and when."""
-    ends = [of_wp("implemented", 7.0, number=1, head="h"), verdict("approved"), failed("no")]
-    ends.append(of_wp("attempt-stopped", role="implement", number=1, reason="lost"))
-    for end in ends:
-        record = fold(started(1), end)
-        assert record.open is None
-        assert record.closed_by == end
-        assert record.ended_at == end["at"]
+    """Implemented, verdict and failed are the last result; after stopped there is none."""
+    implemented = Implemented(at=7.0, wp="WP01", number=1, head="h")
+    for end in (implemented, APPROVED, failed("no"), stopped(1)):
+        history = fold(started(1), end)
+        assert history.running is None
+        assert history.last_result == (None if isinstance(end, AttemptStopped) else end)
+        assert history.ended_at == end.at
 
 
 def test_failures_are_collected() -> None:
     """Failures at one step add up, and the last one is shown."""
-    record = fold(started(1), failed("one"), started(2), failed("two"))
-    assert record.failures == ["one", "two"]
-    assert record.last_error == "two"
+    history = fold(started(1), failed("one"), started(2), failed("two"))
+    assert history.failures == ["one", "two"]
+    assert history.last_error == "two"
 
 
 def test_an_interruption_is_no_failure() -> None:
-    """An attempt that was stopped neither counts nor forgives."""
-    stopped = of_wp("attempt-stopped", role="implement", number=2, reason="stopped")
-    assert fold(started(1), failed("one"), started(2), stopped).failures == ["one"]
+    """A stopped attempt is no failure, and does not reset the failures."""
+    assert fold(started(1), failed("one"), started(2), stopped(2)).failures == ["one"]
 
 
 def test_a_verdict_forgives_failures() -> None:
     """The step after a verdict has all its attempts."""
-    assert fold(started(1, "review"), failed("one"), verdict("approved")).failures == []
+    assert fold(started(1, "review"), failed("one"), APPROVED).failures == []
 
 
 def test_rounds_are_counted() -> None:
     """Each verdict that asks for changes is a round; an approval is none."""
-    record = fold(verdict("changes_requested"), verdict("changes_requested"))
-    assert (record.rounds, record.reworks) == (2, 2)
-    assert record.findings == verdict("changes_requested")
-    record = fold(verdict("changes_requested"), verdict("approved"))
-    assert (record.rounds, record.findings) == (1, None)
+    history = fold(ASKED, ASKED)
+    assert (history.rework_rounds_since_unblocked, history.rework_rounds) == (2, 2)
+    assert history.findings == ASKED
+    history = fold(ASKED, APPROVED)
+    assert (history.rework_rounds, history.findings) == (1, None)
 
 
 def test_a_block_forgives_rounds_and_failures() -> None:
-    """Whoever takes it out of blocked gives it all its chances; what was done stays counted."""
-    asked = verdict("changes_requested")
-    block = of_wp("blocked", reason="too often"), of_wp("lane", lane="blocked")
-    record = fold(asked, failed("one"), *block)
-    assert (record.rounds, record.reworks, record.failures) == (0, 1, [])
-    assert record.last_error == "too often"
+    """Reopening a blocked work package resets its limits; the total count stays."""
+    block = Blocked(wp="WP01", reason="too often"), LaneReported(wp="WP01", lane="blocked")
+    history = fold(ASKED, failed("one"), *block)
+    assert (history.rework_rounds_since_unblocked, history.rework_rounds) == (0, 1)
+    assert (history.failures, history.last_result) == ([], None)
+    assert history.last_error == "too often"
 
 
 def test_the_first_base_counts() -> None:
-    """A second claim, of a run that goes on, does not hide what was done before it."""
-    record = fold(of_wp("claimed", **CLAIM), of_wp("claimed", **{**CLAIM, "base": "b2"}))
-    assert (record.base, record.workspace, record.target) == ("b1", "/w", "work")
+    """A second claim keeps the first base, so that earlier work still counts."""
+    history = fold(claimed("WP01", "/w"), claimed("WP01", "/w", "b2"))
+    assert (history.base, history.workspace, history.target) == ("b1", "/w", "work")
 
 
 def test_missions_do_not_mix() -> None:
     """Several missions in one journal have a history each; the one last run comes last."""
     histories = recall(
         [
-            event("run-started", mission="a", settings={"max_rounds": 1}),
-            event("run-started", mission="b", settings={}),
-            event("lane", mission="a", wp="WP01", lane="done"),
-            event("lane", mission="b", wp="WP01", lane="planned"),
-            event("run-started", mission="a", settings={"max_rounds": 2}),
+            *of(RunStarted(settings={"max_rounds": 1}), mission="a"),
+            *of(START, mission="b"),
+            *of(LaneReported(wp="WP01", lane="done"), mission="a"),
+            *of(LaneReported(wp="WP01", lane="planned"), mission="b"),
+            *of(RunStarted(settings={"max_rounds": 2}), mission="a"),
         ]
     )
     assert list(histories) == ["b", "a"]
@@ -117,37 +148,32 @@ def test_missions_do_not_mix() -> None:
 
 def test_the_end_of_a_run_is_the_last_runs_own() -> None:
     """A run that is under way, or was killed, has no end; the one before had."""
-    begin, end = event("run-started", settings={}), event("run-ended", outcome="done")
-    assert recall([begin, end])["m"].ended == end
-    assert recall([begin, end, begin])["m"].ended is None
+    end = RunEnded(mission="m", outcome="done")
+    assert told(START, end).ended == end
+    assert told(START, end, START).ended is None
 
 
 def test_an_acceptance_is_over_when_a_lane_changes() -> None:
     """A mission that is worked on again has to be accepted again."""
-    accepted = event("accepted")
-    assert recall([accepted])["m"].accepted
-    assert not recall([accepted, of_wp("lane", lane="in_progress")])["m"].accepted
+    assert told(Accepted()).accepted
+    assert not told(Accepted(), LaneReported(wp="WP01", lane="in_progress")).accepted
 
 
 def test_events_of_later_releases_are_passed_over() -> None:
-    """A journal that a newer release wrote into can be read."""
-    histories = recall([event("run-started", settings={}), of_wp("dreamt"), event("rested")])
-    assert histories["m"].record("WP01") == Record()
-
-
-def claimed(wp: str, workspace: str) -> Event:
-    """Return a claim of a work package."""
-    return event("claimed", wp=wp, **{**CLAIM, "workspace": workspace})
+    """Events of a newer version do not disturb the history."""
+    dreamt = UnknownEvent(raw={"kind": "dreamt", "wp": "WP01"})
+    assert told(START, dreamt).work_package("WP01") == WorkPackageHistory()
+    assert recall([dreamt]) == {}
 
 
 def test_a_worktree_is_shared_by_those_who_were_claimed_into_it() -> None:
-    """Work packages with one worktree share it, and one that has moved out does not."""
-    history = recall([claimed("A", "/w"), claimed("B", "/w"), claimed("C", "/v")])["m"]
-    assert [history.shares(wp) for wp in "ABCD"] == [True, True, False, False]
+    """Work packages in one worktree share it, until one is claimed into another."""
+    history = told(claimed("A", "/w"), claimed("B", "/w"), claimed("C", "/v"))
+    assert [history.shares_worktree(wp) for wp in "ABCD"] == [True, True, False, False]
     history.apply(claimed("B", "/v"))
-    assert [history.shares(wp) for wp in "ABC"] == [False, True, True]
+    assert [history.shares_worktree(wp) for wp in "ABC"] == [False, True, True]
 
 
-def test_whoever_is_claimed_twice_does_not_share_with_itself() -> None:
-    """A second claim of the same work package makes no second one."""
-    assert not recall([claimed("A", "/w"), claimed("A", "/w")])["m"].shares("A")
+def test_a_second_claim_shares_nothing() -> None:
+    """A work package that is claimed twice does not share the worktree with itself."""
+    assert not told(claimed("A", "/w"), claimed("A", "/w")).shares_worktree("A")

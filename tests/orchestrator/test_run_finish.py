@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.finish`, with real repositories and a host in memory."""
+"""Tests of how `spec_kitty_orchestrator.run` accepts and merges, with real repositories."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -15,8 +15,16 @@ from spec_kitty_client import (
     SpecKittyError,
     WouldLoseWork,
 )
-from spec_kitty_orchestrator import finish
-from spec_kitty_orchestrator.work_package import Run
+from spec_kitty_orchestrator import run as session
+from spec_kitty_orchestrator.context import Run
+from spec_kitty_orchestrator.state.events import (
+    AcceptanceSkipped,
+    Accepted,
+    LaneReported,
+    MergeStarted,
+    MissionMerged,
+    Submitted,
+)
 from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.hosts import SLUG
 from tests.orchestrator.worlds import World, world
@@ -29,7 +37,7 @@ def w(repo: Path) -> World:
     for wp in made.host.lanes:
         made.host.work(wp, f"{wp}.py")
         made.host.put(wp, "done")
-        made.write(("lane", {"wp": wp, "lane": "done"}))
+        made.write(LaneReported(wp=wp, lane="done"))
     return made
 
 
@@ -43,10 +51,10 @@ def do(w: World, step: Callable[[Run], Awaitable[None]], **settings: Any) -> Non
 
 
 def test_a_mission_is_accepted_and_its_files_committed(w: World) -> None:
-    """What the host writes about the acceptance is committed, and nothing else is."""
+    """The acceptance is committed, and no other change is."""
     (w.root / "mine.txt").write_text("mine\n")
     git(w.root, "add", "mine.txt")
-    do(w, finish.accept)
+    do(w, session.accept)
     assert w.host.verbs() == ["accept-mission"]
     shown = git(w.root, "show", "--name-only", "--format=%s", "HEAD").split("\n")
     assert shown[0] == f"chore({SLUG}): record acceptance"
@@ -56,52 +64,50 @@ def test_a_mission_is_accepted_and_its_files_committed(w: World) -> None:
 
 def test_a_mission_is_accepted_once(w: World) -> None:
     """A second run does not accept again what is accepted; a run after more work does."""
-    do(w, finish.accept)
-    do(w, finish.accept)
+    do(w, session.accept)
+    do(w, session.accept)
     assert w.host.verbs() == ["accept-mission"]
-    w.write(
-        ("lane", {"wp": "WP01", "lane": "in_progress"}), ("lane", {"wp": "WP01", "lane": "done"})
-    )
-    do(w, finish.accept)
+    w.write(LaneReported(wp="WP01", lane="in_progress"), LaneReported(wp="WP01", lane="done"))
+    do(w, session.accept)
     assert w.host.verbs() == ["accept-mission"] * 2
 
 
 @pytest.mark.parametrize("strategy", list(MergeStrategy))
 def test_a_mission_is_merged(w: World, strategy: MergeStrategy) -> None:
-    """The host merges as it is told, and what came of it is looked at."""
-    do(w, finish.merge, strategy=strategy, target="work", push=True)
+    """The host gets the strategy, the target and push, and the result is recorded."""
+    do(w, session.merge, strategy=strategy, target="work", push=True)
     sent = w.host.sent("merge-mission")[0]
     assert (sent["strategy"], sent["target"], sent["push"]) == (strategy, "work", "")
     assert (w.root / "WP01.py").is_file()
-    assert w.events("merging")[0]["strategy"] == strategy
-    assert w.events("merged")[0]["target"] == "work"
+    assert w.events(MergeStarted)[0].strategy == strategy
+    assert w.events(MissionMerged)[0].target == "work"
 
 
 def test_the_journal_says_what_a_merge_did(w: World) -> None:
-    """Where the target was and where it is are in the journal, so that there is a way back."""
+    """The journal has the target's commits before and after the merge."""
     before = git(w.root, "rev-parse", "work").strip()
-    do(w, finish.merge)
-    merged = w.events("merged")[0]
-    assert merged["before"] == before
-    assert merged["after"] == git(w.root, "rev-parse", "work").strip() != before
+    do(w, session.merge)
+    merged = w.events(MissionMerged)[0]
+    assert merged.before == before
+    assert merged.after == git(w.root, "rev-parse", "work").strip() != before
 
 
 def test_a_mission_is_merged_once(w: World) -> None:
-    """A later run looks whether the target has it, and moves nothing."""
-    do(w, finish.merge)
+    """A later run proves that the target has the mission, and merges nothing."""
+    do(w, session.merge)
     w.host.calls.clear()
-    do(w, finish.merge)
+    do(w, session.merge)
     assert w.host.verbs() == []
-    assert [e["changed"] for e in w.events("merged")] == [True, False]
+    assert [e.changed for e in w.events(MissionMerged)] == [True, False]
 
 
 def test_a_merged_mission_is_not_taken_for_merged_into_another_branch(w: World) -> None:
-    """The second target has none of the work: the host is asked, and says no."""
+    """A second target is not taken for merged; the host is asked, and rejects it."""
     git(w.root, "branch", "release")
-    do(w, finish.merge)
+    do(w, session.merge)
     with pytest.raises(IntegrationFailed):
-        do(w, finish.merge, target="release")
-    assert len(w.events("merged")) == 1
+        do(w, session.merge, target="release")
+    assert len(w.events(MissionMerged)) == 1
 
 
 def leaves(w: World) -> None:
@@ -127,55 +133,55 @@ def takes_away(w: World) -> None:
 def test_a_merge_that_loses_something_is_not_taken_for_one(
     w: World, harm: Callable[[World], None], error: type[SpecKittyError], calls: list[str]
 ) -> None:
-    """What the client objects to reaches whoever ends the run, and no merge is recorded."""
+    """The SDK's error reaches the end of the run, and no merge is recorded."""
     harm(w)
     with pytest.raises(error):
-        do(w, finish.merge)
+        do(w, session.merge)
     assert w.host.verbs() == calls
-    assert not w.events("merged")
+    assert not w.events(MissionMerged)
 
 
 def test_the_merge_command_says_what_was_set(w: World) -> None:
     """The command that merges later has the settings that matter to a merge."""
     run = w.start(target="release", strategy=MergeStrategy.SQUASH, push=True)
     run.journal.close()
-    command = finish.merge_command(run)
+    command = session.merge_command(run)
     assert "--merge" in command
     assert "--target release --strategy squash --push" in command
     assert command.endswith(f"--repo-root {w.root}")
 
 
 def test_a_merge_whose_answer_is_lost_is_taken_for_what_it_is(w: World) -> None:
-    """When the lanes are gone the merge has taken effect, and it is not sent again."""
+    """A merge whose answer is lost is not repeated if it took effect."""
     w.host.faults["merge-mission"] = ["after"]
-    do(w, finish.merge)
+    do(w, session.merge)
     assert w.host.verbs() == ["merge-mission"]
-    assert w.events("merged")[0]["target"] == "work"
+    assert w.events(MissionMerged)[0].target == "work"
 
 
 def test_a_merge_that_was_begun_by_a_dead_run_is_not_begun_again(w: World) -> None:
-    """A run that died while it merged is settled by the next one: the target has every commit."""
+    """A merge of a dead run is found: the target has every commit."""
     for wp in w.host.lanes:
         head = git(w.host.worktree(wp), "rev-parse", "HEAD").strip()
-        w.write(("submitted", {"wp": wp, "head": head}), ("lane", {"wp": wp, "lane": "done"}))
+        w.write(Submitted(wp=wp, head=head), LaneReported(wp=wp, lane="done"))
     merge = ("orchestrator-api", "merge-mission", f"--mission={SLUG}")
     assert w.host.host.run(merge, time_limit=60).exit_code == 0
-    w.write(("merging", {"target": None, "strategy": "merge"}))
-    do(w, finish.merge)
+    w.write(MergeStarted(target=None, strategy="merge"))
+    do(w, session.merge)
     assert w.host.verbs() == []
-    assert len(w.events("merged")) == 1
+    assert len(w.events(MissionMerged)) == 1
 
 
 def test_a_merge_of_which_there_is_no_proof_is_left_to_the_host(w: World) -> None:
-    """Branches that are gone prove nothing: somebody may have deleted them."""
+    """Missing branches do not prove a merge: somebody may have deleted them."""
     for wp in w.host.lanes:
         branch, path = w.host.branch(wp), w.host.worktree(wp)
         git(w.root, "worktree", "remove", "--force", str(path))
         git(w.root, "branch", "-D", branch)
     with pytest.raises(IntegrationFailed):
-        do(w, finish.merge)
+        do(w, session.merge)
     assert w.host.verbs() == ["merge-mission"]
-    assert not w.events("merged")
+    assert not w.events(MissionMerged)
 
 
 def test_an_acceptance_that_the_api_cannot_give_is_told_with_the_hosts_own_command(
@@ -188,28 +194,26 @@ def test_an_acceptance_that_the_api_cannot_give_is_told_with_the_hosts_own_comma
         "coordination_branch": f"kitty/mission-{SLUG}",
     }
     meta.write_text(json.dumps(facts))
-    do(w, finish.accept)
-    told = w.events("acceptance-unavailable")[0]
-    assert told["command"] == f"spec-kitty accept --mission {SLUG} --lenient"
+    do(w, session.accept)
+    told = w.events(AcceptanceSkipped)[0]
+    assert told.command == f"spec-kitty accept --mission {SLUG} --lenient"
     assert w.host.verbs() == []
 
 
 def test_an_acceptance_whose_answer_is_lost_is_asked_for_again(w: World) -> None:
     """Accepting twice does no harm, so a lost answer does not end the run."""
     w.host.faults["accept-mission"] = ["after"]
-    do(w, finish.accept)
+    do(w, session.accept)
     assert w.host.verbs() == ["accept-mission"] * 2
-    assert len(w.events("accepted")) == 1
+    assert len(w.events(Accepted)) == 1
 
 
 def test_work_after_a_merge_is_merged_as_well(w: World) -> None:
     """A mission that was merged and went on is not taken for finished."""
-    do(w, finish.merge)
-    w.write(
-        ("lane", {"wp": "WP01", "lane": "in_progress"}), ("lane", {"wp": "WP01", "lane": "done"})
-    )
+    do(w, session.merge)
+    w.write(LaneReported(wp="WP01", lane="in_progress"), LaneReported(wp="WP01", lane="done"))
     for wp in w.host.lanes:  # hosts merge all lanes or none
         w.host.work(wp, f"more-{wp}.py")
-    do(w, finish.merge)
+    do(w, session.merge)
     assert w.host.verbs() == ["merge-mission"] * 2
     assert (w.root / "more-WP01.py").is_file()
