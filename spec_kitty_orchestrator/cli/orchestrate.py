@@ -64,7 +64,7 @@ def _from_everywhere(_app: App, _commands: tuple[str, ...], arguments: ArgumentC
 
 def _from_last_run(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Read the settings that no flag has set from the last run of the mission."""
-    from spec_kitty_orchestrator.cli.status import find_history
+    from spec_kitty_orchestrator.cli.report import find_history
 
     only_root = {k: v for k, v in os.environ.items() if k.endswith("_REPO_ROOT")}
     environment(only_root)(arguments)
