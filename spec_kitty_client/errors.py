@@ -1,28 +1,28 @@
-"""Everything that can go wrong, as one tree of exceptions.
+"""The errors of the SDK, as one tree of exceptions.
 
     SpecKittyError
-      InvalidCall                 found before anything was sent
+      InvalidCall                 an invalid call, found before anything was sent
         PolicyError               a group of PolicyProblem; both are in `policy_errors`
       HostNotFound                there is no host to call
-      UnsupportedHost             what was called is no host, or its contract is none
+      UnsupportedHost             not a host, or one with an unknown contract
       UnsupportedByHost           this host cannot do that; nothing was sent
         AcceptanceUnavailable     its API cannot accept a mission of this topology
-      GitFailed                   git did not do what a workflow verb asked of it
+      GitFailed                   git failed during a workflow verb
         GitUnavailable            the transport cannot run git where the host runs
-      WouldLoseWork               a workflow verb has stopped before it lost anything
-      MergeDamaged                a merge did more than it should; says where the target was
-      HostError                   a host was called, and it did not go well
+      WouldLoseWork               a workflow verb stopped before it lost anything
+      MergeDamaged                a merge lost something; says where the target was
+      HostError                   a call of the host failed
         HostTimeout
-        ProtocolError             no answer that can be understood
+        ProtocolError             no valid answer
           HostCrashed             a traceback instead of an answer
-            HostBroken            it does not even start
-        HostRejected              an answer with an error code, or as good as one
+            HostBroken            it cannot start
+        HostRejected              an answer with an error code, or the equivalent
           UsageRejected, PolicyRejected, NotFound, Conflict, TransitionRejected,
           NotReady, IntegrationFailed, EnvironmentProblem
 
 Take decisions on `HostError.code`, `HostError.retryable` and `HostError.outcome`, never on
-the text. Every exception says in its text what to do next, and can be pickled. The text can
-be encoded as UTF-8, whatever a host or a file name put into it.
+the text. The text of every exception says what to do next; every exception can be pickled, and its
+text can be encoded as UTF-8, even if a host or a file name put invalid characters into it.
 """
 
 from typing import Literal
@@ -72,35 +72,35 @@ Outcome = Literal["not_applied", "unknown"]
 
 
 class SpecKittyError(Exception):
-    """Whatever this SDK raises of its own is one of these."""
+    """Base class of all errors of this SDK."""
 
     def __str__(self) -> str:
         return encodable(super().__str__())
 
 
 class InvalidCall(SpecKittyError, ValueError):
-    """The call cannot be sent as it is; the host was not asked."""
+    """The call is invalid; nothing was sent to the host."""
 
 
 class HostNotFound(SpecKittyError):
-    """There is no host that could be called."""
+    """The program of the host does not exist or cannot be run."""
 
 
 class CannotBeWarm(SpecKittyError):
-    """A host that is to be kept warm, and nothing else, cannot be."""
+    """The host cannot be kept warm, and the caller wants nothing else."""
 
 
 class UnsupportedHost(SpecKittyError):
-    """What was called is no host, or one whose contract nobody knows."""
+    """The program is not a host, or one with an unknown contract."""
 
 
 class UnsupportedByHost(SpecKittyError):
     """The host has no such verb, option or lane. Nothing was sent.
 
     Attributes:
-        what: What it has not.
+        what: The verb, option or lane that it lacks.
         since: The first release of the host that has it.
-        release: The release that was asked.
+        release: The release of the host.
     """
 
     def __init__(self, what: str, since: str, release: str) -> None:
@@ -142,7 +142,7 @@ class AcceptanceUnavailable(UnsupportedByHost):
 
 
 class GitFailed(SpecKittyError):
-    """Git, where the host runs, did not do what a workflow verb asked of it."""
+    """Git, where the host runs, failed during a workflow verb."""
 
 
 class GitUnavailable(GitFailed):
@@ -150,7 +150,7 @@ class GitUnavailable(GitFailed):
 
 
 class WouldLoseWork(SpecKittyError):
-    """A workflow verb found something that it would lose, and has stopped before.
+    """A workflow verb would lose work, and stopped before.
 
     Attributes:
         paths: The files or branches in question, as git names them.
@@ -165,13 +165,13 @@ class WouldLoseWork(SpecKittyError):
 
 
 class MergeDamaged(SpecKittyError):
-    """A merge took something away from its target, or did not bring what it should.
+    """A merge removed something from its target, or left out commits.
 
     Attributes:
         target: The branch.
-        before: The commit at which it was; nothing of that is lost, ``git log`` shows it.
-        what: What is wrong, as the rest of a sentence that begins with the merge.
-        paths: The files in question; empty where commits are missing.
+        before: The commit of the branch before the merge; ``git log`` shows it.
+        what: The damage, as the rest of a sentence that begins with the merge.
+        paths: The files; empty where commits are missing.
     """
 
     def __init__(self, target: str, before: str, what: str, paths: tuple[str, ...] = ()) -> None:
@@ -187,7 +187,7 @@ class MergeDamaged(SpecKittyError):
 
 
 class HostError(SpecKittyError):
-    """A host was called, and it did not go well.
+    """A call of the host failed.
 
     Attributes:
         failure: Everything about the call.
@@ -206,12 +206,12 @@ class HostError(SpecKittyError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call can succeed later without anybody changing it."""
+        """Whether the same call can succeed later, unchanged."""
         return self.code is not None and self.code.retryable
 
     @property
     def outcome(self) -> Outcome:
-        """Whether the call may have had its effect all the same.
+        """Whether the call may have taken effect although it failed.
 
         ``unknown``: read the state before doing anything else; never repeat blindly.
         """
@@ -223,15 +223,15 @@ class HostError(SpecKittyError):
 
     @property
     def next_step(self) -> str:
-        """What to do about it, as a sentence or two."""
+        """The next step, as a sentence or two."""
         advice = _ADVICE.get(self.code or "", self.advice)
         if self.outcome == "unknown":
-            return f"It may have taken effect: read mission-state first. {advice}"
+            return f"The call may have taken effect: read mission-state first. {advice}"
         return advice
 
 
 class HostTimeout(HostError):
-    """The host did not end within the time limit, and was ended with all its children."""
+    """The host exceeded the time limit, and was stopped with all its children."""
 
     advice = "If the machine is only slow, raise the time limit."
 
@@ -242,14 +242,14 @@ class HostTimeout(HostError):
 
 
 class ProtocolError(HostError):
-    """The host ended without an answer that can be understood.
+    """The host ended without a valid answer.
 
     It crashed, printed usage text, or is not a spec-kitty host at all.
     """
 
     advice = (
-        "See `failure.stderr`; try `spec-kitty orchestrator-api contract-version` in the "
-        "same folder."
+        "Check with `spec-kitty --version` that this program is the host; "
+        "`spec-kitty orchestrator-api contract-version` shows what it prints."
     )
 
     @property
@@ -262,38 +262,38 @@ class HostCrashed(ProtocolError):
     """The host ended with a traceback instead of an answer."""
 
     advice = (
-        "See `failure.stderr`. Hosts do this for an unknown lane, a damaged event log or "
-        "meta.json, and while .git/index.lock is there."
+        "Known causes: an unknown lane, a damaged event log or meta.json, and a leftover "
+        ".git/index.lock."
     )
 
 
 class HostBroken(HostCrashed):
-    """The host does not even start: something in its environment does not fit."""
+    """The host cannot start, because its environment is broken."""
 
     advice = (
         "Hosts 3.2.0 to 3.2.5 need an older typer: in the host's environment, "
-        "pip install 'typer<0.26'. Else install the host anew."
+        "pip install 'typer<0.26'. Otherwise reinstall the host."
     )
 
     @property
     def retryable(self) -> bool:
-        """It will not start the next time either."""
+        """False: it will not start the next time either."""
         return False
 
     @property
     def outcome(self) -> Outcome:
-        """It ended before it looked at the call."""
+        """``not_applied``: it ended before it read the call."""
         return "not_applied"
 
 
 class HostRejected(HostError):
     """The host answered with an error code."""
 
-    advice = "Read mission-state and go on from what it says."
+    advice = "Read mission-state and continue from the lane that it reports."
 
     @property
     def outcome(self) -> Outcome:
-        """Most codes say no before anything is done; see `ErrorCode.effect_possible`."""
+        """``not_applied`` for most codes; see `ErrorCode.effect_possible`."""
         halfway = self.failure.data.get("effect_state") == _HALFWAY
         early = self.failure.exit_code in _BEFORE
         if not early and (halfway or self.code is None or self.code.effect_possible):
@@ -320,17 +320,17 @@ class NotFound(HostRejected):
 
 
 class Conflict(HostRejected):
-    """Somebody else has it, or it is closed already."""
+    """Another actor owns it, or it is closed already."""
 
     advice = "Leave it to its owner, or use the owner's --actor."
 
 
 class TransitionRejected(HostRejected):
-    """The rules of the board do not allow this now."""
+    """The lane rules do not allow this move now."""
 
 
 class NotReady(HostRejected):
-    """Something else has to be finished first."""
+    """Other work has to be finished first."""
 
     advice = "Finish what the message names, then call again."
 
@@ -354,13 +354,13 @@ class NotReady(HostRejected):
 
 
 class IntegrationFailed(HostRejected):
-    """Git, or the host's own bookkeeping, failed half-way."""
+    """Git, or the host's own records, failed half-way."""
 
     advice = "Look at `git status` in the repository and its worktrees, then call again."
 
 
 class EnvironmentProblem(HostRejected):
-    """Host, repository and SDK do not fit together."""
+    """Host, repository and SDK are incompatible."""
 
     advice = "Check the version of the host and the branch that is checked out."
 
@@ -381,18 +381,15 @@ _MISSING = (
     "List the missions with `ls kitty-specs`, and check that the branch which holds this one is "
     "checked out."
 )
-_UNFINISHED = (
-    "Finish what `failure.data` names: incomplete_wps; from 4.0.0rc5 on also outstanding, or "
-    "preflight_error_codes."
-)
+_UNFINISHED = "Finish the work packages or steps that the message names, then call again."
 _ADVICE: dict[str, str] = {
     ErrorCode.MISSION_NOT_FOUND: _MISSING,
     ErrorCode.WP_NOT_FOUND: "Look at mission-state for the work packages of this mission.",
     ErrorCode.WP_ALREADY_CLAIMED: (
-        "Leave it to the actor in `failure.data['claimed_by']`, or use that --actor."
+        "Leave it to the actor that the message names, or use the same --actor."
     ),
     ErrorCode.DEPENDENCIES_NOT_SATISFIED: (
-        "Finish the work packages in `failure.data['unsatisfied_dependencies']` first."
+        "Finish the work packages that it depends on first; mission-state shows their lanes."
     ),
     ErrorCode.LANE_ALLOCATION_FAILED: (
         "Commit or remove what is uncommitted in the lane's worktree; if the message names a "
@@ -401,7 +398,7 @@ _ADVICE: dict[str, str] = {
     ErrorCode.MISSION_NOT_READY: _UNFINISHED,
     ErrorCode.FEATURE_NOT_READY: _UNFINISHED,
     ErrorCode.FEATURE_NOT_FOUND: _MISSING,
-    ErrorCode.PLAN_SETUP_FAILED: "Do what the message says to the specification and commit it.",
+    ErrorCode.PLAN_SETUP_FAILED: "Edit the specification as the message says and commit it.",
     ErrorCode.DESIGN_FINALIZED: "Its tasks are finalised; nothing of its design can change.",
     ErrorCode.DESIGN_REVISION_CONFLICT: "Read the document again, and change what is there now.",
     ErrorCode.DESIGN_PARENT_STALE: "Read the document it is made from again.",
@@ -410,12 +407,13 @@ _ADVICE: dict[str, str] = {
     ErrorCode.DESIGN_LOCK_TIMEOUT: "Another call is under way; call again.",
     ErrorCode.NO_PENDING_DECISION: "Nothing waits for an answer.",
     ErrorCode.AMBIGUOUS_PENDING_DECISION: "Say which one with decision_id=.",
-    ErrorCode.DECISION_NOT_PENDING: "It has its answer, or is none; look at design-status.",
+    ErrorCode.DECISION_NOT_PENDING: "It is answered already, or unknown; see design-status.",
     ErrorCode.PREFLIGHT_FAILED: (
-        "See `failure.data['errors']`; when every work package is done and the lane branches "
-        "are gone, the mission has been merged already."
+        "Fix what the message names; a merge conflict is resolved by merging the target branch "
+        "into the lane branch by hand. If every work package is done and the lane branches are "
+        "gone, the mission is merged already."
     ),
-    ErrorCode.CONTRACT_VERSION_MISMATCH: "Upgrade spec-kitty-client.",
+    ErrorCode.CONTRACT_VERSION_MISMATCH: "Upgrade the SDK: pip install -U spec-kitty-client.",
 }
 
 

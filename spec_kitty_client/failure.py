@@ -1,4 +1,4 @@
-"""The facts about a call that did not go well, as every `HostError` carries them."""
+"""The facts about a failed call, as every `HostError` carries them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,12 +27,12 @@ class OriginFreshness:
     scope: str | None = None
     """Path in the repository that was compared; None: the whole branch."""
     detail: str | None = None
-    """What git said, in words."""
+    """The message of git."""
 
 
 @frozen(kw_only=True)
 class Failure:
-    """All there is to know about a call that did not go well.
+    """The facts about a failed call.
 
     The properties read `data`. None of them raises an error: a value of another type than the
     host's contract has counts as missing, and is still in `data`.
@@ -46,7 +46,7 @@ class Failure:
     exit_code: int | None
     """None when the host had to be ended; negative: the number of the signal."""
     stdout: str = field(repr=False)
-    """What the host printed beside the envelope."""
+    """The output of the host beside the envelope."""
     stderr: str = field(repr=False)
     code: AnyErrorCode | None = None
     data: Mapping[str, Any] = field(factory=dict)

@@ -142,12 +142,17 @@ def _failure(
     }
     if exit_record.reason in endings:
         return f"{attempt.agent} {endings[exit_record.reason]}"
+    code = exit_record.exit_code
+    if code != 0:
+        errors = run.runner.tail(Path(attempt.directory), keeper.ERRORS).strip()
+        words = [_short(text) for text in (output.error, errors.rpartition("\n")[2]) if text]
+        why = f" ({'; '.join(words)})" if words else ""
+        how = f"ended with exit code {code}"
+        if code is not None and code < 0:
+            how = f"was killed by signal {-code}"
+        return f"{attempt.agent} {how}{why}; {log}"
     if output.error is not None:
         return f"{attempt.agent}: {_short(output.error)}; {log}"
-    if exit_record.exit_code != 0:
-        errors = run.runner.tail(Path(attempt.directory), keeper.ERRORS).strip()
-        words = f" ({_short(errors.splitlines()[-1])})" if errors else ""
-        return f"{attempt.agent} ended with exit code {exit_record.exit_code}{words}; {log}"
     return None
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations  # the command line loads the client when it needs it
 
+import difflib
+import re
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spec_kitty_client import SpecKittyError
 
 __all__ = [
@@ -17,6 +21,7 @@ __all__ = [
     "UsageProblem",
     "WorkPackageFailed",
     "is_host_failure",
+    "suggest",
 ]
 
 
@@ -24,33 +29,33 @@ class ExitCode(IntEnum):
     """The exit codes of ``spec-kitty-orchestrator``."""
 
     DONE = 0
-    """All steps that the settings ask for are done."""
+    """The run is complete."""
     INCOMPLETE = 1
-    """A work package is blocked, failed, or waits for one that is."""
+    """A work package is blocked, has failed, or waits for one that did."""
     USAGE = 2
-    """The user has to correct a flag, a setting, a file or the repository first."""
+    """Usage error: a flag, setting, file or the repository has to be corrected first."""
     HOST = 3
-    """The host is missing, too old, or its answer breaks the contract."""
+    """Host error: it is missing, too old, or its answer breaks the contract."""
     ANOTHER_RUN = 4
     """Another run is alive in this repository."""
     INTERRUPTED = 130
-    """Ctrl-C, SIGTERM or ``abort``. ``resume`` continues the run."""
+    """Ctrl-C, SIGTERM or ``abort``; continue with ``resume``."""
 
 
 class OrchestratorError(Exception):
-    """An error that stops a run, with one message and an exit code."""
+    """An error that stops a run with one message and an exit code."""
 
     exit_code = ExitCode.INCOMPLETE
 
 
 class UsageProblem(OrchestratorError):
-    """The user has to correct something before a run can start or end."""
+    """A mistake that the user has to correct before a run can start or end."""
 
     exit_code = ExitCode.USAGE
 
 
 class HostProblem(OrchestratorError):
-    """The host does not work: it is missing, too old, or its answer breaks the contract."""
+    """The host cannot be used."""
 
     exit_code = ExitCode.HOST
 
@@ -62,7 +67,7 @@ class AnotherRun(OrchestratorError):
 
 
 class WorkPackageFailed(Exception):
-    """A work package cannot go on in this run. Others can.
+    """A work package has to stop in this run. Others continue.
 
     Args:
         reason: Why, and what the user can do about it.
@@ -86,3 +91,16 @@ def is_host_failure(error: SpecKittyError) -> bool:
     if isinstance(error, HostError):
         return error.code is None
     return isinstance(error, HostNotFound | UnsupportedHost)
+
+
+_STEM = 4  # letters; `implementer` means `impl_agent`, and `maximum` does not mean `max_rounds`
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """Return what a user may have meant, and what else there is, as sentences."""
+    stems = {re.split("[-_]", name)[0]: name for name in reversed(known)}
+    longer = [name for name in known if name.startswith(word)] if word else []
+    shorter = [name for stem, name in stems.items() if len(stem) >= _STEM and word.startswith(stem)]
+    near = [*difflib.get_close_matches(word, known, n=1, cutoff=0.75), *longer, *shorter]
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return f"{hint}Available: {', '.join(known)}"

@@ -16,6 +16,7 @@ from spec_kitty_client import (
     AsyncClient,
     Feature,
     HostCrashed,
+    HostError,
     Lane,
     MergeStrategy,
     Mission,
@@ -39,7 +40,7 @@ from spec_kitty_orchestrator.errors import (
 )
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.mission import MissionClient
-from spec_kitty_orchestrator.preflight.plan import PROTECTION_OFF, Plan, protected_branch
+from spec_kitty_orchestrator.preflight.plan import Plan, how_to_leave, protected_branch, where_it_is
 from spec_kitty_orchestrator.preflight.survey import Survey, survey, unreadable
 from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.settings import Settings
@@ -128,9 +129,7 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         HostProblem: If the host does not work.
     """
     await _check_branch(client, settings)
-    stamina.instrumentation.set_on_retry_hooks(
-        []
-    )  # stamina's own hook would print between our lines
+    stamina.instrumentation.set_on_retry_hooks([_print_retry])  # there is no journal yet
     host = MissionClient(client, settings.mission)
     try:
         found = await host.state()
@@ -143,8 +142,9 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
             raise UsageProblem(why) from e
         raise HostProblem(str(e)) from e
     if found.doubt:
-        msg = f"Mission {found.mission_slug} {found.doubt}."
-        raise UsageProblem(msg)
+        where = where_it_is(settings.repo_root, found.mission_slug)
+        msg = f"Mission {found.mission_slug} {found.doubt}. {where}"
+        raise UsageProblem(msg.rstrip())
     wanted = survey(
         layout,
         found,
@@ -157,6 +157,13 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
     return found, wanted
 
 
+def _print_retry(details: RetryDetails) -> None:
+    cause = details.caused_by
+    failure = cause.failure if isinstance(cause, HostError) else None
+    why = f"{failure.verb}: {failure.message}" if failure else str(cause)
+    print(f"Host call retried ({details.retry_num}): {why}", file=sys.stderr)
+
+
 async def _check_branch(client: AsyncClient, settings: Settings) -> None:
     branch = protected_branch(settings.repo_root)
     if branch is None:
@@ -167,8 +174,8 @@ async def _check_branch(client: AsyncClient, settings: Settings) -> None:
         raise HostProblem(str(e)) from e
     if contract.supports(Feature.PROTECTED_BRANCHES):
         msg = (
-            f"The branch {branch!r} is checked out, on which this host refuses to commit. Check "
-            f"out the mission's own branch, or set {PROTECTION_OFF}=1."
+            f"The branch {branch!r} is checked out, and this host refuses to commit there. "
+            f"{how_to_leave(settings.repo_root, settings.mission)}"
         )
         raise UsageProblem(msg)
 
@@ -261,7 +268,10 @@ async def merge(run: Run) -> None:
     settings = run.settings
     run.journal.write(events.MergeStarted(target=settings.target, strategy=settings.strategy))
     merged = await run.host.merge(
-        settings.target, settings.strategy, _submitted_commits(run), push=settings.push
+        settings.target,
+        MergeStrategy(settings.strategy),
+        _submitted_commits(run),
+        push=settings.push,
     )
     run.journal.write(
         events.MissionMerged(
@@ -286,7 +296,7 @@ def merge_command(run: Run) -> str:
     settings = run.settings
     words = ["spec-kitty-orchestrator", "resume", "--mission", run.host.mission, "--merge"]
     words += ["--target", settings.target] if settings.target else []
-    words += [] if settings.strategy == MergeStrategy.MERGE else ["--strategy", settings.strategy]
+    words += [] if settings.strategy == "merge" else ["--strategy", settings.strategy]
     words += ["--push"] if settings.push else []
     if settings.repo_root != Path.cwd():
         words += ["--repo-root", str(settings.repo_root)]

@@ -1,126 +1,239 @@
-"""The settings of a run: flags, environment, .kittify/orchestrator.toml, then defaults."""
+"""The settings of a run, declared once.
+
+Each field of `Settings` is a flag, an environment variable and a key of
+``.kittify/orchestrator.toml``. cyclopts parses the flags, prints their help and converts every
+value. The other sources fill in what no flag has set, so that an error names the flag, variable
+or key that the user wrote.
+"""
 
 import math
+import re
 import tomllib
-import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import attrs
-from attrs import field, frozen, validators
+import cyclopts
+from attrs import field, frozen
+from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Group, Parameter, Token
 
-from spec_kitty_client import MergeStrategy
-from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.errors import UsageProblem, suggest
 
-__all__ = ["ENV_PREFIX", "Order", "Settings", "load", "make", "restore", "save"]
+__all__ = [
+    "ENV_PREFIX",
+    "FILE",
+    "Flags",
+    "Order",
+    "Settings",
+    "Source",
+    "Strategy",
+    "environment",
+    "explain",
+    "journal",
+    "read",
+    "save",
+    "settings_file",
+]
 
 ENV_PREFIX = "SPEC_KITTY_ORCHESTRATOR_"
-_FILE = Path(".kittify", "orchestrator.toml")
-_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+FILE = Path(".kittify", "orchestrator.toml")
+
+Source = Callable[[ArgumentCollection], None]
+"""Fills in arguments of the command line that have no value yet."""
+
+Strategy = Literal["merge", "squash", "rebase"]
+"""The names of `spec_kitty_client.MergeStrategy`, without the time it takes to import that."""
 
 
 class Order(StrEnum):
-    """What comes first of the work packages that may be started."""
+    """Which of the work packages that can be started comes first."""
 
     LONGEST_PATH = "longest-path"
-    """That with the most work left, counted along the longest chain that waits for it."""
+    """The one with the most remaining work on its longest chain of dependent work packages."""
     PLAN = "plan"
-    """That which the host lists first."""
+    """The one that the host lists first."""
 
 
-def _is_time(_settings: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    if not 0 < value < math.inf:
-        msg = f"'{attribute.name}' must be a finite number of seconds > 0: {value}"
+_MISSION, _AGENTS, _LIMITS, _FINISH = (
+    Group.create_ordered(name) for name in ("Mission", "Agents", "Limits", "Finish")
+)
+
+
+def _whole(_kind: object, tokens: Sequence[Token]) -> int:
+    """Convert text to an integer; cyclopts alone would round 1.5 to 2."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        msg = f"expected an integer, not {tokens[0].value!r}"
+        raise ValueError(msg) from None
+
+
+def _numbers(_kind: object, tokens: Sequence[Token]) -> dict[str, int]:
+    """Convert words such as ``codex=2`` to numbers by agent."""
+    words = " ".join(token.value for token in tokens).replace(",", " ").split()
+    try:
+        pairs = [word.split("=") for word in words]
+        return {agent: int(number) for agent, number in pairs}
+    except ValueError:
+        msg = f"expected AGENT=NUMBER, for example codex=2, not {' '.join(words)!r}"
+        raise ValueError(msg) from None
+
+
+def _at_least(least: int) -> Callable[[object, int | None], None]:
+    def check(_kind: object, value: int | None) -> None:
+        if value is not None and value < least:
+            msg = f"must be at least {least}, not {value}"
+            raise ValueError(msg)
+
+    return check
+
+
+def _is_time(_kind: object, value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
+        msg = f"expected a finite number of seconds above 0, not {value}"
         raise ValueError(msg)
 
 
-@frozen(kw_only=True)
+def _are_limits(_kind: object, value: Mapping[str, int]) -> None:
+    for agent, number in value.items():
+        if not agent or type(number) is not int or number < 1:
+            msg = f"expected AGENT=NUMBER with a number of at least 1, not {agent}={number}"
+            raise ValueError(msg)
+
+
+def _flag(text: str, group: Group, *names: str, **more: Any) -> Parameter:
+    return Parameter(help=text, group=group, name=names or None, **more)
+
+
+def _count(text: str, *, least: int = 1) -> Parameter:
+    return _flag(text, _LIMITS, converter=_whole, validator=_at_least(least))
+
+
+def _short(value: float | None) -> str:
+    return "120, merge 900" if value is None else f"{value:g}"
+
+
+def _seconds(text: str) -> Parameter:
+    return _flag(text, _LIMITS, validator=_is_time, show_default=_short)
+
+
+def _choice(text: str, group: Group) -> Parameter:
+    """Name the choices in the text; cyclopts would need more than a line of 80 columns."""
+    return _flag(text, group, show_default=False, show_choices=False)
+
+
+def _validate_by_parameter(_: type, fields: "list[attrs.Attribute[Any]]") -> list[Any]:
+    """Let attrs check the ranges too, for settings that are made in Python."""
+    return [field.evolve(validator=_validator(field)) for field in fields]
+
+
+def _validator(attribute: "attrs.Attribute[Any]") -> Callable[..., None]:
+    _, parameter = typing.get_args(attribute.type)
+
+    def check(_settings: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        for validate in parameter.validator:
+            try:
+                validate(None, value)
+            except ValueError as e:
+                msg = f"{attribute.name}: {e}"
+                raise ValueError(msg) from None
+
+    return check
+
+
+@frozen(kw_only=True, field_transformer=_validate_by_parameter)
 class Settings:
-    """Everything that a run can be told. Each name is a flag, a variable and a TOML key."""
+    """The settings of a run. Times are in seconds."""
 
-    mission: str
-    """Slug, mid8 or id."""
-    repo_root: Path
-    impl_agent: str
-    review_agent: str
-    max_concurrent: int = field(default=4, validator=validators.ge(1))
-    """Work packages that agents are at, at the same time."""
-    max_implementing: int | None = field(
-        default=None, validator=validators.optional(validators.ge(1))
-    )
-    """Those of them that are being implemented; None: all."""
-    max_reviewing: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    """Those of them that are being reviewed; None: all."""
-    max_per_agent: Mapping[str, int] = field(
-        factory=dict, validator=validators.deep_mapping(validators.min_len(1), validators.ge(1))
-    )
-    """Those of them that an agent works on, by its name, in whatever role."""
-    order: Order = Order.LONGEST_PATH
-    """Which of them are started first."""
-    actor: str = "spec-kitty-orchestrator"
-    """Who the host records as the owner of what this run does."""
-    policy: Path | None = None
-    """JSON file with the policy; None: a default one that says what the agents are given."""
-    accept: bool = True
-    merge: bool = False
-    target: str | None = None
-    """Branch to merge into; None: the mission's own."""
-    strategy: MergeStrategy = MergeStrategy.MERGE
-    push: bool = False
-    max_rounds: int = field(default=3, validator=validators.ge(0))
-    """How often a reviewer may ask for changes before the work package is blocked."""
-    max_attempts: int = field(default=2, validator=validators.ge(1))
-    """How often an agent may fail at one step before the work package is blocked."""
-    agent_timeout: float = field(default=7200.0, validator=_is_time)
-    """Seconds for one run of an agent."""
-    host_timeout: float | None = field(default=None, validator=validators.optional(_is_time))
-    """Seconds for one host call; None: 120, and 900 for a merge."""
-    heartbeat: float = field(default=30.0, validator=_is_time)
-    """Seconds between looks at what other people changed on the board."""
-    warm: bool = True
-    """Whether the host is loaded once and kept, where that can be done."""
+    mission: Annotated[
+        str,
+        _flag("Same as MISSION.", _MISSION, "--mission", "--feature", show_default=False),
+    ] = ""
+    repo_root: Annotated[
+        Path,
+        _flag("Repository. [default: the one around this folder]", _MISSION, show_default=False),
+    ] = Path()
+    impl_agent: Annotated[
+        str,
+        _flag("Implementer (see agents). [default: installed]", _AGENTS, show_default=False),
+    ] = ""
+    review_agent: Annotated[
+        str, _flag("Reviewer. [default: another installed one]", _AGENTS, show_default=False)
+    ] = ""
+    actor: Annotated[str, _flag("Actor recorded by the host.", _AGENTS)] = "spec-kitty-orchestrator"
+    policy: Annotated[
+        Path | None, _flag("JSON file, see `policy`. [default: by agent]", _AGENTS)
+    ] = None
+    max_concurrent: Annotated[int, _count("Maximum work packages at once.")] = 4
+    max_implementing: Annotated[int | None, _count("Maximum being implemented at once.")] = None
+    max_reviewing: Annotated[int | None, _count("Maximum being reviewed at once.")] = None
+    max_per_agent: Annotated[
+        Mapping[str, int],
+        _flag(
+            "Maximum per agent, such as codex=2. Repeatable.",
+            _LIMITS,
+            converter=_numbers,
+            validator=_are_limits,
+            accepts_keys=False,
+            n_tokens=-1,
+            negative="",
+            show_default=False,
+        ),
+    ] = field(factory=dict[str, int])
+    order: Annotated[
+        Order, _choice("What starts first: longest-path [default] or plan.", _LIMITS)
+    ] = Order.LONGEST_PATH
+    max_rounds: Annotated[int, _count("Rework rounds before the package is blocked.", least=0)] = 3
+    max_attempts: Annotated[int, _count("Failed attempts per step before that.")] = 2
+    agent_timeout: Annotated[float, _seconds("Seconds for one attempt of an agent.")] = 7200.0
+    host_timeout: Annotated[float | None, _seconds("Seconds for a host call.")] = None
+    heartbeat: Annotated[float, _seconds("Seconds between reads of the board.")] = 30.0
+    warm: Annotated[bool, _flag("Load the host once, not for every call.", _LIMITS)] = True
+    accept: Annotated[bool, _flag("Accept the mission.", _FINISH)] = True
+    merge: Annotated[bool, _flag("Merge the mission.", _FINISH)] = False
+    target: Annotated[
+        str | None, _flag("Branch to merge into. [default: the mission's]", _FINISH)
+    ] = None
+    strategy: Annotated[
+        Strategy, _choice("How to merge: merge [default], squash or rebase.", _FINISH)
+    ] = "merge"
+    push: Annotated[bool, _flag("Push after the merge.", _FINISH)] = False
 
 
-_TYPES = typing.get_type_hints(Settings)
+Flags = Annotated[Settings, Parameter(name="*")]
+"""The settings as parameters of a command."""
+
+_NAMES = tuple(a.name for a in attrs.fields(Settings))
+_KEYS = sorted(set(_NAMES) - {"repo_root"})
+_DEFAULTS = Settings()
 
 
-def load(
-    flags: Mapping[str, object],
-    repo_root: Path,
-    environ: Mapping[str, str],
-    *,
-    use_file: bool = True,
-) -> dict[str, Any]:
-    """Return the settings that were given anywhere; the strongest source wins.
+def read(*sources: Source, words: Sequence[str] = ()) -> Settings:
+    """Return the settings from flags, then the sources, then the defaults.
+
+    Args:
+        sources: Where to look for what no flag has set, the strongest first.
+        words: Flags, as on the command line.
 
     Raises:
-        UsageProblem: If a source holds a name or a value that is no setting.
+        UsageProblem: If a source holds an unknown name or an invalid value.
     """
-    given = {
-        name: _typed(name, value, "--" + name.replace("_", "-"))
-        for name, value in flags.items()
-        if value is not None
-    }
-    file = _from_file(repo_root / _FILE) if use_file else {}
-    return {**file, **_from_environment(environ), **given}
 
+    def gather(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        for source in sources:
+            source(arguments)
 
-def make(given: Mapping[str, Any]) -> Settings:
-    """Return the settings with defaults filled in.
+    def take(*, settings: Flags = _DEFAULTS) -> Settings:
+        return settings
 
-    Raises:
-        UsageProblem: If one is missing or out of its range.
-    """
-    if not given.get("mission"):
-        msg = "Which mission? Name it with --mission; `ls kitty-specs` lists them."
-        raise UsageProblem(msg)
+    app = App(config=gather, result_action="return_value", default_command=take)
     try:
-        return Settings(**given)
-    except ValueError as e:
-        raise UsageProblem(_range_message(e)) from e
+        return typing.cast(Settings, app(words, exit_on_error=False, print_error=False))
+    except CycloptsError as e:
+        raise UsageProblem(explain(e)) from e
 
 
 def save(settings: Settings) -> dict[str, Any]:
@@ -129,22 +242,50 @@ def save(settings: Settings) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}
 
 
-def restore(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `save` was given; settings that are no more are left out."""
-    known = {k: v for k, v in saved.items() if k in _TYPES}
-    return {k: _typed(k, v, f"the journal: {k}") for k, v in known.items()}
+def journal(saved: Mapping[str, Any]) -> Source:
+    """Return the source with what `save` has returned; settings that no longer exist are skipped.
+
+    Args:
+        saved: The settings of an earlier run. The mission and the repository are not taken.
+    """
+    kept = {k: v for k, v in saved.items() if k not in ("mission", "repo_root") and v is not None}
+    return lambda arguments: _fill(arguments, kept, lambda name: f"the journal: {name}")
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = {ENV_PREFIX + name.upper(): name for name in _TYPES}
-    return {
-        name: _typed(name, environ[variable], variable)
-        for variable, name in names.items()
-        if variable in environ
-    }
+def environment(environ: Mapping[str, str]) -> Source:
+    """Return the source of the variables ``SPEC_KITTY_ORCHESTRATOR_<NAME>``."""
+
+    def label(name: str) -> str:
+        return ENV_PREFIX + name.upper()
+
+    given = {name: environ[label(name)] for name in _NAMES if label(name) in environ}
+    return lambda arguments: _fill(arguments, given, label)
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def settings_file(root: Path) -> Source:
+    """Return the source of ``.kittify/orchestrator.toml``.
+
+    Args:
+        root: The primary checkout.
+
+    Raises:
+        UsageProblem: If the file cannot be read, or has an unknown key; raised by the source.
+    """
+    path = root / FILE
+
+    def fill(arguments: ArgumentCollection) -> None:
+        raw = _load(path)
+        keys = {key.replace("-", "_"): key for key in raw}
+        _fill(
+            arguments,
+            {name: raw[key] for name, key in keys.items()},
+            lambda name: f"{path}: {keys[name]}",
+        )
+
+    return fill
+
+
+def _load(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -155,75 +296,95 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
-        msg = f"{path} is not TOML: {e}. Correct it or move it away."
-        raise UsageProblem(msg) from e
-    return dict(_checked(path, raw))
-
-
-def _checked(path: Path, raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in raw.items():
-        name = key.replace("-", "_")
-        if name not in _TYPES or name == "repo_root":
-            known = ", ".join(sorted(_TYPES.keys() - {"repo_root"}))
-            msg = f"{path}: there is no setting {key!r}. There are: {known}"
+        raise UsageProblem(_invalid_toml(path, text, str(e))) from e
+    for key in raw:
+        if key.replace("-", "_") not in _KEYS:
+            msg = f"{path}: unknown setting {key!r}. {suggest(key.replace('-', '_'), _KEYS)}"
             raise UsageProblem(msg)
-        yield name, _typed(name, value, f"{path}: {key}")
+    return raw
 
 
-def _typed(name: str, value: Any, source: str) -> Any:
-    """Turn a value into the type of the setting; text may stand for any of them."""
-    wanted = _TYPES[name]
-    optional = isinstance(wanted, types.UnionType)
-    if optional and value is None:
-        return None
-    kind = next(t for t in typing.get_args(wanted) if t is not type(None)) if optional else wanted
-    try:
-        return _convert(kind, value)
-    except (ValueError, TypeError, KeyError, OverflowError):
-        msg = f"{source}: {value!r} is not of the kind {_shown(kind)}"
-        raise UsageProblem(msg) from None
+def _invalid_toml(path: Path, text: str, why: str) -> str:
+    """Name the line, and the likely mistake where tomllib names only the character."""
+    reason, _, _ = why.partition(" (at ")
+    if reason in (r"Illegal character '\n'", "Unterminated string"):
+        reason = "a quote is not closed"
+    lines = text.rstrip().splitlines()
+    place = re.search(r"line (\d+)", why)
+    number = int(place[1]) if place else len(lines)
+    line = lines[number - 1].strip() if number <= len(lines) else ""
+    return f"{path}, line {number} is not valid TOML: {reason}. Correct this line: {line}"
 
 
-def _shown(kind: Any) -> str:
-    if typing.get_origin(kind) is Mapping:
-        return "AGENT=NUMBER"
-    if kind is float:
-        return "finite number of seconds"
-    return "|".join(kind) if issubclass(kind, StrEnum) else str(kind.__name__)
+_MORE_BOOLEANS = {"": False, "on": True, "off": False}
+"""Text that cyclopts does not take for a boolean; an empty variable switches a setting off."""
 
 
-def _convert(kind: Any, value: Any) -> Any:
-    if typing.get_origin(kind) is Mapping:
-        return _numbers(value)
+def _fill(
+    arguments: Iterable[Argument], given: Mapping[str, Any], label: Callable[[str], str]
+) -> None:
+    """Give values to the settings that have none yet."""
+    for argument in arguments:
+        name = argument.keys[0] if argument.keys else ""
+        if name in given and not argument.tokens:
+            argument.append(_token(argument.resolved_hint, given[name], label(name)))
+
+
+def _token(hint: Any, value: Any, label: str) -> Token:
+    """Return a value as cyclopts takes it: text is converted, all else has to be of the type."""
+    kind = typing.get_origin(hint) or hint
     if kind is bool and isinstance(value, str):
-        return {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}[value.lower()]
-    if kind is float:
-        return _seconds(value)
-    if isinstance(value, str) or type(value) is kind or isinstance(value, Path):
-        return kind(value)
-    if kind is int and type(value) is float and int(value) == value:
-        return int(value)
-    raise TypeError
+        value = _MORE_BOOLEANS.get(value.lower(), value)
+    if kind is float and type(value) is int and value < math.inf:
+        value = float(value) if abs(value) < 1e300 else math.inf  # noqa: PLR2004
+    if type(value) is kind or (kind is Mapping and isinstance(value, dict)):
+        return Token(keyword=label, implicit_value=value)
+    if isinstance(value, str):
+        return Token(keyword=label, value=value)
+    msg = f"{label}: expected {_expected(kind)}, not {value!r}"
+    raise UsageProblem(msg)
 
 
-def _seconds(value: Any) -> float:
-    if type(value) not in (str, int, float):
-        raise TypeError
-    if not math.isfinite(seconds := float(value)):
-        raise ValueError
-    return seconds
+def _expected(kind: Any) -> str:
+    names = {
+        int: "an integer",
+        float: "a finite number of seconds",
+        bool: "true or false",
+        Mapping: "AGENT=NUMBER, for example codex=2",
+    }
+    return names.get(kind, "text")
 
 
-def _numbers(value: Any) -> dict[str, int]:
-    """Return numbers by name, out of a table or of words such as ``codex=2``."""
-    if isinstance(value, Mapping):
-        return {name: _convert(int, number) for name, number in value.items()}
-    text = value if isinstance(value, str) else " ".join(value)
-    pairs = (word.split("=") for word in text.replace(",", " ").split())
-    return {name: int(number) for name, number in pairs}
+def explain(error: CycloptsError) -> str:
+    """Return a sentence about a flag, variable or key that is wrong."""
+    match error:
+        case cyclopts.CoercionError(token=Token() as token):
+            return f"{token.keyword or error.argument}: {_why(error, token)}"
+        case cyclopts.ValidationError(argument=Argument() as argument):
+            name = argument.tokens[0].keyword if argument.tokens else None
+            return f"{name or argument.name}: {error.exception_message}"
+        case cyclopts.UnusedCliTokensError():
+            words = " ".join(error.unused_tokens or ())
+            return f"Unexpected argument: {words}. See {_help_of(error)}"
+        case cyclopts.RepeatArgumentError():
+            return f"{error.token.keyword} is given twice. Leave one of them out."
+        case cyclopts.MissingArgumentError(argument=Argument() as argument):
+            return f"{error.keyword or argument.name} needs a value. See {_help_of(error)}"
+        case _:
+            error.verbose = False
+            return str(error)
 
 
-def _range_message(error: ValueError) -> str:
-    """Take the sentence of an attrs validator: ``'max_rounds' must be >= 0: -1``."""
-    sentence = str(error.args[0] if error.args else error)
-    return f"Setting {sentence}"
+def _why(error: cyclopts.CoercionError, token: Token) -> str:
+    if error.msg is not None:
+        return str(error.msg)
+    kind = error.target_type
+    if typing.get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, StrEnum)):
+        choices = list(typing.get_args(kind) or typing.cast(Iterable[str], kind))
+        return f"invalid value {token.value!r}. {suggest(token.value, choices)}"
+    expected = "yes or no" if kind is bool else _expected(kind)
+    return f"expected {expected}, not {token.value!r}"
+
+
+def _help_of(error: CycloptsError) -> str:
+    return " ".join(["`spec-kitty-orchestrator", *(error.command_chain or ()), "--help`"])

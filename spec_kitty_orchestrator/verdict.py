@@ -2,7 +2,7 @@
 
 import json
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import cattrs
 from attrs import frozen
@@ -36,11 +36,29 @@ def parse(text: str) -> Verdict | str:
     try:
         verdict = _converter().structure(raw, Verdict)
     except (cattrs.BaseValidationError, ValueError, TypeError, AttributeError) as e:
-        return "its verdict is malformed: " + "; ".join(cattrs.transform_error(e, path="verdict"))
+        return "its verdict is malformed: " + "; ".join(_problems(e))
     blocking = [f.id for f in verdict.findings if f.severity == "blocking"]
     if verdict.verdict == "approved" and blocking:
         return f"it approves with blocking findings: {', '.join(blocking)}"
     return verdict
+
+
+def _problems(error: BaseException) -> list[str]:
+    """Return what is wrong with each field: ``findings[0].severity must be blocking or minor``."""
+    found = cattrs.transform_error(error, path="verdict", format_exception=_why)
+    pairs = (problem.rsplit(" @ verdict.", 1) for problem in found)
+    return [f"{path} {why}" for why, path in pairs]
+
+
+def _why(error: BaseException, kind: type | None) -> str:
+    if isinstance(error, KeyError):
+        return "is missing"
+    if get_origin(kind) is Literal:
+        return f"must be {' or '.join(get_args(kind))}"
+    return "must be text" if kind is str else f"must be {_KINDS.get(kind, 'an object')}"
+
+
+_KINDS: dict[Any, str] = {tuple[Finding, ...]: "a list"}
 
 
 @cache

@@ -21,6 +21,10 @@ class GitError(OrchestratorError):
     """A git command failed."""
 
 
+class GitNotFound(GitError):
+    """There is no git on PATH."""
+
+
 def git(folder: Path, *args: str) -> str:
     """Run git and return its stdout. Bytes that are not UTF-8 are escaped.
 
@@ -34,8 +38,8 @@ def git(folder: Path, *args: str) -> str:
     env = git_environment(os.environ)
     where = shutil.which("git")
     if where is None:
-        msg = "there is no git on PATH. Install git"
-        raise GitError(msg)
+        msg = "There is no program 'git' on PATH. Install git."
+        raise GitNotFound(msg)
     try:
         done = program.run((where, *args), cwd=folder, env=env, time_limit=_TIME_LIMIT)
     except program.CannotStart as e:
@@ -54,10 +58,12 @@ def root_of(folder: Path) -> Path:
     """Return the primary checkout of the repository around a folder.
 
     Raises:
-        UsageProblem: If the folder is not in a repository.
+        UsageProblem: If it is in none, or there is no git.
     """
     try:
         common = git(folder, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
+    except GitNotFound as e:
+        raise UsageProblem(str(e)) from e
     except GitError as e:
         msg = (
             f"{folder} is not in a git repository. Go to your project, or name it with --repo-root."

@@ -39,6 +39,7 @@ __all__ = ["Envelope", "conclude", "find"]
 
 R = TypeVar("R", bound=Reply)
 
+_LONGEST_LINE = 80  # characters of a text that is not an answer
 _LONGEST_WORDS = 500  # characters of what a host said that go into a message
 _KEEP = 64 * 1024  # characters of stdout and stderr that an error carries
 _ENDED_BY_PROJECT_GATE = {
@@ -144,7 +145,7 @@ def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
     """
     envelope, noise = find(completed.stdout.decode("utf-8", "backslashreplace"))
     if completed.exit_code is None:
-        msg = f"no answer within {completed.time_limit:g} s; the host was ended"
+        msg = f"no answer within {completed.time_limit:g} s; the host was stopped"
         raise HostTimeout(_failure(command, completed, noise, msg, envelope))
     if envelope is None:
         raise _no_answer(command, completed, noise)
@@ -198,7 +199,7 @@ def _message(envelope: Envelope) -> str:
 
 
 def _no_answer(command: Command[Any], completed: Completed, noise: str) -> HostError:
-    """Return what it means that there is no envelope; see CONTRACT, exit codes."""
+    """Return the error for a call that ended without an envelope."""
     stderr = completed.stderr.decode("utf-8", "backslashreplace")
     said = _last_words(stderr)
     code = completed.exit_code or 0
@@ -210,14 +211,21 @@ def _no_answer(command: Command[Any], completed: Completed, noise: str) -> HostE
         kind, why = UsageRejected, f"the host did not understand the call: {said or 'see its help'}"
     elif "Traceback (most recent call last)" in stderr:
         kind = HostBroken if _at_import(stderr) else HostCrashed
-        why = f"no answer (exit code {code}); the last it said was: {said}"
+        why = f"the host crashed (exit code {code}): {said}"
     elif said:
-        why = f"no answer (exit code {code}); the last it said was: {said}"
+        why = f"the host failed without an answer (exit code {code}): {said}"
+    elif printed := completed.stdout.decode("utf-8", "backslashreplace").strip():
+        program = completed.argv[0] if completed.argv else "the host"
+        why = f"invalid response (exit code {code}): {program} printed {_first_line(printed)}"
     else:
-        what = "something that is no answer" if completed.stdout.strip() else "nothing"
-        why = f"the host printed {what} (exit code {code})"
+        why = f"the host printed nothing (exit code {code})"
     failure = _failure(command, completed, noise, why)
     return kind(evolve(failure, code=ErrorCode.USAGE_ERROR) if kind is UsageRejected else failure)
+
+
+def _first_line(text: str) -> str:
+    line = text.splitlines()[0]
+    return repr(line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "...")
 
 
 def _at_import(stderr: str) -> bool:

@@ -186,7 +186,7 @@ def _secrets(path: str, text: str, depth: int) -> Iterator[PolicyProblem]:
     for word in _SECRET.findall(text):
         found.setdefault(word.lower(), word)
     for word in found.values():
-        reason = f"holds {word!r}, which hosts take for a secret even inside a word"
+        reason = f"contains {word!r}, which hosts treat as a secret, also inside a word"
         yield PolicyProblem(path, rule, reason, word)
 
 

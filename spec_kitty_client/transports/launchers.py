@@ -131,7 +131,7 @@ def _wrapped(program: str, body: str, *, bash: bool) -> list[str]:
     called = _WRAPPER.fullmatch(left[0]) if len(left) == 1 else None
     words = _split(program, called[1]) if called else []
     if called is None or not words[0].startswith("/"):
-        raise NotPython(f"{program} is a shell script that does more than to call a program")
+        raise NotPython(f"{program} is a shell script that does more than start the program")
     return words
 
 

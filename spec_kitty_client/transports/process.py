@@ -122,12 +122,7 @@ class _Host:
         beside = os.path.dirname(sys.executable)  # noqa: PTH120 - of a link, not its target
         found = shutil.which(program_name, path=path) or shutil.which(program_name, path=beside)
         if found is None:
-            where = "" if os.sep in program_name else " on PATH"
-            msg = (
-                f"There is no program {program_name!r}{where}. Install the host: "
-                "pip install spec-kitty-cli"
-            )
-            raise HostNotFound(msg)
+            raise HostNotFound(_not_found(program_name, path or os.defpath))
         return Path(found).absolute()  # not resolved: a link's folder is the host's bin
 
     def identity(self) -> tuple[object, ...] | None:
@@ -205,6 +200,16 @@ def _text_of(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
+
+
+def _not_found(name: str, path: str) -> str:
+    """Say why a program cannot be run: it does not exist, or is not executable."""
+    folders = [""] if os.sep in name else path.split(os.pathsep)
+    for candidate in (Path(folder, name) for folder in folders):
+        if candidate.is_file():
+            return f"The host {candidate} is not executable. Run: chmod +x {candidate}"
+    where = "" if os.sep in name else " on PATH"
+    return f"There is no program {name!r}{where}. Install the host: pip install spec-kitty-cli"
 
 
 def _umask() -> int | None:

@@ -1,12 +1,15 @@
-"""The known agents. Each is a value in a file of its own."""
+"""The known agents: each is a value, in a file of its own."""
 
 import shlex
 import shutil
-from typing import Any
+from pathlib import Path
+
+from attrs import evolve
 
 from spec_kitty_orchestrator.agents import claude_code, codex, opencode, script
 from spec_kitty_orchestrator.agents.base import Agent
-from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.errors import UsageProblem, suggest
+from spec_kitty_orchestrator.settings import Settings
 
 __all__ = ["KNOWN", "NAMES", "Agent", "choose", "find", "installed"]
 
@@ -14,11 +17,11 @@ KNOWN: dict[str, Agent] = {
     agent.name: agent for agent in (claude_code.AGENT, codex.AGENT, opencode.AGENT)
 }
 NAMES = (*KNOWN, script.NAME)
-"""The names of agents in the journal. All ``script:`` agents have the same one."""
+"""The names of agents in the journal; all commands of the user's own share one."""
 
 
 def find(name: str) -> Agent:
-    """Return an agent by its name, or ``script:COMMAND`` for a command of your own.
+    """Return an agent by its name, or ``script:COMMAND`` for a command of the user's own.
 
     Raises:
         UsageProblem: If there is no such agent, or it is not installed.
@@ -28,13 +31,24 @@ def find(name: str) -> Agent:
     elif name in KNOWN:
         agent = KNOWN[name]
     else:
-        known = ", ".join([*KNOWN, "script:COMMAND"])
-        msg = f"There is no agent {name!r}. There are: {known}"
+        msg = f"Unknown agent {name!r}. {suggest(name, [*KNOWN, 'script:COMMAND'])}"
         raise UsageProblem(msg)
     if shutil.which(agent.program) is None:
-        msg = f"Agent {name!r} needs the program {agent.program!r}, which is not on PATH. "
-        raise UsageProblem(msg + agent.install)
+        raise UsageProblem(_not_installed(name, agent))
     return agent
+
+
+def _not_installed(name: str, agent: Agent) -> str:
+    """Say why a program cannot be run: not there, not executable, or not on PATH."""
+    path = Path(agent.program)
+    if len(path.parts) == 1:
+        why = "is not on PATH"
+    elif not path.exists():
+        why = "does not exist"
+    else:
+        why = f"is not executable. Run: chmod +x {agent.program}"
+        return f"Agent {name!r} needs the program {agent.program!r}, which {why}"
+    return f"Agent {name!r} needs the program {agent.program!r}, which {why}. {agent.install}"
 
 
 def installed() -> list[str]:
@@ -42,31 +56,31 @@ def installed() -> list[str]:
     return [name for name, agent in KNOWN.items() if shutil.which(agent.program)]
 
 
-def choose(given: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with an agent for each role, chosen from the installed ones if none is named.
+def choose(settings: Settings) -> Settings:
+    """Return the settings with an agent for each role: an installed one, where none is named.
 
     Raises:
         UsageProblem: If no agent is named and none is installed.
     """
     found = installed()
-    first = given.get("impl_agent") or next(iter(found), None)
+    first = settings.impl_agent or next(iter(found), None)
     if first is None:
-        known = ", ".join(KNOWN)
         msg = (
-            f"No agent is installed. Install one of {known}, or name one: --impl-agent of "
-            "orchestrate, or impl_agent in the settings."
+            f"No agent is installed. Install {', '.join(KNOWN)}, or use a command of your own: "
+            "--impl-agent 'script:./agent.sh'"
         )
         raise UsageProblem(msg)
     others = [name for name in found if name != first]
-    second = given.get("review_agent") or next(iter(others), first)
-    return {**given, "impl_agent": first, "review_agent": second}
+    second = settings.review_agent or next(iter(others), first)
+    return evolve(settings, impl_agent=first, review_agent=second)
 
 
 def _split(command: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(command))
     except ValueError as e:
-        msg = f"script:{command}: {e}"
+        reason = str(e).lower()
+        msg = f"script:{command} cannot be split into words: {reason}. Correct its quotes."
         raise UsageProblem(msg) from e
     if not words:
         msg = "script: needs a command, for example --impl-agent 'script:./agent.sh --fast'"

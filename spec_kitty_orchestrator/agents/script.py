@@ -27,7 +27,7 @@ def agent(command: tuple[str, ...]) -> Agent:
         name=NAME,
         program=command[0],
         family="script",
-        install="Check the command after script:",
+        install="Correct the command after script:",
         argv=lambda _role, _policy, _worktree: command,
         read_output=lambda output: AgentOutput(text=output),
         enforces={"sandbox_mode": frozenset({"none"}), "network_mode": frozenset({"open"})},

@@ -1,24 +1,71 @@
-"""Is everything there that a run needs? One line each, and what to do about it."""
+"""The command ``doctor``: check everything that a run needs, one line each."""
 
 import os
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from attrs import frozen
+from attrs import asdict, evolve, frozen
+from cyclopts import App
 from rich.console import Console
 
-from spec_kitty_client import Client, Contract, Feature, HostCrashed, SpecKittyError
+from spec_kitty_client import (
+    Client,
+    Contract,
+    ErrorCode,
+    Feature,
+    HostCrashed,
+    NotFound,
+    SpecKittyError,
+    UsageRejected,
+)
+from spec_kitty_client.contract import release_in
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport
-from spec_kitty_orchestrator import settings as config
-from spec_kitty_orchestrator.agents import KNOWN, installed
+from spec_kitty_orchestrator.agents import KNOWN, choose, find, installed
+from spec_kitty_orchestrator.cli.missions import (
+    MissionFlag,
+    MissionWord,
+    join_mission,
+    unknown_mission,
+)
+from spec_kitty_orchestrator.cli.parameters import Json, Root, find_folder, print_json, spinner
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
-from spec_kitty_orchestrator.preflight.plan import protected_branch
+from spec_kitty_orchestrator.preflight.plan import (
+    check_limits,
+    protected_branch,
+    read_policy,
+    where_it_is,
+)
 from spec_kitty_orchestrator.preflight.survey import survey, unreadable
+from spec_kitty_orchestrator.settings import Settings, environment, read, settings_file
 from spec_kitty_orchestrator.worktree import GitError, git, root_of
 
-__all__ = ["Check", "examine", "exit_code", "show"]
+__all__ = ["Check", "doctor_app", "examine", "exit_code"]
+
+_EPILOGUE = """\
+Examples:
+  spec-kitty-orchestrator doctor
+  spec-kitty-orchestrator doctor 034-payment
+"""
+_VERSION_LIMIT = 60.0  # seconds for `spec-kitty --version`
+
+doctor_app = App(name="doctor", config=join_mission, help_epilogue=_EPILOGUE)
+
+
+@doctor_app.default
+def doctor(
+    _mission: MissionWord = None,
+    /,
+    *,
+    mission: MissionFlag = None,
+    repo_root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Check host, git, agents, settings and a mission before a run."""
+    with spinner(as_json)("Asking the host"):
+        checks = examine(find_folder(repo_root), mission)
+    print_json([asdict(check) for check in checks]) if as_json else print_checks(checks)
+    return exit_code(checks)
 
 
 @frozen(kw_only=True)
@@ -28,34 +75,36 @@ class Check:
     name: str
     ok: bool
     found: str
-    """What is there, or what is wrong and what to do about it."""
+    """The present state, or the problem and what helps."""
 
 
 def examine(folder: Path, mission: str | None = None) -> list[Check]:
-    """Check everything, from any folder of a repository.
+    """Check everything that a run needs.
 
     Args:
-        folder: Where to look.
-        mission: A mission to look at as well; None: that of the settings, if they name one.
+        folder: Any folder of the repository.
+        mission: A mission to check as well; None: that of the settings, if they name one.
     """
     transport = WarmTransport(ProcessTransport(repo=folder))
     host, contract = _host(transport)
-    checks = [host, _agents()]
     try:
         root = root_of(folder)
     except UsageProblem as e:
-        return [*checks, Check(name="repository", ok=False, found=str(e))]
-    checks.append(Check(name="repository", ok=True, found=str(root)))
+        return [host, _installed(), Check(name="repository", ok=False, found=str(e))]
+    checks = [host, Check(name="repository", ok=True, found=str(root))]
+    settings = Settings()
     try:
-        settings = config.load({}, root, os.environ)
+        settings = read(environment(os.environ), settings_file(root))
     except UsageProblem as e:
-        checks.append(Check(name="settings", ok=False, found=str(e)))
+        checks += [Check(name="settings", ok=False, found=str(e)), _installed()]
     else:
-        if contract is not None:
-            checks.append(_warm(transport, settings))
-            mission = mission or settings.get("mission")
-    checks += [_identity(root), _branch(root, contract), _workspace(root)]
-    return [*checks, _mission(transport, root, mission)] if mission and contract else checks
+        checks += _settings(settings)
+        checks += [_warm(transport, settings)] if contract else []
+    name = mission or settings.mission
+    checks += [_identity(root), _branch(root, contract, name), _workspace(root)]
+    if name and contract:
+        checks.append(_mission(transport, evolve(settings, mission=name, repo_root=root)))
+    return checks
 
 
 def exit_code(checks: list[Check]) -> ExitCode:
@@ -66,7 +115,7 @@ def exit_code(checks: list[Check]) -> ExitCode:
     return ExitCode.USAGE if bad else ExitCode.DONE
 
 
-def show(checks: list[Check]) -> None:
+def print_checks(checks: list[Check]) -> None:
     """Print one line per check."""
     console = Console(highlight=False, soft_wrap=True)
     for check in checks:
@@ -81,43 +130,102 @@ def _host(transport: WarmTransport[ProcessTransport]) -> tuple[Check, Contract |
         with Client(transport=transport) as client:
             contract = client.negotiate()
     except SpecKittyError as e:
-        return Check(name="host", ok=False, found=str(e)), None
+        return Check(name="host", ok=False, found=_why(e, transport.cold)), None
     about = f"{program}, contract {contract.version}, as of host {contract.release}"
     return Check(name="host", ok=True, found=about), contract
 
 
-def _warm(transport: WarmTransport[ProcessTransport], settings: Mapping[str, Any]) -> Check:
-    """Tell whether a run loads the host once; it is as good without, and only takes longer."""
-    why = transport.why_cold if settings.get("warm", True) else "the settings say warm = false"
+def _why(error: SpecKittyError, transport: ProcessTransport) -> str:
+    """Return what is wrong with a host; one from before the API is named by its release."""
+    if isinstance(error, UsageRejected):
+        with suppress(SpecKittyError):
+            done = transport.run(("--version",), time_limit=_VERSION_LIMIT)
+            error = _too_old(done.stdout.decode("utf-8", "backslashreplace")) or error
+    return str(error)
+
+
+def _too_old(version: str) -> SpecKittyError | None:
+    try:
+        release_in(version)
+    except SpecKittyError as e:
+        return e
+    return None
+
+
+def _settings(settings: Settings) -> list[Check]:
+    """Check what the settings name: agents, limits and a policy."""
+    checks = [_agents(settings)]
+    if settings.policy:
+        try:
+            read_policy(settings.policy)
+        except UsageProblem as e:
+            checks.append(Check(name="policy", ok=False, found=str(e)))
+        else:
+            checks.append(Check(name="policy", ok=True, found=str(settings.policy)))
+    return checks
+
+
+def _agents(settings: Settings) -> Check:
+    try:
+        chosen = choose(settings)
+        for name in (chosen.impl_agent, chosen.review_agent):
+            find(name)
+        check_limits(settings)
+    except UsageProblem as e:
+        return Check(name="agents", ok=False, found=str(e))
+    found = f"implementer {chosen.impl_agent}, reviewer {chosen.review_agent}"
+    return Check(name="agents", ok=True, found=found)
+
+
+def _installed() -> Check:
+    if found := installed():
+        return Check(name="agents", ok=True, found=f"installed: {', '.join(found)}")
+    advice = f"None of {', '.join(KNOWN)} is on PATH. Install one, or use script:COMMAND."
+    return Check(name="agents", ok=False, found=advice)
+
+
+def _warm(transport: WarmTransport[ProcessTransport], settings: Settings) -> Check:
+    """Tell whether a run loads the host once; without that, a run only takes longer."""
+    why = transport.why_cold if settings.warm else "the settings say warm = false"
     found = f"no, the host is loaded for every call: {why}" if why else "yes, it is loaded once"
     return Check(name="warm", ok=True, found=found)
 
 
-def _mission(transport: WarmTransport[ProcessTransport], root: Path, name: str) -> Check:
-    """Tell what a run of a mission needs, and what would stop it."""
+def _mission(transport: WarmTransport[ProcessTransport], settings: Settings) -> Check:
+    """Check a mission as a run of it would: what it needs, and what would stop it."""
+    root, name = settings.repo_root, settings.mission
     try:
         with Client(transport=transport) as client:
             state = client.mission_state(name)
             layout = client.mission(name).layout(state)
-            found = survey(layout, state, client.negotiate(), root)
+            found = survey(
+                layout,
+                state,
+                client.negotiate(),
+                root,
+                target=settings.target,
+                accept=settings.accept,
+                merge=settings.merge,
+            )
     except SpecKittyError as e:
-        why = unreadable(root, name) if isinstance(e, HostCrashed) else None
-        return Check(name="mission", ok=False, found=why or str(e))
+        return Check(name="mission", ok=False, found=_why_unreadable(e, root, name))
     if state.doubt:
-        return Check(name="mission", ok=False, found=f"{state.mission_slug} {state.doubt}.")
-    told = "; ".join(" ".join(line.split()) for line in (*found.lines(), *found.notes))
+        where = where_it_is(root, state.mission_slug)
+        told = f"{state.mission_slug} {state.doubt}. {where}".rstrip()
+        return Check(name="mission", ok=False, found=told)
+    lines = "; ".join(" ".join(line.split()) for line in (*found.lines(), *found.notes))
     problems = " ".join(found.problems)
     return Check(
-        name="mission", ok=not problems, found=problems or f"{layout.mission_slug}: {told}"
+        name="mission", ok=not problems, found=problems or f"{layout.mission_slug}: {lines}"
     )
 
 
-def _agents() -> Check:
-    found = installed()
-    if found:
-        return Check(name="agents", ok=True, found=", ".join(found))
-    advice = f"None of {', '.join(KNOWN)} is on PATH. Install one, or use script:COMMAND."
-    return Check(name="agents", ok=False, found=advice)
+def _why_unreadable(error: SpecKittyError, root: Path, mission: str) -> str:
+    unknown = (ErrorCode.MISSION_NOT_FOUND, ErrorCode.FEATURE_NOT_FOUND)
+    if isinstance(error, NotFound) and error.code in unknown:
+        return unknown_mission(root, mission)
+    why = unreadable(root, mission) if isinstance(error, HostCrashed) else None
+    return why or str(error)
 
 
 def _identity(root: Path) -> Check:
@@ -125,19 +233,20 @@ def _identity(root: Path) -> Check:
         who = git(root, "var", "GIT_COMMITTER_IDENT").rpartition(">")[0] + ">"
     except GitError:
         advice = (
-            "Git does not know who you are: git config --global user.name 'Your Name' && "
+            "Git does not know who you are. Run: git config --global user.name 'Your Name' && "
             "git config --global user.email you@example.com"
         )
         return Check(name="identity", ok=False, found=advice)
     return Check(name="identity", ok=True, found=who)
 
 
-def _branch(root: Path, contract: Contract | None) -> Check:
+def _branch(root: Path, contract: Contract | None, mission: str) -> Check:
     protects = contract is None or contract.supports(Feature.PROTECTED_BRANCHES)
     if protects and (branch := protected_branch(root)):
+        where = where_it_is(root, mission) if mission else ""
         advice = (
-            f"{branch!r} is checked out, on which hosts refuse to commit. Check out the mission's "
-            "own branch."
+            f"{branch!r} is checked out, and hosts refuse to commit there. "
+            f"{where or 'Check out the branch of the mission.'}"
         )
         return Check(name="branch", ok=False, found=advice)
     found = git(root, "branch", "--show-current").strip() or "no branch (detached)"
@@ -147,13 +256,13 @@ def _branch(root: Path, contract: Contract | None) -> Check:
 def _workspace(root: Path) -> Check:
     kittify = root / ".kittify"
     if not kittify.is_dir():
-        advice = f"{root} is no spec-kitty project: run `spec-kitty init` in it."
+        advice = f"{root} is not a spec-kitty project. Run `spec-kitty init` in it."
         return Check(name="workspace", ok=False, found=advice)
     if not os.access(kittify, os.W_OK):
-        return Check(name="workspace", ok=False, found=f"{kittify} cannot be written.")
+        return Check(name="workspace", ok=False, found=f"{kittify} is not writable.")
     try:
         git(root, "check-ignore", "--quiet", ".worktrees/x")
     except GitError:
-        advice = f"Git does not ignore .worktrees/: echo .worktrees/ >> {root / '.gitignore'}"
+        advice = f"Git does not ignore .worktrees/. Run: echo .worktrees/ >> {root / '.gitignore'}"
         return Check(name="workspace", ok=False, found=advice)
     return Check(name="workspace", ok=True, found=f"{kittify}, and .worktrees/ is ignored")

@@ -1,4 +1,4 @@
-"""What a run would do, without moving anything."""
+"""The dry run of ``orchestrate``: what a run would do, without moving anything."""
 
 import shlex
 from functools import partial
@@ -19,11 +19,11 @@ from spec_kitty_orchestrator.scheduling.slots import limits_of
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import read
 
-__all__ = ["preview", "show"]
+__all__ = ["preview", "print_preview"]
 
 
 def preview(plan: Plan) -> dict[str, Any]:
-    """Return what a run would do, as plain values. Reads alone."""
+    """Return what a run would do, as plain values. It only reads."""
     return anyio.run(partial(_preview, plan))
 
 
@@ -60,7 +60,7 @@ def _command(plan: Plan, role: Role) -> str:
     return shlex.join(plan.agents[role].argv(role, plan.policy, plan.settings.repo_root))
 
 
-def show(found: dict[str, Any]) -> None:
+def print_preview(found: dict[str, Any]) -> None:
     """Print a preview."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"Mission {found['mission']} on contract {found['contract']}")

@@ -1,10 +1,11 @@
-"""What is shown while a run is under way: a live table, plain lines, or JSON."""
+"""Show a run while it works: a live table, plain lines, or JSON."""
 
 import json
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -19,7 +20,7 @@ from spec_kitty_orchestrator.state.history import History, WorkPackageHistory
 
 __all__ = ["Watcher", "line", "rows", "table", "watch"]
 
-_COLUMNS = ("WP", "lane", "agent", "attempts", "rework", "elapsed", "last error", "log")
+_COLUMNS = ("WP", "lane", "agent", "tries", "rounds", "elapsed", "last error", "log")
 _STYLES = {"done": "green", "approved": "green", "blocked": "red", "canceled": "dim"}
 
 
@@ -27,7 +28,7 @@ _FRAME = 3  # lines of a terminal that are not for work packages: head, rest, pr
 
 
 class Watcher:
-    """Shows events as they come, and a table of what fits on the terminal: the latest."""
+    """Shows each event, and a table with as many of the latest work packages as fit."""
 
     def __init__(self, console: Console, *, as_json: bool) -> None:
         self.console = console
@@ -42,6 +43,8 @@ class Watcher:
         if self.as_json:
             print(json.dumps(event.to_dict(), sort_keys=True), flush=True)
             return
+        if self.live and not self.live.is_started:
+            self.live.start()  # no table before a run that cannot start
         if self.history is None:
             self.history = History(mission=event.mission)
         if isinstance(event, events.WorkPackageEvent):
@@ -75,18 +78,21 @@ def watch(console: Console, *, as_json: bool) -> Generator[Watcher]:
     if as_json or not console.is_terminal:
         yield watcher
         return
-    with Live(watcher, console=console, refresh_per_second=2):
+    watcher.live = Live(watcher, console=console, refresh_per_second=2)
+    try:
         yield watcher
+    finally:
+        watcher.live.stop()
 
 
 def rows(
     history: History, lanes: dict[str, str] | None = None, names: Iterable[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Return what is known of work packages, one plain object each.
+    """Return the facts of work packages, one plain object each.
 
     Args:
-        history: What the journal tells.
-        lanes: The lanes as the host reports them now; None: as it last told a run.
+        history: The facts of the journal.
+        lanes: The lanes as the host reports them now; None: as it last reported them to a run.
         names: The work packages; None: all.
     """
     lanes = history.lanes if lanes is None else lanes
@@ -134,16 +140,12 @@ def table(shown: list[dict[str, Any]]) -> Table:
 
 
 def _short(path: str) -> str:
-    """Return what tells a log from the others of its mission: work package and run."""
+    """Return the last two folders of a log: work package and attempt."""
     return "/".join(path.split("/")[-2:])
 
 
 def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return "-" if seconds is None else str(timedelta(seconds=int(seconds)))
 
 
 def line(event: Event) -> str | None:
@@ -154,7 +156,7 @@ def line(event: Event) -> str | None:
 
 
 def _ended(event: events.RunEnded) -> str:
-    said = f"the run ended: {event.outcome.replace('_', ' ')}"
+    said = _OUTCOMES.get(event.outcome, f"the run ended: {event.outcome.replace('_', ' ')}")
     if event.problem:
         said += f". {event.problem}"
     for wp, why in event.unfinished.items():
@@ -164,11 +166,17 @@ def _ended(event: events.RunEnded) -> str:
     return said
 
 
+_OUTCOMES = {
+    "done": "run complete",
+    "incomplete": "run incomplete",
+    "interrupted": "run interrupted",
+    "host": "run stopped at a host error",
+}
 _SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     events.RunStarted: lambda e: f"mission {e.mission}: run {e.run}",
     events.WarningGiven: lambda e: f"warning: {e.message}",
     events.NoteGiven: lambda e: f"note: {e.message}",
-    events.HostRetried: lambda e: f"the host is asked again: {e.because}",
+    events.HostRetried: lambda e: f"host call retried ({e.attempt}): {e.because}",
     events.LaneReported: lambda e: f"{e.wp} is {e.lane}",
     events.AttemptStarted: lambda e: f"{e.wp} {e.role}: {e.agent} started, {e.directory}",
     events.AttemptFailed: lambda e: f"{e.wp} {e.role} failed: {e.reason}",
@@ -176,10 +184,10 @@ _SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     events.Implemented: lambda e: f"{e.wp} implemented: {e.head[:12]}",
     events.VerdictGiven: lambda e: f"{e.wp} {e.verdict.replace('_', ' ')}: {e.summary}",
     events.ChangesStashed: lambda e: (
-        f"{e.wp} stashed what the reviewer changed: {', '.join(e.files)}"
+        f"{e.wp} changes of the reviewer stashed: {', '.join(e.files)}"
     ),
-    events.Blocked: lambda e: f"{e.wp} is given to you: {e.reason}",
-    events.WorkPackageStuck: lambda e: f"{e.wp} cannot go on: {e.reason}",
+    events.Blocked: lambda e: f"{e.wp} is blocked and needs your decision: {e.reason}",
+    events.WorkPackageStuck: lambda e: f"{e.wp} stopped: {e.reason}",
     events.Accepted: lambda e: f"mission {e.mission} is accepted",
     events.AcceptanceSkipped: lambda e: f"not accepted: {e.reason}",
     events.MissionMerged: lambda e: (

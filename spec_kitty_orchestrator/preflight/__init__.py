@@ -1,1 +1,1 @@
-"""What is checked before a run starts."""
+"""The checks before a run starts."""

@@ -1,14 +1,16 @@
-"""A run that could be started: the settings, checked against this machine and repository."""
+"""A plan: the settings of a run, checked against this machine and repository."""
 
 import contextlib
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
 
 from spec_kitty_client import ApprovalMode, NetworkMode, Policy, PolicyError, SandboxMode
 from spec_kitty_orchestrator import __version__, agents
-from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.errors import UsageProblem, suggest
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.settings import Settings
 from spec_kitty_orchestrator.worktree import GitError, git
@@ -16,30 +18,35 @@ from spec_kitty_orchestrator.worktree import GitError, git
 __all__ = [
     "PROTECTION_OFF",
     "Plan",
+    "check_limits",
     "checked_out",
     "default_policy",
+    "explain_policy",
+    "how_to_leave",
     "make_plan",
     "protected_branch",
     "protects",
     "read_policy",
+    "where_it_is",
 ]
 
 PROTECTION_OFF = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
-"""The variable with which hosts commit on any branch."""
+"""The variable that lets hosts commit on any branch."""
 
 _PROTECTED = ("main", "master")
+_LANES = "kitty/"  # the host's own branches, which hold copies of the missions
 
 
 @frozen(kw_only=True)
 class Plan:
-    """A run that could be started: everything about it has been checked."""
+    """A run that can be started, because everything about it has been checked."""
 
     settings: Settings
     policy: Policy
     implementer: agents.Agent
     reviewer: agents.Agent
     warnings: tuple[str, ...]
-    """What the policy declares and an agent cannot be held to."""
+    """The modes of the policy that an agent's command line cannot enforce."""
 
     @property
     def agents(self) -> dict[Role, agents.Agent]:
@@ -56,11 +63,11 @@ def make_plan(settings: Settings) -> Plan:
     implementer = agents.find(settings.impl_agent)
     reviewer = agents.find(settings.review_agent)
     policy = read_policy(settings.policy) if settings.policy else default_policy(implementer)
-    _check_limits(settings)
+    check_limits(settings)
     _check_repository(settings.repo_root)
     loose = {agent.name: agent.unenforced(policy) for agent in (implementer, reviewer)}
     warnings = tuple(
-        f"the policy says {', '.join(modes)}, which {name} cannot be held to"
+        f"the policy says {', '.join(modes)}, which cannot be enforced on {name}"
         for name, modes in loose.items()
         if modes
     )
@@ -74,7 +81,7 @@ def make_plan(settings: Settings) -> Plan:
 
 
 def default_policy(implementer: agents.Agent) -> Policy:
-    """Return the policy of a run that names none: what the agents are in fact given."""
+    """Return the policy of a run that names none; it says which rights the agents have."""
     shut = SandboxMode.WORKSPACE_WRITE in implementer.enforces["sandbox_mode"]
     return Policy(
         orchestrator_id="spec-kitty-orchestrator",
@@ -95,17 +102,37 @@ def read_policy(path: Path) -> Policy:
     try:
         return Policy.from_file(path)
     except PolicyError as e:
-        msg = f"{path}: {e}. Correct the file, or leave --policy out for the default."
-        raise UsageProblem(msg) from e
+        raise UsageProblem(explain_policy(str(path), e)) from e
     except OSError as e:
-        msg = f"The policy {path} cannot be read: {e.strerror}"
+        msg = (
+            f"The policy {path} cannot be read: {e.strerror}. Correct --policy, or write one: "
+            "spec-kitty-orchestrator policy init"
+        )
         raise UsageProblem(msg) from e
 
 
-def _check_limits(settings: Settings) -> None:
+def explain_policy(name: str, error: PolicyError) -> str:
+    """Return every problem of a policy, and what helps.
+
+    Args:
+        name: The file.
+        error: The problems.
+    """
+    problems = "; ".join(
+        str(problem).replace("(policy)", "the policy") for problem in error.problems
+    )
+    return f"{name}: {problems}. Correct the file, or leave --policy out for the default."
+
+
+def check_limits(settings: Settings) -> None:
+    """Check that each agent with a limit of its own exists.
+
+    Raises:
+        UsageProblem: If one does not.
+    """
     for name in settings.max_per_agent:
         if name not in agents.NAMES:
-            msg = f"max_per_agent: there is no agent {name!r}. There are: {', '.join(agents.NAMES)}"
+            msg = f"--max-per-agent: unknown agent {name!r}. {suggest(name, agents.NAMES)}"
             raise UsageProblem(msg)
 
 
@@ -114,7 +141,7 @@ def _check_repository(root: Path) -> None:
         git(root, "var", "GIT_COMMITTER_IDENT")
     except GitError as e:
         msg = (
-            "Git does not know who you are, and nothing could be committed. Tell it: git config "
+            "Git does not know who you are, so that nothing can be committed. Run: git config "
             "--global user.name 'Your Name' && git config --global user.email you@example.com"
         )
         raise UsageProblem(msg) from e
@@ -126,13 +153,56 @@ def protected_branch(root: Path) -> str | None:
     return branch if protects(root, branch) else None
 
 
+def how_to_leave(root: Path, mission: str) -> str:
+    """Return how to get from a protected branch to the branch of a mission, as a sentence.
+
+    Args:
+        root: The primary checkout.
+        mission: The mission's slug, or a part of it.
+    """
+    return where_it_is(root, mission) or (
+        "Move the mission to a branch of its own, or let the host commit here with "
+        f"{PROTECTION_OFF}=1."
+    )
+
+
+def where_it_is(root: Path, mission: str) -> str:
+    """Return which other branch has a mission, as a sentence; empty if none has.
+
+    Args:
+        root: The primary checkout.
+        mission: The mission's slug, or a part of it.
+    """
+    here = checked_out(root)
+    found = {b for b in _branches_with(root, mission) if b != here and not protects(root, b)}
+    own = " or ".join(sorted(found))
+    return f"Check out the branch of the mission: git checkout {own}" if own else ""
+
+
+def _branches_with(root: Path, mission: str) -> Iterator[str]:
+    """Yield the local branches that have a mission, or to which one of them says it belongs."""
+    listed = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    for branch in (branch for branch in listed if not branch.startswith(_LANES)):
+        paths = git(root, "ls-tree", "-d", "--name-only", branch, "kitty-specs/").splitlines()
+        for path in (path for path in paths if mission in path):
+            yield from _named_by(root, f"{branch}:{path}/meta.json", listed) or (branch,)
+
+
+def _named_by(root: Path, meta: str, branches: list[str]) -> tuple[str, ...]:
+    """Return the branch that a mission's meta.json names, if it exists."""
+    with contextlib.suppress(GitError, ValueError, AttributeError):
+        named = json.loads(git(root, "show", meta)).get("target_branch")
+        return (named,) if named in branches else ()
+    return ()
+
+
 def checked_out(root: Path) -> str:
     """Return the branch that is checked out; empty if there is none."""
     return git(root, "branch", "--show-current").strip()
 
 
 def protects(root: Path, branch: str) -> bool:
-    """Return whether hosts refuse to commit on a branch, as far as their defaults go (3.2.0+)."""
+    """Return whether hosts refuse to commit on a branch with their default list (3.2.0+)."""
     if os.environ.get(PROTECTION_OFF):
         return False
     settings = root / ".kittify" / "config.yaml"

@@ -1,4 +1,4 @@
-"""A mission as a run will find it: what it needs, and what would stop it, told before it starts."""
+"""Survey a mission before a run: what it needs, and what would stop the run."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,15 +16,15 @@ __all__ = ["Survey", "survey", "unreadable"]
 
 @frozen(kw_only=True)
 class Survey:
-    """What is known of a mission before a run."""
+    """The facts of a mission that matter to a run."""
 
     layout: MissionLayout
     target: str
     """The branch that a merge goes into."""
     target_source: str
-    """Where that is written: ``--target``, a key of ``meta.json``, or ``primary branch``."""
+    """The source: ``--target``, a key of ``meta.json``, or ``primary branch``."""
     subtasks: Mapping[str, tuple[str, ...]]
-    """The subtasks of each work package that is not handed in yet, which the run will mark."""
+    """The subtasks of each work package that is not submitted yet, which the run will mark."""
     planning: tuple[str, ...]
     """The work packages that are planning work."""
     shared: Mapping[str, tuple[str, ...]]
@@ -32,9 +32,9 @@ class Survey:
     left_to_people: Mapping[str, str]
     """The work packages that no agent can be started on here, each with the reason."""
     notes: tuple[str, ...]
-    """Sentences that a user should have read before the run."""
+    """Sentences that a user should read before the run."""
     problems: tuple[str, ...]
-    """What has to be put right before a run can start."""
+    """Problems that have to be fixed before a run can start."""
 
     @property
     def worktrees(self) -> dict[str, str]:
@@ -47,7 +47,7 @@ class Survey:
         lines.append(f"target:    {self.target} ({self.target_source})")
         if self.subtasks:
             every = ", ".join(f"{wp}: {' '.join(ids)}" for wp, ids in self.subtasks.items())
-            lines.append(f"subtasks:  marked done when they are handed in ({every})")
+            lines.append(f"subtasks:  marked done on submission ({every})")
         if self.planning:
             lines.append(f"planning:  {', '.join(self.planning)}")
         for lane, wps in self.shared.items():
@@ -79,12 +79,12 @@ def survey(
     accept: bool = True,
     merge: bool = False,
 ) -> Survey:
-    """Return what a run of a mission needs on this host.
+    """Return the survey of a mission on this host.
 
     Args:
-        layout: How the mission is laid out.
-        mission: Where its work packages stand.
-        contract: What the host speaks.
+        layout: The layout of the mission.
+        mission: The lanes of its work packages.
+        contract: The contract of the host.
         root: The primary checkout.
         target: The branch to merge into, if the user has named one.
         accept: Whether the mission is to be accepted.
@@ -109,7 +109,7 @@ def survey(
 
 
 def unreadable(root: Path, mission: str) -> str | None:
-    """Return why a host crashes when it reads a mission, if that is for lack of front matter.
+    """Return why a host crashes when it reads a mission, if front matter is missing.
 
     Args:
         root: The primary checkout.
@@ -152,14 +152,14 @@ def _shared(layout: MissionLayout) -> dict[str, tuple[str, ...]]:
 def _left_to_people(
     layout: MissionLayout, mission: Mission, contract: Contract
 ) -> Iterator[tuple[str, str]]:
-    """Yield the work packages that this host takes from the primary checkout alone."""
+    """Yield the work packages that this host accepts only from the primary checkout."""
     if not contract.supports(Feature.PLANNING_IN_CHECKOUT):
         return
     for wp, lane in mission.lanes().items():
         if lane not in ENDED and wp in layout.packages and layout.packages[wp].planning:
             reason = (
-                "has to be done by a person: this host takes its work from the primary checkout "
-                "alone, where other people's changes would be committed with an agent's"
+                "has to be done by a person: this host accepts its work only from the primary "
+                "checkout, where other people's changes would be committed with an agent's"
             )
             yield wp, reason
 
@@ -179,33 +179,33 @@ def _problems(
         file = f"kitty-specs/{layout.mission_slug}"
         if package.roster_problem:
             yield (
-                f"{wp} cannot be handed in: {package.roster_problem}. Write `subtasks: []`, or the "
+                f"{wp} cannot be submitted: {package.roster_problem}. Write `subtasks: []`, or the "
                 f"list, into the front matter of its file in {file}/tasks and commit it."
             )
         if package.open_boxes and not contract.supports(Feature.EVIDENCE):
             yield (
-                f"{wp} cannot be handed in: {package.open_boxes} of its boxes in {file}/tasks.md "
-                "are not ticked and have no id such as T001, so that no command can tick them. "
+                f"{wp} cannot be submitted: {package.open_boxes} of its boxes in {file}/tasks.md "
+                "are not ticked and have no id such as T001, so no command can tick them. "
                 "Give them ids, or tick them, and commit the file."
             )
     open_ones = [wp for wp, lane in mission.lanes().items() if lane not in ENDED]
     if open_ones and len(left) == len(open_ones):
         yield (
             f"Every work package of {layout.mission_slug} that is left has to be done by a person: "
-            f"this host takes work under the topology {layout.topology} from the primary checkout "
-            "alone. Make missions for agents with `--topology lanes`."
+            f"this host accepts work under the topology {layout.topology} only from the primary "
+            "checkout. Make missions for agents with `--topology lanes`."
         )
 
 
 def _lanes_problems(layout: MissionLayout, contract: Contract, root: Path) -> Iterator[str]:
-    """Yield why the host would crash at the first claim, for it cannot read the lanes."""
+    """Yield why the host would crash at the first claim because it cannot read the lanes."""
     if not contract.supports(Feature.LANES):
         return
     path = f"kitty-specs/{layout.mission_slug}/lanes.json"
     try:
         facts = json.loads((root / path).read_text("utf-8"))
     except (OSError, ValueError):
-        return  # there is none to read, or the layout has told that it is damaged
+        return  # it does not exist, or the layout has reported the damage
     if isinstance(facts, dict) and "feature_slug" in facts and "mission_slug" not in facts:
         yield (
             f"{path} has `feature_slug`, as hosts before 3.1.0 wrote it, and this host cannot read "
@@ -220,7 +220,7 @@ def _branch_problems(layout: MissionLayout, contract: Contract, root: Path) -> I
     own, here = layout.planning_branch, checked_out(root)
     if protects(root, own):
         yield (
-            f"{layout.mission_slug} records its state on {own!r}, on which this host refuses to "
+            f"{layout.mission_slug} records its state on {own!r}, where this host refuses to "
             f"commit. Check {own} out and set {PROTECTION_OFF}=1, or move the mission to a "
             "branch of its own."
         )
@@ -248,7 +248,7 @@ def _planning_notes(
 ) -> Iterator[str]:
     if left:
         names = ", ".join(left)
-        yield f"{names}: planning work, which this host leaves to a person in the primary checkout"
+        yield f"{names}: planning work, which has to be done by a person in the primary checkout"
     elif planning:
         yield (
             f"{', '.join(planning)}: planning work, done on the branch "
@@ -260,5 +260,5 @@ def _end_notes(layout: MissionLayout, contract: Contract, accept: bool) -> Itera
     if accept and layout.coordination_branch and not contract.supports(Feature.COORD_ACCEPT):
         yield (
             f"the host's API cannot accept a mission of the topology {layout.topology}: the run "
-            "goes on without, and ends with the command that accepts it"
+            "continues without it, and ends with the command that accepts it"
         )

@@ -79,7 +79,7 @@ def test_every_family_has_its_class() -> None:
 
 @pytest.mark.parametrize("code", CODES)
 def test_a_code_raises_the_class_of_its_family(code: ErrorCode | UnknownErrorCode) -> None:
-    """Who catches a class catches all codes of its kind, and keeps the code itself."""
+    """A class catches all codes of its kind, and keeps the code itself."""
     error = rejection(failure(code))
 
     assert type(error) is CLASSES[code.family]
@@ -307,11 +307,11 @@ def test_the_text_says_what_happened_and_what_to_do(error: HostError) -> None:
     [
         (ErrorCode.MISSION_NOT_FOUND, "branch"),
         (ErrorCode.WP_NOT_FOUND, "mission-state"),
-        (ErrorCode.WP_ALREADY_CLAIMED, "claimed_by"),
-        (ErrorCode.DEPENDENCIES_NOT_SATISFIED, "unsatisfied_dependencies"),
+        (ErrorCode.WP_ALREADY_CLAIMED, "the actor that the message names"),
+        (ErrorCode.DEPENDENCIES_NOT_SATISFIED, "depends on first"),
         (ErrorCode.LANE_ALLOCATION_FAILED, "worktree"),
-        (ErrorCode.MISSION_NOT_READY, "incomplete_wps"),
-        (ErrorCode.PREFLIGHT_FAILED, "merged already"),
+        (ErrorCode.MISSION_NOT_READY, "that the message names"),
+        (ErrorCode.PREFLIGHT_FAILED, "is merged already"),
         (ErrorCode.CONTRACT_VERSION_MISMATCH, "spec-kitty-client"),
         (ErrorCode.POLICY_VALIDATION_FAILED, "Correct the policy"),
         (ErrorCode.USAGE_ERROR, "contract version"),
@@ -327,7 +327,7 @@ def test_the_next_step_fits_the_code(code: ErrorCode | UnknownErrorCode, word: s
 
 
 def test_a_slow_mutation_says_how_to_go_on() -> None:
-    """Who raises the time limit reads it in the error."""
+    """The error says that the time limit can be raised."""
     assert "time limit" in str(HostTimeout(failure(mutates=True, exit_code=None)))
 
 

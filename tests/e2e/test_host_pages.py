@@ -285,7 +285,7 @@ def test_the_lines_of_the_guide_work_as_they_are_printed(
     assert re.search(r"WP01\W+done", shell.type(status))
     shell.type(resume)
     assert here.runs("end", "implement") == {"WP01": 1}  # there was nothing left
-    assert "No run was alive" in shell.type(abort)
+    assert "No run is alive" in shell.type(abort)
 
 
 def test_a_line_without_agents_takes_the_one_that_is_installed(scene: Callable[..., Scene]) -> None:

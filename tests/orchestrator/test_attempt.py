@@ -160,7 +160,7 @@ def test_the_intent_is_written_before_the_effect(w: World, monkeypatch: pytest.M
     [
         ("sys.exit(3)", "script ended with exit code 3; see "),
         ("sys.exit('one\\ntwo')", "script ended with exit code 1 (two); see "),
-        ("os.kill(os.getpid(), 9)", "script ended with exit code -9; see "),
+        ("os.kill(os.getpid(), 9)", "script was killed by signal 9; see "),
         ("sys.exit('x' * 5000)", "script ended with exit code 1 (" + "x" * 300 + "...); see "),
     ],
 )
@@ -186,6 +186,16 @@ def test_an_agent_that_says_that_it_failed_has(w: World) -> None:
     run.journal.close()
     agent = evolve(KNOWN["claude-code"], argv=run.agents["implement"].argv)
     assert attempt(w, agent=agent).failure == f"claude-code: no credit; see {w.log(1, 'implement')}"
+
+
+def test_an_agent_without_an_answer_is_told_with_its_exit_code(w: World) -> None:
+    """The reason is on stderr, and the missing answer is only a symptom."""
+    (w.root.parent / "implement.py").write_text("import sys\nsys.exit('no network')")
+    run = w.start()
+    run.journal.close()
+    agent = evolve(KNOWN["claude-code"], argv=run.agents["implement"].argv)
+    told = "claude-code ended with exit code 1 (its output has no result; no network); see "
+    assert attempt(w, agent=agent).failure == told + str(w.log(1, "implement"))
 
 
 def test_the_files_of_an_attempt_have_their_names(w: World) -> None:

@@ -82,7 +82,7 @@ def test_a_mission_is_done(
     assert start(w) == ExitCode.DONE
     assert w.host.verbs()[-1] == "accept-mission"
     out = capsys.readouterr().out
-    for words in ("WP01 is done", "WP02 approved: seen", "is accepted", "the run ended: done"):
+    for words in ("WP01 is done", "WP02 approved: seen", "is accepted", "run complete"):
         assert words in out
     assert not is_alive(w.files)
 
@@ -276,7 +276,7 @@ def test_retries_are_told(
 
     w.host.on_call = once
     assert start(w, "--heartbeat=0.1") == ExitCode.DONE
-    assert "the host is asked again" in capsys.readouterr().out
+    assert "host call retried (1): mission-state: no answer" in capsys.readouterr().out
 
 
 def test_what_cannot_be_enforced_is_told(

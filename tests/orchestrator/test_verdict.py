@@ -117,7 +117,26 @@ def test_a_verdict_needs_a_summary() -> None:
     """The summary is required, because a user reads it first."""
     found = parse('{"verdict": "approved"}')
     assert isinstance(found, str)
-    assert "required field missing @ verdict.summary" in found
+    assert found == "its verdict is malformed: summary is missing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"verdict": "ok"}, "verdict must be approved or changes_requested"),
+        ({"summary": 1}, "summary must be text"),
+        ({"findings": {}}, "findings must be a list"),
+        (
+            {"findings": [{**FINDING, "severity": "x"}]},
+            "findings[0].severity must be blocking or minor",
+        ),
+    ],
+)
+def test_a_mistake_in_a_verdict_is_said_in_words_of_the_form(
+    changes: dict[str, Any], why: str
+) -> None:
+    """The reason goes into the next prompt and to the user, who know no converter."""
+    assert parse(said(**changes)) == f"its verdict is malformed: {why}"
 
 
 def test_an_approval_with_a_blocking_finding_is_none() -> None:

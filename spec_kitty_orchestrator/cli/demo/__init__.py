@@ -1,4 +1,4 @@
-"""A whole mission in a temporary repository, on the real host, with an agent that needs no key."""
+"""The command ``demo``: a whole mission on the real host, with an agent that needs no key."""
 
 import json
 import os
@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import App, Parameter
 from rich.console import Console
 
 from spec_kitty_client import Client, HostNotFound, Policy, SpecKittyError, UnsupportedByHost
@@ -20,13 +21,14 @@ from spec_kitty_client.transports.process import ProcessTransport, host_environm
 from spec_kitty_orchestrator import __version__
 from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.cli.demo import agent as demo_agent
+from spec_kitty_orchestrator.cli.parameters import Json
 from spec_kitty_orchestrator.cli.view import watch
-from spec_kitty_orchestrator.errors import ExitCode, HostProblem, UsageProblem
+from spec_kitty_orchestrator.errors import ExitCode, HostProblem
 from spec_kitty_orchestrator.preflight.plan import make_plan
 from spec_kitty_orchestrator.settings import Settings
 from spec_kitty_orchestrator.worktree import git
 
-__all__ = ["DIAMOND", "Project", "demo"]
+__all__ = ["DIAMOND", "Project", "demo", "demo_app"]
 
 DIAMOND: dict[str, list[str]] = {
     "WP01": [],
@@ -36,7 +38,7 @@ DIAMOND: dict[str, list[str]] = {
 """The demo's work packages with their dependencies."""
 
 _BRANCH = "work"  # hosts from 3.2 on refuse to commit on main
-_INSTALL = "Install one beside this program: pip install 'spec-kitty-client[host]'"
+_INSTALL = "Or install it beside this program: pip install 'spec-kitty-client[host]'"
 _PLAN = """\
 # Plan
 
@@ -59,18 +61,31 @@ _POLICY = Policy(
 )
 
 
-def demo(*, keep: bool, as_json: bool) -> ExitCode:
-    """Run the demo and return how it ended.
+_EPILOGUE = """\
+The agent is built in: it needs no key and no network. One review requests changes.
+"""
+
+demo_app = App(name="demo", help_epilogue=_EPILOGUE)
+
+
+@demo_app.default
+def demo(
+    *,
+    keep: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Keep the repository.")
+    ] = False,
+    as_json: Json = False,
+) -> ExitCode:
+    """Run a mission of six work packages in a temporary repository.
 
     Raises:
-        UsageProblem: If there is no host.
-        HostProblem: If the host could not make the project.
+        HostProblem: If there is no host, or it could not make the project.
     """
     try:
         ProcessTransport().locate()
     except HostNotFound as e:
-        msg = f"The demo runs on the real host, and there is none. {_INSTALL}"
-        raise UsageProblem(msg) from e
+        msg = f"The demo needs the real host. {e}. {_INSTALL}"
+        raise HostProblem(msg) from e
     console = Console(stderr=as_json)
     base = Path(tempfile.mkdtemp(prefix="spec-kitty-demo-"))
     code = ExitCode.INCOMPLETE
@@ -79,10 +94,12 @@ def demo(*, keep: bool, as_json: bool) -> ExitCode:
             code = _demo(base, console, as_json=as_json)
     finally:
         if keep or code != ExitCode.DONE:
-            console.print(f"It is all in {base}", highlight=False, soft_wrap=True)
+            console.print(
+                f"The repository and its logs are in {base}", highlight=False, soft_wrap=True
+            )
         else:
             shutil.rmtree(base, ignore_errors=True)
-            console.print(f"It was in {base}; --keep leaves it there.", highlight=False)
+            console.print(f"It was in {base}; keep it with --keep.", highlight=False)
     return code
 
 
@@ -178,7 +195,7 @@ class Project:
         project._write("plan.md", _PLAN)
         planned = client.design.plan(project.mission)
         if not planned.phase_complete:
-            msg = f"The host does not take the plan: {planned.blocked_reason}"
+            msg = f"The host does not accept the plan: {planned.blocked_reason}"
             raise HostProblem(msg)
         tell("Making a mission: tasks")
         project._write("tasks.md", project._tasks())

@@ -239,7 +239,8 @@ def test_a_timeout_keeps_the_answer_that_was_printed() -> None:
     ("stdout", "stderr", "exit_code", "text"),
     [
         (b"", b"", 1, "printed nothing (exit code 1)"),
-        (b"hello\n", b"", 0, "something that is no answer (exit code 0)"),
+        (b"hello\n", b"", 0, "invalid response (exit code 0): spec-kitty printed 'hello'"),
+        (b"x" * 99, b"", 0, "printed '" + "x" * 80 + "...'"),
         (b"", b"Traceback\n  x\nStoreError: bad line\n\n", 1, "StoreError: bad line"),
         (b"", b"\xff\xfe broken\n", 1, "broken"),
         (b"", b"", -9, "exit code -9"),

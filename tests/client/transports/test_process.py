@@ -303,10 +303,11 @@ def test_a_missing_host_says_how_to_install_it(
 def test_a_file_that_is_not_executable_is_no_host(
     run: Callable[..., Completed], host: Host
 ) -> None:
-    """It is told like a missing one."""
-    host("true").chmod(0o644)
+    """The file is named, with the command that helps."""
+    program = host("true")
+    program.chmod(0o644)
 
-    with pytest.raises(HostNotFound, match="There is no program"):
+    with pytest.raises(HostNotFound, match=f"{program} is not executable. Run: chmod"):
         run()
 
 

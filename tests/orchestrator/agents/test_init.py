@@ -7,6 +7,7 @@ import pytest
 
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.settings import Settings
 
 Install = Callable[..., None]
 
@@ -32,12 +33,17 @@ def test_a_known_agent_is_found(install: Install) -> None:
     assert agents.find("claude-code") is agents.KNOWN["claude-code"]
 
 
-def test_an_unknown_agent_is_named() -> None:
-    """A name that is none is told, with those that there are."""
+@pytest.mark.parametrize(
+    ("name", "meant"), [("claude", "claude-code"), ("codx", "codex"), ("gemini", None)]
+)
+def test_an_unknown_agent_is_named(name: str, meant: str | None) -> None:
+    """An unknown name is reported with the nearest one, and with all that are known."""
     with pytest.raises(UsageProblem) as caught:
-        agents.find("claud")
-    assert "'claud'" in str(caught.value)
-    assert "claude-code, codex, opencode, script:COMMAND" in str(caught.value)
+        agents.find(name)
+    hint = f"Did you mean {meant}? " if meant else ""
+    assert str(caught.value) == (
+        f"Unknown agent {name!r}. {hint}Available: claude-code, codex, opencode, script:COMMAND"
+    )
 
 
 def test_an_agent_that_is_not_installed_is_named(install: Install) -> None:
@@ -62,8 +68,10 @@ def test_a_command_is_an_agent(install: Install) -> None:
     [
         ("script:", "needs a command"),
         ("script:   ", "needs a command"),
-        ("script:'open", "No closing quotation"),
-        ("script:/no/such/program", "not on PATH"),
+        ("script:'open", "no closing quotation"),
+        ("script:/no/such/program", "does not exist"),
+        ("script:/etc/passwd", "is not executable. Run: chmod"),
+        ("script:no-such-program", "is not on PATH"),
     ],
 )
 def test_a_command_that_cannot_be_run_is_named(name: str, words: str) -> None:
@@ -75,29 +83,29 @@ def test_a_command_that_cannot_be_run_is_named(name: str, words: str) -> None:
 def test_the_reviewer_is_another_one_if_there_is_one(install: Install) -> None:
     """By default, the reviewer is another agent than the implementer."""
     install("codex", "claude")
-    chosen = agents.choose({"mission": "m"})
-    assert chosen == {"mission": "m", "impl_agent": "claude-code", "review_agent": "codex"}
+    chosen = agents.choose(Settings(mission="m"))
+    assert chosen == Settings(mission="m", impl_agent="claude-code", review_agent="codex")
 
 
 def test_the_reviewer_is_the_same_if_there_is_no_other(install: Install) -> None:
     """One installed agent is enough."""
     install("opencode")
-    chosen = agents.choose({"impl_agent": None})
-    assert (chosen["impl_agent"], chosen["review_agent"]) == ("opencode", "opencode")
+    chosen = agents.choose(Settings())
+    assert (chosen.impl_agent, chosen.review_agent) == ("opencode", "opencode")
 
 
 def test_a_choice_is_kept(install: Install) -> None:
     """Agents that were named are taken, whatever is installed."""
     install("claude", "codex")
-    named = {"impl_agent": "script:x", "review_agent": "codex"}
+    named = Settings(impl_agent="script:x", review_agent="codex")
     assert agents.choose(named) == named
-    assert agents.choose({"impl_agent": "codex"})["review_agent"] == "claude-code"
+    assert agents.choose(Settings(impl_agent="codex")).review_agent == "claude-code"
 
 
 def test_no_agent_at_all_is_told(install: Install) -> None:
     """Without any agent the message names those that could be installed."""
     install()
     with pytest.raises(UsageProblem, match="No agent is installed") as caught:
-        agents.choose({})
+        agents.choose(Settings())
     assert "--impl-agent" in str(caught.value)
     assert agents.installed() == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spec_kitty_orchestrator.cli.abort import Aborted, abort, show
+from spec_kitty_orchestrator.cli.abort import Aborted, abort, print_aborted
 from spec_kitty_orchestrator.errors import AnotherRun
 from spec_kitty_orchestrator.runners import local
 from spec_kitty_orchestrator.state.files import StateFiles
@@ -84,7 +84,7 @@ def test_uncommitted_work_is_left_and_named(repo: Path) -> None:
 
 
 def test_the_primary_checkout_is_never_removed(repo: Path) -> None:
-    """Whatever the journal says, the user's own checkout stays."""
+    """The user's own checkout stays, even if the journal names it."""
     record(repo, claimed("WP01", repo))
     assert abort(repo, cleanup_worktrees=True) == Aborted()
     assert (repo / "README.md").is_file()
@@ -146,19 +146,20 @@ def test_an_abort_is_a_run_of_its_own(repo: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_what_was_done_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """Each thing that was ended, removed or left has its line, whatever is in its name."""
-    show(
+    print_aborted(
         Aborted(
             run_ended=True,
             agents_ended=["/logs/[red]"],
             removed=["/w/a"],
             left={"/w/b": "holds uncommitted work: x"},
-        )
+        ),
+        resumable=True,
     )
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "The run has been ended.",
-        "Ended the agent of /logs/[red]",
+        "The run was stopped.",
+        "Stopped the agent of /logs/[red]",
         "Removed /w/a; its branch and commits are still there.",
-        "Left /w/b: holds uncommitted work: x",
-        "`spec-kitty-orchestrator resume` goes on.",
+        "Kept /w/b: holds uncommitted work: x",
+        "Continue it with `spec-kitty-orchestrator resume`.",
     ]

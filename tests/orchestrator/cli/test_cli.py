@@ -31,35 +31,13 @@ AGENTS = ("--impl-agent=script:true", "--review-agent=script:true")
 ORCHESTRATE = ("orchestrate", f"--mission={SLUG}", *AGENTS)
 
 
-@pytest.fixture
-def host(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """Install a host, and go into the repository."""
-    program = Program(tmp_path / "bin")
-    program.folder.mkdir()
-    program.install()
-    monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.chdir(repo)
-    return program
-
-
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have nothing on PATH but git and what a script agent needs."""
-    folder = tmp_path / "bare"
-    folder.mkdir()
-    for name in ("git", "true", "env"):
-        (folder / name).symlink_to(shutil.which(name) or name)
-    monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")  # a host may be beside the real one
-    return folder
-
-
 def complaint(ended: Ended) -> str:
-    """Return the one line that a command complains with."""
+    """Return the one line that a command complains with; retries are shown before it."""
     assert "Traceback" not in ended.err
-    assert ended.err.startswith("spec-kitty-orchestrator: ")
-    assert ended.err.count("\n") == 1
-    return ended.err
+    *before, line = ended.err.splitlines(keepends=True)
+    assert all(told.startswith("Host call retried") for told in before)
+    assert line.startswith("spec-kitty-orchestrator: ")
+    return line
 
 
 # A host that is not as it should be
@@ -107,10 +85,10 @@ def test_a_read_is_tried_three_times(host: Program, run: Command) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"out": "<html>\n"}, "something that is no answer (exit code 0)"),
+        ({"out": "<html>\n"}, "spec-kitty printed '<html>'"),
         ({"out": ""}, "the host printed nothing (exit code 0)"),
         ({"err": "Traceback:\nImportError: no typer\n", "code": 1}, "ImportError: no typer"),
-        ({"out": '{"success": true}\n'}, "no answer"),
+        ({"out": '{"success": true}\n'}, "invalid response (exit code 0)"),
         ({"code": 4}, "spec-kitty upgrade"),
     ],
 )
@@ -143,7 +121,9 @@ def test_a_host_that_hangs_is_told(host: Program, run: Command) -> None:
     host.prints(sleep=60)
     ended = run(*ORCHESTRATE, "--host-timeout=0.3")
     assert ended.code == ExitCode.HOST
+    assert ended.err.count("Host call retried") == 2
     assert "mission-state: no answer within 0.3 s" in complaint(ended)
+    assert "raise --host-timeout" in complaint(ended)
 
 
 def test_a_mission_without_work_packages_is_told(host: Program, run: Command) -> None:
@@ -157,11 +137,14 @@ def test_a_mission_without_work_packages_is_told(host: Program, run: Command) ->
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_an_unknown_mission_is_told(host: Program, run: Command, more: tuple[str, ...]) -> None:
-    """A mission that does not exist is the user's to correct, with how to list them."""
+    """A mission that does not exist is named, with the nearest one and all others."""
+    for name in (SLUG.upper(), "refund-02"):
+        Path("kitty-specs", name).mkdir()
     host.says("mission-state", {"message": "there is no such mission"}, "MISSION_NOT_FOUND")
     ended = run(*ORCHESTRATE, *more)
     assert ended.code == ExitCode.USAGE
-    assert "ls kitty-specs" in complaint(ended)
+    assert f"Mission {SLUG!r} does not exist in kitty-specs/" in complaint(ended)
+    assert complaint(ended).endswith(f"Available: {SLUG.upper()}, refund-02\n")
     assert not StateFiles(Path.cwd()).journal.exists()
 
 
@@ -173,22 +156,23 @@ def test_a_mission_that_is_no_name_is_told(host: Program, run: Command) -> None:
     assert host.calls == []
 
 
-# What the user has to correct
+# Mistakes of the user
 
 
 def test_an_unknown_agent_is_told(host: Program, run: Command) -> None:
     """A misspelled agent is named, before the host is asked."""
     ended = run("orchestrate", "--mission=m", "--impl-agent=claud")
     assert ended.code == ExitCode.USAGE
-    assert "There is no agent 'claud'. There are: claude-code" in complaint(ended)
+    assert "Unknown agent 'claud'. Did you mean claude-code? Available: " in complaint(ended)
     assert host.calls == []
 
 
 def test_a_mission_has_to_be_named(host: Program, run: Command) -> None:
-    """Without a mission nothing is guessed."""
+    """Without a mission nothing is guessed, and the missions are listed."""
+    Path("kitty-specs", SLUG).mkdir()
     ended = run("orchestrate", *AGENTS)
     assert ended.code == ExitCode.USAGE
-    assert "Which mission?" in complaint(ended)
+    assert complaint(ended).endswith(f"Missions here: {SLUG}\n")
 
 
 @pytest.mark.parametrize("command", ["orchestrate", "resume", "status", "abort"])
@@ -247,7 +231,7 @@ def test_a_protected_branch_may_be_allowed(
 def test_a_git_that_fails_is_told(
     run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
-    """What git itself says of a broken repository is the message, not a traceback."""
+    """The message of a broken repository is git's own, and no traceback."""
     real, folder = shutil.which("git"), tmp_path / "broken"
     folder.mkdir()
     fails = '[ "$1" = branch ] && { echo "fatal: bad HEAD" >&2; exit 128; }'
@@ -281,10 +265,10 @@ def test_a_missing_identity_is_told(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("max_rounds = ", "is not TOML"),
-        ("max_rouns = 1", "there is no setting 'max_rouns'"),
-        ("max_rounds = 'x'", "max_rounds: 'x' is not of the kind int"),
-        ("max_rounds = -1", "'max_rounds' must be >= 0"),
+        ("max_rounds = ", "line 1 is not valid TOML"),
+        ("max_rouns = 1", "unknown setting 'max_rouns'. Did you mean max_rounds?"),
+        ("max_rounds = 'x'", "orchestrator.toml: max_rounds: expected an integer, not 'x'"),
+        ("max_rounds = -1", "orchestrator.toml: max_rounds: must be at least 0, not -1"),
     ],
 )
 def test_a_bad_file_is_told(host: Program, run: Command, text: str, words: str) -> None:
@@ -300,21 +284,26 @@ def test_a_bad_file_is_told(host: Program, run: Command, text: str, words: str) 
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--max-rounds=-1", "'max_rounds' must be >= 0: -1"),
-        ("--max-concurrent=0", "'max_concurrent' must be >= 1: 0"),
-        ("--strategy=octopus", "--strategy: 'octopus' is not of the kind merge|squash|rebase"),
-        ("--order=shortest", "--order: 'shortest' is not of the kind longest-path|plan"),
-        ("--max-per-agent=codex", "--max-per-agent: ['codex'] is not of the kind AGENT=NUMBER"),
-        ("--max-per-agent=bob=1", "There are: claude-code, codex, opencode, script"),
-        ("--policy=/no/such.json", "The policy /no/such.json cannot be read"),
+        ("--max-rounds=-1", "--max-rounds: must be at least 0, not -1"),
+        ("--max-concurrent=0", "--max-concurrent: must be at least 1, not 0"),
+        ("--max-concurrent=two", "--max-concurrent: expected an integer, not 'two'"),
+        ("--max-concurrent=1.5", "--max-concurrent: expected an integer, not '1.5'"),
+        ("--strategy=squas", "--strategy: invalid value 'squas'. Did you mean squash? Available: "),
+        ("--order=shortest", "--order: invalid value 'shortest'. Available: longest-path, plan"),
+        ("--max-per-agent=codex", "--max-per-agent: expected AGENT=NUMBER, for example codex=2"),
+        ("--max-per-agent=bob=1", "--max-per-agent: unknown agent 'bob'. Available: claude-code"),
+        ("--policy=/no/such.json", "/no/such.json cannot be read: No such file or directory."),
         ("--impl-agent=script:", "needs a command"),
+        ("--impl-agent=script:./a 'b", "cannot be split into words: no closing quotation."),
+        ("--impl-agent=script:./nope.sh", "nope.sh', which does not exist. Correct the command"),
+        ("--impl-agent=script:./README.md", "README.md', which is not executable. Run: chmod +x"),
+        ("--target", "--target needs a value. See `spec-kitty-orchestrator orchestrate --help`"),
     ],
 )
 def test_a_bad_value_is_told(host: Program, run: Command, flag: str, words: str) -> None:
-    """A flag's value that makes no sense is named with what would."""
-    ended = run("orchestrate", f"--mission={SLUG}", AGENTS[1], flag, "--impl-agent=script:true")
-    if flag.startswith("--impl-agent"):
-        ended = run("orchestrate", f"--mission={SLUG}", AGENTS[1], flag)
+    """An invalid value of a flag is named with the valid ones."""
+    implementer = () if flag.startswith("--impl-agent") else (AGENTS[0],)
+    ended = run("orchestrate", SLUG, AGENTS[1], *implementer, flag)
     assert ended.code == ExitCode.USAGE
     assert words in complaint(ended)
 
@@ -347,7 +336,7 @@ def test_a_secret_in_a_policy_is_told(host: Program, run: Command, tmp_path: Pat
     assert ended.code == ExitCode.USAGE
     told = complaint(ended)
     assert str(path) in told
-    assert "team.note holds 'key'" in told
+    assert "team.note contains 'key'" in told
     assert host.calls == []
 
 
@@ -370,7 +359,7 @@ def test_another_run_is_told(host: Program, run: Command) -> None:
     assert host.calls == []
 
 
-# What moves nothing
+# Commands that only read
 
 
 def test_a_dry_run_moves_nothing(host: Program, run: Command) -> None:
@@ -397,12 +386,15 @@ def test_a_dry_run_may_be_json(host: Program, run: Command) -> None:
 
 
 def test_what_a_policy_cannot_enforce_is_told(host: Program, run: Command, tmp_path: Path) -> None:
-    """A policy that an agent cannot be held to is no secret: the dry run says so."""
+    """The dry run warns about a policy that cannot be enforced on an agent."""
     policy = plan.default_policy(agents.find("script:true")).to_dict()
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({**policy, "network_mode": "none"}))
     ended = run(*ORCHESTRATE, "--dry-run", f"--policy={path}")
-    assert "warning: the policy says network_mode=none, which script cannot be held" in ended.out
+    assert (
+        "warning: the policy says network_mode=none, which cannot be enforced on script"
+        in ended.out
+    )
 
 
 def test_settings_come_from_everywhere(
@@ -456,7 +448,7 @@ def test_any_folder_of_the_repository_will_do(
 
 
 def journal(repo: Path, *events: tuple[str, Mapping[str, object]], mission: str = SLUG) -> None:
-    """Write what a run is to have done."""
+    """Write the events of a run into the journal."""
     settings = config.Settings(
         mission=mission, repo_root=repo, impl_agent="script:true", review_agent="script:true"
     )
@@ -472,7 +464,7 @@ LANES = (("lane", {"wp": "WP01", "lane": "planned"}), ("lane", {"wp": "WP02", "l
 
 
 def test_status_takes_lanes_from_the_host(host: Program, run: Command, repo: Path) -> None:
-    """Where things stand is the host's to say; the journal adds what agents did."""
+    """The lanes come from the host; the journal adds the attempts of agents."""
     journal(repo, *LANES)
     ended = run("status", "--json")
     found = json.loads(ended.out)
@@ -483,7 +475,7 @@ def test_status_takes_lanes_from_the_host(host: Program, run: Command, repo: Pat
 
 
 def test_status_without_a_host_shows_the_journal(bare: Path, repo: Path, run: Command) -> None:
-    """A host that cannot be asked is told, and what is known is shown."""
+    """Without a host, status shows the lanes of the last run and says so."""
     journal(repo, *LANES)
     ended = run("status", "--json", f"--repo-root={repo}")
     found = json.loads(ended.out)
@@ -497,7 +489,7 @@ def test_status_without_a_host_shows_the_journal(bare: Path, repo: Path, run: Co
 
 @pytest.mark.parametrize(
     ("outcome", "words"),
-    [("done", "did all that was asked"), ("incomplete", "something undone"), (None, "died")],
+    [("done", "is complete"), ("incomplete", "is incomplete"), (None, "died")],
 )
 def test_status_says_how_the_last_run_ended(
     host: Program, run: Command, repo: Path, outcome: str | None, words: str
@@ -543,8 +535,8 @@ def test_resume_takes_the_settings_of_the_last_run(
 
 
 def test_abort_without_a_run_is_no_problem(host: Program, run: Command) -> None:
-    """Ending what does not run does nothing, and scripts can tell."""
-    assert "No run was alive." in run("abort").out
+    """Stopping nothing is no error, and the advice to resume needs a run to resume."""
+    assert run("abort").out == "No run is alive.\n"
     found = json.loads(run("abort", "--cleanup-worktrees", "--json").out)
     assert found == {"run_ended": False, "agents_ended": [], "removed": [], "left": {}}
 
@@ -584,7 +576,7 @@ def test_every_command_has_help(run: Command, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["orchestrate", "resume", "status", "abort"])
 def test_help_has_examples(run: Command, command: str) -> None:
-    """The help of what is typed most shows how, line by line."""
+    """The help of the commands that are typed most has examples."""
     out = run(command, "--help").out
     assert "Examples:" in out
     assert f"  spec-kitty-orchestrator {command}" in out
@@ -601,7 +593,7 @@ def test_help_lists_commands_and_exit_codes(run: Command) -> None:
 def test_every_setting_has_a_flag(run: Command) -> None:
     """Each name of the settings is a flag of ``orchestrate``."""
     out = run("orchestrate", "--help").out
-    names = [name.replace("_", "-") for name in config._TYPES]
+    names = [name.replace("_", "-") for name in config._NAMES]
     assert [name for name in names if f"--{name}" not in out] == []
 
 
@@ -621,7 +613,7 @@ def program(folder: Path, *words: str | bytes, **env: str) -> Ended:
 
 
 def test_the_program_ends_with_the_exit_code(repo: Path) -> None:
-    """What a shell sees is the exit code and one line, never a traceback."""
+    """A shell sees the exit code and one line, never a traceback."""
     ended = program(repo, "status")
     assert ended.code == ExitCode.USAGE
     assert complaint(ended)

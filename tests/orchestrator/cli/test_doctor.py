@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from spec_kitty_orchestrator.agents import KNOWN
 from spec_kitty_orchestrator.cli import _main
 from spec_kitty_orchestrator.cli.doctor import Check, examine, exit_code
 from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.preflight.plan import default_policy
 from spec_kitty_orchestrator.worktree import git
+from tests.orchestrator.commands import Command
 from tests.orchestrator.programs import Program
 
 
@@ -36,9 +39,10 @@ def test_all_is_well(healthy: Program, repo: Path, capsys: pytest.CaptureFixture
     """Every check has one line with what was found, and the exit code is 0."""
     assert _main(["doctor"]) == ExitCode.DONE
     lines = capsys.readouterr().out.splitlines()
-    names = ["host", "agents", "repository", "warm", "identity", "branch", "workspace"]
+    names = ["host", "repository", "agents", "warm", "identity", "branch", "workspace"]
     assert [line.split()[:2] for line in lines] == [["ok", name] for name in names]
     assert lines[0].endswith("contract 1.5.0, as of host 3.2.7")
+    assert lines[2].endswith(" implementer codex, reviewer codex")
     assert "no, the host is loaded for every call: no package that is installed" in lines[3]
     assert "Ada <ada@example.invalid>" in lines[4]
     assert lines[5].endswith(" work")
@@ -68,6 +72,52 @@ def test_bad_settings_are_told(healthy: Program, repo: Path) -> None:
 
     assert "'warmth'" in bad(repo)["settings"]
     assert found(repo, "workspace").ok
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("impl_agent = 'gemini'", ("agents", "Unknown agent 'gemini'.")),
+        ("review_agent = 'opencode'", ("agents", "'opencode', which is not on PATH.")),
+        ("max_per_agent = {gemini = 1}", ("agents", "--max-per-agent: unknown agent 'gemini'.")),
+        ("policy = 'nope.json'", ("policy", "nope.json cannot be read: No such file")),
+    ],
+)
+def test_settings_that_no_run_could_use_are_told(
+    healthy: Program, repo: Path, run: Command, text: str, problem: tuple[str, str]
+) -> None:
+    """An agent or a policy that the settings name has to exist before the run."""
+    (repo / ".kittify" / "orchestrator.toml").write_text(text + "\n")
+    ((name, words),) = bad(repo).items()
+    assert name == problem[0]
+    assert problem[1] in words
+    assert run("doctor").code == ExitCode.USAGE
+
+
+def test_a_policy_of_the_settings_is_named(healthy: Program, repo: Path) -> None:
+    """A policy that every host accepts is one more line."""
+    policy = default_policy(KNOWN["codex"]).to_dict()
+    (repo / "policy.json").write_text(json.dumps(policy))
+    (repo / ".kittify" / "orchestrator.toml").write_text("policy = 'policy.json'\n")
+    assert found(repo, "policy") == Check(name="policy", ok=True, found="policy.json")
+
+
+def test_a_host_from_before_the_api_is_told(healthy: Program, repo: Path) -> None:
+    """Doctor says of it what a run says: the release, and the command that upgrades it."""
+    healthy.prints(err="No such command 'orchestrator-api'.", code=2)
+    healthy.prints("spec-kitty-cli version 0.16.2\n", verbs=("--version",))
+    upgrade = "Host 0.16.2 has no orchestrator-api: pip install --upgrade spec-kitty-cli"
+    assert bad(repo)["host"] == upgrade
+
+
+def test_an_unknown_mission_is_told(healthy: Program, repo: Path, run: Command) -> None:
+    """The mission may be a word of its own, and the missions that exist are listed."""
+    (repo / "kitty-specs" / "034-payment").mkdir()
+    healthy.says("mission-state", {"message": "there is none"}, "MISSION_NOT_FOUND")
+    ended = run("doctor", "034-paymnt")
+    assert ended.code == ExitCode.USAGE
+    assert "'034-paymnt' does not exist in kitty-specs/" in ended.out
+    assert "Did you mean 034-payment?" in ended.out
 
 
 def test_scripts_get_json(healthy: Program, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What is loaded to say something: nothing that it does not need."""
+"""A command loads no module that it does not need."""
 
 import json
 import os

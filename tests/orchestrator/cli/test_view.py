@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_row_says_what_is_known() -> None:
 
 
 def test_lanes_of_the_host_win() -> None:
-    """What the host reports now replaces what it told a run earlier."""
+    """The present lanes of the host replace those that it reported to a run."""
     found = rows(history(), {"WP01": "done", "WP03": "planned"})
     assert [(row["wp"], row["lane"]) for row in found] == [("WP01", "done"), ("WP03", "planned")]
 
@@ -116,14 +117,14 @@ def test_every_event_has_its_line(told: Event) -> None:
 
 @pytest.mark.parametrize("kind", ["submitted", "dreamt"])
 def test_other_events_are_for_the_journal_alone(kind: str) -> None:
-    """What only the journal needs is not shown, and what is unknown neither."""
+    """Events that only the journal needs, and unknown events, are not shown."""
     assert line(event(kind, wp="WP01", head="h")) is None
 
 
 def test_the_end_says_what_is_left() -> None:
     """The last line says how it ended, what is not done and why, and what to do next."""
     text = line(EVENTS[-1]) or ""
-    for words in ("another run. the host", "WP01 is blocked", "next: resume"):
+    for words in ("the run ended: another run. the host", "WP01 is blocked", "next: resume"):
         assert words in text
 
 
@@ -155,8 +156,17 @@ def test_a_terminal_gets_a_table() -> None:
             watcher(told)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    assert "rework" in text
+    assert "rounds" in text
     assert "WP01 is in_progress" in text
+
+
+def test_a_run_that_cannot_start_shows_no_table() -> None:
+    """The table begins with the first event, so that an error stands alone."""
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    with suppress(ValueError), watch(console, as_json=False):
+        raise ValueError
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""
 
 
 def terminal(height: int) -> Console:

@@ -30,3 +30,41 @@ def test_a_protected_branch_is_named_unless_it_is_allowed(
     (repo / ".kittify").mkdir(exist_ok=True)
     (repo / ".kittify" / "config.yaml").write_text("protection:\n  protected_branches: []\n")
     assert plan.protected_branch(repo) is None
+
+
+def commit_mission(repo: Path, meta: str) -> None:
+    """Commit a mission on the branch that is checked out."""
+    folder = repo / "kitty-specs" / "034-payment"
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(meta)
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message=mission")
+
+
+@pytest.mark.parametrize(
+    ("meta", "branches"),
+    [
+        ('{"target_branch": "release"}', "release"),
+        ('{"target_branch": "deleted"}', "release or work"),
+        ("{}", "release or work"),
+        ("[", "release or work"),
+        ("[]", "release or work"),
+    ],
+)
+def test_the_branch_of_a_mission_is_found(repo: Path, meta: str, branches: str) -> None:
+    """The branch that the mission names counts, else those that have it; never a lane branch."""
+    commit_mission(repo, meta)
+    for branch in ("release", "kitty/mission-034-payment-lane-a"):
+        git(repo, "branch", branch)
+    git(repo, "checkout", "--quiet", "-b", "main")
+    advice = f"Check out the branch of the mission: git checkout {branches}"
+    assert plan.where_it_is(repo, "034") == plan.how_to_leave(repo, "034-payment") == advice
+    assert plan.where_it_is(repo, "035") == ""
+
+
+def test_a_mission_on_a_protected_branch_has_no_other(repo: Path) -> None:
+    """A mission of main has to move, or the host has to be allowed to commit there."""
+    git(repo, "checkout", "--quiet", "-b", "main")
+    commit_mission(repo, '{"target_branch": "main"}')
+    assert plan.where_it_is(repo, "034-payment") == ""
+    assert f"{plan.PROTECTION_OFF}=1" in plan.how_to_leave(repo, "034-payment")

@@ -62,11 +62,11 @@ def test_a_target_that_is_named_counts(repo: Path) -> None:
 
 
 def test_subtasks_of_what_is_still_to_be_handed_in_are_told(repo: Path) -> None:
-    """What is handed in needs none any more."""
+    """Work packages that are submitted are left out."""
     one, two = package("WP01", subtasks=("T001",)), package("WP02", subtasks=("T002",))
     found = look(repo, one, two, lanes={"WP02": Lane.FOR_REVIEW})
     assert found.subtasks == {"WP01": ("T001",)}
-    assert found.lines()[-1] == "subtasks:  marked done when they are handed in (WP01: T001)"
+    assert found.lines()[-1] == "subtasks:  marked done on submission (WP01: T001)"
 
 
 def test_boxes_without_an_id_stop_a_run_where_nothing_else_helps(repo: Path) -> None:
@@ -80,7 +80,7 @@ def test_boxes_without_an_id_stop_a_run_where_nothing_else_helps(repo: Path) -> 
 def test_a_list_of_subtasks_that_the_host_cannot_read_stops_a_run(repo: Path) -> None:
     """No agent can put that right; the edit is named."""
     problem = look(repo, package(roster_problem="it has no list")).problems[0]
-    assert "WP01 cannot be handed in: it has no list" in problem
+    assert "WP01 cannot be submitted: it has no list" in problem
     assert "kitty-specs/m/tasks" in problem
 
 
@@ -98,7 +98,7 @@ def test_planning_work_is_told(repo: Path) -> None:
     one, two = package("WP01"), package("WP02", lane="lane-planning")
     assert "kitty/mission-m-lane-planning" in look(repo, one, two).notes[0]
     newest = look(repo, one, two, release="4.0.0rc7")
-    assert "leaves to a person" in newest.notes[0]
+    assert "has to be done by a person" in newest.notes[0]
     assert list(newest.left_to_people) == ["WP02"]
     assert newest.problems == ()
 
@@ -133,7 +133,7 @@ def test_another_branch_is_told(repo: Path) -> None:
 
 
 def test_a_protected_branch_is_told(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is checked out; the variable that lets hosts commit there helps."""
+    """On any checkout; the variable that lets hosts commit there helps."""
     problem = look(repo, package(), planning_branch="main").problems[0]
     assert f"set {PROTECTION_OFF}=1" in problem
     monkeypatch.setenv(PROTECTION_OFF, "1")

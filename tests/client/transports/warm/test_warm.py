@@ -1412,7 +1412,7 @@ COLD: dict[str, tuple[dict[str, str], str]] = {
     "an error before the parser": ({"at_start": "1 / 0"}, "it does not start: ZeroDivisionError"),
     "no parser": ({"at_start": "return print(1)"}, "it does not start: SystemExit()"),
     "another name": ({"form": "renamed"}, "has a console script 'kitty'"),
-    "another language": ({"form": "shell"}, "does more than to call a program"),
+    "another language": ({"form": "shell"}, "does more than start the program"),
     "a module": ({"form": "plain module"}, "is no package"),
 }
 

@@ -1,0 +1,63 @@
+"""Parameters that several commands share, and the output that they have in common."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.settings import ENV_PREFIX
+
+__all__ = ["Json", "Root", "find_folder", "find_root", "print_json", "spinner"]
+
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", show_default=False, help="Print JSON, for scripts.")
+]
+Root = Annotated[
+    Path | None,
+    Parameter(
+        help="Repository. [default: the one around this folder]",
+        env_var=ENV_PREFIX + "REPO_ROOT",
+        show_env_var=False,
+    ),
+]
+
+
+def find_folder(given: Path | None) -> Path:
+    """Return the folder that a command works in.
+
+    Raises:
+        UsageProblem: If it does not exist.
+    """
+    folder = given or Path.cwd()
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        msg = f"--repo-root: {folder} {what}."
+        raise UsageProblem(msg)
+    return folder
+
+
+def find_root(given: Path | None) -> Path:
+    """Return the primary checkout of the repository that a folder is in.
+
+    Raises:
+        UsageProblem: If the folder does not exist, or is in no repository.
+    """
+    from spec_kitty_orchestrator.worktree import root_of  # it loads the SDK
+
+    return root_of(find_folder(given))
+
+
+def spinner(as_json: bool) -> Callable[[str], Any]:
+    """Return a function that shows a text on stderr while something takes its time."""
+    from rich.console import Console
+
+    console = Console(stderr=True, quiet=as_json)
+    return lambda text: console.status(text + "...")
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=2, sort_keys=True, default=str))

@@ -1,0 +1,123 @@
+"""Report where a mission stands: the lanes from the host, the rest from the journal."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from spec_kitty_client import Client, SpecKittyError
+from spec_kitty_orchestrator.cli.missions import missions_here
+from spec_kitty_orchestrator.cli.view import rows, table
+from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.state.files import StateFiles
+from spec_kitty_orchestrator.state.history import History, recall
+from spec_kitty_orchestrator.state.journal import read
+from spec_kitty_orchestrator.state.lock import is_alive
+
+__all__ = ["find_history", "print_report", "report"]
+
+
+def find_history(root: Path, mission: str | None) -> History:
+    """Return what the journal tells about a mission.
+
+    Args:
+        root: The primary checkout.
+        mission: Its slug, or a part of it; None: the mission that was run last.
+
+    Raises:
+        UsageProblem: If no run of it is recorded.
+    """
+    path = StateFiles(root).journal
+    histories = recall(read(path))
+    matching = [name for name in histories if mission is None or mission in name]
+    if not matching:
+        what = f"of {mission!r} " if mission else ""
+        msg = f"No run {what}is recorded in {root}. {damage_of(path) or _how_to_start(root)}"
+        raise UsageProblem(msg)
+    exact = [name for name in matching if name == mission]
+    return histories[(exact or matching)[-1]]
+
+
+def _how_to_start(root: Path) -> str:
+    return f"Start one: spec-kitty-orchestrator orchestrate MISSION. {missions_here(root)}"
+
+
+def damage_of(path: Path) -> str | None:
+    """Return how much of a journal cannot be read; None if it can be read to its end."""
+    try:
+        with path.open("rb") as file:
+            lines = sum(1 for _ in file)
+    except FileNotFoundError:
+        return None
+    lost = lines - sum(1 for _ in read(path))
+    if not lost:
+        return None
+    return (
+        f"The journal {path} is damaged: its last {lost} of {lines} lines are ignored. The next "
+        f"run moves them to {path.name}.damaged and reads the lanes from the host."
+    )
+
+
+def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> dict[str, Any]:
+    """Return where every work package stands, as plain values.
+
+    Raises:
+        UsageProblem: If no run of the mission is recorded.
+    """
+    history = find_history(root, mission)
+    with spinner("Asking the host"):
+        lanes, problem = _ask_lanes(root, history.mission)
+    places = StateFiles(root)
+    ended = history.ended
+    return {
+        "mission": history.mission,
+        "run": "alive" if is_alive(places) else ended.outcome if ended else "died",
+        "problem": ended.problem if ended else None,
+        "accepted": history.accepted,
+        "merged": history.merged,
+        "lanes_from": "journal" if lanes is None else "host",
+        "host_problem": problem,
+        "journal_problem": damage_of(places.journal),
+        "logs": str(places.logs / history.mission),
+        "work_packages": rows(history, lanes),
+    }
+
+
+def _ask_lanes(root: Path, mission: str) -> tuple[dict[str, str] | None, str | None]:
+    """Return the lanes, or why the host does not tell them."""
+    try:
+        state = Client(root, warm=False).mission_state(mission)  # one call needs no warm host
+    except SpecKittyError as e:
+        return None, str(e)
+    return {wp: str(lane) for wp, lane in state.lanes().items()}, None
+
+
+_RUN = {
+    "alive": "a run is alive",
+    "died": "the last run died; continue it with `spec-kitty-orchestrator resume`",
+    "done": "the last run is complete",
+    "incomplete": "the last run is incomplete",
+    "interrupted": (
+        "the last run was interrupted; continue it with `spec-kitty-orchestrator resume`"
+    ),
+    "host": (
+        "the last run stopped at a host error; continue it with `spec-kitty-orchestrator resume`"
+    ),
+}
+
+
+def print_report(found: dict[str, Any]) -> None:
+    """Print a report."""
+    console = Console()
+    ends = [word for word in ("accepted", "merged") if found[word]]
+    console.print(f"Mission {found['mission']}: {_RUN.get(found['run'], found['run'])}.", end=" ")
+    console.print(f"It is {' and '.join(ends)}." if ends else "", highlight=False)
+    if found["problem"]:
+        console.print(found["problem"], markup=False)
+    if found["journal_problem"]:
+        console.print(found["journal_problem"], markup=False)
+    if found["host_problem"]:
+        console.print(f"The lanes are those of the last run: {found['host_problem']}", markup=False)
+    console.print(table(found["work_packages"]))
+    console.print(f"Logs are in {found['logs']}", markup=False, highlight=False, soft_wrap=True)
