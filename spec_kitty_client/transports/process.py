@@ -14,7 +14,7 @@ from typing import Any
 from attrs import converters, field, frozen
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
-from spec_kitty_client.transports import Completed, program
+from spec_kitty_client.transports import Completed, call_variables, program
 from spec_kitty_client.transports.launchers import HEAD
 from spec_kitty_client.transports.program import GRACE
 
@@ -270,6 +270,7 @@ class ProcessTransport(_Host):
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`. Ctrl-C ends the host with all its children."""
         with self._ready() as (host, env):
+            env.update(call_variables())
             return program.run((*host, *args), cwd=self.repo, env=env, time_limit=time_limit)
 
     def git(
@@ -287,6 +288,7 @@ class AsyncProcessTransport(_Host):
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `AsyncTransport.run`."""
         with self._ready() as (host, env):
+            env.update(call_variables())
             return await program.run_async(
                 (*host, *args), cwd=self.repo, env=env, time_limit=time_limit
             )
