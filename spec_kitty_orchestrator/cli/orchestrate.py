@@ -6,7 +6,7 @@ often than all other help.
 
 import os
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
@@ -60,6 +60,9 @@ Examples:
   spec-kitty-orchestrator resume --merge
 """
 _NOTHING = Settings()
+_DryRun = Annotated[
+    bool, Parameter(help="Check everything, move nothing.", negative="", show_default=False)
+]
 
 
 def _from_everywhere(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -84,7 +87,7 @@ def _from_last_run(_app: App, _commands: tuple[str, ...], arguments: ArgumentCol
 def _locate(arguments: ArgumentCollection) -> "Path":
     """Return the primary checkout, and make it the value of --repo-root."""
     (argument,) = arguments.filter_by(keys_prefix=("repo_root",))
-    given: Path | None = argument.convert() if argument.tokens else None
+    given: Any = argument.convert() if argument.tokens else None
     root = find_root(given)
     argument.tokens[:] = [Token(keyword="--repo-root", implicit_value=root)]
     return root
@@ -102,9 +105,7 @@ def orchestrate(
     /,
     *,
     settings: Flags = _NOTHING,
-    dry_run: Annotated[
-        bool, Parameter(help="Check everything, move nothing.", negative="", show_default=False)
-    ] = False,
+    dry_run: _DryRun = False,
     as_json: Json = False,
 ) -> int:
     """Run a mission until every work package is done."""
