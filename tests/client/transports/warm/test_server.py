@@ -1,4 +1,4 @@
-"""Tests of `transports.warm.server.main` that no transport can make from outside."""
+"""Tests of `transports.warm.server.forkserver` that no transport can make from outside."""
 
 import json
 import subprocess
@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from spec_kitty_client.transports import warm
 from spec_kitty_client.transports.launchers import find
+from spec_kitty_client.transports.warm import connection
 from tests.client.transports.scripts import PATIENCE, eventually, written
 from tests.client.transports.warm.warmhost import Caller, install
 
@@ -26,7 +26,7 @@ def server(folder: Path) -> Iterator[Any]:
     place = Caller(install(folder / "host"), repo).cold.place()
     launch = find(place.words, place.head)
     with subprocess.Popen(
-        [*launch.interpreter, "-c", warm._BOOT],
+        [*launch.interpreter, "-c", connection._BOOT],
         env=place.env,
         cwd=repo,
         stdin=subprocess.PIPE,
@@ -34,7 +34,7 @@ def server(folder: Path) -> Iterator[Any]:
     ) as proc:
         try:
             assert proc.stdin is not None
-            proc.stdin.write(warm._first_words(launch))
+            proc.stdin.write(connection._first_input(launch))
             yield proc
             proc.stdin.close()
             assert proc.wait(PATIENCE) == 0
@@ -73,4 +73,4 @@ def test_what_another_call_has_written_is_not_open_in_a_call(tmp_path: Path) -> 
         assert eventually(lambda: written(repo / "other"))
 
     files = [name for name in (repo / "other").read_text().split("\n") if "(deleted)" in name]
-    assert len(files) == 3, files  # two outputs, and what it tells its parent
+    assert len(files) == 2, files
