@@ -139,8 +139,8 @@ class _Host:
             return None
         return (str(host), *self._words[1:], about.st_ino, about.st_mtime_ns, about.st_size)
 
-    def place(self) -> "LocalServer | None":
-        """See `Warmable.place`."""
+    def location(self) -> "LocalServer | None":
+        """See `Warmable.location`."""
         identity = self.identity()
         if identity is None or not self.repo.is_dir():
             return None  # a process of its own says what is wrong

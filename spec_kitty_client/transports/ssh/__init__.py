@@ -91,8 +91,8 @@ class _SshOptions:
     home: str | None = field(default=None, converter=optional(str), kw_only=True)
     """A HOME there for the host alone; None: the user's."""
 
-    def place(self) -> "SshServer | None":
-        """See `Warmable.place`."""
+    def location(self) -> "SshServer | None":
+        """See `Warmable.location`."""
         return SshServer(self)
 
     def _host_call(self, args: Sequence[str]) -> Task:
@@ -285,7 +285,7 @@ async def _hang_up_async(call: SshProcess) -> None:
 
 
 class SshServer:
-    """A host on another machine, in which a fork server can be started."""
+    """A host on another machine, for which a fork server can be started."""
 
     folder = None
     umask = None

@@ -53,7 +53,7 @@ _STRIKES = 3  # servers in a row that died
 class Warmable(Protocol):
     """A transport whose host can be kept warm."""
 
-    def place(self) -> ServerLocation | None:
+    def location(self) -> ServerLocation | None:
         """Return where a server can be started; None: nowhere. May take as long as a call."""
         ...
 
@@ -121,7 +121,7 @@ class _Warm(Generic[T]):
     def prepare(self) -> None:
         """Start the server now, without waiting for it."""
         with contextlib.suppress(HostNotFound, CannotBeWarm):
-            if (location := self.cold.place()) is not None:
+            if (location := self.cold.location()) is not None:
                 self._find(location)
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class _Warm(Generic[T]):
         size = sum(len(os.fsencode(word)) for word in args)
         if size > _LONGEST or any("\0" in word for word in args):
             return None  # the operating system says what is wrong with that
-        location = self.cold.place()
+        location = self.cold.location()
         if location is None or (server := self._find(location)) is None:
             return None
         return server, server.connection.send(args, location)

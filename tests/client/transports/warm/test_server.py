@@ -23,11 +23,11 @@ def server(folder: Path) -> Iterator[Any]:
     """Start a server whose replies are read only when a test does so."""
     repo = folder / "repo"
     repo.mkdir()
-    place = Caller(install(folder / "host"), repo).cold.place()
-    launch = find(place.words, place.head)
+    location = Caller(install(folder / "host"), repo).cold.location()
+    launch = find(location.words, location.head)
     with subprocess.Popen(
         [*launch.interpreter, "-c", connection._BOOT],
-        env=place.env,
+        env=location.env,
         cwd=repo,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

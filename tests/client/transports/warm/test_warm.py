@@ -1272,10 +1272,10 @@ def test_a_folder_that_goes_away_at_the_last_moment_is_named(calls: Calls, repo:
     """A call that could not be made is not told as one that has failed."""
 
     class Late(ProcessTransport):
-        def place(self) -> Any:
-            place = super().place()
+        def location(self) -> Any:
+            location = super().location()
             repo.rmdir()
-            return place
+            return location
 
     caller = calls()
     caller.do("")
