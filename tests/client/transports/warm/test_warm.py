@@ -1834,7 +1834,7 @@ def test_a_log_that_is_opened_at_import_is_written_to_its_end(calls: Calls, repo
 
 
 def test_variables_of_one_call_are_those_of_no_other(calls: Calls) -> None:
-    """A call has its own TRACEPARENT; the next one, and the server, have none. It is marked warm."""
+    """A call has its own TRACEPARENT, and the next one has none."""
     caller = calls()
     code = "import os; print(os.environ.get('TRACEPARENT'))"
 
