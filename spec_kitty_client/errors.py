@@ -25,13 +25,13 @@ the text. The text of every exception says what to do next; every exception can 
 text can be encoded as UTF-8, even if a host or a file name put invalid characters into it.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from packaging.version import Version
 
 from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family
 from spec_kitty_client.failure import Failure
-from spec_kitty_client.texts import encodable
+from spec_kitty_client.values import encodable, plain
 
 __all__ = [
     "AcceptanceUnavailable",
@@ -76,6 +76,11 @@ class SpecKittyError(Exception):
 
     def __str__(self) -> str:
         return encodable(super().__str__())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the class, the text and all facts by name, as values that `json.dumps` takes."""
+        facts = {k: plain(v) for k, v in vars(self).items() if not k.startswith("_")}
+        return {"error": type(self).__name__, "message": str(self), **facts}
 
 
 class InvalidCall(SpecKittyError, ValueError):
@@ -216,6 +221,11 @@ class HostError(SpecKittyError):
         ``unknown``: read the state before doing anything else; never repeat blindly.
         """
         return "unknown" if self.failure.mutates else "not_applied"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return class, text, code, whether a retry can help, outcome and the failed call."""
+        facts = {"code": plain(self.code), "retryable": self.retryable, "outcome": self.outcome}
+        return {**super().to_dict(), **facts}
 
     def __str__(self) -> str:
         name = f" [{self.code}]" if self.code else ""

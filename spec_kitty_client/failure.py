@@ -6,12 +6,13 @@ from typing import Any
 from attrs import field, fields, frozen
 
 from spec_kitty_client.codes import AnyErrorCode, parse_code
+from spec_kitty_client.values import Value
 
 __all__ = ["Failure", "OriginFreshness"]
 
 
 @frozen(kw_only=True)
-class OriginFreshness:
+class OriginFreshness(Value):
     """How one branch stands to its remote; told by hosts 4.0.0rc6 and later."""
 
     branch: str
@@ -31,7 +32,7 @@ class OriginFreshness:
 
 
 @frozen(kw_only=True)
-class Failure:
+class Failure(Value):
     """The facts about a failed call.
 
     The properties read `data`. None of them raises an error: a value of another type than the
@@ -41,7 +42,7 @@ class Failure:
     verb: str
     mutates: bool
     message: str
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] = field(repr=False)
     """Empty where a workflow verb found out by a read what older hosts do not check."""
     exit_code: int | None
     """None when the host had to be ended; negative: the number of the signal."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from attrs import field, frozen
 
 from spec_kitty_client.codes import AnyErrorCode
+from spec_kitty_client.values import Value
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
@@ -28,7 +29,7 @@ _numbers = itertools.count(1)
 
 
 @frozen(kw_only=True)
-class CallStarted:
+class CallStarted(Value):
     """A call to the host begins."""
 
     number: int
@@ -46,7 +47,7 @@ class CallStarted:
 
 
 @frozen(kw_only=True)
-class CallEnded:
+class CallEnded(Value):
     """A call to the host has ended, or was given up."""
 
     number: int

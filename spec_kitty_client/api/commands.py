@@ -21,6 +21,7 @@ from spec_kitty_client.contract.dialects import Dialect
 from spec_kitty_client.contract.lanes import POLICY_LANES, AnyLane, Lane, lanes_of, parse_lane
 from spec_kitty_client.errors import InvalidCall
 from spec_kitty_client.policy import Policy
+from spec_kitty_client.values import Value
 
 __all__ = [
     "AcceptMission",
@@ -72,7 +73,7 @@ class OriginCheck(StrEnum):
 
 
 @frozen(kw_only=True)
-class ReviewResult:
+class ReviewResult(Value):
     """How a review ended, as every way out of ``in_review`` needs it (host 3.2.6+)."""
 
     reviewer: str
@@ -87,7 +88,7 @@ class ReviewResult:
 
 
 @frozen(kw_only=True)
-class Evidence:
+class Evidence(Value):
     """The proof that goes with ``approved`` and ``done``.
 
     Given beside a `ReviewResult`, reviewer, verdict and reference must be equal (M4).

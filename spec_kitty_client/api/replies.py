@@ -11,6 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from spec_kitty_client.contract.lanes import AnyLane, Lane
+from spec_kitty_client.values import Value
 
 __all__ = [
     "HistoryAppended",
@@ -31,8 +32,13 @@ __all__ = [
 MissionNumber = int | str | None
 
 
+def _counted(values: tuple[object, ...]) -> str:
+    """Return a short repr: a mission may have hundreds of work packages."""
+    return f"<{len(values)}>"
+
+
 @frozen(kw_only=True)
-class Reply:
+class Reply(Value):
     """What all payloads have in common."""
 
     extra: Mapping[str, Any] = field(factory=dict, repr=False)
@@ -75,7 +81,7 @@ class Mission(MissionReply):
 
     summary: Mapping[str, int]
     """Number of work packages by lane."""
-    work_packages: tuple[WorkPackage, ...]
+    work_packages: tuple[WorkPackage, ...] = field(repr=_counted)
 
     @property
     def doubt(self) -> str | None:
@@ -117,7 +123,7 @@ class ReadyWorkPackage(Reply):
 class ReadyList(MissionReply):
     """Answer to ``list-ready``: planned, and every dependency done (from 3.2.0: or approved)."""
 
-    ready_work_packages: tuple[ReadyWorkPackage, ...]
+    ready_work_packages: tuple[ReadyWorkPackage, ...] = field(repr=_counted)
 
 
 @frozen(kw_only=True)

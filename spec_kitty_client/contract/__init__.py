@@ -11,6 +11,7 @@ from packaging.version import Version
 
 from spec_kitty_client.contract.dialects import Dialect, Feature, dialect_of, oldest_release
 from spec_kitty_client.errors import UnsupportedHost
+from spec_kitty_client.values import Value
 
 __all__ = [
     "NEWEST_TESTED",
@@ -49,7 +50,7 @@ class Requiring:
 
 
 @frozen
-class Contract:
+class Contract(Value):
     """What is known about the host that a client talks to.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Any, Self
 from packaging.version import Version
 
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.texts import encodable
+from spec_kitty_client.values import encodable
 
 __all__ = ["PolicyError", "PolicyProblem", "PolicyRule"]
 
@@ -115,6 +115,10 @@ class PolicyError(ExceptionGroup[PolicyProblem], InvalidCall):
     def problems(self) -> tuple[PolicyProblem, ...]:
         """The reasons, in the order of the rules and then of the policy."""
         return self.exceptions  # type: ignore[return-value]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the text and every problem, as values that `json.dumps` takes."""
+        return {**super().to_dict(), "problems": [p.to_dict() for p in self.problems]}
 
     def derive(self, excs: Sequence[Any], /) -> Any:
         """Return a policy error with some of the problems, as ``split`` wants it."""

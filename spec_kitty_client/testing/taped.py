@@ -9,7 +9,7 @@ from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, in_, instance_of, optional
 
 from spec_kitty_client.errors import SpecKittyError
-from spec_kitty_client.texts import encodable
+from spec_kitty_client.values import encodable
 
 __all__ = ["GIT", "HOST", "TapeDamaged", "Taped", "header", "line", "read"]
 

@@ -18,6 +18,7 @@ from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.errors import GitFailed
+from spec_kitty_client.values import Value
 from spec_kitty_client.workflow.git import checked_out, git, show_all
 
 __all__ = ["PLANNING_LANE", "MissionFiles", "MissionLayout", "PackageLayout", "read_files"]
@@ -32,7 +33,7 @@ _OPEN_BOX = re.compile(r"\s*-\s*\[\s*\]\s+(T\d+\b)?")
 
 
 @frozen(kw_only=True)
-class PackageLayout:
+class PackageLayout(Value):
     """What a host wants of one work package beside its work."""
 
     wp_id: str
@@ -57,7 +58,7 @@ class PackageLayout:
 
 
 @frozen(kw_only=True)
-class MissionLayout:
+class MissionLayout(Value):
     """How a mission is laid out on the host that was asked."""
 
     mission_slug: str

@@ -27,6 +27,7 @@ from spec_kitty_client.errors import (
     UnsupportedByHost,
     WouldLoseWork,
 )
+from spec_kitty_client.values import Value
 from spec_kitty_client.workflow.evidence import (
     holds,
     left_out,
@@ -65,7 +66,7 @@ _HOST_FILES = frozenset(
 
 
 @frozen(kw_only=True)
-class Merged:
+class Merged(Value):
     """What came of a merge."""
 
     target: str

@@ -36,6 +36,7 @@ from spec_kitty_client.errors import (
     InvalidCall,
     TransitionRejected,
 )
+from spec_kitty_client.values import Value
 from spec_kitty_client.workflow.git import commit_folder, root
 from spec_kitty_client.workflow.layout import PackageLayout, read_files
 from spec_kitty_client.workflow.steps import Package, insist, refusal, slug_of, state
@@ -68,7 +69,7 @@ _ENDED = frozenset({Lane.DONE, Lane.CANCELED})
 
 
 @frozen(kw_only=True)
-class Moved:
+class Moved(Value):
     """What a workflow verb has done."""
 
     wp_id: str
@@ -85,7 +86,7 @@ def _not_empty(_: object, attribute: "Attribute[str]", value: object) -> None:
 
 
 @frozen
-class Review:
+class Review(Value):
     """A review's author and where it can be read: ``Review("ada", "reviews/WP01.md")``."""
 
     reviewer: str = field(validator=_not_empty)

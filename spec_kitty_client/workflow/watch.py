@@ -8,7 +8,7 @@ from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.api import replies
 from spec_kitty_client.contract.lanes import AnyLane, Lane
 from spec_kitty_client.errors import GitFailed, SpecKittyError
-from spec_kitty_client.texts import encodable
+from spec_kitty_client.values import Value, encodable
 from spec_kitty_client.workflow.git import git, root
 from spec_kitty_client.workflow.steps import state
 from spec_kitty_client.workflow.worktrees import folder_of
@@ -47,7 +47,7 @@ class WaitTimeout(SpecKittyError, TimeoutError):
 
 
 @frozen(kw_only=True)
-class WorkPackageAdded:
+class WorkPackageAdded(Value):
     """A work package is there that was not; the first look finds them all."""
 
     wp_id: str
@@ -55,7 +55,7 @@ class WorkPackageAdded:
 
 
 @frozen(kw_only=True)
-class LaneChanged:
+class LaneChanged(Value):
     """A work package has moved. Where it moved twice between two looks, the ends are told."""
 
     wp_id: str
@@ -66,7 +66,7 @@ class LaneChanged:
 
 
 @frozen(kw_only=True)
-class AcceptanceSeen:
+class AcceptanceSeen(Value):
     """The mission has been accepted. It is the last event."""
 
     mission_slug: str

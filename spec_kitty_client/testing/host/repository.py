@@ -28,9 +28,9 @@ from spec_kitty_client.testing.host.land import (
     units,
 )
 from spec_kitty_client.testing.host.releases import Release
-from spec_kitty_client.texts import encodable
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.transports.process import ProcessTransport
+from spec_kitty_client.values import encodable
 
 __all__ = ["Repository"]
 
