@@ -113,6 +113,14 @@ _OLD = "1.0.0"  # the contract of all hosts whose release has to be asked for
 _known: dict[Hashable, Contract] = {}  # by host executable, for all clients of this process
 
 
+def _checked(policy: object) -> Policy | None:
+    """Return a policy, and refuse what a host would refuse seconds later."""
+    if policy is None or isinstance(policy, Policy):
+        return policy
+    msg = f"policy= must be a Policy, not a {type(policy).__name__}; use Policy.from_dict(...)"
+    raise InvalidCall(msg)
+
+
 class Core:
     """One client's knowledge: actor, policy, and what its host speaks."""
 
@@ -124,8 +132,11 @@ class Core:
         transport: object,
         on_call: Observer | None = None,
     ) -> None:
+        if time_limit is not None and not time_limit > 0:
+            msg = f"time_limit={time_limit!r} must be more than 0 seconds; None: the verb's own"
+            raise InvalidCall(msg)
         self.actor = actor
-        self.policy = policy
+        self.policy = _checked(policy)
         self.time_limit = time_limit
         self._on_call = on_call
         self._transport = transport
@@ -220,10 +231,13 @@ class Core:
     @staticmethod
     def _fill(command: Command[R], name: str, own: object, *, needed: bool) -> Command[R]:
         given = getattr(command, name)
+        if name == "policy" and given is not None:
+            _checked(given)
+            return command
         if given is not None and str(given).strip():
             return command
         if given is not None:
-            msg = f"{command.verb}: {name}={given!r} is nobody; hosts would record it"
+            msg = f"{command.verb}: {name} must not be empty"
             raise InvalidCall(msg)
         if own is None and needed:
             msg = f"{command.verb} needs {name}=, in the call or in the client"

@@ -648,3 +648,40 @@ def test_a_transport_that_is_given_is_not_made_warm_by_a_flag(tmp_path: Path) ->
     """Who gives a transport is told how to have it warm, instead of being ignored."""
     with pytest.raises(InvalidCall, match=r"WarmTransport\(transport\)"):
         Client(transport=ProcessTransport(repo=tmp_path), warm=True)
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan")])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_time_limit_is_more_than_nothing(kind: type[Any], limit: float) -> None:
+    """A limit that would be taken for another one is refused where it is given."""
+    with pytest.raises(InvalidCall, match="must be more than 0 seconds"):
+        kind(time_limit=limit)
+
+
+def test_a_policy_is_a_policy() -> None:
+    """A dictionary is refused before a host is started, with the way to make a policy of it."""
+    host = Scripted(HELLO)
+    with pytest.raises(InvalidCall, match=r"not a dict; use Policy\.from_dict"):
+        Client(transport=host, policy=POLICY.to_dict())  # type: ignore[arg-type]
+    client = Client(transport=host, actor="ada")
+    with pytest.raises(InvalidCall, match=r"use Policy\.from_dict"):
+        client.start_implementation("m", "WP01", policy={})  # type: ignore[arg-type]
+    assert host.verbs == []
+
+
+def test_a_transport_knows_its_repository() -> None:
+    """A repository beside a transport would be ignored, so both together are refused."""
+    with pytest.raises(InvalidCall, match="exclude each other"):
+        Client("repo", transport=Scripted(HELLO))
+
+
+def test_the_repr_of_a_client_shows_no_secret(tmp_path: Path) -> None:
+    """It tells actor and transport, and hides the transport's environment."""
+    transport = ProcessTransport(repo=tmp_path, env={"API_TOKEN": "hunter2"})
+
+    shown = repr(Client(transport=transport, actor="ada", policy=POLICY))
+
+    assert "actor='ada'" in shown
+    assert "ProcessTransport" in shown
+    assert "hunter2" not in shown
+    assert POLICY.orchestrator_id not in shown
