@@ -4,9 +4,10 @@ Source: every code of host 1.0.0 to 3.2.7 and of 4.0.0rc7. Hosts add codes and p
 through those of inner commands, so the type is open: one that is unknown is kept as it came.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
-__all__ = ["AnyErrorCode", "ErrorCode", "Family", "UnknownErrorCode", "parse_code"]
+__all__ = ["ADVICE", "AnyErrorCode", "ErrorCode", "Family", "UnknownErrorCode", "parse_code"]
 
 
 class Family(StrEnum):
@@ -268,3 +269,43 @@ _LATE = frozenset(
         ErrorCode.RUNTIME_NEXT_FAILED,
     }
 )
+
+_MISSING = (
+    "List the missions with `ls kitty-specs`, and check that the branch which holds this one is "
+    "checked out."
+)
+_UNFINISHED = "Finish the work packages or steps that the message names, then call again."
+ADVICE: Mapping[str, str] = {
+    ErrorCode.MISSION_NOT_FOUND: _MISSING,
+    ErrorCode.WP_NOT_FOUND: "Look at mission-state for the work packages of this mission.",
+    ErrorCode.WP_ALREADY_CLAIMED: (
+        "Leave it to the actor that the message names, or use the same --actor."
+    ),
+    ErrorCode.DEPENDENCIES_NOT_SATISFIED: (
+        "Finish the work packages that it depends on first; mission-state shows their lanes."
+    ),
+    ErrorCode.LANE_ALLOCATION_FAILED: (
+        "Commit or remove what is uncommitted in the lane's worktree; if the message names a "
+        "conflict, merge the dependency there by hand."
+    ),
+    ErrorCode.MISSION_NOT_READY: _UNFINISHED,
+    ErrorCode.FEATURE_NOT_READY: _UNFINISHED,
+    ErrorCode.FEATURE_NOT_FOUND: _MISSING,
+    ErrorCode.PLAN_SETUP_FAILED: "Edit the specification as the message says and commit it.",
+    ErrorCode.DESIGN_FINALIZED: "Its tasks are finalised; nothing of its design can change.",
+    ErrorCode.DESIGN_REVISION_CONFLICT: "Read the document again, and change what is there now.",
+    ErrorCode.DESIGN_PARENT_STALE: "Read the document it is made from again.",
+    ErrorCode.DESIGN_CONTEXT_STALE: "Ask for design-context again.",
+    ErrorCode.STATUS_LOCK_HELD: "Another call is under way; call again.",
+    ErrorCode.DESIGN_LOCK_TIMEOUT: "Another call is under way; call again.",
+    ErrorCode.NO_PENDING_DECISION: "Nothing waits for an answer.",
+    ErrorCode.AMBIGUOUS_PENDING_DECISION: "Say which one with decision_id=.",
+    ErrorCode.DECISION_NOT_PENDING: "It is answered already, or unknown; see design-status.",
+    ErrorCode.PREFLIGHT_FAILED: (
+        "Fix what the message names; a merge conflict is resolved by merging the target branch "
+        "into the lane branch by hand. If every work package is done and the lane branches are "
+        "gone, the mission is merged already."
+    ),
+    ErrorCode.CONTRACT_VERSION_MISMATCH: "Upgrade the SDK: pip install -U spec-kitty-client.",
+}
+"""The next step after an answer with a code, for codes where the family does not tell it."""

@@ -29,7 +29,7 @@ from typing import Any, Literal
 
 from packaging.version import Version
 
-from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family
+from spec_kitty_client.codes import ADVICE, AnyErrorCode, ErrorCode, Family
 from spec_kitty_client.failure import Failure
 from spec_kitty_client.values import encodable, plain
 
@@ -234,7 +234,7 @@ class HostError(SpecKittyError):
     @property
     def next_step(self) -> str:
         """The next step, as a sentence or two."""
-        advice = _ADVICE.get(self.code or "", self.advice)
+        advice = ADVICE.get(self.code or "", self.advice)
         if self.outcome == "unknown":
             return f"The call may have taken effect: read mission-state first. {advice}"
         return advice
@@ -385,45 +385,6 @@ _BY_FAMILY: dict[Family, type[HostRejected]] = {
     Family.INTEGRATION: IntegrationFailed,
     Family.ENVIRONMENT: EnvironmentProblem,
     Family.UNKNOWN: HostRejected,
-}
-
-_MISSING = (
-    "List the missions with `ls kitty-specs`, and check that the branch which holds this one is "
-    "checked out."
-)
-_UNFINISHED = "Finish the work packages or steps that the message names, then call again."
-_ADVICE: dict[str, str] = {
-    ErrorCode.MISSION_NOT_FOUND: _MISSING,
-    ErrorCode.WP_NOT_FOUND: "Look at mission-state for the work packages of this mission.",
-    ErrorCode.WP_ALREADY_CLAIMED: (
-        "Leave it to the actor that the message names, or use the same --actor."
-    ),
-    ErrorCode.DEPENDENCIES_NOT_SATISFIED: (
-        "Finish the work packages that it depends on first; mission-state shows their lanes."
-    ),
-    ErrorCode.LANE_ALLOCATION_FAILED: (
-        "Commit or remove what is uncommitted in the lane's worktree; if the message names a "
-        "conflict, merge the dependency there by hand."
-    ),
-    ErrorCode.MISSION_NOT_READY: _UNFINISHED,
-    ErrorCode.FEATURE_NOT_READY: _UNFINISHED,
-    ErrorCode.FEATURE_NOT_FOUND: _MISSING,
-    ErrorCode.PLAN_SETUP_FAILED: "Edit the specification as the message says and commit it.",
-    ErrorCode.DESIGN_FINALIZED: "Its tasks are finalised; nothing of its design can change.",
-    ErrorCode.DESIGN_REVISION_CONFLICT: "Read the document again, and change what is there now.",
-    ErrorCode.DESIGN_PARENT_STALE: "Read the document it is made from again.",
-    ErrorCode.DESIGN_CONTEXT_STALE: "Ask for design-context again.",
-    ErrorCode.STATUS_LOCK_HELD: "Another call is under way; call again.",
-    ErrorCode.DESIGN_LOCK_TIMEOUT: "Another call is under way; call again.",
-    ErrorCode.NO_PENDING_DECISION: "Nothing waits for an answer.",
-    ErrorCode.AMBIGUOUS_PENDING_DECISION: "Say which one with decision_id=.",
-    ErrorCode.DECISION_NOT_PENDING: "It is answered already, or unknown; see design-status.",
-    ErrorCode.PREFLIGHT_FAILED: (
-        "Fix what the message names; a merge conflict is resolved by merging the target branch "
-        "into the lane branch by hand. If every work package is done and the lane branches are "
-        "gone, the mission is merged already."
-    ),
-    ErrorCode.CONTRACT_VERSION_MISMATCH: "Upgrade the SDK: pip install -U spec-kitty-client.",
 }
 
 

@@ -62,6 +62,7 @@ MODULES = (
     workflow,
 )
 INNER = {
+    "ADVICE",
     "call_environment",
     "call_variables",
     "AsyncDesignClient",
