@@ -26,7 +26,7 @@ from spec_kitty_client.errors import (
     UsageRejected,
 )
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.transports import Completed, Identified
+from spec_kitty_client.transports import Completed, HasIdentity
 
 if TYPE_CHECKING:
     import stamina
@@ -123,7 +123,7 @@ class Core:
         self.policy = policy
         self.time_limit = time_limit
         self._identify: Callable[[], Hashable] = (
-            transport.identity if isinstance(transport, Identified) else lambda: None
+            transport.identity if isinstance(transport, HasIdentity) else lambda: None
         )
         self._contract: Contract | None = None
         self._remembered = False
