@@ -28,7 +28,7 @@ from spec_kitty_client.errors import (
 )
 from spec_kitty_client.observe import Observer
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.transports import Completed, Identified
+from spec_kitty_client.transports import Completed, HasIdentity
 
 if TYPE_CHECKING:
     import stamina
@@ -141,7 +141,7 @@ class Core:
         self._on_call = on_call
         self._transport = transport
         self._identify: Callable[[], Hashable] = (
-            transport.identity if isinstance(transport, Identified) else lambda: None
+            transport.identity if isinstance(transport, HasIdentity) else lambda: None
         )
         self._contract: Contract | None = None
         self._remembered = False

@@ -19,9 +19,9 @@ from spec_kitty_client.errors import GitUnavailable, SpecKittyError
 from spec_kitty_client.transports import (
     AsyncGitTransport,
     AsyncTransport,
+    Closeable,
     Completed,
     GitTransport,
-    Kept,
     Transport,
     call_environment,
 )
@@ -52,12 +52,12 @@ class Driver:
 
     def prepare(self) -> None:
         """Start what the transport keeps running between calls."""
-        if isinstance(self.transport, Kept):
+        if isinstance(self.transport, Closeable):
             self.transport.prepare()
 
     def close(self) -> None:
         """End what the transport keeps running between calls."""
-        if isinstance(self.transport, Kept):
+        if isinstance(self.transport, Closeable):
             self.transport.close()
 
     def negotiate(self) -> Contract:
@@ -141,14 +141,14 @@ class AsyncDriver:
 
     def prepare(self) -> None:
         """Start what the transport keeps running between calls, without waiting for it."""
-        if isinstance(self.transport, Kept):
+        if isinstance(self.transport, Closeable):
             self.transport.prepare()
 
     async def aclose(self) -> None:
         """End what the transport keeps running between calls, in a thread of its own."""
         from anyio import to_thread
 
-        if isinstance(self.transport, Kept):
+        if isinstance(self.transport, Closeable):
             await to_thread.run_sync(self.transport.close)
 
     async def negotiate(self) -> Contract:

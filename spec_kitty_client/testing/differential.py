@@ -21,8 +21,8 @@ from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, ways
 from spec_kitty_client.testing.host import Release, SimulatedHost
 from spec_kitty_client.testing.host.board import PLANNING, Plan
-from spec_kitty_client.testing.host.land import branch_of, is_in_checkout
 from spec_kitty_client.testing.host.marking import COMMAND
+from spec_kitty_client.testing.host.workspace import branch_of, is_in_checkout
 from spec_kitty_client.transports import Completed, GitTransport, Transport
 
 __all__ = ["HostMachine", "RealMission", "comparable", "comparable_words"]
@@ -348,9 +348,8 @@ class HostMachine(RuleBasedStateMachine):
         note(f"spec-kitty {' '.join(args)}")
         ours = self.simulated.run(args, time_limit=_LIMIT)
         theirs = self.real.transport.run(args, time_limit=_LIMIT)
-        self.compare(
-            args, comparable(ours, self.simulated.land.root), comparable(theirs, self.real.root)
-        )
+        mine = comparable(ours, self.simulated.workspace.root)
+        self.compare(args, mine, comparable(theirs, self.real.root))
         return ours.exit_code == 0
 
     def mark(self, *subtasks: str, status: str = "done", mission: str | None = None) -> None:

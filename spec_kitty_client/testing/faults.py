@@ -231,8 +231,8 @@ class _Faulty:
 class FaultyTransport(_Faulty):
     """A transport whose calls go wrong. Safe to use from several threads.
 
-    It can do what the wrapped one can (`GitTransport`, `Identified`, `Kept`); git and all else
-    but `run` never goes wrong.
+    It has the same optional methods as the wrapped transport (`GitTransport`, `HasIdentity`,
+    `Closeable`). Faults happen only in `run`, never in git.
 
     Args:
         wrapped: What the calls are passed on to.

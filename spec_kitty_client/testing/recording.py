@@ -14,9 +14,9 @@ from spec_kitty_client.testing.taped import GIT, HOST, Taped, header, line
 from spec_kitty_client.transports import (
     AsyncGitTransport,
     AsyncTransport,
+    Closeable,
     Completed,
     GitTransport,
-    Kept,
     Transport,
 )
 
@@ -34,7 +34,7 @@ class _Recorder:
         git = isinstance(transport, GitTransport | AsyncGitTransport)
         with path.open("w" if overwrite else "x", encoding="utf-8") as file:
             file.write(header(placeholders.names, git=git))
-        if isinstance(transport, Kept):
+        if isinstance(transport, Closeable):
             self.prepare, self.close = transport.prepare, transport.close
 
     @contextmanager
@@ -75,10 +75,10 @@ class _Recorder:
 
 
 class Recording(_Recorder):
-    """Passes calls on and writes them down; see `Tape.record`.
+    """A transport that passes calls on and records them; see `Tape.record`.
 
-    It is a `GitTransport` and `Kept` if the other one is. It is never `Identified`, so that each
-    client asks what the host is, as the one will that gets the replay.
+    It is a `GitTransport` and `Closeable` if the wrapped transport is. It is never `HasIdentity`:
+    each client then asks the host for its version, as it will on replay.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 A transport is anything with the one method of `Transport` or `AsyncTransport`. With the
 methods of `GitTransport` or `AsyncGitTransport` the workflow verbs can look after branches
-and worktrees; with that of `Identified` what is known about a host is known to all clients.
+and worktrees; with that of `HasIdentity` what is known about a host is known to all clients.
 """
 
 from collections.abc import Generator, Hashable, Mapping, Sequence
@@ -15,11 +15,11 @@ from attrs import field, frozen
 __all__ = [
     "AsyncGitTransport",
     "AsyncTransport",
+    "Closeable",
     "Completed",
     "GitTransport",
-    "Identified",
+    "HasIdentity",
     "InRepository",
-    "Kept",
     "Transport",
     "call_environment",
     "call_variables",
@@ -119,7 +119,7 @@ class AsyncGitTransport(Protocol):
 
 
 @runtime_checkable
-class Identified(Protocol):
+class HasIdentity(Protocol):
     """Can tell one host program from another."""
 
     def identity(self) -> Hashable:
@@ -137,7 +137,7 @@ class InRepository(Protocol):
 
 
 @runtime_checkable
-class Kept(Protocol):
+class Closeable(Protocol):
     """Keeps something running between two calls."""
 
     def prepare(self) -> None:

@@ -80,7 +80,7 @@ class Merged(Value):
 
 
 @frozen(kw_only=True)
-class _Scene:
+class _MergeContext:
     """A mission before its merge."""
 
     contract: Contract
@@ -135,58 +135,58 @@ def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
             has been done.
     """
     contract: Contract = yield Negotiate()
-    scene = yield from _look(call, contract)
-    call = evolve(call, target=scene.target)
-    if (yield from _is_merged(scene, commits)):
+    context = yield from _look(call, contract)
+    call = evolve(call, target=context.target)
+    if (yield from _is_merged(context, commits)):
         if call.push:
-            msg = f"It is merged already. Push that: git push origin {scene.target}"
+            msg = f"It is merged already. Push that: git push origin {context.target}"
             raise GitFailed(msg)
-        return scene.merged(scene.before, changed=False)
+        return context.merged(context.before, changed=False)
     _refuse_strategy(call, contract)
-    yield from _forget_removed(scene)
-    yield from _refuse_dirty((yield from scene.branches()))
-    yield from _refuse_dirty_target(scene)
-    yield from _refuse_left_out(scene, commits)
-    yield from _refuse_taking_back(scene, call)
-    if (yield from _commit_records(scene)):
-        scene = yield from _look(call, contract)
-    yield from prepare(scene.integration)
-    work = yield from _work_of((yield from scene.branches()), scene)
-    lanes = yield from scene.lanes()
+    yield from _forget_removed(context)
+    yield from _refuse_dirty((yield from context.branches()))
+    yield from _refuse_dirty_target(context)
+    yield from _refuse_left_out(context, commits)
+    yield from _refuse_taking_back(context, call)
+    if (yield from _commit_records(context)):
+        context = yield from _look(call, contract)
+    yield from prepare(context.integration)
+    work = yield from _work_of((yield from context.branches()), context)
+    lanes = yield from context.lanes()
     yield from record_lanes(
-        scene.slug, {n: w.head for n, w in work.items() if n in lanes}, scene.top
+        context.slug, {n: w.head for n, w in work.items() if n in lanes}, context.top
     )
     try:
         yield call
     except HostError as e:
-        e.add_note(f"The target {scene.target} was at {scene.before}.")
-        yield from _tell_missing(e, scene)
+        e.add_note(f"The target {context.target} was at {context.before}.")
+        yield from _tell_missing(e, context)
         # Hosts remove the lanes last: where they are gone now, only the answer was lost.
-        if not lanes or (yield from scene.lanes()) or contract.dialect in _KEEP_BRANCHES:
+        if not lanes or (yield from context.lanes()) or contract.dialect in _KEEP_BRANCHES:
             raise
-    return (yield from _compare(scene, work))
+    return (yield from _compare(context, work))
 
 
-def _tell_missing(error: HostError, scene: _Scene) -> Steps[None]:
+def _tell_missing(error: HostError, context: _MergeContext) -> Steps[None]:
     """Say what to do about the branches that a host names, and that are not there.
 
     From 3.1.0 on it takes every lane or none, and removes them all at the end. Whether a branch
     that is gone has been merged before is not to be seen, so it is not made again here.
     """
-    name = rf"kitty/mission-{re.escape(scene.slug)}-lane-\w+"
+    name = rf"kitty/mission-{re.escape(context.slug)}-lane-\w+"
     for branch in dict.fromkeys(re.findall(name, str(error.failure.data.get("errors")))):
-        if (yield from commit_of(branch, scene.top)) is None:
+        if (yield from commit_of(branch, context.top)) is None:
             error.add_note(
                 f"There is no branch {branch}. If its work was merged before, run "
-                f"`git branch {branch} {scene.target}` and merge again."
+                f"`git branch {branch} {context.target}` and merge again."
             )
 
 
-def _message(scene: _Scene) -> str:
-    return f"chore({scene.slug}): record status"
+def _message(context: _MergeContext) -> str:
+    return f"chore({context.slug}): record status"
 
 
-def _look(call: MergeMission, contract: Contract) -> Steps[_Scene]:
+def _look(call: MergeMission, contract: Contract) -> Steps[_MergeContext]:
     mission = yield from state(call.mission)
     top = yield from root()
     files = yield from read_files(mission.mission_slug, top)
@@ -197,35 +197,35 @@ def _look(call: MergeMission, contract: Contract) -> Steps[_Scene]:
         told = "" if call.target else f", which the mission names as its {layout.target_source}"
         msg = f"there is no branch {target!r} in {top} to merge into{told}"
         raise GitFailed(msg)
-    return _Scene(
+    return _MergeContext(
         contract=contract, top=top, mission=mission, layout=layout, target=target, before=before
     )
 
 
-def _is_merged(scene: _Scene, commits: tuple[str, ...]) -> Steps[bool]:
+def _is_merged(context: _MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
     """Tell whether it is proven that nothing is left to merge."""
-    if not all(wp.lane in (Lane.DONE, Lane.CANCELED) for wp in scene.mission.work_packages):
+    if not all(wp.lane in (Lane.DONE, Lane.CANCELED) for wp in context.mission.work_packages):
         return False
-    lanes = yield from scene.lanes()
+    lanes = yield from context.lanes()
     if lanes:
         heads = tuple(f"refs/heads/{name}" for name in lanes)
-        proven = _is_whole(scene, lanes) and (
-            yield from holds(scene.before, (*heads, *commits), scene.top)
+        proven = _is_whole(context, lanes) and (
+            yield from holds(context.before, (*heads, *commits), context.top)
         )
         return bool(proven)
-    result, heads = yield from recorded(scene.slug, scene.top)
-    if result and (yield from is_ancestor(result, scene.before, scene.top)):
-        return (yield from holds(scene.before, commits, scene.top)) if commits else True
-    return (yield from holds(scene.before, (*heads, *commits), scene.top))
+    result, heads = yield from recorded(context.slug, context.top)
+    if result and (yield from is_ancestor(result, context.before, context.top)):
+        return (yield from holds(context.before, commits, context.top)) if commits else True
+    return (yield from holds(context.before, (*heads, *commits), context.top))
 
 
-def _is_whole(scene: _Scene, lanes: dict[str, str | None]) -> bool:
+def _is_whole(context: _MergeContext, lanes: dict[str, str | None]) -> bool:
     """Return whether all work packages that are done have a branch of theirs."""
-    done = [wp.wp_id for wp in scene.mission.work_packages if wp.lane == Lane.DONE]
-    if scene.contract.dialect in _KEEP_BRANCHES:
-        return all(f"{scene.slug}-{wp}" in lanes for wp in done)
-    packages = (scene.layout.packages[wp] for wp in done)
-    mission = scene.integration.mission
+    done = [wp.wp_id for wp in context.mission.work_packages if wp.lane == Lane.DONE]
+    if context.contract.dialect in _KEEP_BRANCHES:
+        return all(f"{context.slug}-{wp}" in lanes for wp in done)
+    packages = (context.layout.packages[wp] for wp in done)
+    mission = context.integration.mission
     return all(f"{mission}-{p.lane}" in lanes for p in packages if not p.planning)
 
 
@@ -239,12 +239,12 @@ def _refuse_strategy(call: MergeMission, contract: Contract) -> None:
         raise UnsupportedByHost(what, since="3.2.0", release=str(contract.release))
 
 
-def _forget_removed(scene: _Scene) -> Steps[None]:
+def _forget_removed(context: _MergeContext) -> Steps[None]:
     """Have git forget the mission's worktrees that somebody removed, or no branch can go."""
-    own = f"{scene.top}/.worktrees/{scene.slug}-"
-    for path in (yield from removed(scene.top)):
+    own = f"{context.top}/.worktrees/{context.slug}-"
+    for path in (yield from removed(context.top)):
         if path.startswith(own):
-            yield from git("worktree", "remove", path, folder=scene.top)
+            yield from git("worktree", "remove", path, folder=context.top)
 
 
 def _refuse_dirty(lanes: dict[str, str | None]) -> Steps[None]:
@@ -260,61 +260,61 @@ def _refuse_dirty(lanes: dict[str, str | None]) -> Steps[None]:
         raise WouldLoseWork(msg, tuple(found))
 
 
-def _refuse_dirty_target(scene: _Scene) -> Steps[None]:
+def _refuse_dirty_target(context: _MergeContext) -> Steps[None]:
     """Name what a host refuses to advance a branch over, before it has merged everything."""
-    if not scene.contract.supports(Feature.CLEAN_TARGET):
+    if not context.contract.supports(Feature.CLEAN_TARGET):
         return
-    path = (yield from branches(scene.top, scene.target)).get(scene.target)
+    path = (yield from branches(context.top, context.target)).get(context.target)
     found = (yield from dirty(path, untracked=False)) if path else ()
-    own = (f"{scene.folder}/", *_HOST_STATE)
+    own = (f"{context.folder}/", *_HOST_STATE)
     if others := [name for name in found if not name.startswith(own)]:
         msg = (
-            f"{path} has {scene.target} checked out, with changes that are not committed: "
+            f"{path} has {context.target} checked out, with changes that are not committed: "
             f"{', '.join(others[:10])}. This host does not merge then. Commit or stash them."
         )
         raise WouldLoseWork(msg, tuple(f"{path}/{name}" for name in others))
 
 
-def _refuse_left_out(scene: _Scene, commits: tuple[str, ...]) -> Steps[None]:
-    if not (yield from scene.lanes()):
+def _refuse_left_out(context: _MergeContext, commits: tuple[str, ...]) -> Steps[None]:
+    if not (yield from context.lanes()):
         return  # the host tells what it misses
-    heads = (*(yield from scene.branches()), scene.before)
-    missing = yield from left_out(commits, heads, scene.top)
+    heads = (*(yield from context.branches()), context.before)
+    missing = yield from left_out(commits, heads, context.top)
     if missing:
         msg = (
             f"the commit {missing[:12]} was handed in, and no branch that would be merged into "
-            f"{scene.target} has it. `git branch --all --contains {missing[:12]}` tells where it "
+            f"{context.target} has it. `git branch --all --contains {missing[:12]}` tells where it "
             "is: merge that into the lane's branch."
         )
         raise WouldLoseWork(msg, (missing,))
 
 
-def _refuse_taking_back(scene: _Scene, call: MergeMission) -> Steps[None]:
+def _refuse_taking_back(context: _MergeContext, call: MergeMission) -> Steps[None]:
     """Refuse a squash over something newer: hosts then take the lane's side (3.2.0 and later)."""
-    if call.strategy != MergeStrategy.SQUASH or not scene.contract.supports(Feature.CLEAN_TARGET):
+    if call.strategy != MergeStrategy.SQUASH or not context.contract.supports(Feature.CLEAN_TARGET):
         return
-    for lane in (yield from scene.lanes()):
-        files = yield from conflicts(scene.before, lane, scene.top, apart=f"{scene.folder}/")
+    for lane in (yield from context.lanes()):
+        files = yield from conflicts(context.before, lane, context.top, apart=f"{context.folder}/")
         if files:
             msg = (
-                f"{scene.target} has changes newer than {lane} in {', '.join(sorted(files)[:10])}, "
-                "which a squash of this host would take back. Merge the target into the lane's "
-                "worktree first, or merge with the strategy merge."
+                f"{context.target} has newer changes than {lane} in "
+                f"{', '.join(sorted(files)[:10])}, and a squash by this host would revert them. "
+                "Merge the target into the lane's worktree first, or use the strategy merge."
             )
             raise WouldLoseWork(msg, tuple(sorted(files)))
 
 
-def _commit_records(scene: _Scene) -> Steps[bool]:
+def _commit_records(context: _MergeContext) -> Steps[bool]:
     """Commit what the host has written about the mission, and about itself where it is tracked."""
-    path = (yield from branches(scene.top, scene.target)).get(scene.target)
+    path = (yield from branches(context.top, context.target)).get(context.target)
     committed = False
-    if path and scene.contract.supports(Feature.CLEAN_TARGET):
+    if path and context.contract.supports(Feature.CLEAN_TARGET):
         found = yield from dirty(path, untracked=False)
         for name in _HOST_STATE:
             if name in found:
-                yield from commit_folder(path, name, f"chore({scene.slug}): record host state")
+                yield from commit_folder(path, name, f"chore({context.slug}): record host state")
                 committed = True
-    return (yield from commit_folder(scene.top, scene.folder, _message(scene))) or committed
+    return (yield from commit_folder(context.top, context.folder, _message(context))) or committed
 
 
 @frozen(kw_only=True)
@@ -325,44 +325,46 @@ class _Work:
     files: set[str]
 
 
-def _work_of(lanes: dict[str, str | None], scene: _Scene) -> Steps[dict[str, _Work]]:
+def _work_of(lanes: dict[str, str | None], context: _MergeContext) -> Steps[dict[str, _Work]]:
     """Return the work of each branch."""
     found: dict[str, _Work] = {}
     for lane in lanes:
-        base = yield from fork_point(scene.before, lane, scene.top)
-        head = yield from commit_of(lane, scene.top)
-        found[lane] = _Work(head=str(head), files=(yield from changed(base, lane, scene.top)))
+        base = yield from fork_point(context.before, lane, context.top)
+        head = yield from commit_of(lane, context.top)
+        found[lane] = _Work(head=str(head), files=(yield from changed(base, lane, context.top)))
     return found
 
 
-def _compare(scene: _Scene, work: dict[str, _Work]) -> Steps[Merged]:
+def _compare(context: _MergeContext, work: dict[str, _Work]) -> Steps[Merged]:
     """See that the target has what it had, and what the lanes had, and nothing else."""
-    after = yield from commit_of(f"refs/heads/{scene.target}", scene.top)
-    target, before = scene.target, scene.before
-    if after is None or not (yield from is_ancestor(before, after, scene.top)):
+    after = yield from commit_of(f"refs/heads/{context.target}", context.top)
+    target, before = context.target, context.before
+    if after is None or not (yield from is_ancestor(before, after, context.top)):
         raise MergeDamaged(target, before, "took commits away from it")
-    new = yield from changed(before, after, scene.top)
+    new = yield from changed(before, after, context.top)
     theirs = {f for lane in work.values() for f in lane.files}
-    strange = {f for f in new - theirs if not f.startswith(f"{scene.folder}/")}
+    strange = {f for f in new - theirs if not f.startswith(f"{context.folder}/")}
     if strange:
         what = "changed files that no work package touched"
         raise MergeDamaged(target, before, what, tuple(sorted(strange)))
-    if missing := (yield from _missing(work, new, after, scene)):
+    if missing := (yield from _missing(work, new, after, context)):
         what = "did not bring what is in the branches of the mission"
         raise MergeDamaged(target, before, what, tuple(sorted(missing)))
-    _refuse_unproven(scene, work)
-    yield from _refresh(scene, after, new)
-    yield from record_result(scene.slug, after, scene.top)
-    yield from tidy(scene.integration)
-    return scene.merged(after, changed=after != before)
+    _refuse_unproven(context, work)
+    yield from _refresh(context, after, new)
+    yield from record_result(context.slug, after, context.top)
+    yield from tidy(context.integration)
+    return context.merged(after, changed=after != before)
 
 
-def _missing(work: dict[str, _Work], new: set[str], after: str, scene: _Scene) -> Steps[set[str]]:
-    """Return the files that are not in the target as the lanes have them."""
+def _missing(
+    work: dict[str, _Work], new: set[str], after: str, context: _MergeContext
+) -> Steps[set[str]]:
+    """Return the files of the lanes that differ in the target after the merge."""
     found: set[str] = set()
     for lane in work.values():
-        if files := {f for f in lane.files - new if not _is_hosts(f, scene.folder)}:
-            found |= files & (yield from changed(lane.head, after, scene.top))
+        if files := {f for f in lane.files - new if not _is_hosts(f, context.folder)}:
+            found |= files & (yield from changed(lane.head, after, context.top))
     return found
 
 
@@ -372,32 +374,32 @@ def _is_hosts(path: str, folder: str) -> bool:
     return inside != path and (inside in _HOST_FILES or inside.startswith("tasks/"))
 
 
-def _refuse_unproven(scene: _Scene, work: dict[str, _Work]) -> None:
+def _refuse_unproven(context: _MergeContext, work: dict[str, _Work]) -> None:
     """Tell of work packages without a branch: hosts up to 3.0.3 pass over them in silence."""
-    if scene.contract.dialect not in _KEEP_BRANCHES:
+    if context.contract.dialect not in _KEEP_BRANCHES:
         return
-    worked = [wp.wp_id for wp in scene.mission.work_packages if wp.lane != Lane.CANCELED]
-    if gone := tuple(wp for wp in worked if f"{scene.slug}-{wp}" not in work):
-        raise MergeDamaged(scene.target, scene.before, "left out work without a branch", gone)
+    worked = [wp.wp_id for wp in context.mission.work_packages if wp.lane != Lane.CANCELED]
+    if gone := tuple(wp for wp in worked if f"{context.slug}-{wp}" not in work):
+        raise MergeDamaged(context.target, context.before, "left out work without a branch", gone)
 
 
-def _refresh(scene: _Scene, after: str, new: set[str]) -> Steps[None]:
+def _refresh(context: _MergeContext, after: str, new: set[str]) -> Steps[None]:
     """Bring a stale checkout of the target up to date (3.1.x), keeping what is the user's.
 
     Raises:
         GitFailed: If local changes stand in the way.
     """
-    if (yield from checked_out(scene.top)) != scene.target:
+    if (yield from checked_out(context.top)) != context.target:
         return
-    listed = yield from git("diff", "--cached", "--name-only", "-z", "HEAD", folder=scene.top)
+    listed = yield from git("diff", "--cached", "--name-only", "-z", "HEAD", folder=context.top)
     if not new & set(listed.split("\0")):
         return
     try:
-        yield from git("read-tree", "-m", "-u", scene.before, after, folder=scene.top)
+        yield from git("read-tree", "-m", "-u", context.before, after, folder=context.top)
     except GitFailed as e:
         msg = (
-            f"The mission is merged into {scene.target}, but its checkout {scene.top} is not up "
-            f"to date, and a commit there would take the merge back. Put your changes aside, "
-            f"then `git reset --hard`. {e}"
+            f"The mission is merged into {context.target}, but the checkout {context.top} is not "
+            "up to date: a commit there would revert the merge. Save your changes elsewhere, then "
+            f"run `git reset --hard` there. {e}"
         )
         raise GitFailed(msg) from e

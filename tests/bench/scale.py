@@ -25,7 +25,7 @@ from tests.bench.bounds import Dag, layered, lower_bound
 from tests.bench.figures import figure
 from tests.bench.lab import say
 from tests.virtual.agents import Agents, by_seed
-from tests.virtual.places import Land
+from tests.virtual.places import AgentCheckouts
 from tests.virtual.world import World, folder, in_virtual_time
 
 __all__ = ["SIZES", "measure"]
@@ -101,7 +101,7 @@ def run(size: int) -> dict[str, float]:
         asked = _Elsewhere(pipe)
         plays = by_seed(size, fails=0.05, refuses=0.2)
         patient = {"max_attempts": 9, "max_rounds": 9, "max_concurrent": _SLOTS}
-        world = World(root, SimulatedHost(), Agents(plays, Land()), asked, patient)
+        world = World(root, SimulatedHost(), Agents(plays, AgentCheckouts()), asked, patient)
         before, begun = _peak_mb(), time.process_time()
         seconds = in_virtual_time(lambda: _whole(world))
         cpu, peak = time.process_time() - begun, _peak_mb()

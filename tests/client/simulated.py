@@ -22,7 +22,7 @@ from spec_kitty_client.testing.host import (
 from spec_kitty_client.testing.host.answers import Misused
 from spec_kitty_client.testing.host.arguments import understand
 from spec_kitty_client.testing.host.board import Plan
-from spec_kitty_client.testing.host.land import Thought, branch_of
+from spec_kitty_client.testing.host.workspace import InMemoryWorkspace, branch_of
 
 SLUG = "pay-01ABCDEF"
 FOLDER = f"kitty-specs/{SLUG}"
@@ -123,8 +123,8 @@ class Simulated:
 
     def put(self, wp: str, lane: str, actor: str = "ada") -> None:
         """Let a work package be in a lane, without a call; where there is no git, with a commit."""
-        if isinstance(self.host.land, Thought):
-            self.host.land.start(self.mission, wp)
+        if isinstance(self.host.workspace, InMemoryWorkspace):
+            self.host.workspace.start(self.mission, wp)
         package = self.mission.packages[wp]
         package.lane, package.actor = lane, actor
         package.events += 1
@@ -134,7 +134,7 @@ class Simulated:
     @property
     def top(self) -> Path:
         """The primary checkout."""
-        return Path(self.host.land.root)
+        return Path(self.host.workspace.root)
 
     def branch(self, wp: str) -> str:
         """Return the branch that merge takes."""

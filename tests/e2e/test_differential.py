@@ -191,12 +191,12 @@ class WithGit(HostMachine):
         self._claims: int = getattr(self, "_claims", 0) + 1
         if self._claims % 3:
             self.commit(wp, self.real.root)
-            self.commit(wp, self.simulated.land.root)
+            self.commit(wp, self.simulated.workspace.root)
 
     def accepted(self) -> None:
         super().accepted()
         for args in (("add", "--all", "--", "kitty-specs"), ("commit", "-qm", "accepted")):
-            self.git(*args, folder=self.simulated.land.root)
+            self.git(*args, folder=self.simulated.workspace.root)
 
     def teardown(self) -> None:
         super().teardown()

@@ -23,13 +23,13 @@ from spec_kitty_client.testing.host import (
     board,
     files,
     guards,
-    land,
     marking,
     releases,
     repository,
     simulated,
     store,
     verbs,
+    workspace,
 )
 from tests.mutants.mutant import Mutant, replace, returning
 from tests.mutants.statements import refusals
@@ -60,7 +60,7 @@ _RECORDED = {
     Dialect.M4: "3.2.7",
     Dialect.M5: "4.0.0rc7",
 }
-_HOST = (admission, guards, verbs, arguments, board, files, releases, simulated, land)
+_HOST = (admission, guards, verbs, arguments, board, files, releases, simulated, workspace)
 _GOOD = dict.fromkeys(policy_rules.TEXT_FIELDS, "x") | {"dangerous_flags": []}
 
 
@@ -180,7 +180,7 @@ def _hosts() -> Iterator[Mutant]:
     yield one("canceled is not enough for dependents", returning(verbs._is_dropped, False))
     yield one("canceled is enough without a reason", partial(_dropped_for, "anything"))
     yield one("a reason is one, whoever wrote it", partial(_dropped_for, "a reason"))
-    yield one("nothing is passed over by a merge", returning(land.is_passed_over, False))
+    yield one("nothing is passed over by a merge", returning(workspace.is_passed_over, False))
     yield one("any name of a mission is safe", returning(admission._is_safe, True))
     yield one("a review is never under way", returning(verbs._is_in_review, False))
     yield one("lanes are not looked at first", returning(admission.check_lane, None))
@@ -199,9 +199,9 @@ def _plans() -> Iterator[Mutant]:
     yield one("owners of the same files share no lane", partial(_planned, "owns", ()))
     yield one("planning is code", partial(_planned, "planning", False))
     yield one("nothing is on a coordination branch", _uncoordinated)
-    yield one("no lane depends on another", returning(land.needed, []))
-    yield one("the planning lane is never stale", returning(land.is_stale, False))
-    yield one("planning is never in the checkout", returning(land.is_in_checkout, False))
+    yield one("no lane depends on another", returning(workspace.needed, []))
+    yield one("the planning lane is never stale", returning(workspace.is_stale, False))
+    yield one("planning is never in the checkout", returning(workspace.is_in_checkout, False))
     yield one("subtasks may be there twice", returning(board._check_subtasks, None))
     yield one("a mark is told, and not written", _unwritten)
 

@@ -17,7 +17,7 @@ class Refusal:
     """A ``raise`` of a module, or a ``yield``, which is how the rules for policies refuse.
 
     Attributes:
-        where: The function, such as ``Thought.merge``.
+        where: The function, such as ``InMemoryWorkspace.merge``.
         why: The innermost condition that it stands under.
         what: The statement, to tell it from others.
         line: Where it stands.

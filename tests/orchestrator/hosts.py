@@ -13,8 +13,8 @@ from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.testing.calls import READS, verb_in
 from spec_kitty_client.testing.host import AsyncSimulatedRepository, Mission, SimulatedRepository
 from spec_kitty_client.testing.host.answers import Answers, Refused, completed
-from spec_kitty_client.testing.host.land import branch_of
 from spec_kitty_client.testing.host.repository import Repository
+from spec_kitty_client.testing.host.workspace import branch_of
 from spec_kitty_orchestrator.worktree import git
 
 SLUG = "pay-01ABCDEF"
@@ -130,7 +130,7 @@ class WatchedHost(AsyncSimulatedRepository):
 
     def work(self, wp: str, name: str) -> str:
         """Commit a file in the worktree of a work package, and return the commit."""
-        self.host.land.allocate(self.mission, wp)
+        self.host.workspace.allocate(self.mission, wp)
         path = self.worktree(wp)
         (path / name).write_text(f"# {name}\n")
         git(path, "add", "--all")

@@ -25,6 +25,7 @@ from spec_kitty_client import (
     AsyncWorkPackageHandle,
     CannotBeWarm,
     Client,
+    Closeable,
     Command,
     Completed,
     Contract,
@@ -37,6 +38,7 @@ from spec_kitty_client import (
     Feature,
     GitFailed,
     GitTransport,
+    HasIdentity,
     HistoryAppended,
     HostBroken,
     HostContract,
@@ -45,10 +47,8 @@ from spec_kitty_client import (
     HostNotFound,
     HostRejected,
     HostTimeout,
-    Identified,
     ImplementationStarted,
     InvalidCall,
-    Kept,
     Lane,
     LaneChanged,
     ListReady,
@@ -212,7 +212,7 @@ def clients() -> None:
     git = ProcessTransport()
     waiting_git: AsyncGitTransport = MyAsyncGitTransport()
     waiting_git = AsyncProcessTransport()
-    known: Identified = MyGitTransport()
+    known: HasIdentity = MyGitTransport()
     known = ProcessTransport()
     assert_type(hash(known.identity()), int)
     assert_type((git, waiting_git)[0].git(["status"], time_limit=1.0), Completed)
@@ -242,7 +242,7 @@ async def kept_warm(client: Client, waiting: AsyncClient) -> None:
     assert_type(transport.cold, ProcessTransport)
     Client(transport=transport)
     AsyncClient(transport=AsyncWarmTransport(AsyncSshTransport("user@box")))
-    kept: Kept = transport
+    kept: Closeable = transport
     kept.prepare()
     error: type[SpecKittyError] = CannotBeWarm
     assert error is CannotBeWarm

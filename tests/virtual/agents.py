@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from spec_kitty_orchestrator.agents import Agent, script
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord
-from tests.virtual.places import Land
+from tests.virtual.places import AgentCheckouts
 
 __all__ = ["AGENTS", "Agents", "Play", "Plays", "by_seed", "steady"]
 
@@ -82,11 +82,11 @@ class Agents:
 
     Args:
         plays: What they do.
-        land: What they work on.
+        checkouts: What they work on.
     """
 
     plays: Plays
-    land: Land
+    checkouts: AgentCheckouts
     seconds: dict[str, float] = field(factory=dict)
     """The total seconds of the agents of each work package."""
     starts: int = 0
@@ -153,7 +153,7 @@ class Agents:
     def _end(self, run: _Running, at: float, *, stopped: bool = False) -> ExitRecord:
         does = run.play.does
         if does == "works" and not stopped:
-            self.land.dirty.add(run.worktree)
+            self.checkouts.dirty.add(run.worktree)
         run.ended = ExitRecord(
             reason="stopped" if stopped else "exited",
             exit_code=None if stopped else int(does == "fails"),

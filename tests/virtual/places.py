@@ -11,11 +11,11 @@ from spec_kitty_client.testing.host import SimulatedHost
 from spec_kitty_client.transports import Completed
 from spec_kitty_orchestrator.worktree import Worktree
 
-__all__ = ["Checkout", "Land", "thought_git"]
+__all__ = ["AgentCheckouts", "Checkout", "in_memory_git"]
 
 
 @define
-class Land:
+class AgentCheckouts:
     """Every worktree of a mission: how many commits it has, and whether files are not committed."""
 
     commits: dict[Path, int] = field(factory=dict)
@@ -30,7 +30,7 @@ class Land:
 class Checkout(Worktree):
     """A worktree in which a commit is a number."""
 
-    land: Land
+    checkouts: AgentCheckouts
 
     async def is_there(self) -> bool:
         await anyio.lowlevel.checkpoint()
@@ -38,19 +38,19 @@ class Checkout(Worktree):
 
     async def head(self) -> str:
         await anyio.lowlevel.checkpoint()
-        return str(self.land.commits.get(self.path, 0))
+        return str(self.checkouts.commits.get(self.path, 0))
 
     async def dirty(self) -> list[str]:
         await anyio.lowlevel.checkpoint()
-        return ["work.py"] if self.path in self.land.dirty else []
+        return ["work.py"] if self.path in self.checkouts.dirty else []
 
     async def has(self, commit: str) -> bool:
         return int(commit) <= int(await self.head())
 
     async def commit(self, message: str) -> str:
         if await self.dirty():
-            self.land.dirty.discard(self.path)
-            self.land.commits[self.path] = self.land.commits.get(self.path, 0) + 1
+            self.checkouts.dirty.discard(self.path)
+            self.checkouts.commits[self.path] = self.checkouts.commits.get(self.path, 0) + 1
         return await self.head()
 
     async def base(self, ref: str | None, branch: str | None) -> str:
@@ -62,11 +62,11 @@ class Checkout(Worktree):
 
     async def stash(self, message: str) -> list[str]:
         files = await self.dirty()
-        self.land.dirty.discard(self.path)
+        self.checkouts.dirty.discard(self.path)
         return files
 
 
-def thought_git(host: SimulatedHost, args: Sequence[str], time_limit: float) -> Completed:
+def in_memory_git(host: SimulatedHost, args: Sequence[str], time_limit: float) -> Completed:
     """Answer what a client asks of git to know or make a worktree, and nothing else.
 
     Every branch is there already, checked out where it belongs, with all that it needs.
@@ -91,7 +91,7 @@ def _files(host: SimulatedHost, paths: list[str]) -> str | None:
 
 
 def _answer(host: SimulatedHost, args: list[str]) -> str | None:
-    root = host.land.root
+    root = host.workspace.root
     said: str | None
     match args:
         case ["rev-parse", "--path-format=absolute", *_]:
@@ -107,7 +107,7 @@ def _answer(host: SimulatedHost, args: list[str]) -> str | None:
         case ["ls-files", *_, path]:
             said = path.replace("*", "-part") + "\0"
         case _:
-            msg = f"git {' '.join(args)} is not thought of"
+            msg = f"git {' '.join(args)} is not simulated"
             raise NotImplementedError(msg)
     return said
 

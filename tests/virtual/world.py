@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from spec_kitty_client import AsyncClient, Retry, SpecKittyError
 from spec_kitty_client.testing.faults import AsyncFaultyTransport, Faults
 from spec_kitty_client.testing.host import AsyncSimulatedHost, Release, SimulatedHost
-from spec_kitty_client.testing.host.land import Thought
+from spec_kitty_client.testing.host.workspace import InMemoryWorkspace
 from spec_kitty_client.transports import AsyncTransport, Completed
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import HostProblem
@@ -31,7 +31,7 @@ from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, recall
 from spec_kitty_orchestrator.state.journal import Journal, read
 from tests.virtual.agents import AGENTS, Agents, Plays
-from tests.virtual.places import Land, thought_git
+from tests.virtual.places import AgentCheckouts, in_memory_git
 
 __all__ = ["Died", "World", "folder", "in_virtual_time"]
 
@@ -100,7 +100,7 @@ class _Asking:
         self, args: Sequence[str], *, folder: str | None = None, time_limit: float
     ) -> Completed:
         await anyio.lowlevel.checkpoint()
-        return thought_git(self.host, args, time_limit)
+        return in_memory_git(self.host, args, time_limit)
 
 
 class _Writing(Journal):
@@ -148,7 +148,7 @@ class World:
 
     Args:
         root: A folder, for the journal and the texts of the work packages.
-        host: The host; its `land` has the same folder.
+        host: The host; its `workspace` has the same folder.
         agents: The agents.
         asked: How the host is asked.
     """
@@ -177,13 +177,13 @@ class World:
         """Make a world whose host is in this process, unless another one is to be asked."""
         version = Release(release)
         host = SimulatedHost(plan, release=version)
-        host.land = Thought(version, root=str(root))  # there, the texts are found
+        host.workspace = InMemoryWorkspace(version, root=str(root))  # there, the texts are found
         tasks = root / "kitty-specs" / host.mission.slug / "tasks"
         tasks.mkdir(parents=True)
         for wp in plan:
             (tasks / f"{wp}-part.md").touch()
         asked = asked or AsyncSimulatedHost(host)
-        return cls(root, host, Agents(plays, Land()), asked, settings)
+        return cls(root, host, Agents(plays, AgentCheckouts()), asked, settings)
 
     def history(self) -> History:
         """Return what the journal tells."""
@@ -274,5 +274,5 @@ class World:
             agents=AGENTS,
             lanes=self._shared_lanes(),
             runner=_Running(self.agents, life),
-            worktree=self.agents.land.checkout,
+            worktree=self.agents.checkouts.checkout,
         )

@@ -15,8 +15,8 @@ from spec_kitty_client.testing.host.answers import Crashed, Misused, Refused
 from spec_kitty_client.testing.host.arguments import NotSimulated
 from spec_kitty_client.testing.host.board import Mission
 from spec_kitty_client.testing.host.files import COUNTED
-from spec_kitty_client.testing.host.land import Land
 from spec_kitty_client.testing.host.releases import Release
+from spec_kitty_client.testing.host.workspace import WorkspaceBackend
 
 __all__ = ["COMMAND", "Marking"]
 
@@ -52,12 +52,12 @@ class Marking:
     Args:
         release: Whose answers they are.
         missions: The missions of the host, by slug.
-        land: Where the marks are written.
+        workspace: Where the marks are written.
     """
 
     release: Release
     missions: Mapping[str, Mission]
-    land: Land
+    workspace: WorkspaceBackend
 
     def answer(self, words: Sequence[str]) -> Answer:
         """Answer a call.
@@ -120,7 +120,7 @@ class Marking:
             if own := [subtask for subtask in subtasks if subtask in package.subtasks]:
                 mission.mark(wp, own, done=asked.done)
         if subtasks:
-            self.land.marked(mission, subtasks, done=asked.done)
+            self.workspace.marked(mission, subtasks, done=asked.done)
 
     def _no_mission(self, name: str) -> Answer:
         """Answer that there is no mission of this name."""

@@ -15,7 +15,8 @@ from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.testing.host import files
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission
-from spec_kitty_client.testing.host.land import (
+from spec_kitty_client.testing.host.releases import Release
+from spec_kitty_client.testing.host.workspace import (
     begin_merge,
     branch_of,
     cannot_allocate,
@@ -27,7 +28,6 @@ from spec_kitty_client.testing.host.land import (
     needed,
     units,
 )
-from spec_kitty_client.testing.host.releases import Release
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.values import encodable
@@ -114,13 +114,13 @@ class Repository:
             file.write("".join(f"\n{line}" for line in new) + "\n")  # whatever its last line is
 
     def start(self, mission: Mission, wp: str) -> None:
-        """See `Land.start`; the worktree is there already."""
+        """See `WorkspaceBackend.start`; the worktree is there already."""
         package = mission.packages[wp]
         if is_in_checkout(self.release, mission, wp) and package.lane != Lane.IN_PROGRESS:
             package.claimed_at = self._git("rev-parse", mission.target)
 
     def allocate(self, mission: Mission, wp: str) -> None:
-        """See `Land.allocate`; what the lane depends on is merged into the worktree."""
+        """See `WorkspaceBackend.allocate`; what the lane depends on is merged into the worktree."""
         path = self._worktree(mission, wp)
         if is_in_checkout(self.release, mission, wp):
             return
@@ -162,7 +162,7 @@ class Repository:
                 raise
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:
-        """See `Land.is_worked_on`."""
+        """See `WorkspaceBackend.is_worked_on`."""
         if is_in_checkout(self.release, mission, wp):
             return self._is_worked_on_here(mission, mission.packages[wp].claimed_at)
         path = self._worktree(mission, wp)
@@ -177,7 +177,7 @@ class Repository:
         return bool(since and self._git("rev-list", "-1", f"{since}..HEAD", "--", ".", *but))
 
     def has_open_subtasks(self, mission: Mission, wp: str) -> bool:
-        """See `Land.has_open_subtasks`; up to 3.2.5 ``tasks.md`` tells."""
+        """See `WorkspaceBackend.has_open_subtasks`; up to 3.2.5 ``tasks.md`` tells."""
         if self.release.since(files.COUNTED):
             return not all(mission.packages[wp].subtasks.values())
         path = self._folder_of(mission) / "tasks.md"
@@ -185,7 +185,7 @@ class Repository:
         return files.has_open_box(self.release, text, wp)
 
     def marked(self, mission: Mission, subtasks: Sequence[str], *, done: bool) -> None:
-        """See `Land.marked`: tick boxes and commit; from 3.2.6 on write events, and do not."""
+        """Tick the boxes and commit (up to 3.2.5), or write events without a commit (3.2.6)."""
         if self.release.since(files.COUNTED):
             self._write_events(mission)
             return
@@ -219,7 +219,7 @@ class Repository:
         self._write(path, {**facts, "accepted_at": mission.accepted_at})
 
     def merge(self, mission: Mission, target: str, strategy: str, *, push: bool) -> list[str]:
-        """See `Land.merge`."""
+        """See `WorkspaceBackend.merge`."""
         self._look(mission, target)
         if self.release.has(Feature.LANES):
             merged = self._merge_aside(mission, target, strategy)

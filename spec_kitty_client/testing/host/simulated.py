@@ -27,10 +27,10 @@ from spec_kitty_client.testing.host.answers import (
 )
 from spec_kitty_client.testing.host.arguments import Asked, Help, NotSimulated, understand
 from spec_kitty_client.testing.host.board import Mission, Plan
-from spec_kitty_client.testing.host.land import Land, Thought
 from spec_kitty_client.testing.host.marking import COMMAND, Marking
 from spec_kitty_client.testing.host.releases import Release
 from spec_kitty_client.testing.host.repository import Repository
+from spec_kitty_client.testing.host.workspace import InMemoryWorkspace, WorkspaceBackend
 from spec_kitty_client.transports import Completed
 
 __all__ = [
@@ -105,8 +105,8 @@ class SimulatedHost:
     headed: bool = field(default=False, kw_only=True)
     now: Callable[[], datetime] = field(factory=ticking, kw_only=True, repr=False)
     new_id: Callable[[], str] = field(factory=counting, kw_only=True, repr=False)
-    land: Land = field(init=False, repr=False)
-    """Where the work is; see `Land`."""
+    workspace: WorkspaceBackend = field(init=False, repr=False)
+    """Where the work is; see `WorkspaceBackend`."""
     missions: dict[str, Mission] = field(factory=dict, init=False, repr=False)
     """The state of it all, by slug."""
     calls: list[Asked] = field(factory=list, init=False, repr=False)
@@ -114,7 +114,7 @@ class SimulatedHost:
     _turn: Any = field(factory=RLock, init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        self.land = self._make_land()
+        self.workspace = self._make_workspace()
         if self.plan is not None:
             self.slug = self.add_mission(self.plan, slug=self.slug).slug
 
@@ -140,8 +140,8 @@ class SimulatedHost:
         self.missions[name] = mission
         return mission
 
-    def _make_land(self) -> Land:
-        return Thought(self.release)
+    def _make_workspace(self) -> WorkspaceBackend:
+        return InMemoryWorkspace(self.release)
 
     @property
     def mission(self) -> Mission:
@@ -166,7 +166,7 @@ class SimulatedHost:
         if list(args) == ["--version"]:
             return 0, self._version(), b""
         if tuple(args[: len(COMMAND)]) == COMMAND:
-            marking = Marking(self.release, self.missions, self.land)
+            marking = Marking(self.release, self.missions, self.workspace)
             return marking.answer(args[len(COMMAND) :])
         return self._answer(args)
 
@@ -199,10 +199,10 @@ class SimulatedHost:
         admission.check_policy(asked.verb, options, release, self._problem)
         admission.check_json(options)
         mission = admission.find(self.missions, options["mission"], release)
-        scene = verbs.Scene(
+        request = verbs.Request(
             release=release,
             mission=mission,
-            land=self.land,
+            workspace=self.workspace,
             options=options,
             now=self.now,
             new_id=self.new_id,
@@ -211,9 +211,9 @@ class SimulatedHost:
             msg = f"there is no work package {options['wp']!r} in {mission.slug}"
             raise Refused(ErrorCode.WP_NOT_FOUND, msg)
         events = len(mission.moves)
-        data = verbs.VERBS[asked.verb](scene)
+        data = verbs.VERBS[asked.verb](request)
         if len(mission.moves) > events:
-            self.land.moved(mission)
+            self.workspace.moved(mission)
         return mission, data
 
     def _problem(self, policy: str) -> str | None:
@@ -273,7 +273,7 @@ class SimulatedRepository(SimulatedHost):
     folder: Path = field(kw_only=True, converter=Path)
     _repository: Repository = field(init=False, repr=False)
 
-    def _make_land(self) -> Land:
+    def _make_workspace(self) -> WorkspaceBackend:
         self._repository = Repository(self.release, self.folder.absolute())
         return self._repository
 

@@ -13,50 +13,50 @@ from spec_kitty_client.contract.lanes import Lane, lanes_of
 from spec_kitty_client.testing.host import guards
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import PLANNING, Mission, Package
-from spec_kitty_client.testing.host.land import Land, branch_of, is_in_checkout
 from spec_kitty_client.testing.host.releases import Release
+from spec_kitty_client.testing.host.workspace import WorkspaceBackend, branch_of, is_in_checkout
 
-__all__ = ["VERBS", "Scene"]
+__all__ = ["VERBS", "Request"]
 
 Data = dict[str, Any]
 
 
 @frozen(kw_only=True)
-class Scene:
-    """A call to a mission."""
+class Request:
+    """One host call to a mission: its arguments, and the simulated host's state."""
 
     release: Release
     mission: Mission
-    land: Land
+    workspace: WorkspaceBackend
     options: Mapping[str, str]
     now: Callable[[], datetime]
     new_id: Callable[[], str]
 
     @property
     def wp(self) -> str:
-        """The work package that is named."""
+        """The id of the work package in the call."""
         return self.options["wp"]
 
     @property
     def package(self) -> Package:
-        """The work package that is named."""
+        """The work package in the call."""
         return self.mission.packages[self.wp]
 
     @property
     def actor(self) -> str:
-        """Who calls."""
+        """The actor in the call."""
         return self.options["actor"]
 
     @property
     def told_policy(self) -> bool:
-        """Whether a policy came along."""
+        """Whether the call has a policy."""
         return "policy" in self.options
 
 
-def mission_state(scene: Scene) -> Data:
+def mission_state(request: Request) -> Data:
     """Tell where every work package stands."""
-    packages = scene.mission.packages
-    f1 = scene.release.dialect is Dialect.F1
+    packages = request.mission.packages
+    f1 = request.release.dialect is Dialect.F1
     told = [
         {
             "wp_id": wp,
@@ -67,40 +67,40 @@ def mission_state(scene: Scene) -> Data:
         }
         for wp, package in packages.items()
     ]
-    return {"summary": _summary(scene), "work_packages": told}
+    return {"summary": _summary(request), "work_packages": told}
 
 
-def _summary(scene: Scene) -> Data:
-    packages = scene.mission.packages.values()
-    shown = [lane for lane in Lane if lane in lanes_of(scene.release.dialect)]
-    if scene.release.dialect is Dialect.F1:
+def _summary(request: Request) -> Data:
+    packages = request.mission.packages.values()
+    shown = [lane for lane in Lane if lane in lanes_of(request.release.dialect)]
+    if request.release.dialect is Dialect.F1:
         always = (Lane.PLANNED, Lane.IN_PROGRESS, Lane.FOR_REVIEW, Lane.DONE)
         there = {p.lane for p in packages}
         shown = [*always, *(lane for lane in (Lane.BLOCKED, Lane.CANCELED) if lane in there)]
     # 2.1.0 to 3.0.3 count what has an event, and a plan has none.
-    unseen = scene.release.dialect is Dialect.F2
+    unseen = request.release.dialect is Dialect.F2
     lanes = [p.lane for p in packages if p.events or not unseen]
     counts = {lane.value: lanes.count(lane) for lane in shown}
     total = {"total_work_packages": len(packages)}
-    return {**total, **counts} if scene.release.dialect is Dialect.F1 else counts
+    return {**total, **counts} if request.release.dialect is Dialect.F1 else counts
 
 
-def list_ready(scene: Scene) -> Data:
+def list_ready(request: Request) -> Data:
     """Tell what may be started now."""
-    mission, is_enough = scene.mission, partial(_lets_begin, scene.release)
+    mission, is_enough = request.mission, partial(_lets_begin, request.release)
     ready = [
         wp
         for wp, package in mission.packages.items()
         if package.lane == Lane.PLANNED and not mission.open_dependencies(wp, is_enough)
     ]
-    return {"ready_work_packages": [_ready(scene, wp) for wp in ready]}
+    return {"ready_work_packages": [_ready(request, wp) for wp in ready]}
 
 
-def _ready(scene: Scene, wp: str) -> Data:
+def _ready(request: Request, wp: str) -> Data:
     told = {"wp_id": wp, "lane": "planned", "dependencies_satisfied": True}
-    if not scene.release.says_feature:
+    if not request.release.says_feature:
         return told
-    needs = scene.mission.packages[wp].dependencies
+    needs = request.mission.packages[wp].dependencies
     return {**told, "recommended_base": needs[-1] if needs else None}
 
 
@@ -124,44 +124,45 @@ def _is_dropped(release: Release, package: Package) -> bool:
     return canceled and bool(package.reason.strip()) and not package.reason.startswith(written)
 
 
-def resolve_workspace(scene: Scene) -> Data:
+def resolve_workspace(request: Request) -> Data:
     """Tell where a work package is worked on, for a mission by the name that was given."""
-    mission, wp, root, named = scene.mission, scene.wp, scene.land.root, scene.options["mission"]
+    mission, wp, root = request.mission, request.wp, request.workspace.root
+    named = request.options["mission"]
     lane = mission.lanes[wp]
-    worktrees = scene.release.has(Feature.WORKTREES)
+    worktrees = request.release.has(Feature.WORKTREES)
     path = f"{root}/.worktrees/{named}-{lane if worktrees else wp}"
-    here = worktrees and is_in_checkout(scene.release, mission, wp)
+    here = worktrees and is_in_checkout(request.release, mission, wp)
     told = {
         "wp_id": wp,
         "workspace_path": root if here else path,
-        "prompt_path": _prompt(scene),
+        "prompt_path": _prompt(request),
     }
     if not worktrees:
         return told
     own = f"kitty/mission-{named}-{lane}"
-    branch = branch_of(scene.release, mission, wp) if lane == PLANNING else own
+    branch = branch_of(request.release, mission, wp) if lane == PLANNING else own
     return {**told, "lane_id": lane, "lane_branch": branch, "lane_base_ref": mission.base}
 
 
-def _prompt(scene: Scene) -> str:
-    return f"{scene.land.root}/kitty-specs/{scene.mission.slug}/tasks/{scene.wp}-part.md"
+def _prompt(request: Request) -> str:
+    return f"{request.workspace.root}/kitty-specs/{request.mission.slug}/tasks/{request.wp}-part.md"
 
 
-def start_implementation(scene: Scene) -> Data:
+def start_implementation(request: Request) -> Data:
     """Claim a work package."""
-    release, mission, wp, package = scene.release, scene.mission, scene.wp, scene.package
+    release, mission, wp, package = request.release, request.mission, request.wp, request.package
     before = package.lane
-    _check_dependencies(scene)
+    _check_dependencies(request)
     if release.has(Feature.WORKTREES):
-        scene.land.allocate(mission, wp)
-    _check_claim(scene)
-    scene.land.start(mission, wp)
+        request.workspace.allocate(mission, wp)
+    _check_claim(request)
+    request.workspace.start(mission, wp)
     if before == Lane.PLANNED and release.has(Feature.CLAIMED_LANE):
-        mission.move(wp, Lane.CLAIMED, scene.actor)
+        mission.move(wp, Lane.CLAIMED, request.actor)
     if before != Lane.IN_PROGRESS:
-        mission.move(wp, Lane.IN_PROGRESS, scene.actor)
+        mission.move(wp, Lane.IN_PROGRESS, request.actor)
     return {
-        **resolve_workspace(scene),
+        **resolve_workspace(request),
         "from_lane": before,
         "to_lane": Lane.IN_PROGRESS,
         "policy_metadata_recorded": True,
@@ -169,133 +170,135 @@ def start_implementation(scene: Scene) -> Data:
     }
 
 
-def _check_dependencies(scene: Scene) -> None:
+def _check_dependencies(request: Request) -> None:
     """See that a work package may begin (3.2.0 and later)."""
-    mission, release = scene.mission, scene.release
-    begun = scene.package.lane not in (Lane.PLANNED, Lane.CLAIMED)
-    waits = mission.open_dependencies(scene.wp, partial(_lets_begin, release))
+    mission, release = request.mission, request.release
+    begun = request.package.lane not in (Lane.PLANNED, Lane.CLAIMED)
+    waits = mission.open_dependencies(request.wp, partial(_lets_begin, release))
     if waits and not begun and release.has(Feature.DEPENDENCY_CHECK):
         raise Refused(
             ErrorCode.DEPENDENCIES_NOT_SATISFIED,
-            f"{scene.wp} waits for {', '.join(waits)}",
-            {"wp_id": scene.wp, "unsatisfied_dependencies": waits},
+            f"{request.wp} waits for {', '.join(waits)}",
+            {"wp_id": request.wp, "unsatisfied_dependencies": waits},
             mission=mission,
         )
 
 
-def _check_claim(scene: Scene) -> None:
-    package, release = scene.package, scene.release
+def _check_claim(request: Request) -> None:
+    package, release = request.package, request.release
     if package.lane not in (Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS):
-        msg = f"{scene.wp} is {package.lane}: there is nothing to start"
+        msg = f"{request.wp} is {package.lane}: there is nothing to start"
         raise Refused(ErrorCode.TRANSITION_REJECTED, msg)
-    named = scene.actor or not release.since("3.2.0")  # later hosts let nobody pass
-    if package.lane != Lane.PLANNED and named and package.actor not in ("", scene.actor):
-        raise _claimed(scene, package.actor or "")
-    if release.since("2.1.0") and package.lane != Lane.IN_PROGRESS and not scene.actor.strip():
+    named = request.actor or not release.since("3.2.0")  # later hosts let nobody pass
+    if package.lane != Lane.PLANNED and named and package.actor not in ("", request.actor):
+        raise _claimed(request, package.actor or "")
+    if release.since("2.1.0") and package.lane != Lane.IN_PROGRESS and not request.actor.strip():
         raise Refused(ErrorCode.TRANSITION_REJECTED, "an actor is needed")
 
 
-def _claimed(scene: Scene, owner: str) -> Refused:
+def _claimed(request: Request, owner: str) -> Refused:
     return Refused(
         ErrorCode.WP_ALREADY_CLAIMED,
-        f"{owner} has {scene.wp}",
-        {"claimed_by": owner, "requesting_actor": scene.actor},
-        mission=scene.mission,
+        f"{owner} has {request.wp}",
+        {"claimed_by": owner, "requesting_actor": request.actor},
+        mission=request.mission,
     )
 
 
-def start_review(scene: Scene) -> Data:
+def start_review(request: Request) -> Data:
     """Begin a review; up to 3.1.0: send the work back."""
-    begins = scene.release.has(Feature.IN_REVIEW_LANE)
-    again = _is_in_review(scene)
-    before = scene.package.lane
+    begins = request.release.has(Feature.IN_REVIEW_LANE)
+    again = _is_in_review(request)
+    before = request.package.lane
     if not again:
-        if scene.release.dialect is Dialect.F1 and before != Lane.FOR_REVIEW:
-            msg = f"{scene.wp} is {before}: there is nothing to review"
+        if request.release.dialect is Dialect.F1 and before != Lane.FOR_REVIEW:
+            msg = f"{request.wp} is {before}: there is nothing to review"
             raise Refused(ErrorCode.TRANSITION_REJECTED, msg)
         to = Lane.IN_REVIEW if begins else Lane.IN_PROGRESS
-        guards.check(_attempt(scene, to))
-        scene.mission.move(scene.wp, to, scene.actor)
-    told = {"no_op": again} if scene.release.has(Feature.REPEATABLE_REVIEW) else {}
+        guards.check(_attempt(request, to))
+        request.mission.move(request.wp, to, request.actor)
+    told = {"no_op": again} if request.release.has(Feature.REPEATABLE_REVIEW) else {}
     return {
-        "wp_id": scene.wp,
+        "wp_id": request.wp,
         "from_lane": before,
-        "to_lane": scene.package.lane,
-        "prompt_path": _prompt(scene),
+        "to_lane": request.package.lane,
+        "prompt_path": _prompt(request),
         "policy_metadata_recorded": True,
         **told,
     }
 
 
-def _is_in_review(scene: Scene) -> bool:
+def _is_in_review(request: Request) -> bool:
     """Return whether there is nothing to do (3.2.0 and later)."""
-    if scene.package.lane != Lane.IN_REVIEW or not scene.release.has(Feature.REPEATABLE_REVIEW):
+    if request.package.lane != Lane.IN_REVIEW or not request.release.has(Feature.REPEATABLE_REVIEW):
         return False
-    holder = scene.package.actor or ""
-    if holder != scene.actor and not scene.release.since("3.2.6"):
-        raise _claimed(scene, holder)
+    holder = request.package.actor or ""
+    if holder != request.actor and not request.release.since("3.2.6"):
+        raise _claimed(request, holder)
     return True
 
 
-def transition(scene: Scene) -> Data:
+def transition(request: Request) -> Data:
     """Move a work package to another lane."""
-    before = scene.package.lane
-    to = guards.lane_named(scene.options["to"], scene.release)
-    stays = scene.release.dialect is Dialect.F1 and to == before
+    before = request.package.lane
+    to = guards.lane_named(request.options["to"], request.release)
+    stays = request.release.dialect is Dialect.F1 and to == before
     if not stays:
-        attempt = _attempt(scene, to)
-        if to == Lane.CLAIMED and scene.release.since("3.2.6"):
-            scene.land.allocate(scene.mission, scene.wp)
+        attempt = _attempt(request, to)
+        if to == Lane.CLAIMED and request.release.since("3.2.6"):
+            request.workspace.allocate(request.mission, request.wp)
         guards.check(attempt)
-        scene.mission.move(scene.wp, to, scene.actor, forced=attempt.forced, reason=attempt.note)
+        forced, reason = attempt.forced, attempt.note
+        request.mission.move(request.wp, to, request.actor, forced=forced, reason=reason)
     return {
-        "wp_id": scene.wp,
+        "wp_id": request.wp,
         "from_lane": before,
         "to_lane": to,
-        "policy_metadata_recorded": scene.told_policy,
+        "policy_metadata_recorded": request.told_policy,
     }
 
 
-def _attempt(scene: Scene, to: str) -> guards.Attempt:
-    options = scene.options
+def _attempt(request: Request, to: str) -> guards.Attempt:
+    options = request.options
     return guards.Attempt(
-        release=scene.release,
-        mission=scene.mission,
-        wp=scene.wp,
+        release=request.release,
+        mission=request.mission,
+        wp=request.wp,
         to=to,
-        actor=scene.actor,
+        actor=request.actor,
         forced="force" in options,
         note=options.get("note", ""),
         review_ref=options.get("review-ref"),
         evidence=guards.parse_evidence(options.get("evidence-json")),
         review_result=guards.parse_review_result(options.get("review-result-json")),
-        worked_on=lambda: scene.land.is_worked_on(scene.mission, scene.wp),
-        has_open_subtasks=lambda: scene.land.has_open_subtasks(scene.mission, scene.wp),
+        worked_on=lambda: request.workspace.is_worked_on(request.mission, request.wp),
+        has_open_subtasks=lambda: request.workspace.has_open_subtasks(request.mission, request.wp),
         subtasks_complete="subtasks-complete" in options,
     )
 
 
-def append_history(scene: Scene) -> Data:
+def append_history(request: Request) -> Data:
     """Add a note."""
-    scene.package.notes.append(scene.options["note"])
-    return {"wp_id": scene.wp, "history_entry_id": f"hist-{scene.new_id()}"}
+    request.package.notes.append(request.options["note"])
+    return {"wp_id": request.wp, "history_entry_id": f"hist-{request.new_id()}"}
 
 
-def accept_mission(scene: Scene) -> Data:
+def accept_mission(request: Request) -> Data:
     """Accept a mission whose work packages are finished."""
-    release, packages = scene.release, scene.mission.packages
+    release, packages = request.release, request.mission.packages
     enough = _enough(release)
     if missing := [wp for wp, package in packages.items() if package.lane not in enough]:
         feature = release.says_feature
         code = ErrorCode.FEATURE_NOT_READY if feature else ErrorCode.MISSION_NOT_READY
         msg = f"not finished: {', '.join(missing)}"
-        raise Refused(code, msg, {"incomplete_wps": missing}, mission=scene.mission)
-    if scene.mission.coordinated and not scene.mission.has_lanes and not release.since("4.0.0rc1"):
+        raise Refused(code, msg, {"incomplete_wps": missing}, mission=request.mission)
+    mission = request.mission
+    if mission.coordinated and not mission.has_lanes and not release.since("4.0.0rc1"):
         msg = "there is no meta.json in the coordination worktree"
         raise Crashed(msg)
-    scene.mission.accepted_at = scene.now().isoformat()
-    scene.land.accepted(scene.mission)
-    told = {"accepted": True, "mode": "auto", "accepted_at": scene.mission.accepted_at}
+    request.mission.accepted_at = request.now().isoformat()
+    request.workspace.accepted(request.mission)
+    told = {"accepted": True, "mode": "auto", "accepted_at": request.mission.accepted_at}
     if not release.has(Feature.APPROVED_IS_ENOUGH):
         return told
     done = [wp for wp, package in packages.items() if package.lane == Lane.DONE]
@@ -304,17 +307,17 @@ def accept_mission(scene: Scene) -> Data:
     return {**told, "accepted_wps": [*approved, *done], **lists}
 
 
-def merge_mission(scene: Scene) -> Data:
+def merge_mission(request: Request) -> Data:
     """Merge the work into the target branch."""
-    release, mission, options = scene.release, scene.mission, scene.options
+    release, mission, options = request.release, request.mission, request.options
     strategy = options.get("strategy", "merge")
     supported = ["merge", *(["rebase"] if release.since("2.1.0") else []), "squash"]
     if strategy not in supported:
         msg = f"there is no strategy {strategy!r}"
         code = ErrorCode.UNSUPPORTED_STRATEGY
         raise Refused(code, msg, {"strategy": strategy, "supported": supported})
-    target = options.get("target", _target(scene))
-    merged = scene.land.merge(mission, target, strategy, push="push" in options)
+    target = options.get("target", _target(request))
+    merged = request.workspace.merge(mission, target, strategy, push="push" in options)
     mission.has_lanes = True
     if release.has(Feature.LANES):
         # What was done once, and came back, stays where it is.
@@ -327,13 +330,13 @@ def merge_mission(scene: Scene) -> Data:
     return {**told, **wps, "worktree_removed": False}
 
 
-def _target(scene: Scene) -> str:
+def _target(request: Request) -> str:
     """Return the branch to merge into; 3.2.2 and later know of another one than the target."""
-    other = scene.mission.merge_target if scene.release.since("3.2.2") else None
-    return other or scene.mission.target
+    other = request.mission.merge_target if request.release.since("3.2.2") else None
+    return other or request.mission.target
 
 
-VERBS: Mapping[str, Callable[[Scene], Data]] = {
+VERBS: Mapping[str, Callable[[Request], Data]] = {
     "mission-state": mission_state,
     "list-ready": list_ready,
     "resolve-workspace": resolve_workspace,

@@ -31,7 +31,7 @@ from spec_kitty_client.transports import (
     AsyncTransport,
     Completed,
     GitTransport,
-    Identified,
+    HasIdentity,
     InRepository,
     Transport,
 )
@@ -115,9 +115,9 @@ class _Warm(Generic[T]):
         return self._given_up and self._given_up[1]
 
     def identity(self) -> Hashable:
-        """See `Identified.identity`."""
+        """See `HasIdentity.identity`."""
         cold: object = self.cold
-        return cold.identity() if isinstance(cold, Identified) else None
+        return cold.identity() if isinstance(cold, HasIdentity) else None
 
     def repository(self) -> Hashable:
         """See `InRepository.repository`."""

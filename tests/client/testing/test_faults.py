@@ -32,9 +32,9 @@ from spec_kitty_client.testing.faults import (
 )
 from spec_kitty_client.transports import (
     AsyncGitTransport,
+    Closeable,
     GitTransport,
-    Identified,
-    Kept,
+    HasIdentity,
     Transport,
 )
 from tests.client.answers import POLICY, Scripted, completed, success
@@ -332,7 +332,7 @@ class Everything(Simulated):
 def test_it_can_do_what_the_wrapped_one_can(wrapped: object, kind: Callable[..., object]) -> None:
     """A client that asks what a transport can do is told the same."""
     transport = kind(wrapped, {})
-    for protocol in (GitTransport, AsyncGitTransport, Identified, Kept):
+    for protocol in (GitTransport, AsyncGitTransport, HasIdentity, Closeable):
         assert isinstance(transport, protocol) == isinstance(wrapped, protocol)
 
 

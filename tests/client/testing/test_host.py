@@ -289,7 +289,7 @@ def test_what_is_done_may_lack_its_branch(release: str, merged: list[str] | None
     """Before 3.0 a merge passes over it, and over nothing else."""
     host = SimulatedHost({"WP01": [], "WP02": []}, release=release)
     mission = host.mission
-    host.land.start(mission, "WP01")
+    host.workspace.start(mission, "WP01")
     mission.move("WP02", "done", "rev")
     args = ("orchestrator-api", "merge-feature", "--feature=001-demo")
     done = json.loads(host.run(args, time_limit=1).stdout)
@@ -328,13 +328,13 @@ def test_a_second_squash_has_nothing_to_commit() -> None:
     """2.1.0 to 3.0.3 fail then, at the first work package that nobody has worked on since."""
     host = SimulatedHost({"WP01": [], "WP02": []}, release="2.1.3")
     for wp in host.lanes():
-        host.land.start(host.mission, wp)
+        host.workspace.start(host.mission, wp)
     args = ("orchestrator-api", "merge-feature", "--feature=001-demo", "--strategy=squash")
     assert json.loads(host.run(args, time_limit=1).stdout)["data"]["merged_wps"] == ["WP01", "WP02"]
     again = json.loads(host.run(args, time_limit=1).stdout)
     assert again["error_code"] == "MERGE_FAILED"
     assert again["data"] == {"merged_so_far": [], "failed_wp": "WP01"}
-    host.land.start(host.mission, "WP01")
+    host.workspace.start(host.mission, "WP01")
     assert json.loads(host.run(args, time_limit=1).stdout)["data"]["failed_wp"] == "WP02"
 
 
@@ -449,9 +449,9 @@ def test_a_merge_that_fails_half_way_shows_the_type_of_a_mission() -> None:
     of = SimulatedHost({"WP01": [], "WP02": []}, topology="coord")
 
     assert ask(of, "merge-mission")["data"]["mission_type"] == ""
-    of.land.start(of.mission, "WP02")
+    of.workspace.start(of.mission, "WP02")
     assert ask(of, "merge-mission")["data"]["mission_type"] == ""
-    of.land.start(of.mission, "WP01")
+    of.workspace.start(of.mission, "WP01")
     of.mission.branches.remove(f"{of.mission.branch}-lane-b")
     failed = ask(of, "merge-mission")
     assert (failed["error_code"], failed["data"]["mission_type"]) == (
@@ -484,7 +484,7 @@ def test_planning_begins_where_the_release_has_it(
     envelope = json.loads(done.stdout)
     assert envelope["error_code"] == code
     if told is not None:
-        path = envelope["data"]["workspace_path"].removeprefix(of.land.root).removeprefix("/")
+        path = envelope["data"]["workspace_path"].removeprefix(of.workspace.root).removeprefix("/")
         assert (path, envelope["data"].get("lane_branch")) == told
 
 

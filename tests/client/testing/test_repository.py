@@ -17,8 +17,8 @@ from spec_kitty_client.testing.host import (
     SimulatedRepository,
 )
 from spec_kitty_client.testing.host.board import Plan
-from spec_kitty_client.testing.host.land import branch_of
 from spec_kitty_client.testing.host.marking import COMMAND
+from spec_kitty_client.testing.host.workspace import branch_of
 from tests import missions
 from tests.client.releases import SAMPLE
 
@@ -93,7 +93,7 @@ def whole(release: str, tmp_path: Path, plan: Plan = PLAN, **about: Any) -> Simu
 
 def start_anyway(host: SimulatedRepository, wp: str) -> None:
     """Make the worktree without a claim, which would ask for dependencies."""
-    host.land.allocate(host.mission, wp)
+    host.workspace.allocate(host.mission, wp)
 
 
 def commit(folder: Path, name: str) -> None:
@@ -515,7 +515,7 @@ def test_boxes_are_ticked_and_committed(release: str, tmp_path: Path) -> None:
     """Up to 3.2.5 a mark is one commit of tasks.md, and the next of the same marks is none."""
     host = made(release, tmp_path, TWO_SUBTASKS)
     path = host.folder / "kitty-specs" / host.mission.slug / "tasks.md"
-    assert host.land.has_open_subtasks(host.mission, "WP01")
+    assert host.workspace.has_open_subtasks(host.mission, "WP01")
     for _ in range(2):
         mark(host, "T001", "T002")
         assert path.read_text().count("- [x] T00") == 2
@@ -523,7 +523,7 @@ def test_boxes_are_ticked_and_committed(release: str, tmp_path: Path) -> None:
             "3" if host.release.since("3.1.0") else "2"
         )
     assert git(host.folder, "status", "--porcelain") == ""
-    assert not host.land.has_open_subtasks(host.mission, "WP01")
+    assert not host.workspace.has_open_subtasks(host.mission, "WP01")
 
 
 def test_a_box_may_be_ticked_by_hand(tmp_path: Path) -> None:
@@ -531,9 +531,9 @@ def test_a_box_may_be_ticked_by_hand(tmp_path: Path) -> None:
     host = made("3.2.5", tmp_path, TWO_SUBTASKS)
     path = host.folder / "kitty-specs" / host.mission.slug / "tasks.md"
     path.write_text(path.read_text().replace("[ ]", "[x]"))
-    assert not host.land.has_open_subtasks(host.mission, "WP01")
+    assert not host.workspace.has_open_subtasks(host.mission, "WP01")
     path.unlink()
-    assert not host.land.has_open_subtasks(host.mission, "WP01")
+    assert not host.workspace.has_open_subtasks(host.mission, "WP01")
 
 
 def test_a_mark_is_an_event_that_nobody_commits(tmp_path: Path) -> None:
@@ -543,7 +543,7 @@ def test_a_mark_is_an_event_that_nobody_commits(tmp_path: Path) -> None:
     events = f"kitty-specs/{host.mission.slug}/status.events.jsonl"
     mark(host, "T001", "T002")
     assert git(host.folder, "status", "--porcelain") == f"M {events}"
-    assert not host.land.has_open_subtasks(host.mission, "WP01")
+    assert not host.workspace.has_open_subtasks(host.mission, "WP01")
     commit(worktree(host, "WP01"), "WP01.txt")
     told = (f"--policy={missions.POLICY}", "--actor=a1")
     assert ask(host, "transition", "--wp=WP01", "--to=for_review", *told)["success"]

@@ -16,9 +16,9 @@ from spec_kitty_client.testing.placeholders import Ids, Placeholders
 from spec_kitty_client.testing.tape import Tape, TapeDamaged, TapeMismatch
 from spec_kitty_client.transports import (
     AsyncGitTransport,
+    Closeable,
     GitTransport,
-    Identified,
-    Kept,
+    HasIdentity,
     Transport,
 )
 from tests.client.answers import POLICY, Scripted, completed, line, success
@@ -138,9 +138,9 @@ def test_what_the_transports_can_do(wrapped: Transport, tmp_path: Path) -> None:
     has_git = isinstance(wrapped, GitTransport)
     for transport in (recording, replay, tape.replay_async()):
         assert isinstance(transport, GitTransport | AsyncGitTransport) == has_git
-        assert not isinstance(transport, Identified)
-    assert isinstance(recording, Kept) == isinstance(wrapped, Kept)
-    assert not isinstance(replay, Kept)
+        assert not isinstance(transport, HasIdentity)
+    assert isinstance(recording, Closeable) == isinstance(wrapped, Closeable)
+    assert not isinstance(replay, Closeable)
 
 
 # What is on the tape

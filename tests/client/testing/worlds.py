@@ -68,7 +68,7 @@ class Kept:
 
 
 class InMemory(World):
-    """A world without a repository: what is committed in it is only thought of."""
+    """A world without a repository: its commits exist only in memory."""
 
     def __init__(self, release: str, base: Path, simulated: SimulatedHost | None = None) -> None:
         target = "work" if Release(release).since(3, 2) else "main"
@@ -117,7 +117,7 @@ class InMemory(World):
     def work(self, wp: str, text: str = "") -> None:
         """Take the commit for granted, also where no host would have made a worktree."""
         mission = self.simulated.mission
-        self.simulated.land.start(mission, wp)
+        self.simulated.workspace.start(mission, wp)
 
     def commit(self, *paths: str, cwd: Path | None = None) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Where the work of a mission is: branches and worktrees, or the mere thought of them."""
+"""The git workspace of a simulated host: the interface, and the one that exists only in memory."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -14,8 +14,8 @@ from spec_kitty_client.testing.host.files import COUNTED, has_open_box, tasks_md
 from spec_kitty_client.testing.host.releases import Release
 
 __all__ = [
-    "Land",
-    "Thought",
+    "InMemoryWorkspace",
+    "WorkspaceBackend",
     "branch_of",
     "cannot_allocate",
     "cannot_merge",
@@ -31,8 +31,8 @@ _DEFAULT = "main"
 """The branch that hosts up to 4.0.0rc4 take for that of the planning lane, whatever the target."""
 
 
-class Land(Protocol):
-    """What a host does outside of its board."""
+class WorkspaceBackend(Protocol):
+    """The branches, worktrees and files that a simulated host changes."""
 
     @property
     def root(self) -> str:
@@ -40,49 +40,49 @@ class Land(Protocol):
         ...
 
     def allocate(self, mission: Mission, wp: str) -> None:
-        """Make the worktree of a work package, or see that the one that is there is clean.
+        """Make the worktree of a work package, or check that an existing one is clean.
 
         Raises:
-            Refused: If the host cannot have it.
+            Refused: If the host cannot make or use the worktree.
         """
         ...
 
     def start(self, mission: Mission, wp: str) -> None:
-        """Begin the work of a work package that may be claimed."""
+        """Start a work package that has passed the checks of a claim."""
         ...
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:
-        """Tell whether there is a commit of a work package."""
+        """Return whether a work package has a commit."""
         ...
 
     def has_open_subtasks(self, mission: Mission, wp: str) -> bool:
-        """Tell whether the host sees a subtask of a work package that is not done."""
+        """Return whether the host counts a subtask of a work package as not done."""
         ...
 
     def marked(self, mission: Mission, subtasks: Sequence[str], *, done: bool) -> None:
-        """Write down that subtasks are done, or open."""
+        """Record that subtasks are done, or open again."""
         ...
 
     def moved(self, mission: Mission) -> None:
-        """Write down where the work packages of a mission stand now."""
+        """Record the present lanes of a mission's work packages."""
         ...
 
     def accepted(self, mission: Mission) -> None:
-        """Write down that a mission is accepted."""
+        """Record that a mission is accepted."""
         ...
 
     def merge(self, mission: Mission, target: str, strategy: str, *, push: bool) -> list[str]:
-        """Merge a mission and return the work packages that were merged.
+        """Merge a mission and return the ids of the merged work packages.
 
         Raises:
-            Refused: If it cannot be.
-            Crashed: Where the host does not expect it.
+            Refused: If the host refuses the merge.
+            Crashed: If the host ends with a traceback.
         """
         ...
 
 
 def branch_of(release: Release, mission: Mission, wp: str) -> str:
-    """Return the branch of a work package: of its lane, from 3.1.0 on."""
+    """Return the branch of a work package; from 3.1.0 on, the branch of its execution lane."""
     if not release.has(Feature.LANES):
         return f"{mission.slug}-{wp}"
     if mission.lanes[wp] == PLANNING:
@@ -99,7 +99,7 @@ def is_in_checkout(release: Release, mission: Mission, wp: str) -> bool:
 
 
 def units(release: Release, mission: Mission) -> dict[str, str]:
-    """Return the branches to be merged, in their order, each with its first work package.
+    """Return the branches to merge, in merge order, each with its first work package.
 
     No host merges the branch of the planning lane.
     """
@@ -120,10 +120,10 @@ def needed(release: Release, mission: Mission, wp: str) -> list[str]:
 
 
 def begin_merge(release: Release, mission: Mission, there: Collection[str]) -> None:
-    """Note that a merge has brought lanes into the mission's branch, if only the first ones.
+    """Record that a merge has merged at least one lane into the mission's branch.
 
-    The host merges one lane after the other, and fails at the first that is not there. Source:
-    3.2.7 under ``coord``, where ``mission_type`` is told from then on.
+    The host merges one lane after another and fails at the first missing one. Source: 3.2.7
+    under ``coord``, which reports ``mission_type`` from then on.
     """
     first = next(iter(units(release, mission)), None)
     if release.since("3.2.6") and first in there:
@@ -131,24 +131,24 @@ def begin_merge(release: Release, mission: Mission, there: Collection[str]) -> N
 
 
 def is_stale(release: Release, mission: Mission) -> bool:
-    """Return whether a merge takes the planning lane for stale, which it never can be.
+    """Return whether a merge refuses the planning lane as stale, which is a bug of the host.
 
-    Source: 3.2.5, where the state of a mission is on a coordination branch.
+    Source: 3.2.5, when a mission's status is on a coordination branch.
     """
     planned = PLANNING in mission.lanes.values()
     return planned and mission.coordinated and release.dialect is Dialect.M3
 
 
 def is_passed_over(release: Release, mission: Mission, wp: str) -> bool:
-    """Return whether a merge does without the branch of a work package: one that is done.
+    """Return whether a merge skips a work package without a branch, because it is done.
 
-    Source: 1.0.3 and 2.1.3; 3.0.3 merges nothing then.
+    Source: 1.0.3 and 2.1.3. Host 3.0.3 merges nothing in this case.
     """
     return not release.since("3.0.0") and mission.packages[wp].lane == Lane.DONE
 
 
 def cannot_allocate(release: Release, mission: Mission, wp: str, why: str) -> Refused:
-    """Return what a host answers that cannot have a worktree."""
+    """Return the refusal of a host that cannot make a worktree."""
     # From 3.2.6 on the reason is a field of its own.
     reason = {"reason": why} if release.since("3.2.6") else {}
     code = ErrorCode.LANE_ALLOCATION_FAILED
@@ -156,7 +156,7 @@ def cannot_allocate(release: Release, mission: Mission, wp: str, why: str) -> Re
 
 
 def cannot_merge(release: Release, mission: Mission, target: str, *errors: str) -> Refused:
-    """Return what a host answers that does not begin a merge."""
+    """Return the refusal of a host whose checks before a merge failed."""
     details: dict[str, object] = {"errors": list(errors)}
     if release.has(Feature.LANES):
         details |= {"target_branch": target}
@@ -167,20 +167,23 @@ def cannot_merge(release: Release, mission: Mission, target: str, *errors: str) 
 
 
 def failed_merge(so_far: list[str], wp: str) -> Refused:
-    """Return what hosts up to 3.0.3 answer when a merge fails half-way."""
+    """Return the refusal of hosts up to 3.0.3 when a merge fails half-way."""
     details = {"merged_so_far": so_far, "failed_wp": wp}
     return Refused(ErrorCode.MERGE_FAILED, f"{wp} does not merge", details)
 
 
 @frozen
-class Thought:
-    """No repository: what is started has a branch with a commit, and every merge is clean."""
+class InMemoryWorkspace:
+    """A workspace in memory: each started work package has a branch with a commit.
+
+    Every merge succeeds without conflicts.
+    """
 
     release: Release
     root: str = "/simulated"
 
     def allocate(self, mission: Mission, wp: str) -> None:
-        """Think of a branch; there is one called main, which 3.2.2 to 3.2.5 trip over."""
+        """Record a branch. There is a branch ``main``, over which hosts 3.2.2 to 3.2.5 fail."""
         release, planned = self.release, mission.lanes[wp] == PLANNING
         if planned and release.dialect is Dialect.M3:
             why = f"a branch named {_DEFAULT!r} already exists"
@@ -190,19 +193,19 @@ class Thought:
         brought = mission.unmerged.intersection(needed(release, mission, wp))
         planned_beside = mission.coordinated and release.since("3.2.6") and not mission.has_lanes
         if brought or planned_beside:
-            mission.unmerged.add(branch)  # what is merged into a lane is a commit as well
+            mission.unmerged.add(branch)  # a merge into the lane makes a commit as well
 
     def start(self, mission: Mission, wp: str) -> None:
-        """Think of a branch, which on older hosts the client makes, and of a commit."""
+        """Record a branch, which the client makes on older hosts, and a commit."""
         self.allocate(mission, wp)
         mission.unmerged.add(branch_of(self.release, mission, wp))
 
     def is_worked_on(self, mission: Mission, wp: str) -> bool:
-        """Tell whether it was started."""
+        """Return whether the work package was started."""
         return branch_of(self.release, mission, wp) in mission.unmerged & mission.branches
 
     def has_open_subtasks(self, mission: Mission, wp: str) -> bool:
-        """Look at the board, or at the boxes that there would be."""
+        """Read the board, or up to 3.2.5 the boxes that ``tasks.md`` would have."""
         package = mission.packages[wp]
         if self.release.since(COUNTED):
             return not all(package.subtasks.values())
@@ -212,16 +215,16 @@ class Thought:
         return has_open_box(self.release, text, wp)
 
     def marked(self, mission: Mission, subtasks: Sequence[str], *, done: bool) -> None:
-        """Do nothing: the board is all there is."""
+        """Do nothing: the board has it already."""
 
     def moved(self, mission: Mission) -> None:
-        """Do nothing: the board is all there is."""
+        """Do nothing: the board has it already."""
 
     def accepted(self, mission: Mission) -> None:
         """Do nothing."""
 
     def merge(self, mission: Mission, target: str, strategy: str, *, push: bool) -> list[str]:
-        """See `Land.merge`."""
+        """See `WorkspaceBackend.merge`."""
         self._look(mission, target)
         if self.release.has(Feature.LANES):
             mission.branches.clear()
@@ -240,7 +243,7 @@ class Thought:
         return wps
 
     def _squash(self, mission: Mission, there: Mapping[str, str]) -> None:
-        """A second one finds the first uncommitted (1.0.x), or nothing to commit."""
+        """Squash each branch; the second fails on the first's uncommitted changes (1.0.x)."""
         wps = list(there.values())
         if self.release.dialect is Dialect.F1 and len(wps) > 1:
             raise failed_merge(wps[:1], wps[1])
@@ -250,7 +253,7 @@ class Thought:
             mission.unmerged.remove(name)
 
     def _look(self, mission: Mission, target: str) -> None:
-        """See that a merge may begin."""
+        """Check that a merge may begin."""
         release, every = self.release, units(self.release, mission)
         missing = [name for name in every if name not in mission.branches]
         passed = [name for name in missing if is_passed_over(release, mission, every[name])]
