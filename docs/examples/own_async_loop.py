@@ -36,15 +36,20 @@ async def run(folder: str, *words: str) -> int:
     return done.returncode
 
 
+async def git(folder: str, *words: str) -> str:
+    """Run git in a folder and return what it prints."""
+    done = await anyio.run_process(["git", *words], cwd=folder, stderr=None)
+    return done.stdout.decode().strip()
+
+
 async def implement_once(folder: str, implement: str, wp_id: str, number: int) -> str:
     """Run the agent, commit what it left, and return the commit."""
     if await run(folder, implement, wp_id):
         raise SystemExit(f"{wp_id}: {implement} failed")
-    await run(folder, "git", "add", "--all")
+    await git(folder, "add", "--all")
     if await run(folder, "git", "diff", "--cached", "--quiet"):
-        await run(folder, "git", "commit", "--quiet", f"--message={wp_id}: round {number}")
-    head = await anyio.run_process(["git", "rev-parse", "HEAD"], cwd=folder)
-    return head.stdout.decode().strip()
+        await git(folder, "commit", "--quiet", f"--message={wp_id}: round {number}")
+    return await git(folder, "rev-parse", "HEAD")
 
 
 async def work(wp: AsyncWorkPackageHandle, programs: list[str], commits: list[str]) -> None:

@@ -124,7 +124,7 @@ def submit_for_review(
     except TransitionRejected as e:
         with suppress(GitFailed):  # the refusal matters more than what is added to it
             slug, package = yield from _package(contract, at)
-            if why := advice(slug, package, contract):
+            if subtasks == "refuse" and (why := advice(slug, package, contract)):
                 e.add_note(why)
         raise
 
