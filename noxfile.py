@@ -123,9 +123,9 @@ def differential(session: nox.Session, host: str) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Every rule switched off, one at a time: a test has to fail. Writes docs/mutants.md."""
+    """Every rule switched off, one at a time: a test has to fail. Writes tests/mutants/TABLE.md."""
     session.install(".", *group("tests"))
-    session.run("python", "-m", "tests.mutants", "--table=docs/mutants.md", *session.posargs)
+    session.run("python", "-m", "tests.mutants", "--table=tests/mutants/TABLE.md", *session.posargs)
 
 
 @nox.session

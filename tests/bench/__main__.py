@@ -23,7 +23,7 @@ examples:
   python -m tests.bench --host A/bin/spec-kitty --host B/bin/spec-kitty --only calls --runs 3
   python -m tests.bench --host A/bin/spec-kitty --baseline tests/bench/baseline.json
   python -m tests.bench --only virtual --runs 1
-  python -m tests.bench --from now.json --table docs/performance.md
+  python -m tests.bench --from now.json --table tests/bench/RESULTS.md
   python -m tests.bench --host A/bin/spec-kitty --only missions --shape '8 wide' \\
       --orchestrator 'other=other-orchestrator run {mission} --root {root} --jobs {slots}'
 

@@ -1,4 +1,4 @@
-"""The results as tables for people, and where they stand in ``docs/performance.md``."""
+"""The results as tables for people, and where they stand in ``RESULTS.md``."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
