@@ -91,6 +91,10 @@ class _SshOptions:
     home: str | None = field(default=None, converter=optional(str), kw_only=True)
     """A HOME there for the host alone; None: the user's."""
 
+    def identity(self) -> Hashable:
+        """Return None: nothing short of a call tells whether the host over there is the same."""
+        return None
+
     def repository(self) -> Hashable:
         """Return machine and folder; two names of one machine or folder are not recognised."""
         return ("ssh", self.host, self.port, self.repo)

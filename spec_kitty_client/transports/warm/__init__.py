@@ -51,7 +51,7 @@ _LONGEST = 100_000  # bytes of arguments; the operating system may refuse to sta
 _STRIKES = 3  # servers in a row that died
 
 
-class Warmable(Protocol):
+class Warmable(HasIdentity, InRepository, Protocol):
     """A transport whose host can be kept warm."""
 
     def location(self) -> ServerLocation | None:
@@ -60,11 +60,11 @@ class Warmable(Protocol):
 
 
 class _ColdTransport(Warmable, Transport, GitTransport, Protocol):
-    pass
+    """A transport that `WarmTransport` can wrap."""
 
 
 class _AsyncColdTransport(Warmable, AsyncTransport, AsyncGitTransport, Protocol):
-    pass
+    """A transport that `AsyncWarmTransport` can wrap."""
 
 
 class _Server:
@@ -116,13 +116,11 @@ class _Warm(Generic[T]):
 
     def identity(self) -> Hashable:
         """See `HasIdentity.identity`."""
-        cold: object = self.cold
-        return cold.identity() if isinstance(cold, HasIdentity) else None
+        return self.cold.identity()
 
     def repository(self) -> Hashable:
         """See `InRepository.repository`."""
-        cold: object = self.cold
-        return cold.repository() if isinstance(cold, InRepository) else id(cold)
+        return self.cold.repository()
 
     def prepare(self) -> None:
         """Start the server now, without waiting for it."""

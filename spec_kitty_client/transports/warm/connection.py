@@ -151,8 +151,8 @@ class ServerConnection:
                 call.done.set()
                 return call
             self._calls[call.number] = call
-        where = {"cwd": location.folder, "umask": location.umask}
-        self.ask(call, id=call.number, argv=words, env=dict(call_variables()), **where)
+        env, cwd = dict(call_variables()), location.folder
+        self.ask(call, id=call.number, argv=words, env=env, cwd=cwd, umask=location.umask)
         return call
 
     def ask(self, call: PendingCall | None = None, /, **request: object) -> None:

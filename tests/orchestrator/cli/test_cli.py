@@ -523,7 +523,7 @@ def test_resume_takes_the_settings_of_the_last_run(
     journal(repo, *LANES)
     seen: list[plan.Plan] = []
 
-    def begins(made: plan.Plan, _listeners: object) -> ExitCode:
+    def begins(made: plan.Plan, *_: object) -> ExitCode:
         seen.append(made)
         return ExitCode.DONE
 

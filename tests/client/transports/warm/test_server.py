@@ -44,7 +44,13 @@ def server(folder: Path) -> Iterator[Any]:
 
 def ask(proc: Any, number: int, folder: Path, code: str) -> None:
     """Ask for a call."""
-    request = {"id": number, "argv": ["do", dedent(code)], "cwd": str(folder), "umask": None}
+    request = {
+        "id": number,
+        "argv": ["do", dedent(code)],
+        "cwd": str(folder),
+        "umask": None,
+        "env": {},
+    }
     proc.stdin.write(json.dumps(request).encode() + b"\n")
     proc.stdin.flush()
 
