@@ -109,7 +109,8 @@ class Scene:
         return {wp: str(lane) for wp, lane in state.lanes().items()}
 
     def client(self, **options: Any) -> Client:
-        return Client(self.root, actor="e2e", policy=POLICY, **options)
+        where = () if "transport" in options else (self.root,)
+        return Client(*where, actor="e2e", policy=POLICY, **options)
 
     def merged_files(self) -> set[str]:
         return set(self.git("ls-tree", "-r", "--name-only", self.target).splitlines())
