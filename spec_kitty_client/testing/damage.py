@@ -15,7 +15,7 @@ from spec_kitty_client.api.envelope import find
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.transports import Completed
 
-__all__ = ["Call", "Kind", "contract_in", "damaged"]
+__all__ = ["FaultyCall", "Kind", "contract_in", "damaged"]
 
 _BANNER = b"spec-kitty, a tool for missions\n" * 28  # as many lines as hosts up to 3.1 print
 _NOT_UTF8 = b"caf\xe9 \xff\xfe \xed\xa0\x80\n"  # Latin 1, a mark of UTF-16, half of a pair
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 
 @frozen(kw_only=True)
-class Call:
+class FaultyCall:
     """A call, and what an answer to it has to look like."""
 
     args: tuple[str, ...]
@@ -95,7 +95,7 @@ def contract_in(answer: Completed) -> str | None:
     return envelope.contract_version if envelope else None
 
 
-def damaged(kind: Kind, call: Call, real: Completed | None, noise: int) -> Completed:
+def damaged(kind: Kind, call: FaultyCall, real: Completed | None, noise: int) -> Completed:
     """Return what a client sees.
 
     Args:
@@ -126,7 +126,7 @@ def _truncated(answer: Completed) -> Completed:
     return evolve(answer, stdout=text[: start + (len(text) - start) // 2])
 
 
-def _surrounded(kind: Kind, call: Call, answer: Completed, noise: int) -> Completed:
+def _surrounded(kind: Kind, call: FaultyCall, answer: Completed, noise: int) -> Completed:
     """Leave the answer as it is, among things that are none."""
     before = after = b""
     if kind is Kind.BANNER:
@@ -140,5 +140,5 @@ def _surrounded(kind: Kind, call: Call, answer: Completed, noise: int) -> Comple
     return evolve(answer, stdout=before + answer.stdout + after)
 
 
-def _contrary(call: Call, answer: Completed) -> Completed:
+def _contrary(call: FaultyCall, answer: Completed) -> Completed:
     return call.refused() if answer.exit_code == 0 else call.succeeded()

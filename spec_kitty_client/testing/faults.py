@@ -21,7 +21,7 @@ from attrs import frozen
 from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.errors import HostNotFound
 from spec_kitty_client.testing.calls import NEWEST, READS, VERSION, verb_in
-from spec_kitty_client.testing.damage import Call, Kind, contract_in, damaged
+from spec_kitty_client.testing.damage import FaultyCall, Kind, contract_in, damaged
 from spec_kitty_client.transports import AsyncTransport, Completed, Transport
 
 __all__ = [
@@ -204,7 +204,7 @@ class _Faulty:
             raise HostNotFound(msg)
         if fault.kind is Kind.STALE and earlier is not None:
             return earlier
-        call = Call(args=sent, time_limit=time_limit, contract=self._contract)
+        call = FaultyCall(args=sent, time_limit=time_limit, contract=self._contract)
         return damaged(fault.kind, call, real, self._noise)
 
     def _begin(self, args: tuple[str, ...]) -> tuple[Fault | None, Completed | None]:

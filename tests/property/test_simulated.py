@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spec_kitty_client.api.spelling import spell
 from spec_kitty_client.contract.dialects import Dialect, Feature
-from spec_kitty_client.contract.lanes import Lane, lanes_of, ways
+from spec_kitty_client.contract.lanes import Lane, lanes_of, moves
 from spec_kitty_client.testing import strategies
 from spec_kitty_client.testing.host import Release, SimulatedHost
 from spec_kitty_client.testing.host.store import _opened, make
@@ -44,7 +44,7 @@ def test_every_move_was_allowed_or_forced(dialect: Dialect, data: st.DataObject)
     at = dict.fromkeys(script.mission, "planned")
     for move in host.mission.moves:
         assert move.before == at[move.wp]
-        known = (Lane(move.before), Lane(move.after)) in ways(dialect)
+        known = (Lane(move.before), Lane(move.after)) in moves(dialect)
         assert known or move.forced or move.actor == _BY_HOSTS
         at[move.wp] = move.after
     assert at == host.lanes()

@@ -18,7 +18,7 @@ from spec_kitty_client.api.commands import (
     Transition,
 )
 from spec_kitty_client.api.envelope import Envelope, conclude, find
-from spec_kitty_client.api.spelling import in_our_words, names_of, spell
+from spec_kitty_client.api.spelling import names_of, spell, to_newest_names
 from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.codes import parse_code
 from spec_kitty_client.contract import Contract, recognise
@@ -132,7 +132,7 @@ def test_a_near_envelope_is_no_answer(printed: Printed) -> None:
 def payload_of(completed: Completed) -> dict[str, Any]:
     """Return the payload of an answer, in our words."""
     line = completed.stdout.decode().splitlines()[-1]
-    return dict(in_our_words(json.loads(line)["data"]))
+    return dict(to_newest_names(json.loads(line)["data"]))
 
 
 @pytest.mark.parametrize("kind", VERBS.values(), ids=str)

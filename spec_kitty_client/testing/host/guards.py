@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.contract.dialects import Dialect, Feature
-from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, needs, ways
+from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, moves, needs
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission, Package
 from spec_kitty_client.testing.host.files import COUNTED
@@ -50,7 +50,7 @@ class Attempt:
         return self.mission.packages[self.wp]
 
     @property
-    def way(self) -> tuple[Lane, Lane]:
+    def move(self) -> tuple[Lane, Lane]:
         """From where to where."""
         return Lane(self.package.lane), Lane(self.to)
 
@@ -115,14 +115,14 @@ def force_is_explained(attempt: Attempt) -> None:
 
 def there_is_a_way(attempt: Attempt) -> None:
     """The lanes are joined; 1.0.2 added the way back from for_review to planned."""
-    known = attempt.way in ways(attempt.release.dialect)
-    back = attempt.way == (Lane.FOR_REVIEW, Lane.PLANNED)
+    known = attempt.move in moves(attempt.release.dialect)
+    back = attempt.move == (Lane.FOR_REVIEW, Lane.PLANNED)
     if not known or (back and attempt.release.version < Version("1.0.2")):
         raise _refuse(attempt, "there is no such way")
 
 
 def _wants(attempt: Attempt, need: Need) -> bool:
-    return need in needs(*attempt.way, attempt.release.dialect)
+    return need in needs(*attempt.move, attempt.release.dialect)
 
 
 def note_is_given(attempt: Attempt) -> None:
@@ -157,7 +157,7 @@ def there_is_an_option_for_it(attempt: Attempt) -> None:
 
 def somebody_does_it(attempt: Attempt) -> None:
     """Claiming, starting and reviewing takes an actor (2.1.0 and later)."""
-    if attempt.release.since("2.1.0") and attempt.way in _TAKEN and not attempt.actor.strip():
+    if attempt.release.since("2.1.0") and attempt.move in _TAKEN and not attempt.actor.strip():
         raise _refuse(attempt, "an actor is needed")
 
 
@@ -167,7 +167,7 @@ def subtasks_are_done(attempt: Attempt) -> None:
     Up to 3.2.5 hosts believe a caller who says that there are none.
     """
     believed = attempt.subtasks_complete and not attempt.release.since(COUNTED)
-    handed_in = attempt.way == (Lane.IN_PROGRESS, Lane.FOR_REVIEW)
+    handed_in = attempt.move == (Lane.IN_PROGRESS, Lane.FOR_REVIEW)
     if not handed_in or believed or not attempt.release.since("2.1.0"):
         return
     if attempt.has_open_subtasks():

@@ -15,7 +15,7 @@ from spec_kitty_client import (
     Completed,
     EnvironmentProblem,
     ErrorCode,
-    HostBroken,
+    HostCannotStart,
     HostCrashed,
     HostError,
     HostRejected,
@@ -124,7 +124,7 @@ def test_every_failure_is_of_the_type_that_it_means(release: str) -> None:
         elif envelope is None and "Traceback" in entry["stderr"]:
             assert isinstance(answer, HostCrashed), entry["scenario"]
             broken = "broken" in entry["scenario"]
-            assert isinstance(answer, HostBroken) == broken, entry["scenario"]
+            assert isinstance(answer, HostCannotStart) == broken, entry["scenario"]
         elif envelope is not None and not envelope.success:
             assert isinstance(answer, HostRejected), entry["scenario"]
 

@@ -20,7 +20,7 @@ from spec_kitty_client.codes import ErrorCode, UnknownErrorCode
 from spec_kitty_client.errors import (
     Conflict,
     EnvironmentProblem,
-    HostBroken,
+    HostCannotStart,
     HostCrashed,
     HostRejected,
     HostTimeout,
@@ -341,7 +341,7 @@ def test_a_traceback_of_a_call_is_a_crash_with_an_unknown_outcome(stderr: str) -
 
 def test_a_host_that_does_not_start_has_done_nothing() -> None:
     """3.2.0 to 3.2.5 fall over a new typer while they load; a retry would not help."""
-    with pytest.raises(HostBroken, match=r"typer<0\.26") as e:
+    with pytest.raises(HostCannotStart, match=r"typer<0\.26") as e:
         conclude(MOVE, completed(exit_code=1, stderr=IMPORT_CRASH.encode()))
 
     assert e.value.outcome == "not_applied"

@@ -248,7 +248,7 @@ def test_what_pythons_parser_takes_is_json(value: str) -> None:
 def test_bytes_that_are_no_text_are_refused() -> None:
     """A file in another encoding is a problem of the policy, and says where."""
     assert reasons(b'{"a": "\xff"}') == {
-        "(policy)": "(policy) is not UTF-8: the byte at 7 is no text"
+        "(policy)": "(policy) is not UTF-8: the byte at position 7 is invalid"
     }
 
 

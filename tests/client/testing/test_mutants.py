@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_client.contract.dialects import Dialect
-from spec_kitty_client.contract.lanes import ways
+from spec_kitty_client.contract.lanes import moves
 from spec_kitty_client.policy.errors import PolicyRule
 from spec_kitty_client.testing.host import guards, verbs
 from tests.mutants.rules import mutants
@@ -46,7 +46,7 @@ def test_every_guard_has_a_mutant() -> None:
 def test_every_need_has_a_mutant(dialect: Dialect) -> None:
     """Each need of each way, one way too few and one too many."""
     known = group(f"The ways of {dialect}")
-    needs = [n for (a, b), wanted in ways(dialect).items() for n in wanted if a != b]
+    needs = [n for (a, b), wanted in moves(dialect).items() for n in wanted if a != b]
     assert len(known) == len(needs) + 2
 
 

@@ -20,11 +20,11 @@ from spec_kitty_client.api.commands import (
     Transition,
 )
 from spec_kitty_client.api.envelope import find as find_envelope
-from spec_kitty_client.api.spelling import in_our_words, spell
+from spec_kitty_client.api.spelling import spell, to_newest_names
 from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.codes import Family, parse_code
 from spec_kitty_client.contract.dialects import Dialect, dialect_of
-from spec_kitty_client.contract.lanes import Lane, UnknownLane, lanes_of, ways
+from spec_kitty_client.contract.lanes import Lane, UnknownLane, lanes_of, moves
 from spec_kitty_client.testing import strategies
 from spec_kitty_client.testing.host import SimulatedHost
 from spec_kitty_client.testing.strategies import Flaw, HostScript, Shape
@@ -106,7 +106,7 @@ def test_every_pair_of_lanes_is_reached_once_as_a_move(dialect: Dialect) -> None
     }
     lanes = lanes_of(dialect)
 
-    assert pairs[True] == ways(dialect).keys()
+    assert pairs[True] == moves(dialect).keys()
     assert pairs[False] == {(a, b) for a in lanes for b in lanes} - pairs[True]
 
 
@@ -291,7 +291,7 @@ def test_unknown_fields_and_noise_are_reached_in_answers() -> None:
     """Answers have fields that nobody knows now and then, and a merge has git's words before."""
     merges = examples(strategies.replies(MergeMission), 200)
     ours = {a.name for a in attrs.fields(MergeMission.reply_type)}
-    known = [set(in_our_words(dict.fromkeys(told(c)[1]))) <= ours for c in merges]
+    known = [set(to_newest_names(dict.fromkeys(told(c)[1]))) <= ours for c in merges]
 
     assert 20 < known.count(True) < 180
     assert 20 < sum(c.stdout.startswith(b"Deleted branch") for c in merges) < 180
@@ -407,7 +407,7 @@ def test_scripts_reach_the_rules(dialect: Dialect) -> None:
     wanted |= {"WP_ALREADY_CLAIMED", f"{name}_NOT_FOUND", f"{name}_NOT_READY"}
     if dialect in (Dialect.M2, Dialect.M3, Dialect.M4, Dialect.M5):
         wanted.add("DEPENDENCIES_NOT_SATISFIED")
-    allowed = {(before, after) for before, after in ways(dialect) if before != after}
+    allowed = {(before, after) for before, after in moves(dialect) if before != after}
 
     assert min(codes[code] for code in wanted) >= 3
     assert {after for _, after in walked} == lanes_of(dialect)

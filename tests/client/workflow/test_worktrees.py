@@ -208,7 +208,7 @@ def test_a_mission_without_lanes_says_what_to_do(release: str, repo: Path) -> No
     git(repo, "rm", "--quiet", f"{FOLDER}/lanes.json")
     git(repo, "commit", "--quiet", "--message=no lanes")
 
-    with pytest.raises(GitFailed, match="Finalise the mission's tasks"):
+    with pytest.raises(GitFailed, match="finalize-tasks --mission"):
         client(host).mission(SLUG).work_package("WP01").claim()
 
 

@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.workflow.evidence`, in real repositories."""
+"""Tests of `spec_kitty_client.workflow.proof`, in real repositories."""
 
 import subprocess
 from collections.abc import Generator
@@ -7,7 +7,7 @@ from typing import Any
 
 from spec_kitty_client._engine.core import Git
 from spec_kitty_client.transports import Completed
-from spec_kitty_client.workflow.evidence import (
+from spec_kitty_client.workflow.proof import (
     holds,
     left_out,
     record_lanes,
