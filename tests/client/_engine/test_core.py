@@ -313,7 +313,7 @@ def test_a_wrapper_that_hides_the_version_is_told(says: str) -> None:
     host = Wrapped("3.1.10")
     host.says = says
 
-    with pytest.raises(UnsupportedHost, match="let that pass --version on"):
+    with pytest.raises(UnsupportedHost, match="make that pass --version on"):
         client(host).append_history(SLUG, "WP01", "n")
     assert host.mutations == []
 

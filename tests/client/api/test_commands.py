@@ -193,7 +193,7 @@ def test_the_two_starts_always_need_a_policy() -> None:
 @pytest.mark.parametrize("field", ["mission", "wp"])
 def test_what_is_no_name_is_refused(field: str, name: str) -> None:
     """Hosts answer an empty name or a path with a traceback, so it is not sent."""
-    with pytest.raises(InvalidCall, match="give a slug or an id") as e:
+    with pytest.raises(InvalidCall, match="Use a slug or an id") as e:
         ResolveWorkspace(**{**WP, field: name})
 
     assert field in str(e.value)
@@ -241,13 +241,15 @@ def test_a_value_stays_a_value(value: str) -> None:
 
 def test_a_nul_character_is_refused() -> None:
     """What no command line can carry is found before anything is started."""
-    with pytest.raises(InvalidCall, match="--note: a NUL character"):
+    with pytest.raises(
+        InvalidCall, match="--note cannot be passed on a command line: it has a NUL"
+    ):
         AppendHistory(**WP, note="a\0b").spelled()
 
 
 def test_half_a_character_is_refused() -> None:
     """A lone surrogate has no bytes, so the call is refused instead of failing on its way."""
-    with pytest.raises(InvalidCall, match="--note: surrogates"):
+    with pytest.raises(InvalidCall, match="--note cannot be passed on a command line: surrogates"):
         AppendHistory(**WP, note="\ud83d").spelled()
 
 
@@ -258,7 +260,7 @@ def test_the_longest_text_that_can_be_sent(letter: str) -> None:
     longest = letter * (room // len(letter.encode()))
 
     assert AppendHistory(**WP, note=longest).spelled()[-1] == f"--note={longest}"
-    with pytest.raises(InvalidCall, match="shorten the text"):
+    with pytest.raises(InvalidCall, match="Shorten it"):
         AppendHistory(**WP, note=longest + letter * 2).spelled()
 
 

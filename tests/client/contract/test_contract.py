@@ -358,6 +358,6 @@ def test_which_hosts_have_a_feature(feature: Feature) -> None:
 def test_a_name_that_hosts_crash_at_is_not_sent(name: str) -> None:
     """3.2.0 and later answer such a selector with a traceback; older ones take any folder."""
     call = MissionState(mission=name)
-    with pytest.raises(InvalidCall, match="no slug or id"):
+    with pytest.raises(InvalidCall, match="not a slug or id"):
         spell(call, Contract(Version("1.5.0"), Version("3.2.7")))
     assert spell(call, Contract(Version("1.0.0"), Version("3.1.10")))[-1] == f"--mission={name}"

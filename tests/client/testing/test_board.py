@@ -29,7 +29,7 @@ def test_everything_is_planned() -> None:
 )
 def test_a_circle_is_no_plan(dag: Plan) -> None:
     """What waits for itself never starts."""
-    with pytest.raises(InvalidCall, match="circle"):
+    with pytest.raises(InvalidCall, match="cycle"):
         mission(dag)
 
 

@@ -285,7 +285,7 @@ def test_verbs_go_by_any_of_their_names(name: str) -> None:
 
 def test_a_word_that_is_no_verb() -> None:
     """A script with a mistake in it would test nothing."""
-    with pytest.raises(ValueError, match="no verb 'transitoin'; there are contract-version"):
+    with pytest.raises(ValueError, match=r"no verb 'transitoin'\. Use one of: contract-version"):
         faulty(Scripted(), {"transitoin": [Fault.LOST_AFTER]})
     with pytest.raises(ValueError, match="no verb 'claim'"):
         by_chance(seeded(), 0.5, verbs=["claim"])

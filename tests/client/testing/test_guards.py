@@ -286,7 +286,7 @@ def test_evidence_is_whole(evidence: object) -> None:
     """What is given as evidence tells of a review, needed or not, forced or not."""
     assert refused(guards.evidence_is_whole, attempt("3.2.7", "planned", "done", evidence=evidence))
     for how in ({}, {"forced": True, "note": "n"}):
-        with pytest.raises(Refused, match="the evidence tells of no review"):
+        with pytest.raises(Refused, match="the evidence has no complete review"):
             guards.check(attempt("3.2.7", "planned", "blocked", evidence=evidence, **how))
     whole = attempt("3.2.7", "planned", "blocked", evidence={"review": APPROVED})
     guards.check(whole)

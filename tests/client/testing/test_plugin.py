@@ -162,7 +162,7 @@ def test_git_is_behind_it_where_the_marker_says_so(pytester: pytest.Pytester) ->
         ({"dialects": ["M9"]}, r"'M9'; there are F1, F2, M0, M1, M2, M3, M4, M5, and \"all\""),
         ({"dialects": ["F1", "all"]}, "there is no dialect 'all'"),
         ({"releases": ["0.9.0"]}, "the first that has is 1.0.0"),
-        ({"releases": ["newest"]}, "'newest' is no release"),
+        ({"releases": ["newest"]}, "'newest' is not a release"),
         ({"releases": ["99.0"]}, "host 99.0 is newer than 4.0.0rc7"),
         ({"releases": [3]}, "3"),
     ],
@@ -179,11 +179,11 @@ def test_a_host_that_there_is_not_is_explained(arguments: dict[str, Any], said: 
         ("dialects='M9'", "there is no dialect 'M9'"),
         (
             "'F1'",
-            "takes dialects, releases, plan, git, topology, merge_target by name, and not 'F1'",
+            "does not take 'F1'",
         ),
         (
             "dialect='F1'",
-            "takes dialects, releases, plan, git, topology, merge_target by name, and not dialect",
+            "does not take dialect",
         ),
     ],
 )
@@ -204,7 +204,7 @@ def test_a_plan_that_is_none_is_an_error_of_its_test(pytester: pytest.Pytester) 
     pytester.makepyfile(marked("plan={'WP01': ['WP01']}"))
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*the work packages WP01 depend on each other in a circle"])
+    result.stdout.fnmatch_lines(["*the work packages WP01 depend on each other in a cycle"])
 
 
 def test_hosts_are_the_same_on_every_worker(pytester: pytest.Pytester) -> None:
@@ -334,7 +334,7 @@ def test_names_of_tests_are_told_apart(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(errors=3)
     where = pytester.path / "tapes" / "test_names_of_tests_are_told_apart"
     for name in ("TestIt.test_it[a%2Fb]", "TestIt.test_it[a b]", "TestIt.test_it[..]"):
-        assert f"there is no tape {where / name}.jsonl; record" in result.stdout.str()
+        assert f"there is no tape {where / name}.jsonl. Record it: " in result.stdout.str()
 
 
 def test_a_missing_tape_says_how_to_get_it(pytester: pytest.Pytester) -> None:

@@ -164,7 +164,7 @@ def test_a_mission_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     """A second one of its name is refused, and nothing of the first is changed."""
     host = made("3.2.7", tmp_path)
     before = git(host.folder, "rev-parse", "HEAD")
-    with pytest.raises(GitFailed, match="is there already; name another"):
+    with pytest.raises(GitFailed, match=r"exists already\. Use another"):
         made("3.2.7", tmp_path)
     assert git(host.folder, "rev-parse", "HEAD") == before
     other = SimulatedRepository(PLAN, folder=host.folder, slug="other", target="main")

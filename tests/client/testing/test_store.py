@@ -113,7 +113,7 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
 
 def test_a_wrong_plan_leaves_no_folder(tmp_path: Path) -> None:
     """What cannot be made is not begun."""
-    with pytest.raises(ValueError, match="circle"):
+    with pytest.raises(ValueError, match="cycle"):
         make(tmp_path / "host", {"WP01": ["WP01"]}, release="3.2.7")
     assert not (tmp_path / "host").exists()
 

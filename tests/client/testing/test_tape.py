@@ -380,7 +380,7 @@ def test_another_call_is_shown_as_a_difference(tape: Tape) -> None:
     with pytest.raises(TapeMismatch) as e:
         mine.transition(SLUG, "WP01", "for_review", note="nearly done")
     shown = str(e.value).splitlines()
-    assert shown[0] == f"{tape.path}: call 2 of 3 is not the one that was made"
+    assert shown[0] == f"{tape.path}: call 2 of 3 differs from the call made"
     assert shown[1:3] == ["--- recorded", "+++ made"]
     assert [text for text in shown[4:] if not text.startswith(" ")] == [
         "---note=all done",
@@ -464,7 +464,7 @@ def test_matching_answers_no_mutation_twice(tape: Tape) -> None:
     """The second one would have had another answer; the message shows what is most like it."""
     mine = client(tape.replay(strict=False))
     mine.mission_state(SLUG)
-    with pytest.raises(TapeMismatch, match="call 2 of 3 is most like the one made"):
+    with pytest.raises(TapeMismatch, match="call 2 of 3 is the most similar to the call"):
         mine.transition(SLUG, "WP01", "for_review", note="nearly done")
     mine.transition(SLUG, "WP01", "for_review", note="all done")
     with pytest.raises(TapeMismatch):
@@ -505,7 +505,7 @@ def test_a_cut_line_is_named(tape: Tape) -> None:
     """A tape whose end is missing is not played up to there."""
     text = tape.path.read_text()
     tape.path.write_text(text[: len(text) - 40])
-    with pytest.raises(TapeDamaged, match=r"tape\.jsonl, line 4: this is no JSON") as e:
+    with pytest.raises(TapeDamaged, match=r"tape\.jsonl, line 4: this is not JSON") as e:
         tape.replay()
     assert e.value.line == 4
     assert isinstance(e.value, SpecKittyError)
@@ -515,17 +515,17 @@ def test_a_cut_line_is_named(tape: Tape) -> None:
 @pytest.mark.parametrize(
     ("number", "text", "what"),
     [
-        (1, '{"tape": 99}', "no header of a tape of format 1"),
-        (1, '{"contract_version": "1.0.0"}', "no header"),
-        (1, "hello", "no JSON"),
-        (2, "[]", "no object"),
-        (2, "{}", "no call"),
-        (2, '{"program": "rm", "args": []}', "no call"),
+        (1, '{"tape": 99}', "not the header of a tape of format 1"),
+        (1, '{"contract_version": "1.0.0"}', "not the header"),
+        (1, "hello", "not JSON"),
+        (2, "[]", "not a JSON object"),
+        (2, "{}", "not a call"),
+        (2, '{"program": "rm", "args": []}', "not a call"),
         (2, '{"program": "git", "args": "abc"}', "args are a list, not str"),
-        (2, '{"program": "git", "args": [1]}', "no call"),
-        (2, '{"program": "git", "args": [], "stdout": 1}', "no call"),
-        (2, '{"program": "git", "args": [], "else": 1}', "no call"),
-        (2, "[" * 100_000, "no JSON"),
+        (2, '{"program": "git", "args": [1]}', "not a call"),
+        (2, '{"program": "git", "args": [], "stdout": 1}', "not a call"),
+        (2, '{"program": "git", "args": [], "else": 1}', "not a call"),
+        (2, "[" * 100_000, "not JSON"),
     ],
 )
 def test_damage_is_named(tape: Tape, number: int, text: str, what: str) -> None:

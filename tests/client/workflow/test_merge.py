@@ -172,7 +172,7 @@ def test_uncommitted_work_stops_a_merge(release: str, repo: Path, how: str) -> N
         git(path, "add", name)
     before = head(repo)
 
-    with pytest.raises(WouldLoseWork, match="not committed") as e:
+    with pytest.raises(WouldLoseWork, match="uncommitted changes") as e:
         client(host).mission(SLUG).merge()
     assert e.value.paths == (f"{path}/{name}",)
     assert (path / name).read_text() == "precious\n"
