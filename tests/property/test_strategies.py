@@ -122,7 +122,7 @@ def test_a_refusal_is_concluded_with_its_code(printed: Printed) -> None:
 
 @given(strategies.near_envelopes().filter(lambda p: p.envelope is None))
 def test_a_near_envelope_is_no_answer(printed: Printed) -> None:
-    """Nobody makes an answer, or a code, out of something that is nearly one."""
+    """Output that is nearly an envelope gives neither an answer nor a code."""
     error = attempt(HostError, lambda: conclude(ContractVersion(), ended(printed)))
 
     assert isinstance(error, HostError)
@@ -161,7 +161,7 @@ def test_an_answer_becomes_the_reply_of_its_verb(
 @every_dialect
 @given(st.data())
 def test_an_answer_is_about_what_was_asked(dialect: Dialect, data: st.DataObject) -> None:
-    """What the call named comes back: the mission, the work package, the lane."""
+    """An answer names the mission, work package and lane of the call."""
     lane = data.draw(strategies.lanes(dialect))
     command = Transition(mission="pay", wp="WP07", to=lane, actor="ada")
     reply, _ = conclude(command, data.draw(strategies.replies(command, dialect)))
@@ -230,7 +230,7 @@ def test_chains_and_fans_are_what_they_are_called(
 
 @given(strategies.missions(shape=Shape.DIAMOND, min_size=4))
 def test_a_diamond_begins_and_ends_with_one(mission: dict[str, list[str]]) -> None:
-    """One depends on nothing, one on all in the middle, and those on the first."""
+    """One work package starts alone, the middle depends on it, and the last on the middle."""
     assert sizes(mission) == [0] + [1] * (len(mission) - 2) + [len(mission) - 2]
 
 

@@ -97,7 +97,7 @@ def test_lanes_without_a_dialect_are_all_lanes() -> None:
 
 @every_dialect
 def test_every_pair_of_lanes_is_reached_once_as_a_move(dialect: Dialect) -> None:
-    """What is allowed and what is not are together all pairs, and have none in common."""
+    """Allowed and forbidden moves together are all pairs of lanes, each once."""
     pairs = {
         allowed: {
             (m.before, m.after) for m in examples(strategies.transitions(dialect, allowed=allowed))
@@ -168,7 +168,7 @@ def test_every_way_to_print_is_reached(has: Callable[[bytes], bool]) -> None:
 
 
 def test_unknown_fields_are_reached() -> None:
-    """What newer hosts may add beside the seven keys is there."""
+    """Envelopes with further keys are drawn as well."""
     seven = {"contract_version", "command", "timestamp", "correlation_id", "success"}
     seven |= {"error_code", "data"}
     more = 0
@@ -242,7 +242,7 @@ ANSWERED = [(v, d) for v in LIFECYCLE for d in Dialect if recorded_fields(v, d)]
 
 
 def test_hosts_answer_each_verb_in_nearly_every_dialect() -> None:
-    """What the next test compares with is there: resolve-workspace is younger than half of them."""
+    """The recorded corpus has answers of nearly every dialect to each verb."""
     missing = {(v, d) for v in LIFECYCLE for d in Dialect} - {*ANSWERED}
     assert {v for v, _ in missing} == {"resolve-workspace"}
     assert len(missing) == 5
@@ -270,7 +270,7 @@ def nested(completed: Completed) -> frozenset[frozenset[str]]:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_boards_have_the_fields_of_real_ones(release: str) -> None:
-    """So have the work packages of a board and of a list, and the count of the lanes."""
+    """Drawn boards, lists and summaries have the same fields as real ones."""
     dialect = dialect_of(Version(release))
     for verb in ("mission-state", "list-ready"):
         real: set[frozenset[str]] = set()

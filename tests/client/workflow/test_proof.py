@@ -62,7 +62,7 @@ def test_a_commit_that_was_merged_is_held(repo: Path) -> None:
 
 
 def test_the_files_of_a_commit_that_was_squashed_are_held(repo: Path) -> None:
-    """As long as the target has them as they were."""
+    """A squashed commit counts as merged while the target has its files unchanged."""
     one = commit(repo, "lane", "a.txt", "a\n")
     git(repo, "merge", "--quiet", "--squash", "lane")
     git(repo, "commit", "--quiet", "--message=squashed")
