@@ -19,7 +19,7 @@ from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.codes import ErrorCode, Family
 from spec_kitty_client.contract import NEWEST_TESTED, OLDEST, Contract
 from spec_kitty_client.contract.dialects import Dialect, Feature, contract_of, oldest_release
-from spec_kitty_client.contract.lanes import POLICY_LANES, Lane, Need, lanes_of, ways
+from spec_kitty_client.contract.lanes import POLICY_LANES, Lane, Need, lanes_of, moves
 from spec_kitty_client.errors import Failure, HostError, rejection
 
 __all__ = ["page"]
@@ -211,7 +211,7 @@ def _lanes() -> Iterator[str]:
         "the host's rule asks for something that its command line has no option for; the workflow\n"
         "verbs then send `--force` with a note. On F1, `for_review` to `planned` came with 1.0.2.\n"
     )
-    groups = list(_spans(ways))
+    groups = list(_spans(moves))
     head = ("From", "To", *(_span(first, last) for first, last in groups))
     yield _table(head, _moves([first for first, _ in groups]))
 
@@ -234,7 +234,7 @@ def _moves(groups: list[Dialect]) -> Iterator[tuple[str, ...]]:
 
 
 def _needed(dialect: Dialect, before: Lane, after: Lane) -> str:
-    wanted = ways(dialect).get((before, after))
+    wanted = moves(dialect).get((before, after))
     if wanted is None:
         return ""
     if Need.FORCE in wanted:
@@ -248,7 +248,7 @@ def _needed(dialect: Dialect, before: Lane, after: Lane) -> str:
 def _codes() -> Iterator[str]:
     yield "## Errors without a code\n"
     yield "The host did not answer.\n"
-    silent = (errors.HostTimeout, errors.ProtocolError, errors.HostCrashed, errors.HostBroken)
+    silent = (errors.HostTimeout, errors.ProtocolError, errors.HostCrashed, errors.HostCannotStart)
     head = ("Exception", "What has happened", "What to do")
     yield _table(head, ((f"`{e.__name__}`", _summary(e), e.advice) for e in silent))
     yield "## Error codes\n"

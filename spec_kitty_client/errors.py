@@ -15,7 +15,7 @@
         HostTimeout
         ProtocolError             no valid answer
           HostCrashed             a traceback instead of an answer
-            HostBroken            it cannot start
+            HostCannotStart       it cannot start
         HostRejected              an answer with an error code, or the equivalent
           UsageRejected, PolicyRejected, NotFound, Conflict, TransitionRejected,
           NotReady, IntegrationFailed, EnvironmentProblem
@@ -40,7 +40,7 @@ __all__ = [
     "Failure",
     "GitFailed",
     "GitUnavailable",
-    "HostBroken",
+    "HostCannotStart",
     "HostCrashed",
     "HostError",
     "HostNotFound",
@@ -277,7 +277,7 @@ class HostCrashed(ProtocolError):
     )
 
 
-class HostBroken(HostCrashed):
+class HostCannotStart(HostCrashed):
     """The host cannot start, because its environment is broken."""
 
     advice = (

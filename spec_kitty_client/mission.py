@@ -15,10 +15,10 @@ from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import AppendHistory, ListReady, MergeMission, MergeStrategy
 from spec_kitty_client.contract.lanes import AnyLane
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.workflow import claim, merge, steps, verbs
+from spec_kitty_client.workflow import claim, common, merge, verbs
+from spec_kitty_client.workflow.common import Package
 from spec_kitty_client.workflow.layout import MissionLayout
 from spec_kitty_client.workflow.merge import Merged
-from spec_kitty_client.workflow.steps import Package
 from spec_kitty_client.workflow.verbs import Moved, Review, Subtasks
 from spec_kitty_client.workflow.watch import AcceptanceSeen, MissionEvent, WaitTimeout, Watcher
 
@@ -60,9 +60,9 @@ class MissionHandle:
 
         Raises:
             NotFound: If there is no such mission, or the host's answer cannot be believed: see
-                `Mission.doubt`.
+                `Mission.problem`.
         """
-        return self._driver.read(steps.state(self.name))
+        return self._driver.read(common.state(self.name))
 
     def ready(self) -> tuple[replies.ReadyWorkPackage, ...]:
         """Return the work packages that may be started now, in the host's order.
@@ -83,7 +83,7 @@ class MissionHandle:
             NotFound: If there is no such mission.
             GitFailed: If one of the mission's files is damaged.
         """
-        return self._driver.read(steps.layout(state or self.name))
+        return self._driver.read(common.layout(state or self.name))
 
     def watch(self, *, interval: float = 30.0) -> Iterator[MissionEvent]:
         """Yield what happens to the mission until it is accepted, by one read per interval.

@@ -125,5 +125,5 @@ class Loop:
                 mission = await self._run.host.state()
             except SpecKittyError:
                 continue  # if the host is down, the next mutation reports it
-            if not mission.doubt and self.board.update(mission, asked_at):
+            if not mission.problem and self.board.update(mission, asked_at):
                 self._news.set()

@@ -152,9 +152,9 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         if isinstance(e, HostCrashed) and (why := unreadable(settings.repo_root, settings.mission)):
             raise UsageProblem(why) from e
         raise HostProblem(str(e)) from e
-    if found.doubt:
+    if found.problem:
         where = where_it_is(settings.repo_root, found.mission_slug)
-        msg = f"Mission {found.mission_slug} {found.doubt}. {where}"
+        msg = f"Mission {found.mission_slug} {found.problem}. {where}"
         raise UsageProblem(msg.rstrip())
     wanted = survey(
         layout,

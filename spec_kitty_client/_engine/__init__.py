@@ -1,1 +1,1 @@
-"""Drive calls: what a client knows, how it waits, and whose turn it is. Not for users."""
+"""Run the steps of calls, with retries and one mutation at a time. Internal."""

@@ -1,8 +1,7 @@
-"""What a client knows, without any waiting.
+"""The state and logic of a client, as generators of steps without any I/O.
 
-Everything here is a generator of steps: a step says what to do, the client that drives it
-does so in its own way of waiting, and sends back what came of it. `Client` and
-`AsyncClient` differ in nothing else.
+A generator yields a step, such as "run the host with these arguments". A driver does the I/O and
+sends the result back into the generator. `Client` and `AsyncClient` differ only in their drivers.
 """
 
 from collections.abc import Callable, Generator, Hashable, Mapping
@@ -41,7 +40,7 @@ T = TypeVar("T")
 
 @frozen
 class HostCall:
-    """A step: run ``spec-kitty`` with these arguments; what comes back is a `Completed`."""
+    """A step: run ``spec-kitty`` with these arguments. Its result is a `Completed`."""
 
     args: tuple[str, ...]
     time_limit: float
@@ -51,7 +50,7 @@ class HostCall:
 
 @frozen
 class Git:
-    """A step: run git where the host's repository is; what comes back is a `Completed`."""
+    """A step: run git on the host's machine. Its result is a `Completed`."""
 
     args: tuple[str, ...]
     folder: str | None = None
@@ -60,48 +59,50 @@ class Git:
 
 @frozen
 class Negotiate:
-    """A step: find out about the host, unless that is known; only one at a time."""
+    """A step: find out the host's contract, if it is not known. Its result is a `Contract`."""
 
 
 Steps = Generator[Any, Any, T]
-"""What a client drives: steps and commands go out, answers come in, or a `SpecKittyError`."""
+"""A generator that yields steps and commands, receives their results or a `SpecKittyError`, and
+returns a ``T``."""
 
 
 @frozen(kw_only=True)
 class Retry:
-    """When and how often a call is repeated, in the terms of `stamina`.
+    """When and how often a client retries a call, with exponential backoff (see `stamina`).
 
-    Only what cannot have had an effect and needs nobody's help is repeated: reads that failed
-    on the way, and codes that say "not now". What waits for other work to be done
-    (`NotReady`) is for the caller to repeat when it is.
+    A client retries only calls that had no effect and may succeed soon: reads without an answer,
+    and refusals such as a held lock. It does not retry `NotReady`: the caller should repeat that
+    call when the other work packages are done.
     """
 
     attempts: int | None = 3
-    """Calls at most; None: no limit."""
+    """Maximum number of calls; None: no limit."""
     timeout: float | None = None
-    """Seconds at most for all of them together; None: no limit."""
+    """Maximum time for all calls together, in seconds; None: no limit."""
     wait_initial: float = 0.5
+    """Wait before the first retry, in seconds."""
     wait_max: float = 15.0
-    """Seconds between two calls, growing from the one to the other."""
+    """Maximum wait between two calls, in seconds."""
 
     wait_jitter: float = 1.0
-    """Seconds at most, drawn by lot and added to each wait."""
+    """Maximum random time added to each wait, in seconds."""
 
     def caller(self) -> "stamina.RetryingCaller":
-        """Return what repeats a call: ``caller(Retry.helps, function, ...)``."""
+        """Return a function that retries: ``caller(Retry.may_repeat, function, ...)``."""
         import stamina
 
         return stamina.RetryingCaller(**attrs.asdict(self))
 
     def async_caller(self) -> "stamina.AsyncRetryingCaller":
-        """Return the same for coroutine functions."""
+        """Return the same as `caller`, for coroutine functions."""
         import stamina
 
         return stamina.AsyncRetryingCaller(**attrs.asdict(self))
 
     @staticmethod
-    def helps(error: Exception) -> bool:
-        """Return whether the same call may be sent again."""
+    def may_repeat(error: Exception) -> bool:
+        """Return whether a retry is safe, and may succeed without help."""
         if not isinstance(error, HostError) or isinstance(error, NotReady):
             return False
         return error.retryable and error.outcome == "not_applied"
@@ -109,7 +110,7 @@ class Retry:
 
 _HELLO = commands.ContractVersion()
 _EVERYWHERE = {c.verb for c in (_HELLO, commands.MissionState, commands.ListReady)}
-_OLD = "1.0.0"  # the contract of all hosts whose release has to be asked for
+_OLD = "1.0.0"  # several dialects share this contract version: the release decides
 _known: dict[Hashable, Contract] = {}  # by host executable, for all clients of this process
 
 
@@ -122,7 +123,14 @@ def _checked(policy: object) -> Policy | None:
 
 
 class Core:
-    """One client's knowledge: actor, policy, and what its host speaks."""
+    """The state of one client: its actor, its policy, and the host's contract.
+
+    Args:
+        actor: Default actor of calls.
+        policy: Default policy of calls.
+        time_limit: Seconds until a host call is stopped; None: each command's own limit.
+        transport: The client's transport; its identity is the key of the contract cache.
+    """
 
     def __init__(
         self,
@@ -149,32 +157,38 @@ class Core:
 
     @property
     def contract(self) -> Contract | None:
-        """What the host speaks; None while that is not known."""
+        """The host's contract; None if not known yet."""
         if self._contract is None and (known := _known.get(self._identify())):
             self._contract, self._remembered = known, True
         return self._contract
 
     def call(self, command: Command[R]) -> Steps[R]:
-        """Send a command; find out about the host first, where that makes a difference.
+        """Send a command, and find out the host's contract first if the command depends on it.
 
-        Reads that every host has need no question: the envelope of the answer names the
-        contract. Only the old ones, which have another word for them, have to be asked.
+        Reads that every host knows are sent at once, because the envelope of their answer names
+        the contract. Hosts up to 3.0.3 have other names for them; these are asked after a
+        refusal.
+
+        Raises:
+            InvalidCall: If an argument is missing or invalid; nothing was sent.
+            UnsupportedByHost: If the host lacks the verb or an option; nothing was sent.
+            HostError: If the call failed.
         """
         command = self._complete(command)
         if self.contract is None and command.verb not in _EVERYWHERE:
-            spell(command)  # what is wrong with the call is told at once
+            spell(command)  # raises InvalidCall before the host is asked anything
             yield Negotiate()
         before, remembered = self.contract, self._remembered
         try:
             return (yield from self._send(command))
         except HostCrashed:
-            raise  # whatever it is, it is a host
+            raise  # a crash says nothing about the contract
         except (ProtocolError, UsageRejected) as e:
-            if self.contract in (before, None):  # nobody has found out more in the meantime
+            if self.contract in (before, None):  # no other call has updated the contract
                 if before is not None and self.contract is before and not remembered:
                     raise
                 self._forget()
-                if isinstance(e, UsageRejected):  # it has no such verb: a host up to 3.0.3
+                if isinstance(e, UsageRejected):  # the host may be older, with other verb names
                     self._seen = e.failure.contract_version or _OLD
                 with suppress(HostError):
                     yield Negotiate()
@@ -201,16 +215,16 @@ class Core:
             return reply
 
     def negotiation(self) -> Steps[Contract]:
-        """Ask the host what it is: its contract, and its release where that does not tell."""
+        """Ask the host for its contract version, and for its release if that is ambiguous."""
         if self._seen is None:
             yield from self._send(_HELLO)
         if self._contract is None:
             completed = yield from self._ask_version()
             if completed.exit_code != 0:
-                conclude(_HELLO, completed)  # raises what that means
+                conclude(_HELLO, completed)  # raises the matching HostError
             release = release_in(completed.stdout.decode("utf-8", "backslashreplace"))
             self._learn(recognise(self._seen or _OLD, release))
-        assert self._contract is not None  # noqa: S101 - one of the two has told
+        assert self._contract is not None  # noqa: S101 - set by one of the two calls above
         return self._contract
 
     def _ask_version(self) -> Steps[Completed]:
@@ -240,12 +254,12 @@ class Core:
             msg = f"{command.verb}: {name} must not be empty"
             raise InvalidCall(msg)
         if own is None and needed:
-            msg = f"{command.verb} needs {name}=, in the call or in the client"
+            msg = f"{command.verb} needs {name}=: pass it to this call or to the client"
             raise InvalidCall(msg)
         return attrs.evolve(command, **{name: own}) if needed else command
 
     def _notice(self, version: str | None) -> None:
-        """Every envelope names its contract: a host that was replaced is noticed for free."""
+        """Compare an envelope's contract version with the known one, to notice a new host."""
         if version is None or (self._contract and str(self._contract.version) == version):
             return
         self._seen, self._contract = version, None

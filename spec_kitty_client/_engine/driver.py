@@ -1,7 +1,7 @@
-"""Do what the steps of a verb ask for: run the host or git, wait, repeat, take turns.
+"""Run the steps of a verb: call the host or git, wait, retry, take turns.
 
-`Driver` blocks its thread, `AsyncDriver` does the same for an anyio event loop. Everything
-that needs no waiting is in `core` and in `spec_kitty_client.workflow`.
+`Driver` blocks its thread; `AsyncDriver` works in an anyio event loop. All logic without I/O is in
+`core` and in `spec_kitty_client.workflow`.
 """
 
 import threading
@@ -39,9 +39,9 @@ class Driver:
     """Runs steps one after another and waits for each.
 
     Args:
-        core: What the client knows.
+        core: The client's state.
         transport: How calls reach the host.
-        retry: When a call is repeated; None: never.
+        retry: When to retry a call; None: never.
     """
 
     def __init__(self, core: Core, transport: Transport, retry: Retry | None) -> None:
@@ -51,41 +51,41 @@ class Driver:
         self._negotiation = threading.Lock()
 
     def prepare(self) -> None:
-        """Start what the transport keeps running between calls."""
+        """Start the transport's background processes."""
         if isinstance(self.transport, Closeable):
             self.transport.prepare()
 
     def close(self) -> None:
-        """End what the transport keeps running between calls."""
+        """End the transport's background processes."""
         if isinstance(self.transport, Closeable):
             self.transport.close()
 
     def negotiate(self) -> Contract:
-        """Return what the host speaks, and ask for it the first time."""
+        """Return the host's contract, asking the host the first time."""
         with self._negotiation:
             return self.core.contract or self._run(self.core.negotiation())
 
     def call(self, command: Command[R]) -> R:
-        """Send one command; a mutating one when its turn comes."""
+        """Send one command; a mutation waits for its turn."""
         return self._repeat(self._send_in_turn if command.mutates else self._send, command)
 
     def read(self, steps: Steps[T]) -> T:
-        """Run the steps of a verb that changes nothing."""
+        """Run the steps of a read-only verb."""
         return self._run(steps)
 
     def change(self, steps: Steps[T]) -> T:
-        """Run the steps of a verb that changes the repository, when its turn comes."""
+        """Run the steps of a verb that changes the repository; waits for its turn."""
         with turn_of(self.transport).hold():
             return self._run(steps)
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
         time.sleep(seconds)
 
     def _repeat(self, send: Callable[[Command[R]], R], command: Command[R]) -> R:
         if self.retry is None:
             return send(command)
-        return self.retry.caller()(Retry.helps, send, command)
+        return self.retry.caller()(Retry.may_repeat, send, command)
 
     def _send_in_turn(self, command: Command[R]) -> R:
         return self.change(self.core.call(command))
@@ -128,9 +128,9 @@ class AsyncDriver:
     """Runs steps one after another without blocking an anyio event loop.
 
     Args:
-        core: What the client knows.
+        core: The client's state.
         transport: How calls reach the host.
-        retry: When a call is repeated; None: never.
+        retry: When to retry a call; None: never.
     """
 
     def __init__(self, core: Core, transport: AsyncTransport, retry: Retry | None) -> None:
@@ -140,19 +140,19 @@ class AsyncDriver:
         self._negotiation: anyio.Lock | None = None  # anyio is loaded when it is needed
 
     def prepare(self) -> None:
-        """Start what the transport keeps running between calls, without waiting for it."""
+        """Start the transport's background processes, without waiting for them."""
         if isinstance(self.transport, Closeable):
             self.transport.prepare()
 
     async def aclose(self) -> None:
-        """End what the transport keeps running between calls, in a thread of its own."""
+        """End the transport's background processes, without blocking the event loop."""
         from anyio import to_thread
 
         if isinstance(self.transport, Closeable):
             await to_thread.run_sync(self.transport.close)
 
     async def negotiate(self) -> Contract:
-        """Return what the host speaks, and ask for it the first time."""
+        """Return the host's contract, asking the host the first time."""
         import anyio
 
         self._negotiation = self._negotiation or anyio.Lock()
@@ -162,20 +162,20 @@ class AsyncDriver:
             return await self._run(self.core.negotiation())
 
     async def call(self, command: Command[R]) -> R:
-        """Send one command; a mutating one when its turn comes."""
+        """Send one command; a mutation waits for its turn."""
         return await self._repeat(self._send_in_turn if command.mutates else self._send, command)
 
     async def read(self, steps: Steps[T]) -> T:
-        """Run the steps of a verb that changes nothing."""
+        """Run the steps of a read-only verb."""
         return await self._run(steps)
 
     async def change(self, steps: Steps[T]) -> T:
-        """Run the steps of a verb that changes the repository, when its turn comes."""
+        """Run the steps of a verb that changes the repository; waits for its turn."""
         async with turn_of(self.transport).hold_async():
             return await self._run(steps)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
         import anyio
 
         await anyio.sleep(seconds)
@@ -183,7 +183,7 @@ class AsyncDriver:
     async def _repeat(self, send: Callable[[Command[R]], Awaitable[R]], command: Command[R]) -> R:
         if self.retry is None:
             return await send(command)
-        return await self.retry.async_caller()(Retry.helps, send, command)
+        return await self.retry.async_caller()(Retry.may_repeat, send, command)
 
     async def _send_in_turn(self, command: Command[R]) -> R:
         return await self.change(self.core.call(command))

@@ -1,7 +1,7 @@
-"""Take turns: mutations of one repository run one after another, whoever in this process calls.
+"""Run the mutations of one repository one after another, for all clients of this process.
 
-Hosts lose commits, and moves that they told as a success, when two mutations run at once (seen
-on 1.0.3 and 3.1.10). Reads run beside mutations.
+Two mutations at the same time make hosts lose commits, and moves that they reported as a success
+(seen on 1.0.3 and 3.1.10). Reads run at the same time as mutations.
 """
 
 import threading
@@ -21,7 +21,7 @@ __all__ = ["Turn", "turn_of"]
 
 
 class Turn:
-    """A lock that threads and the tasks of event loops share."""
+    """A lock shared by threads and by tasks of event loops."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,17 +29,17 @@ class Turn:
 
     @contextmanager
     def hold(self) -> Generator[None]:
-        """Wait for the turn, and have it for the block.
+        """Wait for the turn and hold it during the block.
 
         Raises:
-            InvalidCall: If a call of this very thread has it, which would then never end.
+            InvalidCall: If this thread holds it already, which would be a deadlock.
         """
         if not self._lock.acquire(blocking=False):
             if self._holder == threading.get_ident():
                 msg = (
-                    "A call of this thread is changing the same repository, and would wait for "
-                    "this one for ever. In an event loop use AsyncClient for every call, or run "
-                    "the blocking one in a thread of its own; do not call from within on_call."
+                    "Deadlock: another call of this thread is changing the same repository. In "
+                    "an event loop use AsyncClient for every call, or run the blocking call in a "
+                    "thread of its own. Make no calls from within on_call."
                 )
                 raise InvalidCall(msg)
             self._lock.acquire()
@@ -48,8 +48,8 @@ class Turn:
 
     @asynccontextmanager
     async def hold_async(self) -> AsyncGenerator[None]:
-        """Wait for the turn without blocking the event loop, and have it for the block."""
-        async with _of_this_loop(self):  # so that at most one thread per loop waits for the lock
+        """Wait for the turn without blocking the event loop, and hold it during the block."""
+        async with _of_this_loop(self):  # at most one thread per event loop waits for the lock
             if not self._lock.acquire(blocking=False):
                 from anyio import CapacityLimiter, to_thread
 
@@ -73,9 +73,9 @@ _queues: "RunVar[WeakKeyDictionary[Turn, anyio.Lock]] | None" = None  # one valu
 
 
 def turn_of(transport: object) -> Turn:
-    """Return the turn of the repository that a transport leads to.
+    """Return the turn of the repository that a transport works on.
 
-    A transport that cannot tell its repository has a turn of its own.
+    A transport that cannot name its repository gets a turn of its own.
     """
     key = transport.repository() if isinstance(transport, InRepository) else id(transport)
     with _guard:
@@ -83,11 +83,11 @@ def turn_of(transport: object) -> Turn:
 
 
 def _of_this_loop(turn: Turn) -> "anyio.Lock":
-    """Return the queue of this event loop's tasks for a turn."""
+    """Return the lock at which the tasks of this event loop queue for a turn."""
     import anyio
     from anyio.lowlevel import RunVar
 
-    global _queues  # noqa: PLW0603 - made at the first use, because importing anyio takes long
+    global _queues  # noqa: PLW0603 - made at the first use, because importing anyio is slow
     if _queues is None:
         _queues = RunVar("spec_kitty_client_turns")
     queues = _queues.get(None)

@@ -1,11 +1,11 @@
-"""What can be asked of a host about a mission's work, one frozen class per verb.
+"""The commands about a mission's work, one frozen class per verb of the contract.
 
-A command is a value: ``client.call(StartImplementation(mission="034-pay", wp="WP01"))``.
-Where ``actor`` or ``policy`` is left out, the client fills in its own. Names are those of the
-newest contract: ``feature-state`` of hosts up to 3.0.3 is `MissionState` as well.
+A command is a value: ``client.call(StartImplementation(mission="034-pay", wp="WP01"))``. If
+``actor`` or ``policy`` is None, the client fills in its own. Names are those of the newest
+contract: `MissionState` also stands for ``feature-state`` of hosts up to 3.0.3.
 
-Source of every option: every host from 1.0.0 to 3.2.7. The verbs that make a mission are
-in `spec_kitty_client.api.design`.
+Source of every option: every host from 1.0.0 to 3.2.7. The verbs that make a mission are in
+`spec_kitty_client.api.design`.
 """
 
 import json
@@ -46,18 +46,18 @@ R_co = TypeVar("R_co", bound=replies.Reply, covariant=True)
 E = TypeVar("E", bound=StrEnum)
 
 _LONGEST_ARGUMENT = 128 * 1024 - 1  # bytes of one argument, Linux MAX_ARG_STRLEN
-_READ_LIMIT, _MERGE_LIMIT = 120.0, 900.0  # seconds; below 60 and 300 slow hosts time out
+_READ_LIMIT, _MERGE_LIMIT = 120.0, 900.0  # seconds; slow hosts need up to 60 and 300
 
 
 class ReviewVerdict(StrEnum):
-    """How a review ended."""
+    """The result of a review."""
 
     APPROVED = "approved"
     CHANGES_REQUESTED = "changes_requested"
 
 
 class MergeStrategy(StrEnum):
-    """How the work packages come into the target branch."""
+    """How the host merges the work packages into the target branch."""
 
     MERGE = "merge"
     SQUASH = "squash"
@@ -65,48 +65,58 @@ class MergeStrategy(StrEnum):
 
 
 class OriginCheck(StrEnum):
-    """What to do where the mission's branches at origin may be newer (4.0.0rc6 and later)."""
+    """Whether the host compares the mission's branches with origin (4.0.0rc6 and later)."""
 
     ENFORCE = "enforce"
+    """Refuse if a branch at origin is newer."""
     WARN = "warn"
+    """Go on, with a warning in the reply."""
     OFF = "off"
+    """Do not compare."""
 
 
 @frozen(kw_only=True)
 class ReviewResult(Value):
-    """How a review ended, as every way out of ``in_review`` needs it (host 3.2.6+)."""
+    """The result of a review; every move out of ``in_review`` needs it (host 3.2.6 and later)."""
 
     reviewer: str
+    """Name of the person or agent who reviewed."""
     verdict: ReviewVerdict
     reference: str
-    """Where the review can be read; the same text as ``review_ref``."""
+    """A pointer to the review: a path, a URL, a commit. Equal to ``review_ref``."""
     feedback_path: str | None = None
+    """Path of a file with the findings."""
 
     def to_json(self) -> str:
-        """Return the object for ``--review-result-json``."""
+        """Return the JSON text for ``--review-result-json``."""
         return _dumps({k: v for k, v in asdict(self).items() if v is not None})
 
 
 @frozen(kw_only=True)
 class Evidence(Value):
-    """The proof that goes with ``approved`` and ``done``.
+    """The evidence for a move to ``approved`` or ``done`` (host 3.1.0 and later).
 
-    Given beside a `ReviewResult`, reviewer, verdict and reference must be equal (M4).
+    If a call has a `ReviewResult` as well, reviewer, verdict and reference must be the same in
+    both (host 3.2.6 and later).
     """
 
     reviewer: str
+    """Name of the person or agent who reviewed."""
     verdict: ReviewVerdict
     reference: str
+    """A pointer to the review: a path, a URL, a commit."""
     repos: tuple[Mapping[str, Any], ...] = ()
+    """The reviewed repositories and commits, in the host's format."""
     verification: tuple[Mapping[str, Any], ...] = ()
+    """The checks that were run, in the host's format."""
 
     @classmethod
     def of(cls, review: ReviewResult) -> "Evidence":
-        """Return the evidence that agrees with a review result."""
+        """Return the evidence that matches a review result."""
         return cls(reviewer=review.reviewer, verdict=review.verdict, reference=review.reference)
 
     def to_json(self) -> str:
-        """Return the object for ``--evidence-json``."""
+        """Return the JSON text for ``--evidence-json``."""
         review = {
             "reviewer": self.reviewer,
             "verdict": self.verdict,
@@ -121,25 +131,29 @@ def _dumps(value: object) -> str:
 
 
 def name_only(_: object, attribute: "Attribute[str]", value: str) -> None:
-    """Refuse what hosts answer with a traceback: nothing, and paths (3.2.7)."""
+    """Refuse an empty name and a path, which hosts answer with a traceback (3.2.7)."""
     if not value.strip() or "/" in value or "\\" in value or ".." in value:
-        msg = f"{attribute.name}={value!r} is not a name; give a slug or an id"
+        msg = f"{attribute.name}={value!r} is not a name. Use a slug or an id."
         raise InvalidCall(msg)
 
 
 def _lane(_: object, attribute: "Attribute[AnyLane]", value: AnyLane) -> None:
     if not isinstance(value, Lane):
         lanes = ", ".join(Lane)
-        msg = f"{attribute.name}={value!r} is no lane of the contract; choose from {lanes}"
+        msg = f"{attribute.name}={value!r} is not a lane. Use one of: {lanes}"
         raise InvalidCall(msg)
 
 
 def one_of(kind: type[E], value: E | str) -> E:
-    """Take a word of the contract, or tell what there is to choose from."""
+    """Return the enum member for a word.
+
+    Raises:
+        InvalidCall: If there is none; the message has all choices.
+    """
     try:
         return kind(value)
     except ValueError:
-        msg = f"{value!r} is no {kind.__name__}; choose from {', '.join(kind)}"
+        msg = f"{value!r} is not a {kind.__name__}. Use one of: {', '.join(kind)}"
         raise InvalidCall(msg) from None
 
 
@@ -153,14 +167,14 @@ def _strategy(value: MergeStrategy | str) -> MergeStrategy:
 
 @frozen(kw_only=True)
 class Command(Requiring, Generic[R_co]):
-    """A call, before it is spelled for a host.
+    """A call of a host, independent of the host's release.
 
     Class attributes:
-        verb: Its name on the command line.
-        reply_type: What a success is parsed into.
+        verb: Its name on the command line of most hosts.
+        reply_type: The class of the reply.
         mutates: Whether it may change anything.
-        since: The first release of the host that has it.
-        time_limit: Seconds after which the host is ended, unless the client says otherwise.
+        since: The first host release that has it.
+        time_limit: Seconds after which the host is stopped, if the client has no limit.
     """
 
     verb: ClassVar[str]
@@ -175,15 +189,15 @@ class Command(Requiring, Generic[R_co]):
         return False
 
     def spelled(self) -> tuple[str, ...]:
-        """Spell the options, each as one ``--name=value`` so that a value stays a value.
+        """Return the options, each as one ``--name=value``, so that no value is read as a flag.
 
         Raises:
-            InvalidCall: If an option cannot be passed on a command line.
+            InvalidCall: If a value cannot be passed on a command line.
         """
         return tuple(o for a, value in self._given() for o in spell_option(a, value))
 
     def requirements(self) -> Iterator[tuple[str, str]]:
-        """Yield the verb and each option that came later, with the first release that has it."""
+        """Yield the verb and each newer option in use, with the first host release that has it."""
         yield self.verb, self.since
         for a, _ in self._given():
             if "since" in a.metadata:
@@ -195,7 +209,11 @@ class Command(Requiring, Generic[R_co]):
 
 
 def spell_option(attribute: "Attribute[Any]", value: object) -> tuple[str, ...]:
-    """Spell one option; an empty tuple where there is nothing to say."""
+    """Return one option as it is on the command line.
+
+    Raises:
+        InvalidCall: If its value cannot be passed on a command line.
+    """
     name: str = attribute.metadata["option"]
     if value is True:
         return (name,)
@@ -206,11 +224,12 @@ def spell_option(attribute: "Attribute[Any]", value: object) -> tuple[str, ...]:
     try:
         size = len(text.encode()) + len(name) + 1
     except UnicodeEncodeError as e:
-        msg = f"{name}: {e.reason} in its text, which no command line can carry"
+        msg = f"{name} cannot be passed on a command line: {e.reason}. Remove the character."
         raise InvalidCall(msg) from None
     if size > _LONGEST_ARGUMENT or "\0" in text:
-        what = "a NUL character" if "\0" in text else f"{size} bytes, {_LONGEST_ARGUMENT} at most"
-        msg = f"{name}: {what}: no command line can carry it; shorten the text"
+        long = f"it has {size} bytes, {_LONGEST_ARGUMENT} are allowed. Shorten it."
+        why = "it has a NUL character. Remove it." if "\0" in text else long
+        msg = f"{name} cannot be passed on a command line: {why}"
         raise InvalidCall(msg)
     return (f"{name}={text}",)
 
@@ -225,22 +244,22 @@ ORIGIN_CHECK = {"option": "--origin-check", "since": "4.0.0rc6"}
 
 @frozen(kw_only=True)
 class ContractVersion(Command[replies.HostContract]):
-    """Ask which contract the host speaks."""
+    """Read the host's contract version."""
 
     verb = "contract-version"
     reply_type = replies.HostContract
 
     provider_version: str | None = field(default=None, metadata={"option": "--provider-version"})
-    """If given, the host refuses providers older than it supports."""
+    """Version of the calling program; the host refuses one that it no longer supports."""
     require_capability: str | None = field(
         default=None, metadata={"option": "--require-capability", "since": "4.0.0rc6"}
     )
-    """If given, the host refuses unless it has this verb."""
+    """Name of a verb; the host refuses the call if it has no such verb."""
 
 
 @frozen(kw_only=True)
 class MissionState(Command[replies.Mission]):
-    """Ask where every work package of a mission stands."""
+    """Read the lane of every work package of a mission."""
 
     verb = "mission-state"
     reply_type = replies.Mission
@@ -250,7 +269,7 @@ class MissionState(Command[replies.Mission]):
 
 @frozen(kw_only=True)
 class ListReady(Command[replies.ReadyList]):
-    """Ask which work packages may be started now."""
+    """Read which work packages can be started now."""
 
     verb = "list-ready"
     reply_type = replies.ReadyList
@@ -260,7 +279,7 @@ class ListReady(Command[replies.ReadyList]):
 
 @frozen(kw_only=True)
 class ResolveWorkspace(Command[replies.Workspace]):
-    """Ask where a work package is worked on, without starting it."""
+    """Read the worktree path and branch of a work package, without starting it."""
 
     verb = "resolve-workspace"
     reply_type = replies.Workspace
@@ -272,7 +291,7 @@ class ResolveWorkspace(Command[replies.Workspace]):
 
 @frozen(kw_only=True)
 class StartImplementation(Command[replies.ImplementationStarted]):
-    """Claim a work package. Can be repeated by the same actor. Makes its worktree from 3.2.2 on."""
+    """Claim a work package. Idempotent for the same actor. Makes the worktree from 3.2.2 on."""
 
     verb = "start-implementation"
     reply_type = replies.ImplementationStarted
@@ -291,11 +310,12 @@ class StartImplementation(Command[replies.ImplementationStarted]):
 
 @frozen(kw_only=True)
 class StartReview(Command[replies.ReviewStarted]):
-    """Begin a review, or end one: the word changed its meaning.
+    """Begin a review (3.1.1 and later), or request changes (up to 3.1.0).
 
-    From 3.1.1 on it moves a work package from ``for_review`` to ``in_review``, and can be
-    repeated from 3.2.0 on. Up to 3.1.0 it is the answer of a reviewer who wants changes:
-    back to ``in_progress``, with a ``review_ref``. The workflow verbs know.
+    From 3.1.1 on it moves a work package from ``for_review`` to ``in_review``; from 3.2.0 on it
+    is idempotent. Up to 3.1.0 it moves a work package from ``for_review`` back to
+    ``in_progress``, and needs a ``review_ref``. The workflow verbs send the right call for each
+    host.
     """
 
     verb = "start-review"
@@ -316,7 +336,7 @@ class StartReview(Command[replies.ReviewStarted]):
 
 @frozen(kw_only=True)
 class Transition(Command[replies.Transitioned]):
-    """Move a work package to another lane. Not to be repeated without a look at the state."""
+    """Move a work package to another lane. Not idempotent: read the state before a repetition."""
 
     verb = "transition"
     reply_type = replies.Transitioned
@@ -332,30 +352,31 @@ class Transition(Command[replies.Transitioned]):
     review_result: ReviewResult | None = field(
         default=None, metadata={"option": "--review-result-json", "since": "3.2.6"}
     )
-    """Needed for every way out of ``in_review``."""
+    """Required for every move out of ``in_review`` (host 3.2.6 and later)."""
     evidence: Evidence | None = field(
         default=None, metadata={"option": "--evidence-json", "since": "3.1.0"}
     )
-    """Needed for ``approved`` and ``done`` where no ``review_result`` is given."""
+    """Required for ``approved`` and ``done`` if there is no ``review_result``."""
     subtasks_complete: bool = field(
         default=False, metadata={"option": "--subtasks-complete", "since": "3.1.0"}
     )
-    """Said with ``for_review``. Hosts 3.1.0 to 3.2.5 believe it where a subtask is open in
-    ``tasks.md``; from 3.2.6 on they go by the front matter and the event log alone."""
+    """For ``for_review``: skip the check of open subtasks in ``tasks.md`` (host 3.1.0 to 3.2.5).
+    Later hosts ignore it and read the front matter and the event log."""
     implementation_evidence_present: bool = field(
         default=False, metadata={"option": "--implementation-evidence-present", "since": "3.1.0"}
     )
-    """Said with ``for_review``; hosts take any earlier event for it."""
+    """For ``for_review``: there is an implementation. Not needed if the work package has any
+    earlier event."""
     force: bool = field(default=False, metadata={"option": "--force"})
-    """Skip the rules of the board. Needs a note from 2.1.0 on."""
+    """Switch off the rules of the board. Needs a note from 2.1.0 on."""
 
     @property
     def needs_policy(self) -> bool:
-        """Depends on the target lane."""
+        """Whether the target lane needs a policy."""
         return self.to in POLICY_LANES
 
     def requirements(self) -> Iterator[tuple[str, str]]:
-        """Yield what every command needs, and the lane, which has to be in the dialect."""
+        """Yield the requirements of every command, and the target lane."""
         yield from super().requirements()
         first = next(d for d in Dialect if self.to in lanes_of(d))
         yield f"lane {self.to}", str(first.first_release)
@@ -363,7 +384,7 @@ class Transition(Command[replies.Transitioned]):
 
 @frozen(kw_only=True)
 class AppendHistory(Command[replies.HistoryAppended]):
-    """Add a note to a work package. A repetition adds a second one."""
+    """Add a note to a work package's history. Not idempotent: a repetition adds a second note."""
 
     verb = "append-history"
     reply_type = replies.HistoryAppended
@@ -377,7 +398,7 @@ class AppendHistory(Command[replies.HistoryAppended]):
 
 @frozen(kw_only=True)
 class AcceptMission(Command[replies.MissionAccepted]):
-    """Accept a mission all of whose work packages are done; from 3.2.0 on approved is enough."""
+    """Accept a mission, if all work packages are done, or from 3.2.0 on at least approved."""
 
     verb = "accept-mission"
     reply_type = replies.MissionAccepted
@@ -388,16 +409,16 @@ class AcceptMission(Command[replies.MissionAccepted]):
     origin_check: OriginCheck | None = field(
         default=None, metadata=ORIGIN_CHECK, converter=_origin_check
     )
-    """None: enforce, which takes the network where there is an origin."""
+    """None: enforce, which needs the network if there is a remote ``origin``."""
 
 
 @frozen(kw_only=True)
 class MergeMission(Command[replies.MissionMerged]):
-    """Merge the work of a mission into its target branch; 4.0.0 calls it consolidate-mission.
+    """Merge a mission into its target branch (4.0.0rc5 calls this verb consolidate-mission).
 
-    Hosts from 3.1.0 on then remove the lanes, and throw away what is uncommitted in their
-    worktrees and in the mission's folder of the target checkout (3.2.7): look first, or let
-    the workflow verb ``merge`` do so.
+    Hosts from 3.1.0 on then remove the lanes, and delete uncommitted files in their worktrees
+    and in the mission's folder of the target checkout (3.2.7). The workflow verb
+    ``client.mission(...).merge()`` checks for these first.
     """
 
     verb = "merge-mission"
@@ -407,7 +428,7 @@ class MergeMission(Command[replies.MissionMerged]):
 
     mission: str = field(metadata=MISSION, validator=name_only)
     target: str | None = field(default=None, metadata={"option": "--target"})
-    """Branch; the host takes the mission's own when it is left out."""
+    """Branch to merge into; None: the mission's own target."""
     strategy: MergeStrategy = field(
         default=MergeStrategy.MERGE,
         metadata={"option": "--strategy"},
@@ -417,4 +438,4 @@ class MergeMission(Command[replies.MissionMerged]):
     origin_check: OriginCheck | None = field(
         default=None, metadata=ORIGIN_CHECK, converter=_origin_check
     )
-    """See `AcceptMission`."""
+    """None: enforce, which needs the network if there is a remote ``origin``."""

@@ -1,7 +1,7 @@
-"""What can be asked of a host about the making of a mission: from its name to its work packages.
+"""The commands that make a mission, from its name to its work packages: one class per verb.
 
-Source of every option: host 3.2.6 and 3.2.7, and 4.0.0rc7 for what is dated so. The verbs of
-a mission's work are in `spec_kitty_client.api.commands`.
+Source of every option: hosts 3.2.6 and 3.2.7, or 4.0.0rc7 if the option says so. The commands
+about a mission's work are in `spec_kitty_client.api.commands`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,16 +49,20 @@ def _listed(options: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 class Topology(StrEnum):
-    """Where the work of a mission lives."""
+    """The branches on which the work and status of a mission are kept."""
 
     SINGLE_BRANCH = "single_branch"
+    """One branch for everything."""
     LANES = "lanes"
+    """A branch and worktree for each execution lane; status on the target."""
     COORD = "coord"
+    """Status on a coordination branch."""
     LANES_WITH_COORD = "lanes_with_coord"
+    """A branch and worktree for each execution lane; status on a coordination branch."""
 
 
 class Origin(StrEnum):
-    """In which phase a decision came up."""
+    """The phase that a decision belongs to."""
 
     CHARTER = "charter"
     SPECIFY = "specify"
@@ -66,7 +70,7 @@ class Origin(StrEnum):
 
 
 class StepResult(StrEnum):
-    """How a step that an agent was given has ended."""
+    """The result of a step that an agent has worked on."""
 
     SUCCESS = "success"
     FAILED = "failed"
@@ -91,14 +95,14 @@ def _maybe_result(value: StepResult | str | None) -> StepResult | None:
 
 @frozen(kw_only=True)
 class DesignCommand(Command[R_co]):
-    """A verb of design."""
+    """The base class of design verbs that only read."""
 
     since = "3.2.6"
 
 
 @frozen(kw_only=True)
 class DesignChange(Command[R_co]):
-    """A verb of design that changes something, for which the host wants a policy."""
+    """The base class of design verbs that change something; hosts require a policy for them."""
 
     mutates = True
     since = "3.2.6"
@@ -113,26 +117,26 @@ class DesignChange(Command[R_co]):
 
 @frozen(kw_only=True)
 class Specify(DesignChange[replies.MissionSpecified]):
-    """Make a mission. The same name again makes another one."""
+    """Make a mission. Not idempotent: the same name again makes another mission."""
 
     verb = "specify"
     reply_type = replies.MissionSpecified
 
     name: str = field(metadata=MISSION, validator=name_only)
-    """What humans call it; the slug is in the answer."""
+    """Name of the mission for people; the reply has the slug."""
     mission_type: str = field(metadata={"option": "--mission-type"})
-    """For example ``software-dev``."""
+    """A mission type of the host, such as ``software-dev``."""
     topology: Topology | None = field(
         default=None, metadata={"option": "--topology"}, converter=_topology
     )
-    """None: ``coord``, under which hosts up to 3.2.7 cannot accept a mission."""
+    """None: ``coord``. Hosts up to 3.2.7 cannot accept a ``coord`` mission through the API."""
 
 
 @frozen(kw_only=True)
 class Plan(DesignChange[replies.PlanStep]):
-    """Begin the plan of a mission, or take note that it is written: look at the answer.
+    """Make the plan file of a mission, or record that the plan is written.
 
-    Success does not mean done: see `design_replies.PlanStep`.
+    A successful reply does not mean that the plan is complete; see `design_replies.PlanStep`.
     """
 
     verb = "plan"
@@ -143,7 +147,7 @@ class Plan(DesignChange[replies.PlanStep]):
 
 @frozen(kw_only=True)
 class Tasks(DesignChange[replies.TasksFinalized]):
-    """Finalise the work packages of a mission; from then on they can be worked on."""
+    """Finalise the work packages of a mission, so that they can be started."""
 
     verb = "tasks"
     reply_type = replies.TasksFinalized
@@ -153,7 +157,7 @@ class Tasks(DesignChange[replies.TasksFinalized]):
 
 @frozen(kw_only=True)
 class CheckPrerequisites(DesignCommand[replies.Prerequisites]):
-    """Ask which documents of a mission are there. Success does not mean valid."""
+    """Check which documents of a mission exist; the reply's ``valid`` has the result."""
 
     verb = "check-prerequisites"
     reply_type = replies.Prerequisites
@@ -164,21 +168,21 @@ class CheckPrerequisites(DesignCommand[replies.Prerequisites]):
 
 @frozen(kw_only=True)
 class RecordAnalysis(DesignChange[replies.AnalysisRecorded]):
-    """Record what an analysis of the mission has found. Needs a clean work tree."""
+    """Record the findings of an analysis of the mission. Needs a clean worktree."""
 
     verb = "record-analysis"
     reply_type = replies.AnalysisRecorded
 
     mission: str = field(metadata=MISSION, validator=name_only)
     input_file: str = field(metadata={"option": "--input-file"})
-    """Where the host runs: Markdown with a head of YAML, ``schema: analysis-findings/v1`` and
-    ``findings: []``."""
+    """Path on the host's machine of a Markdown file. Its YAML front matter has ``schema:
+    analysis-findings/v1`` and ``findings: []``."""
     agent: str | None = field(default=None, metadata={"option": "--agent"})
 
 
 @frozen(kw_only=True)
 class OpenDecision(DesignChange[replies.Decision]):
-    """Put a question that somebody has to decide. Can be repeated."""
+    """Open a question that somebody must decide. Idempotent."""
 
     verb = "open-decision"
     reply_type = replies.Decision
@@ -188,21 +192,21 @@ class OpenDecision(DesignChange[replies.Decision]):
     input_key: str = field(metadata={"option": "--input-key"})
     question: str = field(metadata={"option": "--question"})
     step_id: str | None = field(default=None, metadata={"option": "--step-id"})
-    """This or ``slot_key`` has to be given."""
+    """Either this or ``slot_key`` is required."""
     slot_key: str | None = field(default=None, metadata={"option": "--slot-key"})
     options: Sequence[str] | None = field(
         default=None,
         metadata={"option": "--options", "json": True},
         converter=_listed,
     )
-    """The answers to choose from."""
+    """Possible answers."""
     actor: str | None = field(default=None, metadata=ACTOR)
     owned_checkout: str | None = field(default=None, metadata=_CHECKOUT)
 
 
 @frozen(kw_only=True)
 class ResolveDecision(DesignChange[replies.Decision]):
-    """Decide a question."""
+    """Record the answer to an open decision."""
 
     verb = "resolve-decision"
     reply_type = replies.Decision
@@ -211,7 +215,7 @@ class ResolveDecision(DesignChange[replies.Decision]):
     decision_id: str = field(metadata=_DECISION)
     final_answer: str = field(metadata={"option": "--final-answer"})
     other_answer: bool = field(default=False, metadata={"option": "--other-answer"})
-    """Whether the answer is none of the options."""
+    """Whether the answer is not one of the options."""
     rationale: str | None = field(default=None, metadata=_RATIONALE)
     resolved_by: str | None = field(default=None, metadata=_RESOLVED_BY)
     actor: str | None = field(default=None, metadata=ACTOR)
@@ -220,7 +224,7 @@ class ResolveDecision(DesignChange[replies.Decision]):
 
 @frozen(kw_only=True)
 class DeferDecision(DesignChange[replies.Decision]):
-    """Put a question off."""
+    """Postpone an open decision."""
 
     verb = "defer-decision"
     reply_type = replies.Decision
@@ -235,7 +239,7 @@ class DeferDecision(DesignChange[replies.Decision]):
 
 @frozen(kw_only=True)
 class CancelDecision(DesignChange[replies.Decision]):
-    """Take a question back."""
+    """Cancel an open decision."""
 
     verb = "cancel-decision"
     reply_type = replies.Decision
@@ -250,7 +254,7 @@ class CancelDecision(DesignChange[replies.Decision]):
 
 @frozen(kw_only=True)
 class AnswerDecision(DesignChange[replies.NextStep]):
-    """Answer the question that a step of the host's own loop waits for."""
+    """Answer the question for which the host's own loop is waiting."""
 
     verb = "answer-decision"
     reply_type = replies.NextStep
@@ -259,13 +263,13 @@ class AnswerDecision(DesignChange[replies.NextStep]):
     agent: str = field(metadata={"option": "--agent"})
     answer: str = field(metadata={"option": "--answer"})
     result: StepResult = field(metadata={"option": "--result"}, converter=_result)
-    """How the step that asked has ended."""
+    """Result of the step that asked."""
     decision_id: str | None = field(default=None, metadata=_DECISION)
 
 
 @frozen(kw_only=True)
 class DesignStatus(DesignCommand[replies.DesignState]):
-    """Ask how far the making of a mission is."""
+    """Read the current design phase of a mission, and the next verb to call."""
 
     verb = "design-status"
     reply_type = replies.DesignState
@@ -275,7 +279,7 @@ class DesignStatus(DesignCommand[replies.DesignState]):
 
 @frozen(kw_only=True)
 class ArtifactRead(DesignCommand[replies.Artifact]):
-    """Read a document of a mission, with the checksum that a change of it has to name."""
+    """Read a document of a mission and its checksum, which a change of it must name."""
 
     verb = "artifact-read"
     reply_type = replies.Artifact
@@ -285,12 +289,12 @@ class ArtifactRead(DesignCommand[replies.Artifact]):
     kind: str = field(metadata={"option": "--kind"})
     """For example ``specification``, ``plan``, ``outline`` or ``work_package``."""
     artifact_id: str | None = field(default=None, metadata={"option": "--artifact-id"})
-    """Which one, where there are several: ``WP01``, or a base name."""
+    """The document, if there are several of this kind: ``WP01``, or a base name."""
 
 
 @frozen(kw_only=True)
 class ArtifactSubmit(DesignChange[replies.ArtifactsSubmitted]):
-    """Hand in documents of a mission; the host checks, writes and commits them."""
+    """Store documents of a mission: the host checks, writes and commits them."""
 
     verb = "artifact-submit"
     reply_type = replies.ArtifactsSubmitted
@@ -305,7 +309,7 @@ class ArtifactSubmit(DesignChange[replies.ArtifactsSubmitted]):
 
 @frozen(kw_only=True)
 class DesignValidate(DesignCommand[replies.DesignValidated]):
-    """Ask whether a stage is complete."""
+    """Check whether a stage is complete."""
 
     verb = "design-validate"
     reply_type = replies.DesignValidated
@@ -318,7 +322,7 @@ class DesignValidate(DesignCommand[replies.DesignValidated]):
 
 @frozen(kw_only=True)
 class DesignContext(DesignCommand[replies.DesignBasis]):
-    """Ask for all that a stage is to be written from. The answer is large."""
+    """Read all material for writing a stage. The reply is large."""
 
     verb = "design-context"
     reply_type = replies.DesignBasis
@@ -327,7 +331,7 @@ class DesignContext(DesignCommand[replies.DesignBasis]):
     mission: str | None = field(
         default=None, metadata=MISSION, validator=validators.optional(name_only)
     )
-    """None: before there is a mission."""
+    """Slug or id; None: the mission does not exist yet."""
     stage: str = field(default="specify", metadata=_STAGE)
     mission_type: str | None = field(default=None, metadata={"option": "--mission-type"})
 
@@ -343,13 +347,13 @@ class InterviewRecord(DesignChange[replies.InterviewRecorded]):
     mission: str = field(metadata=MISSION, validator=name_only)
     stage: str = field(metadata=_STAGE)
     answers: Mapping[str, str] = field(metadata={"option": "--answers", "json": True})
-    """By the id of the question."""
+    """Answers by question id."""
     actor: str | None = field(default=None, metadata=ACTOR)
 
 
 @frozen(kw_only=True)
 class Next(DesignChange[replies.NextStep]):
-    """Ask what the host's own loop wants next; with a result, after telling it of the last."""
+    """Read the next step of the host's own loop, or report a result and read the step after."""
 
     verb = "next"
     reply_type = replies.NextStep
@@ -360,11 +364,11 @@ class Next(DesignChange[replies.NextStep]):
     result: StepResult | None = field(
         default=None, metadata={"option": "--result"}, converter=_maybe_result
     )
-    """How the last step has ended; None: only a look."""
+    """Result of the last step; None: only read the next step."""
     answer: str | None = field(default=None, metadata={"option": "--answer"})
     decision_id: str | None = field(default=None, metadata=_DECISION)
 
     @property
     def needs_policy(self) -> bool:
-        """With a result."""
+        """Whether the call reports a result."""
         return self.result is not None

@@ -1,7 +1,7 @@
-"""What the host answers to the verbs of design, one frozen class per success payload.
+"""The replies to the design verbs, one frozen class per verb.
 
-Source of every field: host 3.2.6 and 3.2.7, and 4.0.0rc7 for what is dated so. Hosts send more
-(some of it twice, in capitals); it is kept in `Reply.extra`.
+Source of every field: hosts 3.2.6 and 3.2.7, or 4.0.0rc7 if the field says so. Hosts send more
+fields, some of them twice in capitals; these are kept in `Reply.extra`.
 """
 
 from collections.abc import Mapping
@@ -32,32 +32,32 @@ __all__ = [
 
 @frozen(kw_only=True)
 class MissionSpecified(MissionReply):
-    """Answer to ``specify``: the mission is there, and its specification has to be written."""
+    """Reply to ``specify``: the new mission. Next, somebody has to write its specification."""
 
     mission_id: str
-    """ULID."""
+    """The mission's id, a ULID."""
     spec_file: str
     meta_file: str
     created_files: tuple[str, ...]
     feature_dir: str
     created_at: str
-    """ISO 8601."""
+    """Date and time in ISO 8601."""
     topology: str | None = None
     coordination_branch: str | None = None
     next_step: str | None = None
-    """What to do next, in words."""
+    """The next step for a person or agent, in words."""
 
 
 @frozen(kw_only=True)
 class PlanStep(Reply):
-    """Answer to ``plan``. The first call makes the file, one more takes note that it is written."""
+    """Reply to ``plan``. The first call makes the file; a later call records that it is written."""
 
     mission_slug: str
     result: str
-    """``success``, or ``blocked`` while the specification is not written and committed. On
-    4.0.0rc6 and later that is an error, PLAN_SETUP_FAILED."""
+    """``success``, or ``blocked`` while the specification is not written and committed. Hosts
+    from 4.0.0rc6 on answer with the error PLAN_SETUP_FAILED instead of ``blocked``."""
     phase_complete: bool
-    """Whether the plan is written; only then go on to ``tasks``."""
+    """Whether the plan is written. If so, continue with ``tasks``."""
     plan_file: str | None = None
     spec_file: str | None = None
     plan_substantive: bool | None = None
@@ -68,7 +68,7 @@ class PlanStep(Reply):
 
 @frozen(kw_only=True)
 class TasksFinalized(Reply):
-    """Answer to ``tasks``: the work packages can be worked on."""
+    """Reply to ``tasks``: the work packages are final and can be started."""
 
     mission_slug: str
     result: str
@@ -81,12 +81,12 @@ class TasksFinalized(Reply):
     files_committed: tuple[str, ...] = ()
     ownership_warnings: tuple[str, ...] = ()
     dependencies_parsed: Mapping[str, Any] = field(factory=dict)
-    """What each work package depends on."""
+    """The dependencies of each work package, by id."""
 
 
 @frozen(kw_only=True)
 class Prerequisites(Reply):
-    """Answer to ``check-prerequisites``."""
+    """Reply to ``check-prerequisites``."""
 
     mission_slug: str
     valid: bool
@@ -98,7 +98,7 @@ class Prerequisites(Reply):
 
 @frozen(kw_only=True)
 class AnalysisRecorded(MissionReply):
-    """Answer to ``record-analysis``. The host has committed the report."""
+    """Reply to ``record-analysis``. The host has committed the report."""
 
     path: str
     verdict: str
@@ -108,23 +108,23 @@ class AnalysisRecorded(MissionReply):
 
 @frozen(kw_only=True)
 class Decision(MissionReply):
-    """Answer to the four verbs about a decision."""
+    """Reply to the four verbs that open, resolve, defer or cancel a decision."""
 
     decision_id: str
-    """ULID."""
+    """The decision's id, a ULID."""
     status: str
     """``open``, ``resolved``, ``deferred`` or ``canceled``."""
     idempotent: bool
-    """Whether it was so already."""
+    """Whether the decision had this status already."""
     event_lamport: int | None = None
     terminal_outcome: str | None = None
     artifact_path: str | None = None
-    """Of one that was opened."""
+    """Path of the decision's file; sent for a newly opened decision."""
 
 
 @frozen(kw_only=True)
 class OpenQuestion(Reply):
-    """A decision that nobody has taken yet."""
+    """An open decision."""
 
     decision_id: str
     origin: str | None = None
@@ -132,18 +132,18 @@ class OpenQuestion(Reply):
 
 @frozen(kw_only=True)
 class DesignState(MissionReply):
-    """Answer to ``design-status``."""
+    """Reply to ``design-status``."""
 
     current_phase: str
     """``specify``, ``plan``, ``tasks`` or ``analyze``."""
     next_action: str | None
-    """The verb to go on with; None: nothing is left to do."""
+    """The next verb to call; None: nothing is left to do."""
     open_decisions: tuple[OpenQuestion, ...]
 
 
 @frozen(kw_only=True)
 class NextStep(MissionReply):
-    """Answer to ``next`` and ``answer-decision``: what the host's own loop wants next."""
+    """Reply to ``next`` and ``answer-decision``: the next step of the host's own loop."""
 
     kind: str
     """``query``, ``step``, ``decision_required`` or ``terminal``."""
@@ -160,7 +160,7 @@ class NextStep(MissionReply):
     question: str | None = None
     options: tuple[Any, ...] | None = None
     prompt: Mapping[str, Any] | None = None
-    """What to tell the agent: content, sha256 and bytes (4.0.0rc6 and later)."""
+    """The prompt for the agent: content, sha256 and bytes (4.0.0rc6 and later)."""
     prompt_file: str | None = None
     guard_failures: tuple[str, ...] = ()
     answered_decision_id: str | None = None
@@ -168,18 +168,18 @@ class NextStep(MissionReply):
 
 @frozen(kw_only=True)
 class Artifact(MissionReply):
-    """Answer to ``artifact-read``."""
+    """Reply to ``artifact-read``."""
 
     kind: str
     artifact_id: str | None
     sha256: str
-    """Of the file's bytes, in hexadecimal; ``absent`` where there is no file."""
+    """Hash of the file's bytes, in hexadecimal; ``absent`` if there is no file."""
     content: str | None
 
 
 @frozen(kw_only=True)
 class SubmittedArtifact(Reply):
-    """One document that was handed in."""
+    """One document that the host has stored."""
 
     kind: str
     artifact_id: str | None
@@ -188,7 +188,7 @@ class SubmittedArtifact(Reply):
 
 @frozen(kw_only=True)
 class ArtifactsSubmitted(MissionReply):
-    """Answer to ``artifact-submit``."""
+    """Reply to ``artifact-submit``."""
 
     artifacts: tuple[SubmittedArtifact, ...]
     commit_status: str
@@ -198,7 +198,7 @@ class ArtifactsSubmitted(MissionReply):
 
 @frozen(kw_only=True)
 class DesignValidated(MissionReply):
-    """Answer to ``design-validate``; what is missing is told as an error."""
+    """Reply to ``design-validate``. If something is missing, the host answers with an error."""
 
     stage: str
     prerequisites_satisfied: bool
@@ -206,12 +206,12 @@ class DesignValidated(MissionReply):
 
 @frozen(kw_only=True)
 class DesignBasis(Reply):
-    """Answer to ``design-context``: all that a stage is to be written from. It is large."""
+    """Reply to ``design-context``: all material for writing one stage. It is large."""
 
     stage: str
     mission_type: str
     context_sha256: str
-    """What ``artifact-submit`` wants to hear."""
+    """Hash of this material; ``artifact-submit`` requires it."""
     mission_slug: str | None = None
     questions: tuple[Mapping[str, Any], ...] = ()
     interview: Mapping[str, Any] = field(factory=dict)
@@ -221,11 +221,11 @@ class DesignBasis(Reply):
 
 @frozen(kw_only=True)
 class InterviewRecorded(Reply):
-    """Answer to ``interview-record``. The host does not commit it."""
+    """Reply to ``interview-record``. The host does not commit the interview."""
 
     mission_slug: str
     stage: str
     decision_ids: Mapping[str, str]
-    """The decision of each question that this call has answered."""
+    """The decision id of each question that this call has answered."""
     interview: Mapping[str, Any]
-    """All questions, and whether they are answered."""
+    """All questions and whether they are answered."""

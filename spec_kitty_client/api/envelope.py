@@ -1,8 +1,8 @@
-"""From the bytes a host printed to a reply or an error. Nothing else here parses JSON.
+"""Parse a host's output into a reply or an error.
 
-The envelope is not always alone: ``merge-mission`` prints git's own lines before it on
-every success (3.1.10 to 3.2.7). The last line that is an object with the seven keys counts.
-Every release prints its envelope on one line; a wrapper script may print it again over several.
+The output may contain more than the envelope: ``merge-mission`` prints git's own lines before it
+on every success (3.1.10 to 3.2.7). The envelope is the last line that is a JSON object with the
+seven keys. Every release prints it on one line; wrapper scripts may spread it over several.
 """
 
 import json
@@ -16,13 +16,13 @@ from attrs import evolve, field, fields, frozen
 
 from spec_kitty_client.api.commands import Command
 from spec_kitty_client.api.replies import MissionNumber, Reply
-from spec_kitty_client.api.spelling import in_our_words, names_of
+from spec_kitty_client.api.spelling import names_of, to_newest_names
 from spec_kitty_client.codes import ErrorCode, parse_code
 from spec_kitty_client.contract.lanes import AnyLane, parse_lane
 from spec_kitty_client.errors import (
     EnvironmentProblem,
     Failure,
-    HostBroken,
+    HostCannotStart,
     HostCrashed,
     HostError,
     HostTimeout,
@@ -39,9 +39,9 @@ __all__ = ["Envelope", "conclude", "find"]
 
 R = TypeVar("R", bound=Reply)
 
-_LONGEST_LINE = 80  # characters of a text that is not an answer
-_LONGEST_WORDS = 500  # characters of what a host said that go into a message
-_KEEP = 64 * 1024  # characters of stdout and stderr that an error carries
+_LONGEST_LINE = 80  # characters of invalid output in a message
+_LONGEST_WORDS = 500  # characters of a host's own text in a message
+_KEEP = 64 * 1024  # characters of stdout and stderr that an error keeps
 _ENDED_BY_PROJECT_GATE = {
     4: "The project's .kittify is older than this host: run `spec-kitty upgrade` in it",
     5: "The project's .kittify is newer than this host: upgrade spec-kitty-cli",
@@ -62,11 +62,11 @@ class Envelope:
     data: Mapping[str, Any] = field(repr=False)
 
 
-_USAGE = 2  # exit code of the option parser
-_NO_VERB = "unknown"  # the command that the option parser names in a refusal, from 2.1.0 on
+_USAGE = 2  # exit code of the host's option parser
+_NO_VERB = "unknown"  # the command in refusals of the option parser (2.1.0 and later)
 _FRAME = re.compile(r"^  File .*, line \d+, in (.*)$", re.MULTILINE)
 _OPENING = re.compile(r"^\{", re.MULTILINE)
-_MOST_OPENINGS = 10  # tried per text; each may take a parse of the whole text
+_MOST_OPENINGS = 10  # each candidate may cost a parse of the whole text
 _DECODER = json.JSONDecoder()
 
 _KEYS = {a.name for a in fields(Envelope)}
@@ -76,18 +76,17 @@ _TEXTS = _KEYS - {"success", "error_code", "data"}
 def find(stdout: str) -> tuple[Envelope | None, str]:
     """Return the last envelope in a text, and the rest of the text.
 
-    An envelope on one line wins over any that is spread over several lines. One of these is the
-    whole text, or begins with a ``{`` that is the first character of a line and ends with a
-    line; of such lines the last ten are tried. The time is proportional to the length of the
-    text.
+    An envelope on one line has priority over one that is spread over several lines. The latter is
+    the whole text, or starts with a ``{`` at the start of a line and stops at the end of a line;
+    only the last ten candidates are tried. The time is proportional to the length of the text.
 
     Args:
         stdout: Text that a host printed.
 
     Returns:
-        The envelope and the text without its lines; None and the text where there is none.
+        The envelope and the text without it; None and the whole text if there is no envelope.
     """
-    # At nothing else: JSON may hold U+2028 as it is.
+    # Not splitlines(): JSON strings may contain U+2028.
     lines = stdout.removesuffix("\n").split("\n")
     for i in range(len(lines) - 1, -1, -1):
         if envelope := _parse(lines[i].strip()):
@@ -96,7 +95,7 @@ def find(stdout: str) -> tuple[Envelope | None, str]:
 
 
 def _find_spread(text: str) -> tuple[Envelope | None, str]:
-    """Return the last envelope that takes several lines, and the rest of the text."""
+    """Return the last envelope that is spread over several lines, and the rest of the text."""
     starts = deque((m.start() for m in _OPENING.finditer(text)), maxlen=_MOST_OPENINGS)
     indented = len(text) - len(text.lstrip())
     for start in (*reversed(starts), indented):
@@ -120,7 +119,7 @@ def _parse(line: str) -> Envelope | None:
 
 
 def _envelope(raw: object) -> Envelope | None:
-    """Return the envelope that a JSON value is; None if it is none."""
+    """Return a JSON value as an envelope; None if it is not one."""
     if not isinstance(raw, dict) or not raw.keys() >= _KEYS:
         return None
     sound = (
@@ -133,14 +132,18 @@ def _envelope(raw: object) -> Envelope | None:
 
 
 def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
-    """Return the reply of a call that has ended, and the envelope it came in.
+    """Return the reply of an ended call, and its envelope.
 
-    An envelope that contradicts itself, the call or the exit code is no answer: the error has no
-    code, and after a call that may change something its outcome is ``unknown``.
+    An envelope that contradicts itself, the call or the exit code is not an answer: the error has
+    no code, and for a mutation its outcome is ``unknown``.
+
+    Args:
+        command: The command that was sent.
+        completed: The output and exit code of the host.
 
     Raises:
-        HostTimeout: If it had to be ended.
-        ProtocolError: If there is no answer, or none that can be understood.
+        HostTimeout: If the host exceeded the time limit.
+        ProtocolError: If there is no answer, or an invalid one.
         HostRejected: If the answer is an error code.
     """
     envelope, noise = find(completed.stdout.decode("utf-8", "backslashreplace"))
@@ -158,7 +161,7 @@ def conclude(command: Command[R], completed: Completed) -> tuple[R, Envelope]:
 
 
 def _contradiction(command: Command[Any], completed: Completed, envelope: Envelope) -> str | None:
-    """Return why an envelope cannot be the answer to a call; None: it can."""
+    """Return the reason why an envelope is not a valid answer to a call, or None."""
     answered = envelope.command.removeprefix("orchestrator-api.")
     names = names_of(command.verb) | (set() if envelope.success else {_NO_VERB})
     if answered not in names:
@@ -178,15 +181,15 @@ def _reply(command: Command[R], completed: Completed, envelope: Envelope, noise:
     import cattrs
 
     try:
-        return cast(R, _converter().structure(in_our_words(envelope.data), command.reply_type))
+        return cast(R, _converter().structure(to_newest_names(envelope.data), command.reply_type))
     except (cattrs.BaseValidationError, TypeError, ValueError, KeyError) as e:
         wrong = "; ".join(cattrs.transform_error(e, path="data"))
-        msg = f"the answer is not what the contract promises: {wrong}"
+        msg = f"the answer does not match the contract: {wrong}"
         raise ProtocolError(_failure(command, completed, noise, msg, envelope)) from e
 
 
 def _message(envelope: Envelope) -> str:
-    """Hosts before 3.2.6 leave the message out when there are details."""
+    """Return the message of a refusal; hosts before 3.2.6 send only details in some cases."""
     message = envelope.data.get("message")
     parts = [message] if isinstance(message, str) else []
     for name in ("errors", "incomplete_wps"):
@@ -207,10 +210,10 @@ def _no_answer(command: Command[Any], completed: Completed, noise: str) -> HostE
     if code in _ENDED_BY_PROJECT_GATE:
         kind, why = EnvironmentProblem, _ENDED_BY_PROJECT_GATE[code]
     elif code == _USAGE and (said or completed.stdout.strip()):
-        # Up to 3.1.0 the option parser answers in prose, with a newer typer always.
+        # Hosts up to 3.1.0 refuse options in prose, and so does every host with a newer typer.
         kind, why = UsageRejected, f"the host did not understand the call: {said or 'see its help'}"
     elif "Traceback (most recent call last)" in stderr:
-        kind = HostBroken if _at_import(stderr) else HostCrashed
+        kind = HostCannotStart if _at_import(stderr) else HostCrashed
         why = f"the host crashed (exit code {code}): {said}"
     elif said:
         why = f"the host failed without an answer (exit code {code}): {said}"
@@ -229,13 +232,13 @@ def _first_line(text: str) -> str:
 
 
 def _at_import(stderr: str) -> bool:
-    """Return whether a traceback ends in the loading of a module, and not from within a call."""
+    """Return whether a traceback ends in the import of a module, outside of any call."""
     frames = _FRAME.findall(stderr.rpartition("Traceback (most recent call last)")[2])
     return frames[-1:] == ["<module>"] and "invoke" not in frames
 
 
 def _last_words(stderr: str) -> str:
-    """Return what matters: what follows the last box, else what is in it, else the last line."""
+    """Return the relevant part of stderr: the text after the last box, in it, or the last line."""
     lines = [line.strip() for line in stderr.strip().splitlines()]
     ends = [i for i, line in enumerate(lines) if line.startswith("\u2570")]
     if not ends:
@@ -271,7 +274,7 @@ def _failure(
 
 @cache
 def _converter() -> "Converter":
-    """Make the converter: no coercion of wrong types, unknown fields go to `Reply.extra`."""
+    """Return the converter: it coerces no types, and keeps unknown fields in `Reply.extra`."""
     from cattrs import Converter
     from cattrs.gen import make_dict_structure_fn
 

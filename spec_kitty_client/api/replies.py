@@ -1,7 +1,7 @@
-"""What the host answers, one frozen class per success payload.
+"""The replies of a host, one frozen class per verb.
 
-Source of every field: every host from 1.0.0 to 3.2.7. Names are those of the newest contract;
-what only some hosts tell has a default. Fields that this SDK does not know are kept in
+Source of every field: every host from 1.0.0 to 3.2.7. Names are those of the newest contract. A
+field that only some hosts send has a default. Fields that this SDK does not know are kept in
 `Reply.extra`.
 """
 
@@ -39,10 +39,10 @@ def _counted(values: tuple[object, ...]) -> str:
 
 @frozen(kw_only=True)
 class Reply(Value):
-    """What all payloads have in common."""
+    """The base class of all replies."""
 
     extra: Mapping[str, Any] = field(factory=dict, repr=False)
-    """Fields of the payload that this SDK does not know."""
+    """Fields of the reply that this SDK does not know."""
 
 
 @frozen(kw_only=True)
@@ -55,40 +55,42 @@ class HostContract(Reply):
 
 @frozen(kw_only=True)
 class MissionReply(Reply):
-    """What all payloads about a mission have in common."""
+    """The base class of replies about a mission."""
 
     mission_slug: str
     mission_number: MissionNumber = None
-    """Told from 3.1.1 on."""
+    """Sent by hosts from 3.1.1 on."""
     mission_type: str = ""
-    """Told from 3.1.1 on; empty under the ``coord`` topology."""
+    """Sent by hosts from 3.1.1 on; empty under the ``coord`` topology."""
 
 
 @frozen(kw_only=True)
 class WorkPackage(Reply):
-    """One work package as ``mission-state`` reports it."""
+    """One work package in the reply to ``mission-state``."""
 
     wp_id: str
     lane: AnyLane
     dependencies: tuple[str, ...] = ()
+    """Ids of the work packages that must be done first."""
     last_actor: str | None = None
-    """Told up to 1.0.3."""
+    """The actor of the last move; sent by hosts up to 1.0.3."""
 
 
 @frozen(kw_only=True)
 class Mission(MissionReply):
-    """Answer to ``mission-state``: where every work package stands."""
+    """Reply to ``mission-state``: every work package and its lane."""
 
     summary: Mapping[str, int]
     """Number of work packages by lane."""
     work_packages: tuple[WorkPackage, ...] = field(repr=_counted)
 
     @property
-    def doubt(self) -> str | None:
-        """Why this success cannot be believed, as the rest of a sentence; None: it can.
+    def problem(self) -> str | None:
+        """The reason why this reply cannot be trusted, as the rest of a sentence, or None.
 
-        From 3.1.0 on a mission of which only the folder is checked out has no work packages,
-        and from 3.1.1 on one whose event log is missing has them all planned: counted none.
+        If the mission's branch is not checked out, hosts from 3.1.0 on report no work packages.
+        If the event log is missing, hosts from 3.1.1 on report all work packages as planned, but
+        count none in the summary.
         """
         if not self.work_packages:
             return (
@@ -97,9 +99,10 @@ class Mission(MissionReply):
             )
         if Lane.IN_REVIEW in self.summary and not any(self.summary.values()):
             return (
-                "has work packages and no events about them: status.events.jsonl, or the "
-                "coordination worktree, is missing. Restore it from git, or run `spec-kitty agent "
-                f"mission finalize-tasks --mission {self.mission_slug}` if that was never done"
+                "has work packages but no events about them: status.events.jsonl or the "
+                "coordination worktree is missing. Restore it from git. If its tasks were never "
+                "finalised, run `spec-kitty agent mission finalize-tasks --mission "
+                f"{self.mission_slug}`"
             )
         return None
 
@@ -110,52 +113,58 @@ class Mission(MissionReply):
 
 @frozen(kw_only=True)
 class ReadyWorkPackage(Reply):
-    """One work package that may be started now."""
+    """One work package that can be started now."""
 
     wp_id: str
     lane: AnyLane
     dependencies_satisfied: bool
     recommended_base: str | None = None
-    """The work package to branch from; told up to 3.0.3."""
+    """Id of the work package to branch from; sent by hosts up to 3.0.3."""
 
 
 @frozen(kw_only=True)
 class ReadyList(MissionReply):
-    """Answer to ``list-ready``: planned, and every dependency done (from 3.2.0: or approved)."""
+    """Reply to ``list-ready``: planned work packages without open dependencies.
+
+    A dependency must be done; from 3.2.0 on approved is enough.
+    """
 
     ready_work_packages: tuple[ReadyWorkPackage, ...] = field(repr=_counted)
 
 
 @frozen(kw_only=True)
 class Workspace(MissionReply):
-    """Answer to ``resolve-workspace``: where a work package is worked on."""
+    """Reply to ``resolve-workspace``: the worktree and branch of a work package."""
 
     wp_id: str
     workspace_path: str
-    """Absolute path of the worktree, which need not exist yet. Up to 3.2.1 a proposal that
-    merge does not look at from 3.1.0 on; the workflow verb ``claim`` tells the right one."""
+    """Absolute path of the worktree, which may not exist yet. On hosts 3.1.0 to 3.2.1 the host's
+    own merge does not use this path; the workflow verbs ``claim`` and ``locate`` return the
+    right one."""
     prompt_path: str
     """Absolute path of the work package's file."""
     lane_id: str | None = None
-    """Told from 3.2.2 on."""
+    """The execution lane, such as ``lane-a``; sent by hosts from 3.2.2 on."""
     lane_branch: str | None = None
+    """The branch of the execution lane."""
     lane_base_ref: str | None = None
+    """The branch with which its changes are compared."""
 
 
 @frozen(kw_only=True)
 class ImplementationStarted(Workspace):
-    """Answer to ``start-implementation``: claimed. Its worktree is there from 3.2.2 on."""
+    """Reply to ``start-implementation``. From 3.2.2 on the worktree exists now."""
 
     from_lane: AnyLane
     to_lane: AnyLane
     policy_metadata_recorded: bool
     no_op: bool
-    """True when this actor had it already."""
+    """True if this actor had claimed it already."""
 
 
 @frozen(kw_only=True)
 class ReviewStarted(MissionReply):
-    """Answer to ``start-review``."""
+    """Reply to ``start-review``."""
 
     wp_id: str
     from_lane: AnyLane
@@ -163,13 +172,13 @@ class ReviewStarted(MissionReply):
     prompt_path: str
     policy_metadata_recorded: bool
     no_op: bool = False
-    """True when it was in review already (told from 3.2.0 on); from 3.2.6 on also by
-    somebody else."""
+    """True if it was in review already, from 3.2.6 on also by another actor. Sent by hosts from
+    3.2.0 on."""
 
 
 @frozen(kw_only=True)
 class Transitioned(MissionReply):
-    """Answer to ``transition``."""
+    """Reply to ``transition``."""
 
     wp_id: str
     from_lane: AnyLane
@@ -179,7 +188,7 @@ class Transitioned(MissionReply):
 
 @frozen(kw_only=True)
 class HistoryAppended(MissionReply):
-    """Answer to ``append-history``."""
+    """Reply to ``append-history``."""
 
     wp_id: str
     history_entry_id: str
@@ -187,14 +196,14 @@ class HistoryAppended(MissionReply):
 
 @frozen(kw_only=True)
 class MissionAccepted(MissionReply):
-    """Answer to ``accept-mission``. The host writes ``meta.json`` and does not commit it."""
+    """Reply to ``accept-mission``. The host has changed ``meta.json``, but not committed it."""
 
     accepted: bool
     mode: str
     accepted_at: str
-    """ISO 8601."""
+    """Date and time in ISO 8601."""
     accepted_wps: tuple[str, ...] = ()
-    """This and the next three are told from 3.2.0 on."""
+    """Work package ids; this and the next three fields are sent by hosts from 3.2.0 on."""
     approved_wps: tuple[str, ...] = ()
     done_wps: tuple[str, ...] = ()
     merge_pending_wps: tuple[str, ...] = ()
@@ -205,15 +214,15 @@ class MissionAccepted(MissionReply):
 
 @frozen(kw_only=True)
 class MissionMerged(MissionReply):
-    """Answer to ``merge-mission``."""
+    """Reply to ``merge-mission``."""
 
     merged: bool
     target_branch: str
     strategy: str
     merged_wps: tuple[str, ...] = ()
-    """Told up to 3.0.3."""
+    """Work package ids; sent by hosts up to 3.0.3."""
     worktree_removed: bool = False
-    """Always false, also when the host did remove worktrees."""
+    """Always false, even if the host has removed worktrees."""
     origin_warnings: tuple[str, ...] = ()
     """What the host could not compare with the remote, in words. Told from 4.0.0rc6 on, with
     ``origin_check="warn"`` or ``"off"``; a refusal has `Failure.origin_freshness` instead."""

@@ -1,6 +1,6 @@
-"""Spell a command for one host, and read a host's names in those of the newest contract.
+"""Translate between commands and one host's command line, and between old and new names.
 
-This is the only module that knows how dialects differ on the command line.
+No other module knows how dialects differ on the command line.
 """
 
 import re
@@ -14,7 +14,7 @@ from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Dialect
 from spec_kitty_client.errors import InvalidCall, UnsupportedByHost
 
-__all__ = ["in_our_words", "names_in", "names_of", "spell"]
+__all__ = ["names_in", "names_of", "spell", "to_newest_names"]
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SAFE_NAMES = Version("3.2.0")
@@ -32,11 +32,11 @@ def spell(command: Command[Any], contract: Contract | None = None) -> tuple[str,
     """Return the arguments for ``spec-kitty``, each option as one ``--name=value``.
 
     Args:
-        command: What to spell.
-        contract: Whom it is for; None: as most hosts understand it.
+        command: The command.
+        contract: The host's contract; None: the names that most hosts understand.
 
     Raises:
-        InvalidCall: If an option cannot be passed on a command line.
+        InvalidCall: If a value cannot be passed on a command line.
         UnsupportedByHost: If this host has no such verb, option or lane.
     """
     if contract is None:
@@ -53,11 +53,14 @@ def spell(command: Command[Any], contract: Contract | None = None) -> tuple[str,
 
 
 def _check_selector(command: Command[Any], contract: Contract) -> None:
-    """Refuse a name of a mission that hosts answer with a traceback (3.2.0 to 3.2.7)."""
+    """Refuse a mission name on which hosts crash (3.2.0 to 3.2.7)."""
     name = getattr(command, "mission", None)
     if contract.release < _SAFE_NAMES or name is None or _SAFE_NAME.fullmatch(name):
         return
-    msg = f"mission={name!r} is no slug or id: letters, digits, '.', '_' and '-', no '-' first"
+    msg = (
+        f"mission={name!r} is not a slug or id. Use letters, digits, '.', '_' and '-', and start "
+        "with a letter or digit."
+    )
     raise InvalidCall(msg)
 
 
@@ -66,21 +69,21 @@ def _swap(word: str, old: str, new: str) -> str:
 
 
 def names_in(dialect: Dialect) -> Mapping[str, str]:
-    """Return what a dialect calls the verbs that it calls by another name."""
+    """Return the verbs that have another name in a dialect, by their usual name."""
     if dialect in _SAYS_FEATURE:
         return _FEATURE_NAMES
     return _LATER_NAMES if dialect is Dialect.M5 else {}
 
 
 def names_of(verb: str) -> set[str]:
-    """Return what hosts call a verb."""
+    """Return all names of a verb, over all dialects."""
     return {verb} | {names[verb] for names in (_FEATURE_NAMES, _LATER_NAMES) if verb in names}
 
 
-def in_our_words(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a payload with the names of the newest contract.
+def to_newest_names(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a payload with the field names of the newest contract.
 
-    Hosts up to 3.0.3 say ``feature_slug``; 1.0.x counts the total among the lanes.
+    Hosts up to 3.0.3 have ``feature_slug``; hosts 1.0.x have the total among the lanes.
     """
     renamed = {"mission_slug" if k == "feature_slug" else k: v for k, v in data.items()}
     summary = renamed.get("summary")

@@ -1,4 +1,4 @@
-"""Every verb of the contract, by the name that it has had for longest."""
+"""Every verb of the contract, by the name that most hosts use."""
 
 from typing import Any
 
@@ -38,4 +38,4 @@ _ALL: tuple[type[Command[Any]], ...] = (
 )
 
 VERBS = {command.verb: command for command in _ALL}
-"""The command of each verb, in the order in which they came, by its name on most hosts."""
+"""The command class of each verb, by its name on most hosts, oldest verbs first."""

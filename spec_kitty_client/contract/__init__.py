@@ -1,4 +1,4 @@
-"""Find out which host a client talks to, and what that host supports."""
+"""Recognise the host that a client talks to, and what it supports."""
 
 import os
 import re
@@ -23,40 +23,40 @@ __all__ = [
 ]
 
 OLDEST = Version("1.0.0")
-"""The oldest contract version there is: host 1.0.0."""
+"""The oldest contract version (host 1.0.0)."""
 NEWEST_TESTED = Version("1.16.0")
-"""The newest contract version this SDK has been tested with: host 4.0.0rc7."""
+"""The newest contract version that this SDK is tested with (host 4.0.0rc7)."""
 
-_LONGEST = 40  # characters of a version that is none, in a message
+_LONGEST = 40  # characters of an invalid version in a message
 _QUIET = "SPEC_KITTY_CLIENT_NO_VERSION_WARNING"
 _RELEASE = re.compile(r"\bversion (\d+\.\S+)")
 
 
 class UntestedHostWarning(UserWarning):
-    """The host is newer than any this SDK has been tested with."""
+    """The host is newer than all hosts that this SDK is tested with."""
 
 
 class Requiring:
-    """Something that needs several things of a host: the base of every command."""
+    """A call with requirements on the host: the base class of every command."""
 
     __slots__ = ()
 
     since: ClassVar[str]
-    """The first release of the host that has it at all."""
+    """The first host release that has the verb."""
 
     def requirements(self) -> Iterable[tuple[str, str]]:
-        """Return each thing that is needed, with the first release of the host that has it."""
+        """Return each requirement in words, with the first host release that meets it."""
         return ((type(self).__name__, self.since),)
 
 
 @frozen
 class Contract(Value):
-    """What is known about the host that a client talks to.
+    """The contract version of a host, and what that host supports.
 
     Attributes:
-        version: The version of the contract, as every envelope names it.
-        release: The oldest release of the host that it can be, and the very one where
-            the host was asked: up to 3.2.1 the version of the contract does not tell.
+        version: The contract version, as every envelope of the host names it.
+        release: The host's release. From 3.2.2 on the oldest release with this contract version;
+            before, the exact release, because the version alone is ambiguous.
     """
 
     version: Version
@@ -64,7 +64,7 @@ class Contract(Value):
 
     @property
     def dialect(self) -> Dialect:
-        """How this host understands the calls."""
+        """The dialect of this host."""
         return dialect_of(self.release)
 
     def supports(self, what: Feature | Requiring | type[Requiring]) -> bool:
@@ -81,29 +81,37 @@ class Contract(Value):
         return self.missing(what) is None
 
     def missing(self, call: Requiring) -> tuple[str, str] | None:
-        """Return the first thing a call needs and the host lacks, and the release that has it."""
+        """Return the first requirement that the host does not meet, or None.
+
+        Returns:
+            The requirement in words, and the first host release that meets it.
+        """
         return next((r for r in call.requirements() if Version(r[1]) > self.release), None)
 
 
 def recognise(api_version: str, release: Version | None = None) -> Contract | None:
-    """Tell from the host's contract version, and its release if it takes that, what it is.
+    """Return the contract of a host.
 
-    A newer contract than the newest tested one works with a warning, which the
-    environment variable ``SPEC_KITTY_CLIENT_NO_VERSION_WARNING`` silences.
+    A contract newer than the newest tested one works, with an `UntestedHostWarning`. The
+    environment variable ``SPEC_KITTY_CLIENT_NO_VERSION_WARNING`` silences it.
+
+    Args:
+        api_version: The contract version, as the host's envelopes name it.
+        release: The host's release; needed only for contract 1.0.0.
 
     Returns:
-        None where the release has to be asked for, that is for contract 1.0.0.
+        The contract; None if the release is needed.
 
     Raises:
-        UnsupportedHost: If there is no such contract.
+        UnsupportedHost: If the version is invalid or too old.
     """
     try:
         version = Version(api_version)
     except ValueError:  # InvalidVersion is one, and so is a number of 5,000 digits
         shown = api_version if len(api_version) <= _LONGEST else api_version[:_LONGEST] + "..."
         msg = (
-            f"The host names {shown!r} as its contract version, which is not a version. Is it "
-            "the spec-kitty of spec-kitty-cli?"
+            f"The host reports the contract version {shown!r}, which is not a version. Check that "
+            "`spec-kitty` is the program of spec-kitty-cli."
         )
         raise UnsupportedHost(msg) from None
     if version < OLDEST:
@@ -123,22 +131,28 @@ def recognise(api_version: str, release: Version | None = None) -> Contract | No
 
 
 def release_in(text: str) -> Version:
-    """Return the release in what ``spec-kitty --version`` prints, which ends with it.
+    """Return the host's release from the output of ``spec-kitty --version``.
+
+    Args:
+        text: The output; wrapper scripts may print lines of their own before it.
 
     Raises:
-        UnsupportedHost: If there is none, or one from before the API.
+        UnsupportedHost: If there is no release in it, or one older than the API.
     """
     found = _RELEASE.findall(text)
     try:
         release = Version(found[-1])
     except (IndexError, ValueError):
         msg = (
-            "The host speaks contract 1.0.0, which five kinds of releases do, and `spec-kitty "
-            f"--version` names no release: {text.strip()[-200:]!r}. If it is behind a wrapper "
-            "script, let that pass --version on."
+            "The host speaks contract 1.0.0, so its release is needed as well, but `spec-kitty "
+            f"--version` printed none: {text.strip()[-200:]!r}. If the host is behind a wrapper "
+            "script, make that pass --version on."
         )
         raise UnsupportedHost(msg) from None
     if release < Dialect.F1.first_release:
-        msg = f"Host {release} has no orchestrator-api: pip install --upgrade spec-kitty-cli"
+        msg = (
+            f"Host {release} has no orchestrator-api. Upgrade the host: pip install --upgrade "
+            "spec-kitty-cli"
+        )
         raise UnsupportedHost(msg)
     return release

@@ -1,8 +1,8 @@
-"""The dialects of the contract, and which host release speaks which.
+"""The dialects of the contract, the features, and the host release that brought each.
 
-`contract_version` alone does not tell: 1.0.0 is spoken by five of them. So everything that
-a release brought is dated by the release of the host, ``spec-kitty-cli`` on PyPI, which
-for contract 1.1.0 and later follows from the version of the contract.
+The contract version alone is not enough: five dialects share version 1.0.0. So every feature is
+dated by the host's release (``spec-kitty-cli`` on PyPI). From contract 1.1.0 on the release
+follows from the contract version.
 
 Source: every release from 1.0.0 to 3.2.7, and the pre-release 4.0.0rc7.
 """
@@ -16,14 +16,14 @@ __all__ = ["Dialect", "Feature", "contract_of", "dialect_of", "oldest_release"]
 
 
 class Dialect(StrEnum):
-    """A way in which some releases of the host understand the calls."""
+    """A group of host releases with the same verbs, options and lanes."""
 
     F1 = "F1"
-    """1.0.0 to 1.0.3. Says *feature*; six lanes."""
+    """1.0.0 to 1.0.3. Calls a mission a *feature*; has six lanes."""
     F2 = "F2"
     """2.1.0 to 3.0.3. Adds the lanes claimed and approved."""
     M0 = "M0"
-    """3.1.0. Says *mission*; takes evidence."""
+    """3.1.0. Calls a mission a *mission*; accepts evidence."""
     M1 = "M1"
     """3.1.1 to 3.1.10. Adds the lane in_review; ``start-review`` now begins a review."""
     M2 = "M2"
@@ -31,17 +31,17 @@ class Dialect(StrEnum):
     M3 = "M3"
     """3.2.2 to 3.2.5. ``start-implementation`` makes the worktree."""
     M4 = "M4"
-    """3.2.6 to 4.0.0rc4. Takes review results; has the verbs of design."""
+    """3.2.6 to 4.0.0rc4. Accepts review results; has the design verbs."""
     M5 = "M5"
-    """4.0.0rc5 and later. ``consolidate-mission`` for ``merge-mission``."""
+    """4.0.0rc5 and later. Calls ``merge-mission`` ``consolidate-mission``."""
 
     @property
     def first_release(self) -> Version:
-        """The oldest host that speaks it."""
+        """The oldest host release with this dialect."""
         return _FIRST[self]
 
     def has(self, feature: "Feature") -> bool:
-        """Return whether all hosts of this dialect have a feature."""
+        """Return whether every host of this dialect has a feature."""
         return feature.since <= self.first_release
 
 
@@ -69,7 +69,7 @@ _OLDEST_WITH = {  # contract version: the oldest host that speaks it
 
 
 class Feature(StrEnum):
-    """Something that not every host can do."""
+    """A capability that not every host release has."""
 
     APPROVED_LANE = "approved lane"
     CLAIMED_LANE = "claimed lane"
@@ -96,7 +96,7 @@ class Feature(StrEnum):
 
     @property
     def since(self) -> Version:
-        """The oldest host that has it."""
+        """The oldest host release with this feature."""
         return _SINCE[self]
 
 
@@ -125,17 +125,17 @@ _SINCE = {
 
 
 def dialect_of(release: Version) -> Dialect:
-    """Return the dialect that a release of the host speaks."""
+    """Return the dialect of a host release."""
     return list(takewhile(lambda d: d.first_release <= release, Dialect))[-1]
 
 
 def oldest_release(contract: Version) -> Version | None:
-    """Return the oldest host with a contract version; None where the version does not tell."""
+    """Return the oldest host release with a contract version; None for contract 1.0.0."""
     known = [host for version, host in _OLDEST_WITH.items() if version <= contract]
     return known[-1] if known else None
 
 
 def contract_of(release: Version) -> Version:
-    """Return the contract version that a release of the host names."""
+    """Return the contract version of a host release."""
     known = [version for version, host in _OLDEST_WITH.items() if host <= release]
     return known[-1] if known else Version("1.0.0")

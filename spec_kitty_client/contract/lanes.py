@@ -1,7 +1,7 @@
-"""The lanes a work package moves through, and the ways between them in each dialect.
+"""The lanes of work packages, and the moves between lanes that each dialect allows.
 
-Source: every host from 1.0.0 to 3.2.7 and 4.0.0rc7; ``tests/corpus`` holds an attempt at
-every pair of lanes on each of them.
+Source: every host from 1.0.0 to 3.2.7 and 4.0.0rc7; ``tests/corpus`` has the recorded answer of
+each of them to every pair of lanes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class Lane(StrEnum):
-    """A lane of the host's board."""
+    """A lane of a mission's board: the state of a work package."""
 
     PLANNED = "planned"
     CLAIMED = "claimed"
@@ -38,10 +38,10 @@ class Lane(StrEnum):
 
 
 class UnknownLane(str):
-    """A lane this SDK has no name for, kept as the host spelled it.
+    """A lane that this SDK does not know, spelled as the host reported it.
 
-    Hosts add lanes. One that is unknown can be read and compared, but not be the
-    target of a transition: hosts answer an unknown target with a traceback.
+    Newer hosts may add lanes. An unknown lane can be read and compared, but is no valid target of
+    a transition: hosts answer an unknown target with a traceback.
     """
 
     __slots__ = ()
@@ -54,12 +54,12 @@ _ALIASES = {"doing": Lane.IN_PROGRESS}
 POLICY_LANES = frozenset(
     {Lane.CLAIMED, Lane.IN_PROGRESS, Lane.FOR_REVIEW, Lane.IN_REVIEW, Lane.APPROVED}
 )
-"""Targets for which ``transition`` carries a policy: hosts from 3.1.1 on need it for all of
-them, older ones for those that they have, but for approved."""
+"""The targets for which ``transition`` needs a policy. Hosts before 3.1.1 need none for
+``approved``."""
 
 
 def parse_lane(value: str) -> AnyLane:
-    """Turn the host's word into a lane; ``doing`` is the old name of ``in_progress``."""
+    """Return the lane for a host's word; ``doing`` is an old name of ``in_progress``."""
     try:
         return _ALIASES.get(value) or Lane(value)
     except ValueError:
@@ -67,20 +67,20 @@ def parse_lane(value: str) -> AnyLane:
 
 
 class Need(StrEnum):
-    """What a transition has to bring along."""
+    """An option that the host requires for a transition."""
 
     NOTE = "note"
     REVIEW_REF = "review_ref"
     EVIDENCE = "evidence"
     REVIEW_RESULT = "review_result"
     FORCE = "force"
-    """The host's rule asks for something that its command line has no option for."""
+    """The host's rule requires something that its command line has no option for."""
 
 
 Needs = frozenset[Need]
 _NOTHING: Needs = frozenset()
 _FORCED: Needs = frozenset({Need.FORCE, Need.NOTE})
-_Ways = dict[tuple[Lane, Lane], Needs]
+_Moves = dict[tuple[Lane, Lane], Needs]
 
 
 def lanes_of(dialect: Dialect) -> frozenset[Lane]:
@@ -94,26 +94,36 @@ def lanes_of(dialect: Dialect) -> frozenset[Lane]:
 
 
 def allowed(before: AnyLane, after: AnyLane, dialect: Dialect) -> bool:
-    """Return whether a host lets a work package move from one lane to another.
+    """Return whether a dialect allows a move from one lane to another.
 
-    What the move has to bring along is told by `needs`. That force opens every way is
-    not counted: it switches the rules off.
+    Moves that are possible only with ``--force`` are not included, except those whose required
+    option is missing from the command line; see `needs`.
+
+    Args:
+        before: The lane of the work package.
+        after: The lane to move to.
+        dialect: The dialect of the host.
     """
-    return (before, after) in ways(dialect)
+    return (before, after) in moves(dialect)
 
 
 def needs(before: AnyLane, after: AnyLane, dialect: Dialect) -> Needs:
-    """Return what a move has to bring along, beside the actor and, to some lanes, a policy.
+    """Return the options that a move requires, beside the actor and, to some lanes, a policy.
+
+    Args:
+        before: The lane of the work package.
+        after: The lane to move to.
+        dialect: The dialect of the host.
 
     Raises:
-        KeyError: If it is not `allowed`.
+        KeyError: If the move is not `allowed`.
     """
-    return ways(dialect)[before, after]  # type: ignore[index]  # an unknown lane is no member
+    return moves(dialect)[before, after]  # type: ignore[index]  # no key is an unknown lane
 
 
 @cache
-def ways(dialect: Dialect) -> Mapping[tuple[Lane, Lane], Needs]:
-    """Return every move that a dialect allows, with its needs."""
+def moves(dialect: Dialect) -> Mapping[tuple[Lane, Lane], Needs]:
+    """Return every move that a dialect allows, with the options that it requires."""
     if dialect is Dialect.F1:
         return _f1()
     reviewed = _in_review() if dialect.has(Feature.IN_REVIEW_LANE) else _for_review()
@@ -121,19 +131,19 @@ def ways(dialect: Dialect) -> Mapping[tuple[Lane, Lane], Needs]:
 
 
 def _passable(wanted: Needs, dialect: Dialect) -> Needs:
-    """What there is no option for can only be forced, which takes a note (2.1.0 and later)."""
+    """Require force and a note if the dialect lacks a required option (2.1.0 and later)."""
     options = {Need.EVIDENCE: Feature.EVIDENCE, Need.REVIEW_RESULT: Feature.REVIEW_RESULT}
     missing = any(n in wanted and not dialect.has(f) for n, f in options.items())
     return _FORCED if missing else wanted
 
 
-def _to(*after: Lane, before: Iterable[Lane], needs: Need | None = None) -> _Ways:
+def _to(*after: Lane, before: Iterable[Lane], needs: Need | None = None) -> _Moves:
     wanted = _NOTHING if needs is None else frozenset({needs})
     return {(b, a): wanted for b in before for a in after}
 
 
-def _f1() -> _Ways:
-    """1.0.0 to 1.0.3. Staying where one is is a silent success there; 1.0.2 added the way back."""
+def _f1() -> _Moves:
+    """1.0.0 to 1.0.3. A move to the same lane succeeds; 1.0.2 added for_review to planned."""
     every = lanes_of(Dialect.F1)
     return (
         {(lane, lane): _NOTHING for lane in every}
@@ -145,8 +155,8 @@ def _f1() -> _Ways:
     )
 
 
-def _common() -> _Ways:
-    """2.1.0 and later, wherever a review happens."""
+def _common() -> _Moves:
+    """2.1.0 and later: the moves that do not depend on the lane of a review."""
     under_way = [Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS, Lane.FOR_REVIEW, Lane.APPROVED]
     return (
         _to(Lane.CLAIMED, before=[Lane.PLANNED])
@@ -161,16 +171,16 @@ def _common() -> _Ways:
     )
 
 
-def _for_review() -> _Ways:
-    """2.1.0 to 3.1.0: a review happens in for_review."""
+def _for_review() -> _Moves:
+    """2.1.0 to 3.1.0: the moves out of a review, which happens in for_review."""
     back = (Lane.IN_PROGRESS, Lane.PLANNED)
     return _to(Lane.APPROVED, Lane.DONE, before=[Lane.FOR_REVIEW], needs=Need.EVIDENCE) | _to(
         *back, before=[Lane.FOR_REVIEW], needs=Need.REVIEW_REF
     )
 
 
-def _in_review() -> _Ways:
-    """3.1.1 and later: a review has a lane of its own, left only with its result."""
+def _in_review() -> _Moves:
+    """3.1.1 and later: the moves into and out of in_review; each move out needs a result."""
     out = (
         Lane.APPROVED,
         Lane.DONE,

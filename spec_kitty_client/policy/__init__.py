@@ -1,7 +1,7 @@
-"""The policy that goes with every call which makes an agent run.
+"""The policy: what an agent may do, sent to the host with every call that starts an agent.
 
-The rules of all hosts together are checked before a call is sent, so a policy that can be
-built here is accepted everywhere. `Policy.for_contract` builds by the rules of one host.
+`Policy` checks the rules of all host releases at once, so that every host accepts the result.
+`Policy.for_contract` checks the rules of one host only.
 """
 
 import json
@@ -30,40 +30,40 @@ _KNOWN = (*REQUIRED_FIELDS, "tool_restrictions")
 
 
 class ApprovalMode(StrEnum):
-    """Who agrees to what an agent does. Hosts take any other word as well."""
+    """Whether a person approves the agent's actions. Hosts accept any other word as well."""
 
     FULL_AUTO = "full_auto"
-    """Nobody is asked."""
+    """The agent acts without approval."""
     SUPERVISED = "supervised"
-    """Somebody watches."""
+    """A person watches the agent."""
     INTERACTIVE = "interactive"
-    """Somebody is asked."""
+    """A person approves each action."""
 
 
 class SandboxMode(StrEnum):
-    """What an agent may change. Hosts take any other word as well."""
+    """Files that an agent may change. Hosts accept any other word as well."""
 
     READ_ONLY = "read_only"
-    """Nothing."""
+    """No file."""
     WORKSPACE_WRITE = "workspace_write"
-    """Files of its worktree."""
+    """Files in its worktree."""
     NONE = "none"
-    """Whatever its user may."""
+    """No sandbox: every file that its user may change."""
 
 
 class NetworkMode(StrEnum):
-    """Where an agent may connect to. Hosts take any other word as well."""
+    """Network access of an agent. Hosts accept any other word as well."""
 
     NONE = "none"
-    """Nowhere."""
+    """No network access."""
     ALLOWLIST = "allowlist"
-    """Where a list says so."""
+    """Only the addresses on a list."""
     OPEN = "open"
-    """Anywhere."""
+    """Every address."""
 
 
 def _member(kind: type[_M], value: str) -> _M | str:
-    """Return the member that a word stands for; any other value as it is."""
+    """Return the enum member for a word, or the value itself if there is none."""
     try:
         return kind(value)
     except ValueError:
@@ -83,12 +83,12 @@ def _network(value: str) -> NetworkMode | str:
 
 
 def _as_tuple(flags: Any) -> Any:
-    """Freeze a list; whatever else it is, the rules will say so."""
+    """Return a list as a tuple; leave any other value for the rules to report."""
     return tuple(flags) if isinstance(flags, list) else flags
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value as a JSON type."""
     if isinstance(value, tuple):
         return list(value)
     return str(value) if isinstance(value, StrEnum) else value
@@ -96,43 +96,59 @@ def _plain(value: Any) -> Any:
 
 @frozen(kw_only=True)
 class Policy:
-    """What an agent may do, told to the host with every call that starts one.
+    """What an agent may do. The client sends it with every call that starts an agent.
 
     Raises:
-        PolicyError: If a host would refuse this policy, with all the reasons.
+        PolicyError: If any host would refuse this policy; it has all the reasons.
     """
 
     REQUIRED: ClassVar[tuple[str, ...]] = REQUIRED_FIELDS
+    """The names of the fields that every host requires."""
 
     orchestrator_id: str
+    """Name of the program that starts the agent."""
     orchestrator_version: str
+    """Version of that program."""
     agent_family: str
+    """Kind of agent, such as ``claude``."""
     approval_mode: ApprovalMode | str = field(converter=_approval)
+    """Whether a person approves the agent's actions."""
     sandbox_mode: SandboxMode | str = field(converter=_sandbox)
+    """Files that the agent may change."""
     network_mode: NetworkMode | str = field(converter=_network)
+    """Network access of the agent."""
     dangerous_flags: tuple[str, ...] = field(default=(), converter=_as_tuple)
+    """Flags of the agent's command that weaken its protection. Hosts from 3.2.3 on refuse four
+    of them; see `rules.BANNED_FLAGS`."""
     tool_restrictions: str | None = None
+    """Restrictions of the agent's tools, in any format; None: not sent."""
     extra: Mapping[str, Any] = field(factory=dict)
-    """Further fields, sent as they are. Hosts search them for secrets as well."""
+    """Further fields, sent unchanged. Hosts search them for secrets as well."""
     release: Version | None = field(default=None, eq=False)
-    """The release of the host by whose rules it is built; None: those of all hosts. By the
-    rules of a host before 3.2.0, fields that hold text may hold anything."""
+    """The host release whose rules apply; None: the rules of all hosts. Before 3.2.0 hosts do
+    not check that text fields are strings."""
 
     def __attrs_post_init__(self) -> None:
         _refuse(object_problems(self.to_dict(), self.release))
 
     @classmethod
     def from_dict(cls, raw: object) -> "Policy":
-        """Build a policy from the object a host would be sent.
+        """Return a policy from the object that is sent to hosts.
+
+        Args:
+            raw: A mapping with the policy's fields.
 
         Raises:
-            PolicyError: If ``raw`` is not an object, or a host would refuse it.
+            PolicyError: If ``raw`` is not a mapping, or a host would refuse it.
         """
         return cls._build(raw, None)
 
     @classmethod
     def from_json(cls, text: str) -> "Policy":
-        """Build a policy from JSON text.
+        """Return a policy from JSON text.
+
+        Args:
+            text: A JSON object.
 
         Raises:
             PolicyError: If the text is not JSON, or a host would refuse the policy.
@@ -141,25 +157,27 @@ class Policy:
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> "Policy":
-        """Build a policy from a UTF-8 JSON file.
+        """Return a policy from a JSON file in UTF-8.
+
+        Args:
+            path: The file.
 
         Raises:
-            PolicyError: If the file holds no policy that a host would accept.
+            PolicyError: If the file is not JSON, or a host would refuse the policy.
             OSError: If the file cannot be read.
         """
         return cls._build(parse_policy(Path(path).read_bytes()), None)
 
     @classmethod
     def for_contract(cls, raw: object, contract: Contract) -> "Policy":
-        """Build a policy by the rules of one host, which may be fewer than those of all.
+        """Return a policy checked by the rules of one host only.
 
         Args:
-            raw: The policy as it is sent: a string, or bytes of UTF-8, is JSON text; anything
-                else is the object.
-            contract: What is known about the host.
+            raw: JSON text (a string, or UTF-8 bytes), or a mapping with the policy's fields.
+            contract: The host's contract.
 
         Raises:
-            PolicyError: If this host would refuse it.
+            PolicyError: If this host would refuse the policy.
         """
         return cls._build(
             parse_policy(raw) if isinstance(raw, str | bytes) else raw, contract.release
@@ -174,23 +192,26 @@ class Policy:
         return cls(**known, extra=extra, release=release)
 
     def evolve(self, **changes: Any) -> "Policy":
-        """Return a policy with some fields changed, checked by the same rules.
+        """Return a copy with some fields changed, checked by the same rules.
+
+        Args:
+            changes: New values by field name. Further fields go into ``extra``.
 
         Raises:
-            PolicyError: If a host would refuse the new one.
-            TypeError: If there is no such field; further fields are all of ``extra``.
+            PolicyError: If a host would refuse the new policy.
+            TypeError: If there is no such field.
         """
         return attrs.evolve(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object that goes to the host."""
+        """Return the object that is sent to the host, with JSON types only."""
         known = {name: _plain(getattr(self, name)) for name in _KNOWN}
         if self.tool_restrictions is None:
             del known["tool_restrictions"]
         return {**{k: v for k, v in self.extra.items() if k not in _KNOWN}, **known}
 
     def to_json(self) -> str:
-        """Return the canonical JSON text: sorted, no spaces, ASCII."""
+        """Return canonical JSON text: sorted keys, no spaces, ASCII."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""Why a policy is refused: the rules by name, and the exceptions that name them."""
+"""The rules for policies by name, and the exceptions that report a broken rule."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -13,22 +13,23 @@ __all__ = ["PolicyError", "PolicyProblem", "PolicyRule"]
 
 
 class PolicyRule(StrEnum):
-    """A rule that hosts have for policies.
+    """A rule of hosts for policies.
 
     Source: the host's own check, in every release from 1.0.0 to 3.2.7 and in 4.0.0rc7.
     """
 
     JSON = "json"
-    """It is JSON, as Python's own parser reads it: ``NaN`` is, a byte order mark is not."""
+    """The policy is JSON that Python's parser accepts: ``NaN`` is valid, a byte order mark is
+    not."""
     NESTING = "nesting"
-    """It is at most 100 levels deep. A host ends in a traceback somewhere beyond; under Python
-    3.11 that is at about 960 levels, or 480 in some fields of host 3.1.10."""
+    """The policy is at most 100 levels deep. Hosts crash on deeper ones: under Python 3.11 at
+    about 960 levels, or at 480 in some fields of host 3.1.10."""
     OBJECT = "object"
-    """It is a JSON object."""
+    """The policy is a JSON object."""
     REQUIRED = "required"
-    """All seven required fields are there."""
+    """All seven required fields are present."""
     TEXT = "text"
-    """The six of them that hold text are strings."""
+    """The six required text fields are strings."""
     FLAG_LIST = "flag_list"
     """``dangerous_flags`` is a list."""
     FLAG_TEXT = "flag_text"
@@ -36,27 +37,27 @@ class PolicyRule(StrEnum):
     FLAG_BANNED = "flag_banned"
     """No entry of ``dangerous_flags`` is one of the four banned flags."""
     RESTRICTIONS = "restrictions"
-    """``tool_restrictions``, if it is there, is a string or null."""
+    """``tool_restrictions``, if present, is a string or null."""
     SECRET = "secret"  # noqa: S105 - the name of a rule
-    """No field of the policy is text with a word in it that hosts take for a secret."""
+    """No text field contains a word that hosts treat as a secret."""
     NESTED_SECRET = "nested_secret"  # noqa: S105 - the name of a rule
-    """Nor is any value inside a field, at any depth; ``dangerous_flags`` among them."""
+    """No value inside a field contains such a word, at any depth, ``dangerous_flags`` included."""
 
     @property
     def since(self) -> Version | None:
-        """The oldest host that has this rule; None: every host has it."""
+        """The oldest host release with this rule; None: all hosts have it."""
         return _SINCE.get(self)
 
     @property
     def releases(self) -> str:
-        """Which hosts have this rule, in words."""
+        """The host releases with this rule, in words."""
         return f"host {self.since} and later" if self.since else "every host"
 
     def applies_to(self, release: Version | None) -> bool:
         """Return whether a host has this rule.
 
         Args:
-            release: The release of the host; None: whether any host has it, and that is so.
+            release: The host's release; None: any host, which is always true.
         """
         return release is None or self.since is None or release >= self.since
 
@@ -73,14 +74,14 @@ _SINCE = {
 class PolicyProblem(InvalidCall):
     """One reason why a host would refuse a policy.
 
-    Its one note has the same for a traceback: field, rule and hosts. Neither holds more of
-    the policy than the names of fields and the word.
+    For tracebacks, a note repeats the field, rule and hosts. Message and note contain no values
+    of the policy, only field names and the word.
 
     Attributes:
-        path: Where in the policy, for example ``dangerous_flags[0]``; ``(policy)`` is all of it.
-        rule: The rule that is broken.
-        reason: What is wrong, as the rest of a sentence that begins with the path.
-        word: The word that broke the rule, as it is spelled there; None: it was not a word.
+        path: The place in the policy, such as ``dangerous_flags[0]``; ``(policy)`` for all of it.
+        rule: The broken rule.
+        reason: The error, as the rest of a sentence that starts with the path.
+        word: The word that broke the rule, as spelled in the policy; None for other rules.
     """
 
     def __init__(self, path: str, rule: PolicyRule, reason: str, word: str | None = None) -> None:
@@ -91,7 +92,7 @@ class PolicyProblem(InvalidCall):
 
     @property
     def releases(self) -> str:
-        """Which hosts have the rule, in words."""
+        """The host releases with the rule, in words."""
         return self.rule.releases
 
     def __str__(self) -> str:
@@ -99,13 +100,13 @@ class PolicyProblem(InvalidCall):
 
 
 class PolicyError(ExceptionGroup[PolicyProblem], InvalidCall):
-    """A policy that a host would refuse, as the group of all the reasons.
+    """A policy that a host would refuse, as an exception group of all the reasons.
 
-    ``except PolicyError`` has them in `problems`; ``except* PolicyProblem`` works as well.
+    After ``except PolicyError`` they are in `problems`. ``except* PolicyProblem`` works as well.
     """
 
     def __new__(cls, problems: Sequence[PolicyProblem]) -> Self:
-        """Group the problems, of which there is at least one."""
+        """Return a group of one or more problems."""
         return super().__new__(cls, _all_of(problems), tuple(problems))
 
     def __init__(self, problems: Sequence[PolicyProblem]) -> None:
@@ -113,7 +114,7 @@ class PolicyError(ExceptionGroup[PolicyProblem], InvalidCall):
 
     @property
     def problems(self) -> tuple[PolicyProblem, ...]:
-        """The reasons, in the order of the rules and then of the policy."""
+        """The reasons, ordered by rule and then by place in the policy."""
         return self.exceptions  # type: ignore[return-value]
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class PolicyError(ExceptionGroup[PolicyProblem], InvalidCall):
         return {**super().to_dict(), "problems": [p.to_dict() for p in self.problems]}
 
     def derive(self, excs: Sequence[Any], /) -> Any:
-        """Return a policy error with some of the problems, as ``split`` wants it."""
+        """Return a policy error with some of the problems; ``except*`` and ``split`` call it."""
         return type(self)(excs)
 
     def __reduce__(self) -> tuple[Any, ...]:

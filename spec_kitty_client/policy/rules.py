@@ -1,7 +1,7 @@
-"""The rules for policies: every problem that a text or an object has, for one host or for all.
+"""Check a policy by the rules of one host or of all, without building or sending it.
 
-Nothing is built here and nothing is sent. What cannot be an argument of a program at all, a
-null character or more than 128 KiB, is no matter of these rules: a call refuses it.
+Limits of command lines, such as 128 KiB per argument and no null character, are not part of these
+rules: the call checks them.
 """
 
 import json
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 SECRET_WORDS = ("token", "secret", "key", "password", "credential")
-"""Words that no value of a policy may contain, in any case and inside any other word."""
+"""Words that no value of a policy may contain, in any case, also inside a longer word."""
 
 BANNED_FLAGS = frozenset(
     {
@@ -36,7 +36,7 @@ BANNED_FLAGS = frozenset(
         "--dangerously-skip-permissions",
     }
 )
-"""Entries of ``dangerous_flags`` that hosts from 3.2.3 on refuse."""
+"""Flags that hosts refuse in ``dangerous_flags`` (3.2.3 and later)."""
 
 TEXT_FIELDS = (
     "orchestrator_id",
@@ -46,22 +46,22 @@ TEXT_FIELDS = (
     "sandbox_mode",
     "network_mode",
 )
-"""The required fields that hold text."""
+"""The required fields with text values."""
 
 REQUIRED_FIELDS = (*TEXT_FIELDS, "dangerous_flags")
-"""The fields without which every host refuses a policy."""
+"""The fields that every host requires."""
 
 DEEPEST = 100
-"""Levels of objects and lists, the policy itself being the first.
+"""Maximum nesting of objects and lists; the policy itself is level one.
 
-A text of this depth goes through every host, whatever Python that runs on.
+Every host, on every Python that it supports, reads this depth.
 """
 
 WHOLE = "(policy)"
-"""The path of a problem with all of it."""
+"""The path of a problem with the policy as a whole."""
 
-_SECRET = re.compile("|".join(SECRET_WORDS), re.IGNORECASE)  # U+017F is an s to it, as to hosts
-_TOO_LONG = 10**4300  # the first whole number that a Python which is left as it is does not read
+_SECRET = re.compile("|".join(SECRET_WORDS), re.IGNORECASE)  # matches U+017F as s, like hosts
+_TOO_LONG = 10**4300  # the smallest integer that Python's default limit refuses to parse
 _NAME = re.compile(r"[\w-]{1,40}", re.ASCII)
 _LONGEST = 40  # characters of a name in a path
 _KINDS: dict[type, str] = {
@@ -77,12 +77,14 @@ _KINDS: dict[type, str] = {
 
 
 def policy_problems(policy: object, release: Version | None = None) -> tuple[PolicyProblem, ...]:
-    """Return every problem that a host would have with a policy; empty: it would accept it.
+    """Return every reason why a host would refuse a policy.
 
     Args:
-        policy: The policy as it is sent: a string, or bytes of UTF-8, is JSON text; anything else
-            is the object.
-        release: The release of the host, which is that of its `Contract`; None: all hosts.
+        policy: JSON text (a string, or UTF-8 bytes), or a mapping with the policy's fields.
+        release: The host's release, as in `Contract.release`; None: all hosts.
+
+    Returns:
+        The problems; empty if the policy is accepted.
     """
     if isinstance(policy, str | bytes):
         try:
@@ -93,16 +95,19 @@ def policy_problems(policy: object, release: Version | None = None) -> tuple[Pol
 
 
 def object_problems(raw: object, release: Version | None) -> tuple[PolicyProblem, ...]:
-    """Return every problem with an object, where that may be a string, which is none."""
+    """Return every problem with a parsed value, which may be of any type."""
     found = _problems(dict(raw)) if isinstance(raw, Mapping) else _no_object(raw)
     return tuple(problem for problem in found if problem.rule.applies_to(release))
 
 
 def parse_policy(text: str | bytes) -> object:
-    """Return what a JSON text says, whether it is a policy or not.
+    """Return the value of JSON text, without checking that it is a policy.
+
+    Args:
+        text: JSON text, or its UTF-8 bytes.
 
     Raises:
-        PolicyError: If it is no UTF-8 or no JSON, or nested beyond what can be read.
+        PolicyError: If it is not UTF-8, not JSON, or nested too deeply.
     """
     try:
         return json.loads(text if isinstance(text, str) else text.decode())
@@ -111,11 +116,11 @@ def parse_policy(text: str | bytes) -> object:
     except json.JSONDecodeError as e:
         problem = PolicyProblem(WHOLE, PolicyRule.JSON, f"is not JSON: {e}")
     except UnicodeDecodeError as e:
-        reason = f"is not UTF-8: the byte at {e.start} is no text"
+        reason = f"is not UTF-8: the byte at position {e.start} is invalid"
         problem = PolicyProblem(WHOLE, PolicyRule.JSON, reason)
-    except ValueError:  # raised by Python for a whole number with too many digits
-        problem = PolicyProblem(WHOLE, PolicyRule.JSON, f"is not JSON: it holds {_LONG_NUMBER}")
-    raise PolicyError((problem,))  # outside, because what was caught holds the whole text
+    except ValueError:  # Python's limit on the digits of an integer
+        problem = PolicyProblem(WHOLE, PolicyRule.JSON, f"is not JSON: it has {_LONG_NUMBER}")
+    raise PolicyError((problem,))  # outside `except`: the cause would contain the whole text
 
 
 def _no_object(raw: object) -> Iterator[PolicyProblem]:
@@ -152,11 +157,11 @@ def _flag_problems(flags: object) -> Iterator[PolicyProblem]:
 
 
 def _value_problems(raw: dict[Any, Any]) -> Iterator[PolicyProblem]:
-    """Search every value, at every depth, for secrets and for what is no JSON.
+    """Search every value, at every depth, for secrets and for types that JSON lacks.
 
-    Hosts do not look at the names of fields.
+    Hosts do not search the names of fields.
     """
-    todo: list[tuple[str, object, int]] = [("", raw, 0)]  # a stack: nesting may be hostile
+    todo: list[tuple[str, object, int]] = [("", raw, 0)]  # no recursion: nesting may be deep
     while todo:
         path, value, depth = todo.pop()
         if isinstance(value, str):
@@ -165,11 +170,11 @@ def _value_problems(raw: dict[Any, Any]) -> Iterator[PolicyProblem]:
             yield from _unsendable(path, value)
         elif depth >= DEEPEST:
             yield _too_deep(path)
-            return  # it may be a circle, which has no end
+            return  # the object may contain itself
         else:
             todo += [(p, v, depth + 1) for p, v in reversed([*_inside(path, value)])]
             if isinstance(value, dict) and not all(isinstance(k, str) for k in value):
-                reason = "has a name that is no string, which JSON cannot hold"
+                reason = "has a field name that is not a string, which JSON cannot represent"
                 yield PolicyProblem(path or WHOLE, PolicyRule.JSON, reason)
 
 
@@ -192,7 +197,8 @@ def _secrets(path: str, text: str, depth: int) -> Iterator[PolicyProblem]:
 
 def _unsendable(path: str, value: object) -> Iterator[PolicyProblem]:
     if not isinstance(value, int | float | None):
-        yield PolicyProblem(path, PolicyRule.JSON, f"is {_kind(value)}, which JSON cannot hold")
+        reason = f"is {_kind(value)}, which JSON cannot represent"
+        yield PolicyProblem(path, PolicyRule.JSON, reason)
     elif isinstance(value, int) and abs(value) >= _TOO_LONG:
         yield PolicyProblem(path, PolicyRule.JSON, f"is {_LONG_NUMBER}")
 
@@ -201,7 +207,7 @@ _LONG_NUMBER = "a number of more than 4,300 digits, which hosts cannot read"
 
 
 def _too_deep(path: str) -> PolicyProblem:
-    reason = f"is nested more than {DEEPEST} levels deep, at which hosts may crash"
+    reason = f"is nested more than {DEEPEST} levels deep, and hosts may crash on it"
     return PolicyProblem(path, PolicyRule.NESTING, reason)
 
 
@@ -210,7 +216,7 @@ def _not_a(wanted: str, path: str, rule: PolicyRule, value: object) -> PolicyPro
 
 
 def _name(name: object) -> str:
-    """Return a name as it stands in a path, on one line whatever is in it."""
+    """Return a field name for a path: short, and on one line."""
     if not isinstance(name, str):
         return f"<{_kind(name)}>"
     if _NAME.fullmatch(name):

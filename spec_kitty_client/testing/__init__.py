@@ -1,9 +1,9 @@
-"""Test doubles for people who build on this SDK.
+"""Test doubles for programs that use this SDK.
 
-`SimulatedHost` is a host of any release in memory, `FaultyTransport` lets calls fail in every
-way that a call can, and `Tape` records a real host and plays it back. They need nothing but
-the SDK. Two modules need Hypothesis, which ``pip install spec-kitty-client[testing]`` brings:
-`strategies`, and `differential`, which compares a simulated host with a real one.
+`SimulatedHost` is a host of any release in memory. `FaultyTransport` makes calls fail in every
+way in which real calls fail. `Tape` records a real host and replays it. These need only the SDK.
+Two modules need Hypothesis, from ``pip install spec-kitty-client[testing]``: `strategies`, and
+`differential`, which compares a simulated host with a real one.
 """
 
 from spec_kitty_client.testing.faults import (

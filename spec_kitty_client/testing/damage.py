@@ -1,8 +1,8 @@
-"""What is left of an answer when something goes wrong on its way, or before there is one.
+"""Damage a host's answer as a fault would, or make one up if the host was not called.
 
-Where the host was not asked there is no answer to damage. Then one is made up: a refusal in
-which nothing was done (``STATUS_LOCK_HELD``, host 4.0.0rc4 and later), or the success that a
-host may print before its last step fails. Both name the contract of the last true answer.
+A made-up answer is a refusal without effect (``STATUS_LOCK_HELD``, host 4.0.0rc4 and later), or the
+success that a host may print before its last step fails. Both have the contract version of the
+last real answer.
 """
 
 import json
@@ -15,10 +15,10 @@ from spec_kitty_client.api.envelope import find
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.transports import Completed
 
-__all__ = ["Call", "Kind", "contract_in", "damaged"]
+__all__ = ["FaultyCall", "Kind", "contract_in", "damaged"]
 
-_BANNER = b"spec-kitty, a tool for missions\n" * 28  # as many lines as hosts up to 3.1 print
-_NOT_UTF8 = b"caf\xe9 \xff\xfe \xed\xa0\x80\n"  # Latin 1, a mark of UTF-16, half of a pair
+_BANNER = b"spec-kitty, a tool for missions\n" * 28  # as long as the banner of hosts up to 3.1
+_NOT_UTF8 = b"caf\xe9 \xff\xfe \xed\xa0\x80\n"  # Latin-1, a UTF-16 byte order mark, a surrogate
 _LOGGED = b'{"level": "debug", "event": "git status --porcelain", "seconds": 0.0123, "exit": 0}\n'
 _TRACEBACK = b"""\
 Traceback (most recent call last):
@@ -29,7 +29,7 @@ OSError: [Errno 28] No space left on device
 
 
 class Kind(StrEnum):
-    """What goes wrong."""
+    """A kind of fault; see `faults.Fault`."""
 
     LOST = "lost"
     CRASH = "crash"
@@ -47,17 +47,17 @@ class Kind(StrEnum):
 
 
 @frozen(kw_only=True)
-class Call:
-    """A call, and what an answer to it has to look like."""
+class FaultyCall:
+    """A call with a fault, and the contract version for made-up answers."""
 
     args: tuple[str, ...]
     time_limit: float
-    """Seconds."""
+    """In seconds."""
     contract: str
-    """The contract version that an answer names."""
+    """The contract version in a made-up answer."""
 
     def ended(self, exit_code: int | None, stdout: bytes = b"", stderr: bytes = b"") -> Completed:
-        """Return how it may have ended."""
+        """Return a result with this exit code and output."""
         return Completed(
             argv=("spec-kitty", *self.args),
             exit_code=exit_code,
@@ -67,12 +67,12 @@ class Call:
         )
 
     def refused(self) -> Completed:
-        """Return an answer which says that nothing was done."""
+        """Return a refusal: the host has done nothing."""
         data = {"message": "another call holds the lock"}
         return self.ended(1, self._answer(ErrorCode.STATUS_LOCK_HELD, data))
 
     def succeeded(self) -> Completed:
-        """Return a success that says nothing more."""
+        """Return a success without any data."""
         return self.ended(0, self._answer(None, {}))
 
     def _answer(self, code: str | None, data: dict[str, str]) -> bytes:
@@ -90,19 +90,19 @@ class Call:
 
 
 def contract_in(answer: Completed) -> str | None:
-    """Return the contract version that an answer names; None if it is no answer."""
+    """Return the contract version in an answer, or None if there is no envelope."""
     envelope, _ = find(answer.stdout.decode("utf-8", "backslashreplace"))
     return envelope.contract_version if envelope else None
 
 
-def damaged(kind: Kind, call: Call, real: Completed | None, noise: int) -> Completed:
-    """Return what a client sees.
+def damaged(kind: Kind, call: FaultyCall, real: Completed | None, noise: int) -> Completed:
+    """Return the damaged result of a call, as a client sees it.
 
     Args:
-        kind: What goes wrong; neither `Kind.STALE` nor `Kind.NO_HOST`, which damage nothing.
+        kind: The fault; not `Kind.STALE` or `Kind.NO_HOST`, which damage no answer.
         call: The call.
-        real: What the host answered; None: it was not asked.
-        noise: Bytes of noise.
+        real: The host's answer; None: the host was not called.
+        noise: Number of bytes of noise.
     """
     match kind:
         case Kind.LOST:
@@ -120,14 +120,14 @@ def damaged(kind: Kind, call: Call, real: Completed | None, noise: int) -> Compl
 
 
 def _truncated(answer: Completed) -> Completed:
-    """Cut the last line in the middle: the envelope is in one line."""
+    """Cut the last line, which is the envelope, in half."""
     text = answer.stdout.rstrip()
     start = text.rfind(b"\n") + 1
     return evolve(answer, stdout=text[: start + (len(text) - start) // 2])
 
 
-def _surrounded(kind: Kind, call: Call, answer: Completed, noise: int) -> Completed:
-    """Leave the answer as it is, among things that are none."""
+def _surrounded(kind: Kind, call: FaultyCall, answer: Completed, noise: int) -> Completed:
+    """Keep the answer, and add other output around it."""
     before = after = b""
     if kind is Kind.BANNER:
         before = after = _BANNER
@@ -140,5 +140,5 @@ def _surrounded(kind: Kind, call: Call, answer: Completed, noise: int) -> Comple
     return evolve(answer, stdout=before + answer.stdout + after)
 
 
-def _contrary(call: Call, answer: Completed) -> Completed:
+def _contrary(call: FaultyCall, answer: Completed) -> Completed:
     return call.refused() if answer.exit_code == 0 else call.succeeded()

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from spec_kitty_client.api.envelope import find
 from spec_kitty_client.api.spelling import names_in
 from spec_kitty_client.contract.dialects import Feature
-from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, ways
+from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, moves
 from spec_kitty_client.testing.host import Release, SimulatedHost
 from spec_kitty_client.testing.host.board import PLANNING, Plan
 from spec_kitty_client.testing.host.marking import COMMAND
@@ -202,13 +202,13 @@ class HostMachine(RuleBasedStateMachine):
             self.ask("start-review", wp=wp, actor="rev", policy=_POLICY)
             return
         dialect = self.as_release.dialect
-        after = [to for before, to in ways(dialect) if before == lane and to != Lane.CANCELED]
+        after = [to for before, to in moves(dialect) if before == lane and to != Lane.CANCELED]
         if after:
             to = data.draw(st.sampled_from(sorted(after)), label="to")
             self.ask("transition", wp=wp, to=to, **self._needed(lane, to))
 
     def _needed(self, lane: Lane, to: Lane) -> dict[str, Any]:
-        wanted = ways(self.as_release.dialect)[lane, to]
+        wanted = moves(self.as_release.dialect)[lane, to]
         approved = to in (Lane.APPROVED, Lane.DONE)
         verdict = "approved" if approved else "changes_requested"
         review = {"reviewer": "rev", "verdict": verdict, "reference": "r1"}

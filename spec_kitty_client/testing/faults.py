@@ -1,10 +1,10 @@
-"""A host that fails as hosts, machines and networks do, when a test wants it to.
+"""Transports that inject the faults of hosts, machines and networks into a test.
 
     faulty = FaultyTransport(host, {"transition": [None, Fault.TIMEOUT_AFTER]})
     client = Client(actor="ada", policy=policy, transport=faulty)
 
-Here the second ``transition`` has its effect and no answer. What happened is in
-`FaultyTransport.happened`; print it when a test fails.
+Here the second ``transition`` takes effect, but its answer is lost. `FaultyTransport.happened`
+lists the injected faults; print it when a test fails.
 """
 
 import time
@@ -21,7 +21,7 @@ from attrs import frozen
 from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.errors import HostNotFound
 from spec_kitty_client.testing.calls import NEWEST, READS, VERSION, verb_in
-from spec_kitty_client.testing.damage import Call, Kind, contract_in, damaged
+from spec_kitty_client.testing.damage import FaultyCall, Kind, contract_in, damaged
 from spec_kitty_client.transports import AsyncTransport, Completed, Transport
 
 __all__ = [
@@ -33,38 +33,37 @@ __all__ = [
     "by_chance",
 ]
 
-_OPTIONAL = ("git", "identity", "prepare", "close")  # of the other protocols of transports
+_OPTIONAL = ("git", "identity", "prepare", "close")  # methods that a transport may have
 _WAITING = (Kind.HANG, Kind.SLOW)
 
 
 class Fault(StrEnum):
-    """What goes wrong with a call, ``_AFTER`` its effect or ``_BEFORE`` the host was asked.
+    """A fault of one call, injected ``_AFTER`` its effect or ``_BEFORE`` the host is called.
 
-    In both forms a client sees the same as far as that is possible:
+    As far as possible, a client sees the same in both forms:
 
     * ``LOST``: the host was killed; no output, exit code -9.
     * ``CRASH``: a traceback on stderr and exit code 1, no answer.
     * ``TIMEOUT``: no answer within the time limit (exit code None), without any waiting.
-    * ``HANG``: the same after waiting for the whole time limit.
-    * ``TRUNCATED``: the first half of the answer, with its exit code; before: of a success.
-    * ``EXIT_1``: the answer is a success, and the exit code is 1.
-    * ``NO_HOST``: the transport raises `HostNotFound`; after: as one does that takes a lost
-      connection for a host that is not there.
+    * ``HANG``: like ``TIMEOUT``, after waiting for the whole time limit.
+    * ``TRUNCATED``: the first half of the answer, with its exit code; before: half a success.
+    * ``EXIT_1``: the answer is a success, but the exit code is 1.
+    * ``NO_HOST``: the transport raises `HostNotFound`; after: as if a transport took a lost
+      connection for a missing host.
 
-    What follows is harmless to a client that looks for the last envelope: it gets the answer.
-    Before, that is a refusal (``STATUS_LOCK_HELD``: nothing was done, a retry can help), because
-    nothing could tell a success without effect from a true one.
+    The following faults are harmless to a client that reads the last envelope. After the effect,
+    the client gets the host's answer. Before, it gets a refusal (``STATUS_LOCK_HELD``: nothing
+    was done, a retry can help), since a success without effect would be a lie.
 
-    * ``BANNER``: with 28 lines of prose before it and after it.
-    * ``NOISE``: with log lines before and after, 50 MB if the transport is told nothing else.
-    * ``NOT_UTF8``: with bytes before and after that are no UTF-8.
-    * ``TWO_ANSWERS``: after another envelope that says the contrary; the last one is true.
-    * ``SLOW``: after some waiting.
+    * ``BANNER``: 28 lines of prose before and after the answer.
+    * ``NOISE``: log lines before and after the answer, 50 MB by default.
+    * ``NOT_UTF8``: bytes that are not UTF-8 before and after the answer.
+    * ``TWO_ANSWERS``: an envelope with the opposite result before the answer.
+    * ``SLOW``: a delay before the answer.
 
-    And one more for reads only; to a mutating call, and a read without an earlier answer,
-    nothing happens:
+    One fault affects only reads, and only if the same read was answered before:
 
-    * ``STALE``: what the same read answered the last time; after: the host is asked as well.
+    * ``STALE``: the previous answer of the same read; after: the host is called as well.
     """
 
     LOST_BEFORE = "lost before"
@@ -96,29 +95,29 @@ class Fault(StrEnum):
 
     @property
     def kind(self) -> Kind:
-        """What goes wrong, without when."""
+        """The kind of fault, without before or after."""
         return Kind(self.rpartition(" ")[0])
 
     @property
     def after(self) -> bool:
-        """Whether the host is asked, so that the call has its effect."""
+        """Whether the host is called first, so that the call takes effect."""
         return self.endswith(" after")
 
 
 Faults = Mapping[str, Sequence[Fault | None]] | Callable[[str, int], Fault | None]
-"""What is to go wrong: by verb, one for each call until they are used up; or what tells it of
-a verb and how many calls of that verb there were before. Verbs have their newest names
-(``mission-state``, also where a host says ``feature-state``); one more is ``--version``."""
+"""The faults to inject. Either a list for each verb, with one entry per call until it is used up;
+or a function that gets a verb and the number of earlier calls of that verb. Verbs have their
+newest names (``mission-state``, never ``feature-state``). ``--version`` counts as a verb."""
 
 
 @frozen
 class Happened:
-    """A fault that a call met with."""
+    """One injected fault."""
 
     verb: str
     fault: Fault
     args: tuple[str, ...]
-    """What the client sent."""
+    """The arguments of the call."""
 
     def __str__(self) -> str:
         return f"{self.fault}: {' '.join(self.args)}"
@@ -131,13 +130,13 @@ def by_chance(
     faults: Sequence[Fault] = tuple(Fault),
     verbs: Sequence[str] = tuple(NEWEST.values()),
 ) -> Callable[[str, int], Fault | None]:
-    """Return `Faults` that are drawn by lot, the same for the same seed and calls.
+    """Return random `Faults`, the same for the same seed and calls.
 
     Args:
-        random: What draws.
-        rate: The share of calls with a fault, from 0 to 1.
-        faults: Which faults there are to draw from.
-        verbs: Which verbs meet with them; what is drawn for others does not depend on it.
+        random: The random number generator.
+        rate: Share of calls with a fault, from 0 to 1.
+        faults: The faults to choose from.
+        verbs: The verbs that get faults. The choice for one verb does not depend on the others.
 
     Raises:
         ValueError: If there is no such verb.
@@ -163,31 +162,31 @@ def _script(faults: Mapping[str, Sequence[Fault | None]]) -> Callable[[str, int]
 
 def _verb(name: str) -> str:
     if name not in NEWEST:
-        msg = f"there is no verb {name!r}; there are {', '.join(VERBS)} and {VERSION}"
+        msg = f"there is no verb {name!r}. Use one of: {', '.join(VERBS)}, {VERSION}"
         raise ValueError(msg)
     return NEWEST[name]
 
 
 class _Faulty:
-    """What happens to a call, without any waiting: see `_steps`."""
+    """The logic of both faulty transports, as a generator without I/O: see `_steps`."""
 
     def __init__(self, wrapped: object, faults: Faults, delay: float, noise: int) -> None:
         self.happened: list[Happened] = []
-        """Every fault there was, in the order in which their calls began."""
+        """All injected faults, in the order in which their calls started."""
         self._choose = faults if callable(faults) else _script(faults)
         self._delay, self._noise = delay, noise
         self._calls = Counter[str]()
         self._earlier: dict[tuple[str, ...], Completed] = {}
-        self._contract = "1.0.0"  # it leaves most open; a client asks on
+        self._contract = "1.0.0"  # ambiguous, so that a client asks for the release as well
         self._lock = Lock()
-        for name in _OPTIONAL:  # set here, so that isinstance answers as for what is wrapped
+        for name in _OPTIONAL:  # so that isinstance() gives the same as for the wrapped transport
             if hasattr(wrapped, name):
                 setattr(self, name, getattr(wrapped, name))
 
     def _steps(
         self, args: Sequence[str], time_limit: float
     ) -> Generator[float | None, Any, Completed]:
-        """Yield None where the host is to be asked, else seconds to wait; return the end."""
+        """Yield None to call the host, or a number of seconds to wait; return the result."""
         sent = tuple(args)
         fault, earlier = self._begin(sent)
         real: Completed | None = None
@@ -204,11 +203,11 @@ class _Faulty:
             raise HostNotFound(msg)
         if fault.kind is Kind.STALE and earlier is not None:
             return earlier
-        call = Call(args=sent, time_limit=time_limit, contract=self._contract)
+        call = FaultyCall(args=sent, time_limit=time_limit, contract=self._contract)
         return damaged(fault.kind, call, real, self._noise)
 
     def _begin(self, args: tuple[str, ...]) -> tuple[Fault | None, Completed | None]:
-        """Choose a fault, and return it with what the same read answered the last time."""
+        """Choose a fault, and return it with the previous answer of the same read."""
         verb = verb_in(args)
         with self._lock:
             earlier = self._earlier.get(args)
@@ -220,7 +219,7 @@ class _Faulty:
             return fault, earlier
 
     def _learn(self, args: tuple[str, ...], real: Completed) -> None:
-        """Remember what stale reads answer, and which contract the host speaks."""
+        """Keep an answer for stale reads, and the host's contract version."""
         contract, verb = contract_in(real), verb_in(args)
         with self._lock:
             self._contract = contract or self._contract
@@ -229,17 +228,17 @@ class _Faulty:
 
 
 class FaultyTransport(_Faulty):
-    """A transport whose calls go wrong. Safe to use from several threads.
+    """A transport that injects faults into calls. Safe to use from several threads.
 
     It has the same optional methods as the wrapped transport (`GitTransport`, `HasIdentity`,
     `Closeable`). Faults happen only in `run`, never in git.
 
     Args:
-        wrapped: What the calls are passed on to.
-        faults: What is to go wrong; see `Faults` and `by_chance`.
-        delay: Seconds that a ``SLOW`` call waits, never longer than its time limit.
-        noise: Bytes that ``NOISE`` adds.
-        sleep: What waits for so many seconds.
+        wrapped: The transport that makes the calls.
+        faults: The faults to inject; see `Faults` and `by_chance`.
+        delay: Seconds that a ``SLOW`` call waits, at most its time limit.
+        noise: Number of bytes that ``NOISE`` adds.
+        sleep: A function that waits for a number of seconds.
 
     Raises:
         ValueError: If there is no such verb.
@@ -274,7 +273,7 @@ class FaultyTransport(_Faulty):
 
 
 class AsyncFaultyTransport(_Faulty):
-    """The same for an `AsyncTransport`; what waits can be cancelled.
+    """An `AsyncTransport` that injects faults into calls; waits can be cancelled.
 
     See `FaultyTransport` for the arguments.
     """

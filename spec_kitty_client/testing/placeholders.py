@@ -1,8 +1,8 @@
-"""What differs from one run to the next, written so that it can be any run's.
+"""Replace values that differ from run to run by placeholders, and put values back.
 
-A value that is known on both sides, such as the root of the repository, becomes ``{root}``.
-Times and ids, which a host makes up, become ``{time:1}``, ``{ulid:1}`` and so on, numbered as
-they appear. Text that looks like one of these gets a mark: ``{=root}``.
+A value known in both runs, such as the root of the repository, becomes ``{root}``. Times and ids,
+which a host makes up, become ``{time:1}``, ``{ulid:1}`` and so on, numbered in order of
+appearance. Text that looks like a placeholder is escaped: ``{=root}``.
 """
 
 import json
@@ -34,7 +34,7 @@ _FAKES: dict[str, Callable[[int], str]] = {
 
 
 class Ids:
-    """The values behind the numbered placeholders, in one run."""
+    """The values of the numbered placeholders in one run."""
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
@@ -42,45 +42,45 @@ class Ids:
         self._counts = Counter[str]()
 
     def name(self, value: str) -> str | None:
-        """Return the placeholder of a value; None: it is new."""
+        """Return the placeholder of a value, or None for a new value."""
         return self._names.get(value)
 
     def value(self, name: str) -> str | None:
-        """Return what a placeholder stands for; None: nothing yet."""
+        """Return the value of a placeholder, or None if it has none yet."""
         return self._values.get(name)
 
     def add(self, kind: str, value: str) -> str:
-        """Give a new value the next number of its kind."""
+        """Return a new placeholder for a value, with the next number of its kind."""
         self._counts[kind] += 1
         name = f"{kind}:{self._counts[kind]}"
         self.bind(name, value)
         return name
 
     def bind(self, name: str, value: str) -> None:
-        """Let a placeholder stand for a value from now on."""
+        """Set the value of a placeholder."""
         self._values[name], self._names[value] = value, name
 
 
 class Placeholders:
-    """Hides what differs, and shows it again as it is on this side.
+    """Replaces values by placeholders, and placeholders by the values of this run.
 
     Args:
-        known: Values by the names of their placeholders. What begins with a slash is a path,
-            and ends where the name of a file ends.
-        patterns: More that is to be numbered: regular expressions by name.
+        known: Values by placeholder name. A value that starts with a slash is a path, and matches
+            only whole file names.
+        patterns: Regular expressions of further values to number, by placeholder name.
 
     Raises:
-        ValueError: If a name is no identifier, or is taken.
-        re.error: If a pattern is no regular expression.
+        ValueError: If a name is not an identifier, or is used twice.
+        re.error: If a pattern is not a regular expression.
     """
 
     def __init__(self, known: Mapping[str, str], patterns: Mapping[str, str]) -> None:
         kinds = [*known, *patterns, *_MADE_UP]
         self.names = tuple(sorted(set(kinds)))
-        """All kinds of placeholders that there may be."""
+        """The names of all placeholders."""
         for kind in self.names:
             if not kind.isidentifier() or kinds.count(kind) > 1:
-                msg = f"{kind!r} cannot name a placeholder: no identifier, or taken already"
+                msg = f"{kind!r} cannot name a placeholder: not an identifier, or used already"
                 raise ValueError(msg)
         self._known = dict(sorted(known.items(), key=lambda k: -len(k[1])))
         guarded = {k: rf"(?<![0-9A-Za-z])(?:{p})(?![0-9A-Za-z])" for k, p in _MADE_UP.items()}
@@ -93,12 +93,12 @@ class Placeholders:
         self._hidden = re.compile("|".join(f"(?P<{k}>{p})" for k, p in groups.items()))
 
     def hide(self, text: str, ids: Ids, *, number: bool = True) -> str:
-        """Return a text with placeholders.
+        """Return a text with placeholders instead of values.
 
         Args:
-            text: What a client or a host said.
-            ids: What was seen before.
-            number: Whether what is new gets a number; else it is left as it is.
+            text: Text of a call or an answer.
+            ids: The values seen before.
+            number: Whether new values get a number; otherwise they stay unchanged.
         """
 
         def placeholder(found: re.Match[str]) -> str:
@@ -113,9 +113,9 @@ class Placeholders:
         return self._hidden.sub(placeholder, text)
 
     def show(self, text: str, ids: Ids) -> str:
-        """Return a text with values of this side; what is not known here is made up.
+        """Return a text with the values of this run instead of placeholders.
 
-        In lines that are JSON, values are spelled as in JSON.
+        Unknown values are made up. In lines of JSON, values are escaped as in JSON.
         """
         if _is_json(text):
             return self._shown(text, ids, _in_json)
@@ -142,9 +142,9 @@ class Placeholders:
         return value
 
     def match(self, hidden: tuple[str, ...], texts: tuple[str, ...], ids: Ids) -> bool:
-        """Return whether texts of this side say the same as hidden ones.
+        """Return whether texts of this run are equal to texts with placeholders.
 
-        What is new on both sides is the same from now on.
+        New values in ``texts`` become the values of the new placeholders in ``hidden``.
         """
         if len(hidden) != len(texts):
             return False
@@ -159,7 +159,7 @@ class Placeholders:
         return True
 
     def _expected(self, text: str, ids: Ids, new: dict[str, str]) -> Iterator[str]:
-        """Yield a pattern of what a hidden text may be here; collect what is new by group."""
+        """Yield a pattern for a text with placeholders; collect new placeholders by group."""
         at = 0
         for found in self._placeholder.finditer(text):
             yield re.escape(text[at : found.start()])
@@ -182,7 +182,7 @@ class Placeholders:
 
 
 def _alternatives(value: str) -> str:
-    """Return a pattern of a known value; a path is not the beginning of another name."""
+    """Return a pattern for a known value; a path does not match the start of a longer name."""
     either = _either(value)
     return rf"(?<![\w.-]){either}(?![\w-]|\.\w)" if value.startswith("/") else either
 

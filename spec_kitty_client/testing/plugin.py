@@ -1,11 +1,11 @@
-"""What the fixtures of the pytest plugin are, and how its marker is read.
+"""The types behind the fixtures of the pytest plugin, and its marker.
 
     @pytest.mark.spec_kitty(dialects=["M3", "M4"], plan={"WP01": [], "WP02": ["WP01"]})
     def test_the_mission_ends(simulated_host: SimulatedHost, mission: PlannedMission) -> None:
         ...
 
-The fixtures themselves are where pytest finds them without importing this package, which every
-run of pytest would have to wait for: `pytest_plugin`.
+The fixtures themselves are in `pytest_plugin`, which pytest loads in every run and which does not
+import this package.
 """
 
 import shutil
@@ -31,7 +31,7 @@ from spec_kitty_client.transports.warm import WarmTransport
 __all__ = ["DEFAULT", "Faulty", "MarkerMisused", "PlannedMission", "marked", "taped"]
 
 DEFAULT = "3.2.7"
-"""The newest release that is not a pre-release: what a host is without a marker."""
+"""The release of the simulated host without a marker: the newest stable one."""
 
 _NEWEST = {
     Dialect.F1: "1.0.3",
@@ -43,11 +43,11 @@ _NEWEST = {
     Dialect.M4: DEFAULT,
     Dialect.M5: "4.0.0rc7",
 }
-_SMALL = 100_000  # bytes of noise: 50 MB with every other call would be most of a test's time
+_SMALL = 100_000  # bytes of noise; the default of 50 MB would make tests slow
 
 
 class MarkerMisused(ValueError):
-    """The marker ``spec_kitty`` of a test says something that cannot be."""
+    """The marker ``spec_kitty`` of a test has an invalid argument."""
 
 
 def _listed(names: str | Sequence[str]) -> Sequence[str]:
@@ -56,15 +56,14 @@ def _listed(names: str | Sequence[str]) -> Sequence[str]:
 
 @frozen(kw_only=True)
 class Marked:
-    """What the marker of a test asks for.
+    """The arguments of a test's marker.
 
     Attributes:
-        dialects: Run on the newest release of each; ``"all"``: of every one.
-        releases: Run on these releases of ``spec-kitty-cli`` as well.
-        plan: The work packages of the mission, each with what it depends on, or with a
-            `PackagePlan`.
-        git: Whether there is real git behind the host.
-        topology: Of the mission; see `SimulatedHost`.
+        dialects: Run the test on the newest release of each of these; ``"all"``: of every dialect.
+        releases: Run the test on these releases of ``spec-kitty-cli`` as well.
+        plan: The work packages of the mission, each with its dependencies or a `PackagePlan`.
+        git: Whether the host has a real git repository.
+        topology: The mission's topology; see `SimulatedHost`.
         merge_target: The branch to merge into; see `SimulatedHost`.
     """
 
@@ -76,7 +75,7 @@ class Marked:
     merge_target: str | None = None
 
     def hosts(self) -> list[str]:
-        """Return the releases to run on, each once; none: the default.
+        """Return the releases to run on, each once; empty for the default.
 
         Raises:
             MarkerMisused: If there is no such dialect or release.
@@ -92,7 +91,7 @@ def _dialect(name: str) -> Dialect:
     try:
         return Dialect(name)
     except ValueError:
-        msg = f'there is no dialect {name!r}; there are {", ".join(Dialect)}, and "all" for them'
+        msg = f'there is no dialect {name!r}. Use {", ".join(Dialect)}, or "all"'
         raise MarkerMisused(msg) from None
 
 
@@ -103,23 +102,29 @@ def _release(name: str) -> str:
     except (UnsupportedHost, TypeError) as e:
         raise MarkerMisused(str(e)) from e
     if newest is not None and release.version > newest:
-        msg = f"host {name} is newer than {newest}, the newest that is simulated"
+        msg = f"host {name} is newer than {newest}, the newest simulated host"
         raise MarkerMisused(msg)
     return name
 
 
 def marked(node: pytest.Item) -> Marked:
-    """Read the markers of a test; for each argument the closest one counts.
+    """Return the arguments of a test's markers; the closest marker wins for each argument.
+
+    Args:
+        node: The test.
 
     Raises:
-        MarkerMisused: If one has an argument that there is not, or one without a name.
+        MarkerMisused: If a marker has an unknown or a positional argument.
     """
     given: dict[str, object] = {}
     for mark in reversed(list(node.iter_markers("spec_kitty"))):
         unknown = [*map(repr, mark.args), *(name for name in mark.kwargs if name not in _NAMES)]
         if unknown:
             takes = ", ".join(_NAMES)
-            msg = f"the marker spec_kitty takes {takes} by name, and not {', '.join(unknown)}"
+            msg = (
+                f"the marker spec_kitty does not take {', '.join(unknown)}. Its arguments, all by "
+                f"name, are {takes}"
+            )
             raise MarkerMisused(msg)
         given |= mark.kwargs
     return Marked(**given)  # type: ignore[arg-type]
@@ -127,11 +132,11 @@ def marked(node: pytest.Item) -> Marked:
 
 @frozen
 class PlannedMission:
-    """A mission at its beginning, as a test has to know it.
+    """The mission of a simulated host, before the test starts.
 
     Attributes:
-        slug: Its name, as calls have it.
-        plan: Its work packages in plan order, each with those that it depends on.
+        slug: Slug of the mission, for calls.
+        plan: Ids of its work packages in plan order, each with the ids of its dependencies.
     """
 
     slug: str
@@ -146,10 +151,10 @@ class PlannedMission:
 
 @frozen
 class Faulty:
-    """Makes transports to a simulated host whose calls go wrong. Nothing in them ever waits.
+    """Makes transports to a simulated host that inject faults. They never wait.
 
     Attributes:
-        host: Whom the calls get to.
+        host: The simulated host.
     """
 
     host: SimulatedHost
@@ -157,6 +162,9 @@ class Faulty:
 
     def __call__(self, faults: Faults) -> FaultyTransport:
         """Return a transport with these faults; ``NOISE`` is 100 kB.
+
+        Args:
+            faults: The faults to inject; see `spec_kitty_client.testing.faults.Faults`.
 
         Raises:
             ValueError: If there is no such verb.
@@ -166,21 +174,21 @@ class Faulty:
         return transport
 
     def by_chance(self, seed: int, rate: float) -> FaultyTransport:
-        """Return a transport with any faults, the same for the same seed and calls.
+        """Return a transport with random faults, the same for the same seed and calls.
 
         Args:
-            seed: Of the random numbers.
-            rate: The share of calls with a fault, from 0 to 1.
+            seed: Seed of the random number generator.
+            rate: Share of calls with a fault, from 0 to 1.
         """
         return self(by_chance(Random(seed), rate))  # noqa: S311 - the same each time, on purpose
 
     def happened(self) -> list[Happened]:
-        """Return every fault there was, transport by transport."""
+        """Return all injected faults, transport by transport."""
         return [happened for transport in self._made for happened in transport.happened]
 
 
 def _at_once(_seconds: float) -> None:
-    """Wait no time at all."""
+    """Return at once."""
 
 
 @contextmanager
@@ -190,21 +198,21 @@ def taped(
     """Replay the tape of a test strictly, or record it; a failed test leaves no tape.
 
     Args:
-        node: The test. Its tape is ``tapes/<test file>/<test>.jsonl`` beside its file.
-        repository: Where the real host works that is recorded; None: replay.
-        folder: Where a recording is until the test has passed; in a replay, the repository.
-        failed: Tells at the end whether the test has failed.
+        node: The test. Its tape is ``tapes/<test file>/<test>.jsonl`` next to the test file.
+        repository: Repository in which a real host is recorded; None: replay.
+        folder: Folder for the recording until the test has passed; in a replay, the repository.
+        failed: Returns, after the test, whether it failed.
 
     Raises:
         NotADirectoryError: If there is no such repository.
-        FileNotFoundError: If there is no tape, with how to get one.
-        TapeMismatch: If a test has passed that did not make all of the recorded calls.
+        FileNotFoundError: If there is no tape; the message has the command that records it.
+        TapeMismatch: If the test passed without making all recorded calls.
     """
     path = _path(node)
     if repository is None:
         if not path.exists():
             how = f"pytest --spec-kitty-record=REPOSITORY '{node.nodeid}'"
-            raise FileNotFoundError(f"there is no tape {path}; record it with {how}")
+            raise FileNotFoundError(f"there is no tape {path}. Record it: {how}")
         replay = Tape(path, root=folder).replay()
         yield replay
         if not failed():
@@ -222,6 +230,6 @@ def taped(
 
 
 def _path(node: pytest.Item) -> Path:
-    """Return where the tape of a test is; two tests of a folder may have the same name."""
+    """Return the path of a test's tape; tests of the same name in two files get two tapes."""
     name = quote(".".join(node.nodeid.split("::")[1:]), safe="[]=, ")
     return node.path.parent / "tapes" / node.path.stem / f"{name}.jsonl"

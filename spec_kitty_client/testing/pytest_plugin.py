@@ -1,8 +1,8 @@
-"""The pytest plugin: the marker ``spec_kitty`` and the fixtures that it is for.
+"""The pytest plugin: the marker ``spec_kitty`` and its fixtures.
 
-Every run of pytest in an environment with this distribution loads this module, also where no
-test uses it. So it is installed beside the packages, as ``_spec_kitty_pytest``: their imports take
-longer than a small test, and wait until one needs them. What the fixtures are is in `plugin`.
+pytest loads this module in every run in an environment with this distribution, even if no test
+uses it. So it is installed outside of the packages, as ``_spec_kitty_pytest``, and imports them
+only when a test needs them: that takes longer than a small test. The types are in `plugin`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__: list[str] = []
 _RECORD = "--spec-kitty-record"
 _MARKER = """\
 spec_kitty(dialects=(), releases=(), plan=None, git=False, topology="lanes", merge_target=None): \
-the hosts that simulated_host is: the newest release of each dialect ("all": of every one), and \
-these releases; the work packages of its mission; whether there is real git behind it; and the \
-mission's topology, and the branch that it is to be merged into."""
+run the test on a simulated_host of the newest release of each of these dialects ("all": every \
+dialect) and of these releases. plan: the work packages of its mission. git: whether it has a real \
+git repository. topology, merge_target: the mission's topology, and the branch to merge it into."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,13 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("spec-kitty").addoption(
         _RECORD,
         metavar="REPOSITORY",
-        help="record the tapes of the tests that use the fixture `tape` anew, from the "
-        "spec-kitty on PATH in this repository; its state changes as the tests have it",
+        help="record the tapes of all tests with the fixture `tape` again, with the spec-kitty "
+        "on PATH in this repository. The tests change the repository.",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, also under ``--strict-markers``."""
+    """Register the marker, as ``--strict-markers`` requires."""
     config.addinivalue_line("markers", _MARKER)
 
 
@@ -60,7 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def _spec_kitty_release(request: pytest.FixtureRequest) -> str:
-    """Return the release that `simulated_host` is."""
+    """Return the host release of `simulated_host`."""
     from spec_kitty_client.testing.plugin import DEFAULT
 
     return getattr(request, "param", DEFAULT)
@@ -68,7 +68,7 @@ def _spec_kitty_release(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def simulated_host(request: pytest.FixtureRequest, _spec_kitty_release: str) -> SimulatedHost:
-    """A simulated host with a mission, as the marker says; with real git it is in ``tmp_path``."""
+    """A simulated host with a mission, as in the marker; a real git repository in ``tmp_path``."""
     from spec_kitty_client.testing import SimulatedHost as Host
     from spec_kitty_client.testing import SimulatedRepository
     from spec_kitty_client.testing.plugin import marked
@@ -84,7 +84,7 @@ def simulated_host(request: pytest.FixtureRequest, _spec_kitty_release: str) -> 
 
 @pytest.fixture
 def mission(simulated_host: SimulatedHost) -> PlannedMission:
-    """The mission of `simulated_host`: its slug, and its plan."""
+    """The mission of `simulated_host`: its slug and its plan."""
     from spec_kitty_client.testing.plugin import PlannedMission
 
     return PlannedMission.of(simulated_host)
@@ -92,7 +92,7 @@ def mission(simulated_host: SimulatedHost) -> PlannedMission:
 
 @pytest.fixture
 def faulty(simulated_host: SimulatedHost) -> Iterator[Faulty]:
-    """Makes transports to `simulated_host` whose calls go wrong; a failed test shows which did."""
+    """Makes transports to `simulated_host` with faults; a failed test prints the faults."""
     from spec_kitty_client.testing.plugin import Faulty
 
     made = Faulty(simulated_host)
@@ -102,7 +102,7 @@ def faulty(simulated_host: SimulatedHost) -> Iterator[Faulty]:
 
 @pytest.fixture
 def tape(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Recording | Replay]:
-    """A transport that replays the tape of this test, or records it anew from a real host."""
+    """A transport that replays the tape of this test, or records it from a real host."""
     from spec_kitty_client.testing.plugin import taped
 
     session, failed = request.session, request.session.testsfailed

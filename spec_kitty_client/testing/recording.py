@@ -1,4 +1,4 @@
-"""Transports that pass calls on, and write down what came of them."""
+"""Transports that pass calls on and record the results on a tape."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ __all__ = ["AsyncRecording", "Recording"]
 
 
 class _Recorder:
-    """Writes each call as soon as it has ended, so that a crash loses those under way alone."""
+    """Writes each call as soon as it ends, so that a crash loses only the running calls."""
 
     def __init__(
         self, path: Path, placeholders: Placeholders, transport: object, *, overwrite: bool
@@ -41,7 +41,7 @@ class _Recorder:
     def _call(
         self, program: str, args: Sequence[str], folder: str | None = None
     ) -> Generator[Callable[[Completed], Completed]]:
-        """Hand out what has to be told of the end, and passes it on."""
+        """Yield a function that records the result of a call and returns it unchanged."""
         taped = Taped(program=program, args=tuple(args), folder=folder)
 
         def ended(done: Completed) -> Completed:
@@ -102,7 +102,7 @@ class Recording(_Recorder):
 
 
 class AsyncRecording(_Recorder):
-    """The same for an `AsyncTransport`."""
+    """An `AsyncTransport` that passes calls on and records them; see `Tape.record_async`."""
 
     def __init__(
         self, path: Path, placeholders: Placeholders, transport: AsyncTransport, *, overwrite: bool

@@ -1,4 +1,4 @@
-"""Transports that answer what was recorded, and compare what they are asked with it."""
+"""Transports that answer calls from a tape, and compare the calls with the recorded ones."""
 
 import difflib
 import json
@@ -18,13 +18,13 @@ from spec_kitty_client.transports import Completed
 
 __all__ = ["AsyncReplay", "Replay", "TapeMismatch"]
 
-_MOST_SHOWN = 10  # calls that were not made, in a message
+_MOST_SHOWN = 10  # calls in a message
 
 
 class TapeMismatch(AssertionError):
-    """Other calls were made than are on the tape; the text shows the difference.
+    """The calls differ from the tape; the message shows the difference.
 
-    It is no `SpecKittyError`, so that no code that handles those takes it for a host's.
+    It is not a `SpecKittyError`, so that code under test does not handle it as an error of a host.
     """
 
 
@@ -47,11 +47,11 @@ class _Player:
             self.close()
 
     def close(self) -> None:
-        """End the replay. Leaving its ``with`` block without an error does it.
+        """End the replay. Leaving its ``with`` block without an error calls this.
 
         Raises:
-            TapeMismatch: If there was one that somebody has caught; or, where the replay is
-                strict, if there are recorded calls that were not made.
+            TapeMismatch: If a call differed from the tape, even if the error was caught; or, in a
+                strict replay, if some recorded calls were not made.
         """
         if self._mismatch is not None:
             raise self._mismatch
@@ -64,8 +64,8 @@ class _Player:
         """Answer a call.
 
         Raises:
-            TapeMismatch: If it is not on the tape, or not here.
-            HostNotFound: If that is what was recorded.
+            TapeMismatch: If the call is not on the tape, or not at this place.
+            HostNotFound: If the tape has this error.
         """
         call = Taped(program=program, args=tuple(args), folder=folder)
         with self._lock:
@@ -81,7 +81,7 @@ class _Player:
                 self._left.remove(number)
                 self._used.append(number)
                 return number
-        if self._strict or verb_in(call.args) not in READS:  # no word of git's is a verb
+        if self._strict or verb_in(call.args) not in READS:  # git commands are never in READS
             return None
         return next((n for n in reversed(self._used) if self._same(n, call)), None)
 
@@ -102,23 +102,21 @@ class _Player:
             time_limit=time_limit,
         )
 
-    # What is said of a mismatch
-
     def _difference(self, call: Taped) -> str:
-        """Compare a call with the one that was expected, or is most like it."""
+        """Return the difference between a call and the expected or most similar one."""
         made = _laid_out(self._hidden(call))
         number = self._left[0] if self._left else None
         if not self._strict:
             number = max(self._left, key=lambda n: _likeness(self._calls[n], made), default=None)
         if number is None:
             return f"{self._path}: no call is left on the tape for\n  " + "\n  ".join(made)
-        what = "is not the one that was made" if self._strict else "is most like the one made"
+        what = "differs from the call made" if self._strict else "is the most similar to the call"
         where = f"{self._path}: call {number + 1} of {len(self._calls)} {what}"
         expected = _laid_out(self._calls[number])
         return "\n".join([where, *_diff(expected, made)])
 
     def _hidden(self, call: Taped) -> Taped:
-        """Write a call as it would be on the tape, except for ids that are not on it."""
+        """Return a call with placeholders as on the tape; new ids keep their values."""
 
         def hide(text: str) -> str:
             return self._placeholders.hide(text, self._ids, number=False)
@@ -139,7 +137,7 @@ class _Player:
 
 
 def _laid_out(call: Taped) -> list[str]:
-    """Return a call as people compare it: a line for each word, and JSON over several."""
+    """Return a call as lines for a diff: one line per word, JSON spread over several."""
     lines = [call.title]
     for word in call.args:
         name, _, value = word.partition("=")
@@ -161,9 +159,9 @@ def _diff(expected: list[str], made: list[str]) -> list[str]:
 
 
 class Replay(_Player):
-    """Answers what is on a tape; see `Tape.replay`.
+    """A transport that answers calls from a tape; see `Tape.replay`.
 
-    It is a `GitTransport` if the recorded one was.
+    It is a `GitTransport` if the recorded transport was.
     """
 
     def __init__(self, path: Path, placeholders: Placeholders, *, strict: bool) -> None:
@@ -182,7 +180,7 @@ class Replay(_Player):
 
 
 class AsyncReplay(_Player):
-    """The same as an `AsyncTransport`, under an ordinary ``with`` as well."""
+    """An `AsyncTransport` that answers calls from a tape. Use it in an ordinary ``with``."""
 
     def __init__(self, path: Path, placeholders: Placeholders, *, strict: bool) -> None:
         super().__init__(path, placeholders, strict=strict)

@@ -1,4 +1,4 @@
-"""Records what a host answers, and answers it again without the host.
+"""Record a host's answers, and replay them without the host.
 
     tape = Tape("tests/tapes/claim.jsonl", root=repo)
     client = Client(transport=tape.record(ProcessTransport(repo=repo)))
@@ -7,8 +7,8 @@
     with tape.replay() as transport:
         Client(transport=transport).mission_state("034-pay")
 
-A tape is a file of JSON lines: a header, then the calls of host and git in the order in which
-they ended, each written as soon as it has.
+A tape is a file in JSON Lines: a header, then the calls of host and git in the order in which
+they ended. Each call is written as soon as it ends.
 """
 
 import os
@@ -37,54 +37,60 @@ __all__ = [
 
 @frozen
 class Tape:
-    """A file with recorded calls, and what in them differs from run to run.
+    """A file with recorded calls; values that change from run to run are placeholders in it.
 
-    Paths and all that is `known` are on the tape as ``{root}`` and so on, and in a replay they
-    are those of its own side. Times, ULIDs, UUIDs, commits and hashes are numbered as they
-    appear, ``{ulid:1}``; a replay makes up stable ones, and takes those that calls bring along.
-    An id that a test knows beforehand belongs to `known`.
+    The tape has placeholders such as ``{root}`` for paths and for all `known` values; a replay
+    puts in the values of its own machine. Times, ULIDs, UUIDs, commits and hashes are numbered in
+    order of appearance, ``{ulid:1}``; a replay uses the values in its calls, and makes up stable
+    ones for the rest. If a test knows an id beforehand, put it into `known`.
 
-    Give secrets in `known`, as in ``known={"token": token}``: such a value does not get into
-    the file, wherever it appears.
+    Put secrets into `known` as well, as in ``known={"token": token}``: such a value is never
+    written to the file.
     """
 
     path: Path = field(converter=Path)
+    """The file."""
     root: Path = field(default=Path(), converter=Path, kw_only=True)
-    """The repository: ``{root}``. ``{home}`` and ``{temp}`` are this user's and machine's."""
+    """The repository, ``{root}`` on the tape. ``{home}`` and ``{temp}`` are set from this user
+    and machine."""
     known: Mapping[str, str] = field(factory=dict, kw_only=True)
-    """More values, by the name of their placeholder, such as the slug of a mission."""
+    """Further values by placeholder name, such as the slug of a mission."""
     patterns: Mapping[str, str] = field(factory=dict, kw_only=True)
-    """More that a host makes up: regular expressions, by the name of their placeholder."""
+    """Regular expressions for further values that a host makes up, by placeholder name."""
 
     def record(self, transport: Transport, *, overwrite: bool = False) -> Recording:
-        """Return a transport that passes calls on and writes them down.
+        """Return a transport that passes calls on and records them.
+
+        Args:
+            transport: The transport that makes the calls.
+            overwrite: Whether to replace an existing file.
 
         Raises:
-            FileExistsError: If there is such a file already, and `overwrite` is false.
+            FileExistsError: If the file exists and `overwrite` is false.
         """
         return Recording(self.path, self._placeholders(), transport, overwrite=overwrite)
 
     def record_async(self, transport: AsyncTransport, *, overwrite: bool = False) -> AsyncRecording:
-        """Return the same for an `AsyncTransport`."""
+        """Return an asynchronous transport that records calls; see `record`."""
         return AsyncRecording(self.path, self._placeholders(), transport, overwrite=overwrite)
 
     def replay(self, *, strict: bool = True) -> Replay:
-        """Return a transport that answers what is on the tape.
+        """Return a transport that answers calls from the tape.
 
         Args:
-            strict: Whether calls have to come in the recorded order, and all of them. Else a
-                call is answered by the next recorded one that is the same, and a read again by
-                the last one when all are used; what git was asked is answered once.
+            strict: Whether all calls must be made, in the recorded order. If false, a call gets
+                the answer of the next equal call on the tape. When these are used up, a read
+                gets the last answer again; a git call and a mutation do not.
 
         Raises:
             FileNotFoundError: If there is no tape.
-            TapeDamaged: If the file is none, or not all of one.
+            TapeDamaged: If the file is not a tape, or a damaged one.
             ValueError: If it was recorded with other names in `known` and `patterns`.
         """
         return Replay(self.path, self._placeholders(), strict=strict)
 
     def replay_async(self, *, strict: bool = True) -> AsyncReplay:
-        """Return the same as an `AsyncTransport`."""
+        """Return an asynchronous transport that answers calls from the tape; see `replay`."""
         return AsyncReplay(self.path, self._placeholders(), strict=strict)
 
     def _placeholders(self) -> Placeholders:

@@ -1,4 +1,4 @@
-"""The file format of tapes: a header, then one call per line, all of it JSON."""
+"""The file format of tapes: JSON Lines, a header and then one line per call."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -18,12 +18,12 @@ _FORMAT = 1
 
 
 class TapeDamaged(SpecKittyError, ValueError):
-    """A file is no tape, or one of its lines is damaged.
+    """A file is not a tape, or one of its lines is damaged.
 
     Attributes:
         path: The file.
-        line: The number of the line, from 1.
-        what: What is wrong with it.
+        line: Line number, starting at 1.
+        what: The damage, in words.
     """
 
     def __init__(self, path: str, line: int, what: str) -> None:
@@ -43,56 +43,60 @@ def _words(value: Iterable[str]) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class Taped:
-    """One call, with placeholders. What is no UTF-8 is kept as lone surrogates."""
+    """One recorded call, with placeholders. Bytes that are not UTF-8 become lone surrogates."""
 
     program: str = field(validator=in_((HOST, GIT)))
     args: tuple[str, ...] = field(converter=_words, validator=deep_iterable(instance_of(str)))
     folder: str | None = field(default=None, validator=optional(instance_of(str)))
-    """Where git ran; None: where the host runs."""
+    """The folder in which git ran; None: the transport's folder."""
     exit_code: int | None = field(default=None, validator=optional(instance_of(int)))
     stdout: str = field(default="", validator=instance_of(str))
     stderr: str = field(default="", validator=instance_of(str))
     not_found: str | None = field(default=None, validator=optional(instance_of(str)))
-    """What the transport said where there was no program to call."""
+    """The message of `HostNotFound`, if the transport raised it."""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All that tells one call from another."""
+        """The words by which a replay compares calls."""
         return (self.program, self.folder or "", *self.args)
 
     @property
     def title(self) -> str:
-        """The program, and where it ran if that was said."""
+        """The program, and its folder if known."""
         return f"{self.program} (in {self.folder})" if self.folder else self.program
 
 
 def header(placeholders: Iterable[str], *, git: bool) -> str:
-    """Return the first line: the names of all placeholders, and whether there may be git."""
+    """Return the first line: the placeholder names, and whether the tape may have git calls."""
     about = {"tape": _FORMAT, "git": git, "placeholders": list(placeholders)}
     return json.dumps(about) + "\n"
 
 
 def line(taped: Taped) -> str:
-    """Return the line of a call, without what it does not have."""
+    """Return the line of a call, without empty fields."""
     return json.dumps(asdict(taped, filter=lambda _, value: value not in (None, ""))) + "\n"
 
 
 def read(path: Path, placeholders: Iterable[str]) -> tuple[bool, tuple[Taped, ...]]:
-    """Return whether a tape may have calls of git, and its calls.
+    """Return whether a tape may have git calls, and all its calls.
+
+    Args:
+        path: The tape.
+        placeholders: The placeholder names of the caller; the tape must have the same.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TapeDamaged: If it is no tape, or not all of one.
-        ValueError: If it has other placeholders.
+        TapeDamaged: If it is not a tape, or a damaged one.
+        ValueError: If it was recorded with other placeholders.
     """
     lines = _objects(path)
     _, about = next(lines, (1, {}))
     if about.get("tape") != _FORMAT:
-        raise TapeDamaged(str(path), 1, f"this is no header of a tape of format {_FORMAT}")
+        raise TapeDamaged(str(path), 1, f"this is not the header of a tape of format {_FORMAT}")
     here = list(placeholders)
     if about.get("placeholders") != here:
         msg = (
-            f"{path} was recorded with the placeholders {about.get('placeholders')}, and is to be "
+            f"{path} was recorded with the placeholders {about.get('placeholders')}, but is "
             f"replayed with {here}. Give the tape the same `known` and `patterns`."
         )
         raise ValueError(msg)
@@ -104,9 +108,9 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             raw = json.loads(text)
         except (ValueError, RecursionError) as e:
-            raise TapeDamaged(str(path), number, f"this is no JSON ({e})") from e
+            raise TapeDamaged(str(path), number, f"this is not JSON ({e})") from e
         if not isinstance(raw, dict):
-            raise TapeDamaged(str(path), number, "this is no object")
+            raise TapeDamaged(str(path), number, "this is not a JSON object")
         yield number, raw
 
 
@@ -114,4 +118,4 @@ def _call(path: Path, number: int, raw: dict[str, Any]) -> Taped:
     try:
         return Taped(**raw)
     except (TypeError, ValueError) as e:
-        raise TapeDamaged(str(path), number, f"this is no call ({e.args[0]})") from e
+        raise TapeDamaged(str(path), number, f"this is not a call ({e.args[0]})") from e

@@ -1,7 +1,6 @@
-"""Claim a work package, and find out where it is worked on.
+"""Claim a work package, and locate its worktree.
 
-Up to 3.2.1 the worktree is made here; from 3.2.2 on the host makes it, but not as planning work
-needs it.
+Up to 3.2.1 the SDK makes the worktree. From 3.2.2 on the host makes it, except for planning work.
 """
 
 from attrs import evolve
@@ -14,16 +13,16 @@ from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import GitUnavailable, HostError
+from spec_kitty_client.workflow.common import Package, refusal, retry_idempotent, slug_of, state
 from spec_kitty_client.workflow.git import branches, git, is_ancestor, merge_into, root
 from spec_kitty_client.workflow.layout import PLANNING_LANE, read_files
-from spec_kitty_client.workflow.steps import Package, insist, refusal, slug_of, state
 from spec_kitty_client.workflow.worktrees import (
-    ensure,
+    ensure_worktree,
     folder_of,
-    forget,
-    place,
+    locate_worktree,
     planning_branch,
-    workspace,
+    remove_new_worktree,
+    with_worktree,
 )
 
 __all__ = ["claim", "locate"]
@@ -32,7 +31,19 @@ NUL = "\0"
 
 
 def claim(at: Package) -> Steps[replies.ImplementationStarted]:
-    """Claim a work package and make sure that it has a worktree with what it needs."""
+    """Claim a work package, and make its worktree with the work of its dependencies in it.
+
+    Args:
+        at: The work package.
+
+    Returns:
+        The host's reply, with the path and branch of the worktree.
+
+    Raises:
+        NotReady: If a dependency is not done.
+        Conflict: If another actor has claimed it.
+        GitFailed: If the worktree cannot be made, or a dependency has merge conflicts.
+    """
     contract: Contract = yield Negotiate()
     mission = yield from slug_of(contract, at.mission)
     call = StartImplementation(mission=mission, wp=at.wp, actor=at.actor)
@@ -41,25 +52,25 @@ def claim(at: Package) -> Steps[replies.ImplementationStarted]:
     dependencies: tuple[str, ...] = ()
     if not contract.supports(Feature.DEPENDENCY_CHECK):
         dependencies = yield from _finished_dependencies(call)
-    started = yield from insist(call)
+    started = yield from retry_idempotent(call)
     top = yield from root()
-    there = yield from place(contract, started.mission_slug, at.wp, top, dependencies)
-    yield from ensure(there)
-    return workspace(started, there)
+    there = yield from locate_worktree(contract, started.mission_slug, at.wp, top, dependencies)
+    yield from ensure_worktree(there)
+    return with_worktree(started, there)
 
 
 def _claim_with_worktree(
     contract: Contract, call: StartImplementation
 ) -> Steps[replies.ImplementationStarted]:
-    """Claim where the host makes the worktree, and do for planning work what it does not."""
+    """Claim on a host that makes the worktree (3.2.2 and later), except for planning work."""
     try:
         top = yield from root()
-    except GitUnavailable:  # the host does all that takes git, but for planning work
-        return (yield from insist(call))
+    except GitUnavailable:  # only planning work needs git on this side
+        return (yield from retry_idempotent(call))
     package = (yield from read_files(call.mission, top)).package(call.wp, contract)
     if package.planning:
         return (yield from _claim_planning(contract, call, top))
-    started = yield from insist(call)
+    started = yield from retry_idempotent(call)
     if PLANNING_LANE in package.lane_needs:
         branch, path = planning_branch(call.mission), started.workspace_path
         there = yield from branches(top, branch)
@@ -71,20 +82,29 @@ def _claim_with_worktree(
 def _claim_planning(
     contract: Contract, call: StartImplementation, top: str
 ) -> Steps[replies.ImplementationStarted]:
-    """Claim planning work; the host then uses the worktree that it finds in its place."""
-    there = evolve((yield from place(contract, call.mission, call.wp, top)), needs=())
-    is_new = yield from ensure(there)
+    """Claim planning work; the host uses the worktree that the SDK has made beforehand."""
+    there = evolve((yield from locate_worktree(contract, call.mission, call.wp, top)), needs=())
+    is_new = yield from ensure_worktree(there)
     try:
-        started = yield from insist(call)
+        started = yield from retry_idempotent(call)
     except HostError as e:
         if is_new and e.outcome == "not_applied":
-            yield from forget(there)
+            yield from remove_new_worktree(there)
         raise
-    return workspace(started, there)
+    return with_worktree(started, there)
 
 
 def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
-    """Tell where a work package is worked on, claimed or not."""
+    """Return the worktree and branch of a work package, claimed or not.
+
+    Args:
+        mission: Slug or id of the mission.
+        wp: Id of the work package.
+
+    Raises:
+        NotFound: If there is no such mission or work package.
+        GitFailed: If git or the mission's files cannot tell.
+    """
     contract: Contract = yield Negotiate()
     if contract.supports(ResolveWorkspace):
         slug = yield from slug_of(contract, mission)
@@ -92,7 +112,7 @@ def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
         if told.lane_id != PLANNING_LANE or contract.supports(Feature.PLANNING_IN_CHECKOUT):
             return told
         top = yield from root()
-        return workspace(told, (yield from place(contract, slug, wp, top)))
+        return with_worktree(told, (yield from locate_worktree(contract, slug, wp, top)))
     found = yield from state(mission)
     slug, top = found.mission_slug, (yield from root())
     tasks = f"{folder_of(slug)}/tasks/{wp}*.md"
@@ -100,7 +120,7 @@ def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
     if wp not in found.lanes() or not named:
         msg = f"there is no work package {wp} in {slug}"
         raise refusal(MissionState(mission=mission), ErrorCode.WP_NOT_FOUND, msg)
-    at = yield from place(contract, slug, wp, top)
+    at = yield from locate_worktree(contract, slug, wp, top)
     blank = replies.Workspace(
         mission_slug=slug,
         mission_number=found.mission_number,
@@ -109,11 +129,15 @@ def locate(mission: str, wp: str) -> Steps[replies.Workspace]:
         workspace_path=at.path,
         prompt_path=f"{top}/{named.partition(NUL)[0]}",
     )
-    return workspace(blank, at)
+    return with_worktree(blank, at)
 
 
 def _finished_dependencies(call: StartImplementation) -> Steps[tuple[str, ...]]:
-    """Return what a work package depends on; older hosts start it whatever state that is in."""
+    """Return the dependencies of a work package; hosts up to 3.1.10 do not check them.
+
+    Raises:
+        NotReady: If one of them is not done.
+    """
     found = yield from state(call.mission)
     lanes = found.lanes()
     wanted = next((p.dependencies for p in found.work_packages if p.wp_id == call.wp), ())

@@ -1,4 +1,4 @@
-"""What the workflow verbs ask of git, as steps; it runs where the host runs."""
+"""The git commands of the workflow verbs, as steps; git runs where the host runs."""
 
 from contextlib import suppress
 
@@ -23,7 +23,7 @@ __all__ = [
     "show_all",
 ]
 
-# A user's settings must not change what is printed.
+# Options that override the user's git settings, so that the output can be parsed.
 _GREP = (
     *("-c", "grep.lineNumber=false", "-c", "grep.column=false", "-c", "grep.fullName=false"),
     *("grep", "--text", "--untracked", "--no-exclude-standard", "--no-color"),
@@ -31,15 +31,19 @@ _GREP = (
 
 
 def git(*args: str, folder: str | None = None) -> Steps[str]:
-    """Run git and return what it printed.
+    """Run git and return its standard output.
+
+    Args:
+        args: Arguments for git.
+        folder: Where it runs; None: the transport's folder.
 
     Raises:
-        GitFailed: With what it said.
+        GitFailed: If git fails or times out; the message has its error output.
     """
     done: Completed = yield Git(args, folder)
     if done.exit_code != 0:
         said = (done.stderr.strip() or done.stdout.strip()).decode("utf-8", "backslashreplace")
-        end = "it did not end in time" if done.exit_code is None else f"exit code {done.exit_code}"
+        end = "timed out" if done.exit_code is None else f"exit code {done.exit_code}"
         where = f" in {folder}" if folder else ""
         msg = f"git {_command_in(args)}{where}: {said[-2000:] or end}"
         raise GitFailed(msg)
@@ -52,39 +56,43 @@ def _command_in(args: tuple[str, ...]) -> str:
 
 
 def root() -> Steps[str]:
-    """Return the primary checkout of the repository."""
+    """Return the path of the repository's primary checkout.
+
+    Raises:
+        GitFailed: If this is no repository, or a worktree of one.
+    """
     asked = ("--path-format=absolute", "--git-common-dir", "--git-dir", "--show-toplevel")
     common, own, top = (yield from git("rev-parse", *asked)).splitlines()
     if common == own:
         return top  # also in a submodule, whose git folder is elsewhere
     if not common.endswith("/.git"):
-        msg = f"{top} is a worktree of {common}. Go to the primary checkout."
+        msg = f"{top} is a worktree of {common}. Run this in the primary checkout."
         raise GitFailed(msg)
     return common.removesuffix("/.git")
 
 
 def show(path: str, folder: str) -> Steps[str | None]:
-    """Return a text file as it is, committed or not; None where there is none."""
+    """Return the text of a file, committed or not; None if it does not exist."""
     return (yield from show_all((path,), folder)).get(path)
 
 
 def show_all(paths: tuple[str, ...], folder: str) -> Steps[dict[str, str]]:
-    """Return text files as they are, committed or not, each by its path.
+    """Return the text of files, committed or not, by path.
 
     Args:
-        paths: Files and folders, from ``folder`` on. One that is not there is left out.
+        paths: Files and folders, relative to ``folder``. Missing ones are left out.
         folder: The top of a checkout.
 
     Raises:
         GitFailed: If git cannot read them.
     """
-    # Every line matches the empty pattern.
+    # `git grep` with a pattern that matches every line prints whole files, many in one call.
     args = (*_GREP, "--null", "-e", "", "--", *paths)
     done: Completed = yield Git(args, folder)
     if done.exit_code == 1:
-        return {}  # no line matches: there is none of the files
+        return {}  # no line matches: none of the files exists
     if done.exit_code != 0:
-        yield from git(*args, folder=folder)  # raises with what git says
+        yield from git(*args, folder=folder)  # fails again, and raises
     found: dict[str, list[str]] = {}
     for line in done.stdout.decode("utf-8", "backslashreplace").split("\n"):
         path, is_line, text = line.partition("\0")
@@ -94,7 +102,7 @@ def show_all(paths: tuple[str, ...], folder: str) -> Steps[dict[str, str]]:
 
 
 def commit_of(ref: str, folder: str) -> Steps[str | None]:
-    """Return the commit that a name stands for; None if it stands for none."""
+    """Return the commit id of a ref, or None if there is no such ref."""
     try:
         found = yield from git("rev-parse", "--verify", f"{ref}^{{commit}}", folder=folder)
     except GitFailed:
@@ -103,12 +111,12 @@ def commit_of(ref: str, folder: str) -> Steps[str | None]:
 
 
 def checked_out(folder: str) -> Steps[str]:
-    """Return the branch that is checked out; empty if there is none."""
+    """Return the branch that is checked out; empty for a detached HEAD."""
     return (yield from git("branch", "--show-current", folder=folder)).strip()
 
 
 def dirty(folder: str, *, untracked: bool = True) -> Steps[tuple[str, ...]]:
-    """Return the files that are not committed, as ``git status`` names them."""
+    """Return the paths with uncommitted changes, as ``git status`` prints them."""
     flags = ("--porcelain", "-z", "--no-renames")
     which = "all" if untracked else "no"
     listed = yield from git("status", *flags, f"--untracked-files={which}", folder=folder)
@@ -116,9 +124,9 @@ def dirty(folder: str, *, untracked: bool = True) -> Steps[tuple[str, ...]]:
 
 
 def branches(folder: str, *names: str) -> Steps[dict[str, str | None]]:
-    """Return the branches of these names or patterns, each with its worktree if it has one.
+    """Return the existing branches of these names or patterns, each with its worktree or None.
 
-    A worktree whose folder is gone is none.
+    A worktree whose folder was deleted counts as None.
     """
     gone = yield from removed(folder)
     form = "--format=%(refname:short)%00%(worktreepath)"
@@ -130,7 +138,7 @@ def branches(folder: str, *names: str) -> Steps[dict[str, str | None]]:
 
 
 def removed(folder: str) -> Steps[set[str]]:
-    """Return the worktrees which git still knows, and whose folder is gone."""
+    """Return the paths of worktrees that git still lists, but whose folder was deleted."""
     listed = yield from git("worktree", "list", "--porcelain", folder=folder)
     return {
         entry.partition("\n")[0].removeprefix("worktree ")
@@ -140,7 +148,7 @@ def removed(folder: str) -> Steps[set[str]]:
 
 
 def commit_folder(folder: str, inside: str, message: str) -> Steps[bool]:
-    """Commit what changed inside a folder, and nothing else that is staged or changed."""
+    """Commit the changes inside one folder only, and return whether there were any."""
     listed = yield from git("status", "--porcelain", "-z", "--", inside, folder=folder)
     if listed:
         yield from git("add", "--", inside, folder=folder)
@@ -149,36 +157,40 @@ def commit_folder(folder: str, inside: str, message: str) -> Steps[bool]:
 
 
 def merge_into(folder: str, branch: str) -> Steps[None]:
-    """Merge a branch into what is checked out in a folder; leave nothing half-merged.
+    """Merge a branch into the branch checked out in a folder; abort if there are conflicts.
 
     Raises:
-        GitFailed: If it does not merge by itself.
+        GitFailed: If there are merge conflicts.
     """
     try:
         yield from git("merge", "--quiet", "--no-edit", branch, folder=folder)
     except GitFailed as e:
-        with suppress(GitFailed):  # it may not have begun
+        with suppress(GitFailed):  # the merge may not have started
             yield from git("merge", "--abort", folder=folder)
-        msg = f"{branch} does not merge into {folder}. Merge it there by hand, then go on. {e}"
+        msg = f"{branch} does not merge into {folder}. Merge it there by hand and try again. {e}"
         raise GitFailed(msg) from e
 
 
 def fork_point(one: str, other: str, folder: str) -> Steps[str]:
-    """Return the newest commit that two commits have in common."""
+    """Return the merge base of two commits.
+
+    Raises:
+        GitFailed: If they have no common ancestor.
+    """
     return (yield from git("merge-base", one, other, folder=folder)).strip()
 
 
 def is_ancestor(old: str, new: str, folder: str) -> Steps[bool]:
-    """Return whether everything in one commit is in another one."""
+    """Return whether one commit is an ancestor of another one, or the same."""
     commit = yield from commit_of(old, folder)
     try:
         return (yield from fork_point(old, new, folder)) == commit
-    except GitFailed:  # they have nothing in common
+    except GitFailed:  # no common ancestor
         return False
 
 
 def changed(before: str, after: str, folder: str) -> Steps[set[str]]:
-    """Return the files that differ between two commits."""
+    """Return the paths of the files that differ between two commits."""
     listed = yield from git(
         "diff", "--name-only", "--no-renames", "-z", before, after, folder=folder
     )

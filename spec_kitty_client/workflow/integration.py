@@ -1,9 +1,8 @@
-"""What a merge needs in the mission's branch before the host makes it.
+"""Prepare the mission's branch for the host's merge.
 
-Hosts merge the lanes into the mission's branch, and that into the target. Two things they leave
-out: planning work, for which they look on the target itself; and, under a topology with a
-coordination branch, what somebody has committed of the status files on the target, over which
-their merge ends in a conflict (3.2.0 to 3.2.7).
+Hosts merge the lanes into the mission's branch, and that into the target. They miss planning work,
+which they expect on the target itself. With a coordination branch, their merge also fails with a
+conflict if the status files were committed on the target (3.2.0 to 3.2.7).
 """
 
 from contextlib import suppress
@@ -40,21 +39,21 @@ class Integration:
 
     @property
     def mission(self) -> str:
-        """The branch into which the host merges the lanes."""
+        """The mission's branch, into which the host merges the lanes."""
         return f"kitty/mission-{self.slug}"
 
     @property
     def status_files(self) -> tuple[str, ...]:
-        """The files in which the host records where work packages stand."""
+        """The files in which the host records the lanes of work packages."""
         folder = folder_of(self.slug)
         return f"{folder}/status.events.jsonl", f"{folder}/status.json"
 
 
 def prepare(what: Integration) -> Steps[None]:
-    """Bring into the mission's branch what the host's merge would miss or stumble over.
+    """Merge newer status files and planning work into the mission's branch.
 
     Raises:
-        GitFailed: If something does not merge; nothing is left half-merged.
+        GitFailed: If there are conflicts; the merge is aborted.
     """
     if what.coordination and (yield from _is_behind(what)):
         yield from _merge_onto(what, what.mission, what.target, keep=what.status_files)
@@ -62,20 +61,20 @@ def prepare(what: Integration) -> Steps[None]:
     there = yield from branches(what.top, planning, what.mission)
     if planning not in there:
         return
-    # A mission of planning work alone has no branch of its own on most hosts.
+    # Most hosts make no mission branch if all work packages are planning work.
     onto = what.mission if what.mission in there else what.target
     if not (yield from is_ancestor(planning, onto, what.top)):
         yield from _merge_onto(what, onto, planning)
 
 
 def conflicts(one: str, other: str, top: str, *, apart: str) -> Steps[set[str]]:
-    """Return the files of two commits that do not merge by themselves.
+    """Return the files with merge conflicts between two commits.
 
     Args:
         one: A commit.
-        other: Another one.
-        top: The primary checkout.
-        apart: The beginning of paths that do not count.
+        other: Another commit.
+        top: Path of the primary checkout.
+        apart: Path prefix of files to ignore.
     """
     base = yield from fork_point(one, other, top)
     both = (yield from changed(base, one, top)) & (yield from changed(base, other, top))
@@ -86,13 +85,13 @@ def conflicts(one: str, other: str, top: str, *, apart: str) -> Steps[set[str]]:
     done: Completed = yield Git(args, top)
     if done.exit_code == 0:
         return set()
-    # A git older than 2.38 cannot tell: then everything that both have changed counts.
+    # git before 2.38 has no `merge-tree --write-tree`: count every file that both have changed.
     named = done.stdout.decode("utf-8", "backslashreplace").split("\0")[1:]
     return both & set(named) if done.exit_code == 1 else both
 
 
 def tidy(what: Integration) -> Steps[None]:
-    """Remove the branch and the worktree of planning work that is in the target."""
+    """Remove the branch and worktree of planning work after the merge."""
     branch = planning_branch(what.slug)
     there = yield from branches(what.top, branch)
     if branch not in there:
@@ -103,9 +102,9 @@ def tidy(what: Integration) -> Steps[None]:
 
 
 def _is_behind(what: Integration) -> Steps[bool]:
-    """Return whether the target has something that the mission's branch has not.
+    """Return whether the target has commits that the mission's branch has not.
 
-    It may be status files. With planning work, 3.2.5 calls that lane stale over anything else too.
+    They may contain status files. If there is planning work, host 3.2.5 refuses any such commit.
     """
     if (yield from commit_of(what.mission, what.top)) is None:
         return False
@@ -115,46 +114,46 @@ def _is_behind(what: Integration) -> Steps[bool]:
 def _merge_onto(
     what: Integration, branch: str, source: str, keep: tuple[str, ...] = ()
 ) -> Steps[None]:
-    """Merge a branch into another one, where that is checked out or in a worktree for the time.
+    """Merge a branch into another one, in its worktree or a temporary one.
 
     Args:
         what: The mission.
-        branch: The branch that is changed.
-        source: The branch that is merged into it.
-        keep: Files that stay as ``branch`` has them.
+        branch: The branch to merge into.
+        source: The branch to merge.
+        keep: Files that keep the version of ``branch``.
     """
-    place = f"{what.top}/.worktrees/{what.slug}-merge"
+    temporary = f"{what.top}/.worktrees/{what.slug}-merge"
     where = (yield from branches(what.top, branch)).get(branch)
-    if where == place:  # left behind by a merge that was cut short
-        yield from git("worktree", "remove", "--force", place, folder=what.top)
+    if where == temporary:  # left over from an interrupted merge
+        yield from git("worktree", "remove", "--force", temporary, folder=what.top)
         where = None
     if where is None:
-        yield from git("worktree", "add", "--quiet", "--force", place, branch, folder=what.top)
+        yield from git("worktree", "add", "--quiet", "--force", temporary, branch, folder=what.top)
     try:
         if keep:
-            yield from _merge_keeping(where or place, source, keep)
+            yield from _merge_keeping(where or temporary, source, keep)
         else:
-            yield from merge_into(where or place, source)
+            yield from merge_into(where or temporary, source)
     except GitFailed:
         if where is None:
-            yield from git("worktree", "remove", "--force", place, folder=what.top)
+            yield from git("worktree", "remove", "--force", temporary, folder=what.top)
         raise
     if where is None:
-        yield from git("worktree", "remove", "--force", place, folder=what.top)
+        yield from git("worktree", "remove", "--force", temporary, folder=what.top)
 
 
 def _merge_keeping(folder: str, source: str, keep: tuple[str, ...]) -> Steps[None]:
-    """Merge a branch into what is checked out in a folder, but for some files."""
-    with suppress(GitFailed):  # conflicts are looked at below
+    """Merge a branch into the one checked out in a folder, keeping its version of some files."""
+    with suppress(GitFailed):  # conflicts are checked below
         yield from git("merge", "--quiet", "--no-commit", "--no-ff", source, folder=folder)
     listed = yield from git("ls-tree", "-z", "--name-only", "HEAD", "--", *keep, folder=folder)
     if own := tuple(filter(None, listed.split("\0"))):
         yield from git("checkout", "--quiet", "HEAD", "--", *own, folder=folder)
     unmerged = yield from git("diff", "--name-only", "--diff-filter=U", "-z", folder=folder)
     if unmerged or (yield from commit_of("MERGE_HEAD", folder)) is None:
-        with suppress(GitFailed):  # it may not have begun
+        with suppress(GitFailed):  # the merge may not have started
             yield from git("merge", "--abort", folder=folder)
-        files = ", ".join(filter(None, unmerged.split("\0"))) or "no file in particular"
+        files = ", ".join(filter(None, unmerged.split("\0"))) or "git did not start the merge"
         msg = f"{source} does not merge into {folder}: {files}. Merge it there by hand."
         raise GitFailed(msg)
     yield from git("commit", "--quiet", "--no-edit", folder=folder)

@@ -1,8 +1,9 @@
-"""How a mission is laid out: its topology, its target, and what each work package needs.
+"""Read a mission's layout: its topology, its target, and what each work package needs.
 
-No verb of the contract tells these things before the call that fails for the lack of them. They
-are read from the mission's own files in the primary checkout, which are the same on every
-topology, and never written. Lanes are not read here: `mission-state` alone tells those.
+No verb of the contract reports these. Without them, a caller learns of a missing subtask or a
+missing branch only from the call that fails. The SDK reads them from the mission's own files in
+the primary checkout, which are the same under every topology, and never writes these files. It
+never reads lanes from files: only `mission-state` reports those.
 
 Source: hosts 1.0.3 to 3.2.7 and 4.0.0rc7.
 """
@@ -24,9 +25,9 @@ from spec_kitty_client.workflow.git import checked_out, git, show_all
 __all__ = ["PLANNING_LANE", "MissionFiles", "MissionLayout", "PackageLayout", "read_files"]
 
 PLANNING_LANE = "lane-planning"
-"""The execution lane in which hosts from 3.1.0 on put all planning work."""
+"""The execution lane of all planning work (host 3.1.0 and later)."""
 
-_LARGEST_FRONT_MATTER = 256 * 1024  # characters; more is no front matter that anybody wrote
+_LARGEST_FRONT_MATTER = 256 * 1024  # characters; a limit against damaged files
 _WP_FILE = re.compile(r"(WP\d+)(?=[-_.])[^/]*\.md", re.IGNORECASE)
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _OPEN_BOX = re.compile(r"\s*-\s*\[\s*\]\s+(T\d+\b)?")
@@ -34,48 +35,48 @@ _OPEN_BOX = re.compile(r"\s*-\s*\[\s*\]\s+(T\d+\b)?")
 
 @frozen(kw_only=True)
 class PackageLayout(Value):
-    """What a host wants of one work package beside its work."""
+    """The subtasks and execution lane of one work package."""
 
     wp_id: str
     subtasks: tuple[str, ...] = ()
-    """The ids of the subtasks that have to be marked done before ``for_review``. From host 3.2.6
-    on those of the front matter, whether or not they are marked; from 2.1.0 to 3.2.5 the boxes
-    with an id that are not ticked in ``tasks.md``; none on 1.0.x."""
+    """Ids of the subtasks that must be marked done before ``for_review``. From host 3.2.6 on all
+    subtasks in the front matter, marked or not; from 2.1.0 to 3.2.5 the boxes in ``tasks.md``
+    that have an id and are not ticked; none on 1.0.x."""
     open_boxes: int = 0
-    """How many boxes without an id are not ticked in ``tasks.md`` (hosts 2.1.0 to 3.2.5). No
-    command of the host can tick these."""
+    """Number of boxes in ``tasks.md`` without an id that are not ticked (hosts 2.1.0 to 3.2.5).
+    No command of the host can tick these."""
     roster_problem: str | None = None
-    """Why a host from 3.2.6 on cannot tell what the subtasks are, and refuses ``for_review``."""
+    """The reason why a host from 3.2.6 on cannot read the subtasks and refuses ``for_review``."""
     lane: str | None = None
-    """The execution lane, such as ``lane-a``, on hosts from 3.1.0 on."""
+    """The execution lane, such as ``lane-a`` (host 3.1.0 and later)."""
     lane_needs: tuple[str, ...] = ()
-    """The execution lanes whose work its own lane builds on."""
+    """The execution lanes that its own lane depends on."""
 
     @property
     def planning(self) -> bool:
-        """Whether it is planning work, which hosts from 3.1.0 on treat in another way."""
+        """Whether it is planning work, which has no lane branch (host 3.1.0 and later)."""
         return self.lane == PLANNING_LANE
 
 
 @frozen(kw_only=True)
 class MissionLayout(Value):
-    """How a mission is laid out on the host that was asked."""
+    """The topology and branches of a mission, and the layout of its work packages."""
 
     mission_slug: str
     topology: str | None
     """``single_branch``, ``lanes``, ``coord`` or ``lanes_with_coord``; None up to host 3.1.10."""
     coordination_branch: str | None
-    """The branch on which the host records where work packages stand, if not on the target."""
+    """The branch on which the host records the lanes of work packages; None: on the target."""
     planning_branch: str
-    """The branch that holds the mission's folder, and on which lanes are based."""
+    """The branch with the mission's folder, at which execution lanes start."""
     target: str
-    """The branch into which the host merges when none is named."""
+    """The branch into which the host merges by default."""
     target_source: str
-    """Where that is written: a key of ``meta.json``, or ``primary branch`` if nowhere."""
+    """The key of ``meta.json`` that names the target; ``primary branch`` if there is none."""
     packages: Mapping[str, PackageLayout] = field(repr=False)
 
     def sharing(self, wp: str) -> tuple[str, ...]:
-        """Return the other work packages that are worked on in the same worktree."""
+        """Return the ids of the other work packages that share a worktree with this one."""
         lane = self.packages[wp].lane if wp in self.packages else None
         return tuple(
             name for name, p in self.packages.items() if lane and p.lane == lane and name != wp
@@ -84,20 +85,20 @@ class MissionLayout(Value):
 
 @frozen(kw_only=True)
 class MissionFiles:
-    """The files of a mission that tell how it is laid out, as text."""
+    """The files of a mission that describe its layout, as read from the primary checkout."""
 
     slug: str
     meta: Mapping[str, Any]
     lanes: Mapping[str, Any]
     index: str
-    """``tasks.md``."""
+    """The text of ``tasks.md``."""
     prompts: Mapping[str, str]
-    """The file of each work package."""
+    """The text of each work package's file, by work package id."""
 
     def target(self, contract: Contract) -> tuple[str, str] | None:
-        """Return the branch to merge into and the key that names it; None: no key does.
+        """Return the branch to merge into and the key that names it, or None.
 
-        Hosts look for ``merge_target_branch`` from 3.2.2 on, then for ``target_branch``.
+        Hosts read ``merge_target_branch`` (3.2.2 and later), then ``target_branch``.
         """
         newer = ("merge_target_branch",) if contract.supports(Feature.MERGE_TARGET) else ()
         for key in (*newer, "target_branch"):
@@ -107,7 +108,7 @@ class MissionFiles:
         return None
 
     def package(self, wp: str, contract: Contract) -> PackageLayout:
-        """Return what a host wants of a work package."""
+        """Return the layout of a work package on this host."""
         lane, needs = self._lane(wp)
         subtasks, boxes, problem = self._subtasks(wp, contract)
         return PackageLayout(
@@ -139,8 +140,12 @@ class MissionFiles:
 def read_files(slug: str, top: str) -> Steps[MissionFiles]:
     """Read the files of a mission in the primary checkout, committed or not.
 
+    Args:
+        slug: Slug of the mission.
+        top: Path of the primary checkout.
+
     Raises:
-        GitFailed: If one of them is damaged.
+        GitFailed: If a file is damaged.
     """
     folder = f"kitty-specs/{slug}"
     names = ("meta.json", "lanes.json", "tasks.md", "tasks")
@@ -162,13 +167,13 @@ def read_files(slug: str, top: str) -> Steps[MissionFiles]:
 def layout_of(
     contract: Contract, files: MissionFiles, wps: tuple[str, ...], top: str
 ) -> Steps[MissionLayout]:
-    """Return how a mission is laid out.
+    """Return the layout of a mission.
 
     Args:
-        contract: The host that it is for.
+        contract: The host's contract.
         files: The mission's files.
-        wps: The ids of its work packages.
-        top: The primary checkout.
+        wps: Ids of its work packages.
+        top: Path of the primary checkout.
     """
     target = files.target(contract)
     planned = files.meta.get("target_branch")
@@ -188,7 +193,7 @@ def layout_of(
 
 
 def primary_branch(top: str) -> Steps[str]:
-    """Return the branch that hosts take for the repository's own: origin's, else the current."""
+    """Return the repository's default branch as hosts see it: origin's, else the current one."""
     try:
         head = yield from git("symbolic-ref", "refs/remotes/origin/HEAD", folder=top)
     except GitFailed:
@@ -214,16 +219,16 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _roster(text: str | None) -> tuple[tuple[str, ...], str | None]:
-    """Return the subtasks in the front matter of a work package, or why there are none to read."""
+    """Return the subtasks in a work package's front matter, or why it has none."""
     if text is None:
-        return (), None  # the file is not here to look at
+        return (), None  # the file may be on another branch
     found = _FRONT_MATTER.match(text)
     if found is None or len(found[1]) > _LARGEST_FRONT_MATTER:
         return (), "its file has no front matter"
-    import yaml  # 15 ms, and only hosts from 3.2.6 on take it
+    import yaml  # here, because it takes 15 ms and only hosts from 3.2.6 on need it
 
     try:
-        front = yaml.load(found[1], Loader=yaml.BaseLoader)  # noqa: S506 - makes texts alone
+        front = yaml.load(found[1], Loader=yaml.BaseLoader)  # noqa: S506 - makes only strings
     except (yaml.YAMLError, RecursionError, ValueError) as e:
         return (), f"its front matter is damaged: {str(e).splitlines()[0]}"
     named = front.get("subtasks") if isinstance(front, dict) else None
@@ -234,12 +239,12 @@ def _roster(text: str | None) -> tuple[tuple[str, ...], str | None]:
 
 
 def _open_boxes(index: str, wp: str, *, deep: bool) -> Iterator[str | None]:
-    """Yield the boxes of a work package that are not ticked: its id, or None if it has none.
+    """Yield each unticked box of a work package: its subtask id, or None if it has none.
 
     Args:
         index: The text of ``tasks.md``.
-        wp: The work package.
-        deep: Whether headings of the third and fourth level count (3.1.1 and later).
+        wp: Id of the work package.
+        deep: Whether headings of levels three and four count (3.1.1 and later).
     """
     level = r"#{2,4}(?!#)" if deep else "##"
     own = re.compile(rf"{level}.*\b{re.escape(wp)}\b")

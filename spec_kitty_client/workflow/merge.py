@@ -1,13 +1,18 @@
 """Merge a mission without losing anything.
 
-What hosts do: they throw away what is uncommitted in the worktrees of the lanes (3.1.0 and
-later), reset the mission's folder, and with it the acceptance (3.2.7), do it all and then
-refuse where the checkout of the target has changes (3.2.0 and later), leave the index of the
-target's checkout where it was, so that the next commit would take the merge back (3.1.x),
-call a second merge a failure (3.1.0 and later), a squash that nothing was committed of a
-success (1.0.x), take back by a squash what the target has newer (3.2.0 and later), and leave
-planning work out (3.1.0 and later). So: look into every worktree first, commit the mission's
-folder, compare the target before and after, and prove a merge that is said to have been made.
+A host's merge, left to itself, may lose work:
+
+* It deletes uncommitted files in the worktrees of lanes (3.1.0 and later).
+* It resets the mission's folder, and with it the acceptance (3.2.7).
+* It merges everything, then fails if the checkout of the target has changes (3.2.0 and later).
+* It leaves the index of the target's checkout stale: the next commit reverts the merge (3.1.x).
+* It reports a repeated merge as a failure (3.1.0 and later), and a squash that it never
+  committed as a success (1.0.x).
+* A squash reverts newer changes on the target (3.2.0 and later).
+* It leaves planning work out (3.1.0 and later).
+
+So the SDK checks every worktree first, commits the mission's folder, compares the target before
+and after, and proves that the merge has happened.
 """
 
 import re
@@ -28,13 +33,7 @@ from spec_kitty_client.errors import (
     WouldLoseWork,
 )
 from spec_kitty_client.values import Value
-from spec_kitty_client.workflow.evidence import (
-    holds,
-    left_out,
-    record_lanes,
-    record_result,
-    recorded,
-)
+from spec_kitty_client.workflow.common import state
 from spec_kitty_client.workflow.git import (
     branches,
     changed,
@@ -50,38 +49,44 @@ from spec_kitty_client.workflow.git import (
 )
 from spec_kitty_client.workflow.integration import Integration, conflicts, prepare, tidy
 from spec_kitty_client.workflow.layout import MissionLayout, layout_of, read_files
-from spec_kitty_client.workflow.steps import state
+from spec_kitty_client.workflow.proof import (
+    holds,
+    left_out,
+    record_lanes,
+    record_result,
+    recorded,
+)
 from spec_kitty_client.workflow.worktrees import branches_of, folder_of
 
 __all__ = ["Merged", "merge"]
 
 _KEEP_BRANCHES = (Dialect.F1, Dialect.F2)
 _HOST_STATE = (".kittify/sync-state.json",)
-"""Files of the host alone, which it writes while it works (3.2.7), tracked or not."""
+"""Files that only the host writes, during any call (3.2.7), tracked or not."""
 
 _HOST_FILES = frozenset(
     {"meta.json", "lanes.json", "tasks.md", "status.json", "status.events.jsonl"}
 )
-"""Files in a mission's folder that the host writes; all others there may be somebody's work."""
+"""Files in a mission's folder that the host writes; all others may be somebody's work."""
 
 
 @frozen(kw_only=True)
 class Merged(Value):
-    """What came of a merge."""
+    """The result of a merge."""
 
     target: str
-    """The branch."""
+    """The branch merged into."""
     before: str
-    """The commit at which it was."""
+    """Its commit before the merge."""
     after: str
-    """The commit at which it is."""
+    """Its commit after the merge."""
     changed: bool
-    """False when the mission had been merged already."""
+    """False if the mission was merged already."""
 
 
 @frozen(kw_only=True)
 class _MergeContext:
-    """A mission before its merge."""
+    """Everything a merge knows before it starts: the host, the mission, the branches."""
 
     contract: Contract
     top: str
@@ -92,12 +97,12 @@ class _MergeContext:
 
     @property
     def slug(self) -> str:
-        """The mission's name."""
+        """The mission's slug."""
         return self.mission.mission_slug
 
     @property
     def folder(self) -> str:
-        """The mission's folder, from the root of the repository."""
+        """The mission's folder, relative to the root of the repository."""
         return folder_of(self.slug)
 
     @property
@@ -111,35 +116,45 @@ class _MergeContext:
         )
 
     def branches(self) -> Steps[dict[str, str | None]]:
-        """Return the branches that hold its work, each with its worktree."""
+        """Return the branches with the mission's work, each with its worktree or None."""
         wps = tuple(wp.wp_id for wp in self.mission.work_packages)
         return (yield from branches_of(self.contract, self.slug, wps, self.top))
 
     def lanes(self) -> Steps[dict[str, str | None]]:
-        """Return those of the branches that a merge removes: all but the mission's own."""
+        """Return the branches that a merge removes: all but the mission's own."""
         found = yield from self.branches()
         return {name: path for name, path in found.items() if name != self.integration.mission}
 
     def merged(self, after: str, *, changed: bool) -> Merged:
-        """Return the result."""
+        """Return the result of the merge."""
         return Merged(target=self.target, before=self.before, after=after, changed=changed)
 
 
 def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
-    """Merge a mission into its target branch, with every check that the hosts leave out.
+    """Merge a mission into its target branch, with every check that hosts leave out.
 
     Args:
-        call: The call; without a target, the one that the host would take is named in it.
-        commits: The commits that were handed in, as far as the caller knows them. Each has to be
-            on a branch that is merged; where the branches are gone, they are the proof that it
-            has been done.
+        call: The host call. Without a target, the SDK names the host's default in it.
+        commits: The commits handed in for review, as far as the caller knows them. Each must be
+            on a branch that is merged. If the branches are gone already, these commits prove
+            whether the merge has happened.
+
+    Raises:
+        WouldLoseWork: If the merge would lose something; nothing was changed.
+        MergeDamaged: If the target does not have exactly the mission's work after the merge.
+        GitFailed: If git fails, or the target does not exist.
+        UnsupportedByHost: If this host cannot merge with that strategy.
+        IntegrationFailed: If the host refuses or fails.
     """
     contract: Contract = yield Negotiate()
     context = yield from _look(call, contract)
     call = evolve(call, target=context.target)
     if (yield from _is_merged(context, commits)):
         if call.push:
-            msg = f"It is merged already. Push that: git push origin {context.target}"
+            msg = (
+                f"{context.slug} is merged already, but this call cannot push it. Run "
+                f"`git push origin {context.target}`."
+            )
             raise GitFailed(msg)
         return context.merged(context.before, changed=False)
     _refuse_strategy(call, contract)
@@ -159,19 +174,19 @@ def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
     try:
         yield call
     except HostError as e:
-        e.add_note(f"The target {context.target} was at {context.before}.")
+        e.add_note(f"Before the merge, {context.target} was at commit {context.before}.")
         yield from _tell_missing(e, context)
-        # Hosts remove the lanes last: where they are gone now, only the answer was lost.
+        # Hosts remove the lanes last: if they are gone, the merge worked and its answer was lost.
         if not lanes or (yield from context.lanes()) or contract.dialect in _KEEP_BRANCHES:
             raise
     return (yield from _compare(context, work))
 
 
 def _tell_missing(error: HostError, context: _MergeContext) -> Steps[None]:
-    """Say what to do about the branches that a host names, and that are not there.
+    """Add the command that restores each branch that the host misses.
 
-    From 3.1.0 on it takes every lane or none, and removes them all at the end. Whether a branch
-    that is gone has been merged before is not to be seen, so it is not made again here.
+    From 3.1.0 on hosts merge all lanes or none, and remove them at the end. The SDK cannot see
+    whether a missing branch was merged before, so it does not make the branch itself.
     """
     name = rf"kitty/mission-{re.escape(context.slug)}-lane-\w+"
     for branch in dict.fromkeys(re.findall(name, str(error.failure.data.get("errors")))):
@@ -194,8 +209,8 @@ def _look(call: MergeMission, contract: Contract) -> Steps[_MergeContext]:
     target = call.target or layout.target
     before = yield from commit_of(f"refs/heads/{target}", top)
     if before is None:
-        told = "" if call.target else f", which the mission names as its {layout.target_source}"
-        msg = f"there is no branch {target!r} in {top} to merge into{told}"
+        told = "" if call.target else f" (the mission's {layout.target_source})"
+        msg = f"there is no branch {target!r}{told} in {top} to merge into. Create it there."
         raise GitFailed(msg)
     return _MergeContext(
         contract=contract, top=top, mission=mission, layout=layout, target=target, before=before
@@ -203,7 +218,7 @@ def _look(call: MergeMission, contract: Contract) -> Steps[_MergeContext]:
 
 
 def _is_merged(context: _MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
-    """Tell whether it is proven that nothing is left to merge."""
+    """Return whether it is proven that nothing is left to merge."""
     if not all(wp.lane in (Lane.DONE, Lane.CANCELED) for wp in context.mission.work_packages):
         return False
     lanes = yield from context.lanes()
@@ -220,7 +235,7 @@ def _is_merged(context: _MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
 
 
 def _is_whole(context: _MergeContext, lanes: dict[str, str | None]) -> bool:
-    """Return whether all work packages that are done have a branch of theirs."""
+    """Return whether every work package in ``done`` has its branch."""
     done = [wp.wp_id for wp in context.mission.work_packages if wp.lane == Lane.DONE]
     if context.contract.dialect in _KEEP_BRANCHES:
         return all(f"{context.slug}-{wp}" in lanes for wp in done)
@@ -230,7 +245,7 @@ def _is_whole(context: _MergeContext, lanes: dict[str, str | None]) -> bool:
 
 
 def _refuse_strategy(call: MergeMission, contract: Contract) -> None:
-    """Refuse what fails half-way, or cannot work."""
+    """Refuse a strategy that would fail half-way on this host."""
     if contract.dialect is Dialect.F1 and call.strategy == MergeStrategy.SQUASH:
         what = "squash that commits what it has merged; use merge, or a host that has"
         raise UnsupportedByHost(what, since="2.1.0", release=str(contract.release))
@@ -240,7 +255,7 @@ def _refuse_strategy(call: MergeMission, contract: Contract) -> None:
 
 
 def _forget_removed(context: _MergeContext) -> Steps[None]:
-    """Have git forget the mission's worktrees that somebody removed, or no branch can go."""
+    """Deregister worktrees whose folders were deleted, so that git can delete their branches."""
     own = f"{context.top}/.worktrees/{context.slug}-"
     for path in (yield from removed(context.top)):
         if path.startswith(own):
@@ -254,14 +269,14 @@ def _refuse_dirty(lanes: dict[str, str | None]) -> Steps[None]:
             found += [f"{path}/{name}" for name in (yield from dirty(path))]
     if found:
         msg = (
-            f"a merge would throw away what is not committed: {', '.join(found[:10])}. Commit it "
-            "or remove it."
+            f"a merge would delete uncommitted changes: {', '.join(found[:10])}. Commit or remove "
+            "them."
         )
         raise WouldLoseWork(msg, tuple(found))
 
 
 def _refuse_dirty_target(context: _MergeContext) -> Steps[None]:
-    """Name what a host refuses to advance a branch over, before it has merged everything."""
+    """Refuse a target with uncommitted changes, before the host has merged half of it."""
     if not context.contract.supports(Feature.CLEAN_TARGET):
         return
     path = (yield from branches(context.top, context.target)).get(context.target)
@@ -269,7 +284,7 @@ def _refuse_dirty_target(context: _MergeContext) -> Steps[None]:
     own = (f"{context.folder}/", *_HOST_STATE)
     if others := [name for name in found if not name.startswith(own)]:
         msg = (
-            f"{path} has {context.target} checked out, with changes that are not committed: "
+            f"{path}, where {context.target} is checked out, has uncommitted changes: "
             f"{', '.join(others[:10])}. This host does not merge then. Commit or stash them."
         )
         raise WouldLoseWork(msg, tuple(f"{path}/{name}" for name in others))
@@ -277,27 +292,27 @@ def _refuse_dirty_target(context: _MergeContext) -> Steps[None]:
 
 def _refuse_left_out(context: _MergeContext, commits: tuple[str, ...]) -> Steps[None]:
     if not (yield from context.lanes()):
-        return  # the host tells what it misses
+        return  # the host names the branches that it misses
     heads = (*(yield from context.branches()), context.before)
     missing = yield from left_out(commits, heads, context.top)
     if missing:
         msg = (
-            f"the commit {missing[:12]} was handed in, and no branch that would be merged into "
-            f"{context.target} has it. `git branch --all --contains {missing[:12]}` tells where it "
-            "is: merge that into the lane's branch."
+            f"the commit {missing[:12]} was handed in, but is on no branch that would be merged "
+            f"into {context.target}. Run `git branch --all --contains {missing[:12]}` to find its "
+            "branch, and merge that into the lane's branch."
         )
         raise WouldLoseWork(msg, (missing,))
 
 
 def _refuse_taking_back(context: _MergeContext, call: MergeMission) -> Steps[None]:
-    """Refuse a squash over something newer: hosts then take the lane's side (3.2.0 and later)."""
+    """Refuse a squash that would revert newer changes on the target (3.2.0 and later)."""
     if call.strategy != MergeStrategy.SQUASH or not context.contract.supports(Feature.CLEAN_TARGET):
         return
     for lane in (yield from context.lanes()):
         files = yield from conflicts(context.before, lane, context.top, apart=f"{context.folder}/")
         if files:
             msg = (
-                f"{context.target} has newer changes than {lane} in "
+                f"{context.target} has changes newer than {lane} in "
                 f"{', '.join(sorted(files)[:10])}, and a squash by this host would revert them. "
                 "Merge the target into the lane's worktree first, or use the strategy merge."
             )
@@ -305,7 +320,7 @@ def _refuse_taking_back(context: _MergeContext, call: MergeMission) -> Steps[Non
 
 
 def _commit_records(context: _MergeContext) -> Steps[bool]:
-    """Commit what the host has written about the mission, and about itself where it is tracked."""
+    """Commit the host's records of the mission, and its own state file if that is tracked."""
     path = (yield from branches(context.top, context.target)).get(context.target)
     committed = False
     if path and context.contract.supports(Feature.CLEAN_TARGET):
@@ -319,14 +334,14 @@ def _commit_records(context: _MergeContext) -> Steps[bool]:
 
 @frozen(kw_only=True)
 class _Work:
-    """What a branch has changed since it left the target."""
+    """The head of a branch, and the files it has changed since it left the target."""
 
     head: str
     files: set[str]
 
 
 def _work_of(lanes: dict[str, str | None], context: _MergeContext) -> Steps[dict[str, _Work]]:
-    """Return the work of each branch."""
+    """Return the head and changed files of each branch."""
     found: dict[str, _Work] = {}
     for lane in lanes:
         base = yield from fork_point(context.before, lane, context.top)
@@ -336,7 +351,7 @@ def _work_of(lanes: dict[str, str | None], context: _MergeContext) -> Steps[dict
 
 
 def _compare(context: _MergeContext, work: dict[str, _Work]) -> Steps[Merged]:
-    """See that the target has what it had, and what the lanes had, and nothing else."""
+    """Check that the target has its old commits, all work of the lanes, and nothing else."""
     after = yield from commit_of(f"refs/heads/{context.target}", context.top)
     target, before = context.target, context.before
     if after is None or not (yield from is_ancestor(before, after, context.top)):
@@ -369,13 +384,13 @@ def _missing(
 
 
 def _is_hosts(path: str, folder: str) -> bool:
-    """Return whether a file of the mission is written by the host, and differs between branches."""
+    """Return whether the host writes this file of the mission, so that branches differ in it."""
     inside = path.removeprefix(f"{folder}/")
     return inside != path and (inside in _HOST_FILES or inside.startswith("tasks/"))
 
 
 def _refuse_unproven(context: _MergeContext, work: dict[str, _Work]) -> None:
-    """Tell of work packages without a branch: hosts up to 3.0.3 pass over them in silence."""
+    """Refuse work packages without a branch, which hosts up to 3.0.3 leave out silently."""
     if context.contract.dialect not in _KEEP_BRANCHES:
         return
     worked = [wp.wp_id for wp in context.mission.work_packages if wp.lane != Lane.CANCELED]
@@ -384,10 +399,10 @@ def _refuse_unproven(context: _MergeContext, work: dict[str, _Work]) -> None:
 
 
 def _refresh(context: _MergeContext, after: str, new: set[str]) -> Steps[None]:
-    """Bring a stale checkout of the target up to date (3.1.x), keeping what is the user's.
+    """Update a stale checkout of the target (3.1.x), keeping the user's changes.
 
     Raises:
-        GitFailed: If local changes stand in the way.
+        GitFailed: If local changes are in the way.
     """
     if (yield from checked_out(context.top)) != context.target:
         return

@@ -1,7 +1,7 @@
-"""Subtasks: hosts from 2.1.0 on do not take work for review while some are open.
+"""Mark subtasks done; hosts from 2.1.0 on refuse a review while some are open.
 
-No verb of the contract marks them. The host has a public command of its own for it,
-``spec-kitty agent tasks mark-status``, which is what its templates tell agents to run.
+No verb of the contract marks subtasks. The host has a public command for that,
+``spec-kitty agent tasks mark-status``, which its templates tell agents to run.
 """
 
 import json
@@ -20,7 +20,13 @@ _LIMIT = 120.0  # seconds
 
 
 def mark_command(mission: str, subtasks: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
-    """Return the arguments for ``spec-kitty`` that mark subtasks done."""
+    """Return the arguments for ``spec-kitty`` that mark subtasks done.
+
+    Args:
+        mission: Slug of the mission.
+        subtasks: Ids such as ``T001``.
+        contract: The host's contract.
+    """
     flag = "--mission" if contract.supports(Feature.LANES) else "--feature"
     return (*_VERB.split(), *subtasks, "--status", "done", flag, mission)
 
@@ -28,16 +34,16 @@ def mark_command(mission: str, subtasks: tuple[str, ...], contract: Contract) ->
 def complete(
     mission: str, package: PackageLayout, contract: Contract, time_limit: float | None = None
 ) -> Steps[None]:
-    """Mark the subtasks of a work package done; marking them again changes nothing.
+    """Mark the subtasks of a work package done. Idempotent.
 
     Args:
-        mission: The mission's slug.
+        mission: Slug of the mission.
         package: The work package.
-        contract: What the host speaks.
-        time_limit: Seconds; None: 120.
+        contract: The host's contract.
+        time_limit: Seconds until the host is stopped; None: 120.
 
     Raises:
-        HostTimeout: If the host did not end in time.
+        HostTimeout: If the host exceeded the time limit.
         ProtocolError: If the host did not mark them; the message has its reason.
     """
     if not package.subtasks:
@@ -49,31 +55,31 @@ def complete(
 
 
 def advice(mission: str, package: PackageLayout, contract: Contract) -> str | None:
-    """Return what to do about the subtasks of a work package that was not taken for review."""
+    """Return the commands or edits after which a refused work package can be handed in, or None."""
     parts: list[str] = []
     if package.subtasks:
         command = " ".join(mark_command(mission, package.subtasks, contract))
         parts.append(
-            f"{package.wp_id} has the subtasks {', '.join(package.subtasks)}, which have to be "
-            f"marked done first: submit_for_review(..., subtasks='complete'), or `spec-kitty "
+            f"The subtasks {', '.join(package.subtasks)} of {package.wp_id} must be marked done "
+            f"first: call submit_for_review(..., subtasks='complete'), or run `spec-kitty "
             f"{command}`."
         )
     if package.open_boxes:
         parts.append(
             f"{package.open_boxes} boxes of {package.wp_id} in kitty-specs/{mission}/tasks.md are "
-            "not ticked and have no id such as T001, so that no command can tick them: edit and "
-            "commit the file."
+            "not ticked, and no command can tick them, because they have no id such as T001. "
+            "Tick them in the file and commit it."
         )
     if package.roster_problem:
         parts.append(
-            f"The host cannot tell the subtasks of {package.wp_id}: {package.roster_problem}. "
-            "Write `subtasks: []`, or the list, into its front matter and commit it."
+            f"The host cannot read the subtasks of {package.wp_id}: {package.roster_problem}. "
+            "Write `subtasks: []`, or the list of ids, into its front matter and commit it."
         )
     return " ".join(parts) or None
 
 
 def _failed(done: Completed) -> HostError:
-    """Return the error of a call that did not mark the subtasks."""
+    """Return the error for a failed call of ``mark-status``."""
     kind = HostTimeout if done.exit_code is None else ProtocolError
     return kind(
         Failure(

@@ -1,10 +1,11 @@
-"""The life of a work package in the words of its users, the same on every host.
+"""The workflow verbs of a work package, and accepting a mission: the same on every host release.
 
-Each verb does what this release needs for it, and is safe to repeat: where an answer is lost
-or is a no, the state is read, and what has taken effect already is a success. `force` goes out
-in one case only: where the host's rule asks for a review result or evidence and its command
-line has no option for it (2.1.0 to 3.2.5), with a note that says so; then the state is read
-first, because force also opens the ways that are wrong.
+Each verb adapts to the host's release and is idempotent. After a lost answer or a refusal it
+reads the mission's state, and a work package that is already in the target lane is a success.
+
+A verb sends ``--force`` in one case only: the host's rule requires a review result or evidence,
+and its command line has no option for it (2.1.0 to 3.2.5). The note of the transition says so.
+Before that the verb reads the state, because force switches off all other rules as well.
 """
 
 from collections.abc import Set as AbstractSet
@@ -37,9 +38,9 @@ from spec_kitty_client.errors import (
     TransitionRejected,
 )
 from spec_kitty_client.values import Value
+from spec_kitty_client.workflow.common import Package, refusal, retry_idempotent, slug_of, state
 from spec_kitty_client.workflow.git import commit_folder, root
 from spec_kitty_client.workflow.layout import PackageLayout, read_files
-from spec_kitty_client.workflow.steps import Package, insist, refusal, slug_of, state
 from spec_kitty_client.workflow.subtasks import advice, complete
 from spec_kitty_client.workflow.worktrees import (
     folder_of,
@@ -62,7 +63,8 @@ __all__ = [
 R = TypeVar("R", bound=replies.Reply)
 
 Subtasks = Literal["refuse", "complete"]
-"""Whether open subtasks are left open, so that the host refuses, or marked done first."""
+"""``"refuse"``: let the host refuse the work while subtasks are open. ``"complete"``: mark them
+done first."""
 
 _HANDED_IN = frozenset({Lane.FOR_REVIEW, Lane.IN_REVIEW, Lane.APPROVED, Lane.DONE})
 _ENDED = frozenset({Lane.DONE, Lane.CANCELED})
@@ -70,34 +72,38 @@ _ENDED = frozenset({Lane.DONE, Lane.CANCELED})
 
 @frozen(kw_only=True)
 class Moved(Value):
-    """What a workflow verb has done."""
+    """The result of a workflow verb."""
 
     wp_id: str
     lane: AnyLane
-    """Where the work package is now."""
+    """The lane of the work package now."""
     changed: bool
-    """False when it was there already: the effect of an earlier call."""
+    """False if an earlier call had already moved the work package there."""
 
 
 def _not_empty(_: object, attribute: "Attribute[str]", value: object) -> None:
     if not isinstance(value, str) or not value.strip():
-        msg = f"Review: {attribute.name} must be a text that is not empty, not {value!r}"
+        msg = f"Review: {attribute.name} must be a non-empty string, not {value!r}"
         raise InvalidCall(msg)
 
 
 @frozen
 class Review(Value):
-    """A review's author and where it can be read: ``Review("ada", "reviews/WP01.md")``."""
+    """Who reviewed, and where the review is: ``Review("ada", "reviews/WP01.md")``.
+
+    Raises:
+        InvalidCall: If the reviewer or the reference is empty.
+    """
 
     reviewer: str = field(validator=_not_empty)
     """Name of the person or agent; hosts record it with the verdict."""
     reference: str = field(validator=_not_empty)
-    """Any text that leads to the review: a path, an address, a commit."""
+    """A pointer to the review, in any form: a path, a URL, a commit."""
     feedback_path: str | None = field(default=None, kw_only=True)
-    """Path of a file with the findings, for the implementer (host 3.2.6)."""
+    """Path of a file with the findings, for the implementer (host 3.2.6 and later)."""
 
     def result(self, verdict: ReviewVerdict) -> ReviewResult:
-        """Return it as newer hosts want it."""
+        """Return the review as the option ``--review-result-json`` (host 3.2.6 and later)."""
         return ReviewResult(
             reviewer=self.reviewer,
             verdict=verdict,
@@ -109,100 +115,186 @@ class Review(Value):
 def submit_for_review(
     at: Package, note: str | None = None, subtasks: Subtasks = "refuse"
 ) -> Steps[Moved]:
-    """Hand in the implementation; with ``subtasks="complete"``, mark its subtasks done first."""
+    """Hand an implementation in for review.
+
+    Args:
+        at: The work package.
+        note: Text for the mission's history.
+        subtasks: Whether to mark open subtasks done first; see `Subtasks`.
+
+    Returns:
+        The lane of the work package now.
+
+    Raises:
+        TransitionRejected: If the host refuses. Its notes name open subtasks and the command
+            that marks them done.
+        InvalidCall: If ``subtasks`` is something else.
+    """
     if subtasks not in ("refuse", "complete"):
-        msg = f"subtasks={subtasks!r}: choose 'refuse' or 'complete'"
+        msg = f"subtasks={subtasks!r} is not a choice. Use 'refuse' or 'complete'."
         raise InvalidCall(msg)
     contract: Contract = yield Negotiate()
     call = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=Lane.FOR_REVIEW, note=note)
     if subtasks == "complete" and contract.supports(Feature.SUBTASK_GATE):
         slug, package = yield from _package(contract, at)
         yield from complete(slug, package, contract)
-        call = evolve(call, subtasks_complete=_takes_word_for_subtasks(contract))
+        call = evolve(call, subtasks_complete=_has_subtasks_flag(contract))
     try:
-        return (yield from _once(call, _HANDED_IN))
+        return (yield from _send_once(call, _HANDED_IN))
     except TransitionRejected as e:
-        with suppress(GitFailed):  # the refusal matters more than what is added to it
+        with suppress(GitFailed):  # without git, the refusal is raised without advice
             slug, package = yield from _package(contract, at)
             if subtasks == "refuse" and (why := advice(slug, package, contract)):
                 e.add_note(why)
         raise
 
 
-def _takes_word_for_subtasks(contract: Contract) -> bool:
-    """Return whether the host believes ``--subtasks-complete`` (3.1.0 to 3.2.5)."""
+def _has_subtasks_flag(contract: Contract) -> bool:
+    """Return whether the host obeys ``--subtasks-complete`` (3.1.0 to 3.2.5)."""
     return contract.supports(Feature.EVIDENCE) and not contract.supports(Feature.SUBTASK_EVENTS)
 
 
 def _package(contract: Contract, at: Package) -> Steps[tuple[str, PackageLayout]]:
-    """Return the slug of a mission, and how one of its work packages is laid out."""
+    """Return the slug of a mission, and the layout of one of its work packages."""
     slug = yield from slug_of(contract, at.mission)
     top = yield from root()
     return slug, (yield from read_files(slug, top)).package(at.wp, contract)
 
 
 def begin_review(at: Package) -> Steps[Moved]:
-    """Begin a review. Where there is no lane for it (up to 3.1.0), see that it may begin.
+    """Begin a review.
 
-    3.1.x refuses a second reviewer and the first one's repetition in the same words: there,
-    one that is under way is taken for one's own.
+    Hosts up to 3.1.0 have no lane for a running review; there, this only checks that a review
+    may begin. Hosts 3.1.x answer a repeated call and a second reviewer with the same refusal, so
+    there a running review counts as the caller's own.
+
+    Args:
+        at: The work package.
+
+    Returns:
+        The lane of the work package now.
+
+    Raises:
+        TransitionRejected: If the work package is not in ``for_review``.
     """
     contract: Contract = yield Negotiate()
     if contract.supports(Feature.REPEATABLE_REVIEW):
-        reply = yield from insist(_review(at))
+        reply = yield from retry_idempotent(_review(at))
         return Moved(wp_id=at.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
     if contract.supports(Feature.IN_REVIEW_LANE):
-        return (yield from _once(_review(at), {Lane.IN_REVIEW}))
+        return (yield from _send_once(_review(at), {Lane.IN_REVIEW}))
     lane = at.lane or (yield from lane_of(at))
     if lane != Lane.FOR_REVIEW:
-        raise _no_way(_review(at), lane, "a review")
+        raise _not_allowed(_review(at), lane, "a review")
     return Moved(wp_id=at.wp, lane=lane, changed=False)
 
 
 def approve(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
-    """Record that a review approved the work; where there is no lane for that, it is done."""
+    """Record that a review approved the work: ``approved``, or ``done`` on hosts 1.0.x.
+
+    Args:
+        at: The work package, in review.
+        review: Who approved, and where the review is.
+        note: Text for the mission's history.
+
+    Returns:
+        The lane of the work package now.
+
+    Raises:
+        TransitionRejected: If the work package is not in review.
+    """
     contract: Contract = yield Negotiate()
-    to = Lane.APPROVED if contract.supports(Feature.APPROVED_LANE) else Lane.DONE
-    way = _Way(to=to, out_of={_review_lane(contract)}, reached={Lane.APPROVED, Lane.DONE})
-    return (yield from _judge(contract, at, way, review, note))
+    rule = _TransitionRule(
+        to=Lane.APPROVED if contract.supports(Feature.APPROVED_LANE) else Lane.DONE,
+        allowed_from={_review_lane(contract)},
+        reached={Lane.APPROVED, Lane.DONE},
+    )
+    return (yield from _move_reviewed(contract, at, rule, review, note))
 
 
 def finish(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
-    """Bring approved work to its end: from the review itself, or from ``approved``."""
+    """Move reviewed or approved work to ``done``.
+
+    Args:
+        at: The work package, in review or ``approved``.
+        review: Who approved, and where the review is.
+        note: Text for the mission's history.
+
+    Returns:
+        The lane of the work package now.
+
+    Raises:
+        TransitionRejected: If the work package is in another lane.
+    """
     contract: Contract = yield Negotiate()
-    way = _Way(to=Lane.DONE, out_of={_review_lane(contract), Lane.APPROVED}, reached={Lane.DONE})
-    return (yield from _judge(contract, at, way, review, note))
+    rule = _TransitionRule(
+        to=Lane.DONE,
+        allowed_from={_review_lane(contract), Lane.APPROVED},
+        reached={Lane.DONE},
+    )
+    return (yield from _move_reviewed(contract, at, rule, review, note))
 
 
 def request_changes(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
-    """Record that a review wants changes: back to ``in_progress``."""
+    """Move reviewed or approved work back to ``in_progress``, because it needs changes.
+
+    Args:
+        at: The work package, in review or ``approved``.
+        review: Who asks for changes, and where the findings are.
+        note: Text for the mission's history.
+
+    Returns:
+        The lane of the work package now.
+
+    Raises:
+        TransitionRejected: If the work package is in another lane.
+    """
     contract: Contract = yield Negotiate()
-    back = Lane.IN_PROGRESS
-    way = _Way(to=back, out_of={_review_lane(contract), Lane.APPROVED}, reached={back})
-    return (yield from _judge(contract, at, way, review, note))
+    rule = _TransitionRule(
+        to=Lane.IN_PROGRESS,
+        allowed_from={_review_lane(contract), Lane.APPROVED},
+        reached={Lane.IN_PROGRESS},
+    )
+    return (yield from _move_reviewed(contract, at, rule, review, note))
 
 
 def block(at: Package, reason: str, review: Review) -> Steps[Moved]:
-    """Take a work package off the board until a human has looked, with the reason."""
+    """Move a work package to ``blocked``, until a person has looked at it.
+
+    Args:
+        at: The work package, in any lane but ``done`` and ``canceled``.
+        reason: Why, for that person.
+        review: Who blocks it, and where the details are.
+
+    Returns:
+        The lane of the work package now.
+
+    Raises:
+        TransitionRejected: If the work package has ended.
+    """
     contract: Contract = yield Negotiate()
     if contract.dialect is Dialect.F1:
-        at = evolve(at, lane=None)  # it would take back even what is done
-    way = _Way(to=Lane.BLOCKED, out_of=set(Lane) - _ENDED, reached={Lane.BLOCKED})
-    return (yield from _judge(contract, at, way, review, reason))
+        at = evolve(at, lane=None)  # read the lane: hosts 1.0.x would move even done work
+    rule = _TransitionRule(to=Lane.BLOCKED, allowed_from=set(Lane) - _ENDED, reached={Lane.BLOCKED})
+    return (yield from _move_reviewed(contract, at, rule, review, reason))
 
 
 def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
-    """Accept a mission, and commit what the host wrote about it, which a merge would reset.
+    """Accept a mission, and commit the host's record of it, which a merge would reset.
+
+    Args:
+        mission: Slug or id of the mission.
+        actor: Name that the host records; None: the client's actor.
 
     Raises:
         AcceptanceUnavailable: If the host cannot accept a mission of this topology (3.2.0 to
-            3.2.7 with a coordination branch); nothing was sent.
+            3.2.7 with a coordination branch). The SDK sends nothing.
     """
     contract: Contract = yield Negotiate()
     if not contract.supports(Feature.COORD_ACCEPT) and contract.supports(Feature.CLEAN_TARGET):
-        with suppress(GitUnavailable):  # the host crashes then, which is an error as well
+        with suppress(GitUnavailable):  # without this check the host crashes, which also raises
             yield from _refuse_coordinated(contract, mission)
-    accepted = yield from insist(AcceptMission(mission=mission, actor=actor))
+    accepted = yield from retry_idempotent(AcceptMission(mission=mission, actor=actor))
     slug, top = accepted.mission_slug, (yield from root())
     yield from commit_folder(top, folder_of(slug), f"chore({slug}): record acceptance")
     return accepted
@@ -218,9 +310,6 @@ def _refuse_coordinated(contract: Contract, mission: str) -> Steps[None]:
         )
 
 
-# What the verbs have in common
-
-
 def _review(at: Package) -> StartReview:
     return StartReview(mission=at.mission, wp=at.wp, actor=at.actor)
 
@@ -231,33 +320,34 @@ def _review_lane(contract: Contract) -> Lane:
 
 
 @frozen(kw_only=True)
-class _Way:
-    """Where a verb leads."""
+class _TransitionRule:
+    """The lane that a verb moves a work package to, and the lanes it accepts before and after."""
 
     to: Lane
-    out_of: AbstractSet[AnyLane]
-    """The lanes in which it makes sense. A host may let more pass: what is blocked may go
-    on, and what nobody has reviewed may be approved by whoever brings the evidence."""
+    allowed_from: AbstractSet[AnyLane]
+    """The lanes from which the verb may move it. Some hosts allow more: they let blocked work
+    go on, and approve unreviewed work if the call has evidence."""
     reached: AbstractSet[AnyLane]
-    """The lanes which show that it has taken effect."""
+    """The lanes in which the verb has already taken effect."""
 
 
-def _judge(
-    contract: Contract, at: Package, way: _Way, review: Review, note: str | None
+def _move_reviewed(
+    contract: Contract, at: Package, rule: _TransitionRule, review: Review, note: str | None
 ) -> Steps[Moved]:
-    """Move a work package with what this way on this host has to bring along."""
+    """Move a work package, with the evidence that this host requires for the move."""
     lane = at.lane
-    if lane is None or _forced(contract, lane, way.to):
+    if lane is None or _forced(contract, lane, rule.to):
         lane = yield from lane_of(at)
-        if lane in way.reached:
+        if lane in rule.reached:
             return Moved(wp_id=at.wp, lane=lane, changed=False)
-    plain = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=way.to, note=note)
-    if lane not in way.out_of or not allowed(lane, way.to, contract.dialect):
-        raise _no_way(plain, lane, way.to)
-    if (lane, way.to) == (Lane.FOR_REVIEW, Lane.IN_PROGRESS):  # what start-review once meant
-        call = evolve(_review(at), review_ref=review.reference)
-        return (yield from _once(call, way.reached))
-    return (yield from _once(_equip(contract, plain, lane, review), way.reached))
+    plain = Transition(mission=at.mission, wp=at.wp, actor=at.actor, to=rule.to, note=note)
+    if lane not in rule.allowed_from or not allowed(lane, rule.to, contract.dialect):
+        raise _not_allowed(plain, lane, rule.to)
+    if (lane, rule.to) == (Lane.FOR_REVIEW, Lane.IN_PROGRESS):  # up to 3.1.0: start-review
+        start = evolve(_review(at), review_ref=review.reference)
+        return (yield from _send_once(start, rule.reached))
+    call = _add_required_evidence(contract, plain, lane, review)
+    return (yield from _send_once(call, rule.reached))
 
 
 def _forced(contract: Contract, lane: AnyLane, to: Lane) -> bool:
@@ -265,9 +355,11 @@ def _forced(contract: Contract, lane: AnyLane, to: Lane) -> bool:
     return known and Need.FORCE in needs(lane, to, contract.dialect)
 
 
-def _equip(contract: Contract, call: Transition, lane: AnyLane, review: Review) -> Transition:
-    """Give a transition what it needs, and the evidence of an approval wherever it can go."""
-    assert isinstance(call.to, Lane)  # noqa: S101 - the verbs name no other
+def _add_required_evidence(
+    contract: Contract, call: Transition, lane: AnyLane, review: Review
+) -> Transition:
+    """Add everything that a transition needs; to an approval, evidence if the host takes it."""
+    assert isinstance(call.to, Lane)  # noqa: S101 - the verbs use only known lanes
     wanted = needs(lane, call.to, contract.dialect)
     approved = call.to in (Lane.APPROVED, Lane.DONE)
     verdict = ReviewVerdict.APPROVED if approved else ReviewVerdict.CHANGES_REQUESTED
@@ -275,7 +367,7 @@ def _equip(contract: Contract, call: Transition, lane: AnyLane, review: Review) 
     if Need.FORCE in wanted:
         why = (
             f"{verdict} by {review.reviewer} ({review.reference}); forced, because this host has "
-            "no option for a review's outcome"
+            "no option for the result of a review"
         )
         call = evolve(call, force=True, note=f"{call.note}. {why}" if call.note else why)
     if Need.NOTE in wanted and call.note is None:
@@ -287,15 +379,15 @@ def _equip(contract: Contract, call: Transition, lane: AnyLane, review: Review) 
     return evolve(call, review_ref=review.reference)
 
 
-def _once(
+def _send_once(
     call: Transition | StartReview, reached: AbstractSet[AnyLane], first: HostError | None = None
 ) -> Steps[Moved]:
-    """Send what must not be repeated blindly.
+    """Send a call that is not idempotent; after an error, read the lane before any repetition.
 
     Args:
         call: The call.
-        reached: The lanes which show that it has taken effect.
-        first: The error of an earlier call that may have taken effect.
+        reached: The lanes in which the call has taken effect.
+        first: The error of an earlier, equal call that may have taken effect.
     """
     try:
         reply = yield call
@@ -311,12 +403,16 @@ def _once(
             return Moved(wp_id=call.wp, lane=lane, changed=False)
         if first or e.outcome == "not_applied":
             raise
-        return (yield from _once(call, reached, first=e))
+        return (yield from _send_once(call, reached, first=e))
     return Moved(wp_id=call.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
 
 
 def lane_of(at: Package) -> Steps[AnyLane]:
-    """Read in which lane a work package is. Only hosts 1.0.x tell who moved it there."""
+    """Read the lane of a work package.
+
+    Raises:
+        NotFound: If the mission has no such work package.
+    """
     found = yield from state(at.mission)
     wp = next((wp for wp in found.work_packages if wp.wp_id == at.wp), None)
     if wp is None:
@@ -325,6 +421,6 @@ def lane_of(at: Package) -> Steps[AnyLane]:
     return wp.lane
 
 
-def _no_way(call: Transition | StartReview, lane: AnyLane, to: str) -> HostError:
-    msg = f"{call.wp} is {lane}, from where there is no way to {to}"
+def _not_allowed(call: Transition | StartReview, lane: AnyLane, to: str) -> HostError:
+    msg = f"{call.wp} is in lane {lane}, and cannot move from there to {to}"
     return refusal(call, ErrorCode.TRANSITION_REJECTED, msg, from_lane=lane)

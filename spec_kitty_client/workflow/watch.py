@@ -1,4 +1,4 @@
-"""What happens to a mission, as events: the differences between two reads."""
+"""Turn reads of a mission's state into events: the differences between two reads."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,8 @@ from spec_kitty_client.api import replies
 from spec_kitty_client.contract.lanes import AnyLane, Lane
 from spec_kitty_client.errors import GitFailed, SpecKittyError
 from spec_kitty_client.values import Value, encodable
+from spec_kitty_client.workflow.common import state
 from spec_kitty_client.workflow.git import git, root
-from spec_kitty_client.workflow.steps import state
 from spec_kitty_client.workflow.worktrees import folder_of
 
 __all__ = [
@@ -26,12 +26,12 @@ _DONE = frozenset({Lane.APPROVED, Lane.DONE, Lane.CANCELED})
 
 
 class WaitTimeout(SpecKittyError, TimeoutError):
-    """A condition did not hold in time.
+    """A mission did not reach the wanted state in time.
 
     Attributes:
         mission: Slug or id of the mission.
-        timeout: Seconds that were waited.
-        state: The state that was read last.
+        timeout: The time limit, in seconds.
+        state: The last state that was read.
     """
 
     def __init__(self, mission: str, timeout: float, state: replies.Mission) -> None:
@@ -41,14 +41,14 @@ class WaitTimeout(SpecKittyError, TimeoutError):
     def __str__(self) -> str:
         lanes = ", ".join(f"{wp} {lane}" for wp, lane in self.state.lanes().items())
         return encodable(
-            f"Mission {self.mission} did not come that far within {self.timeout:g} s: {lanes}. "
-            "Wait longer with timeout=, or look at what holds it up."
+            f"Mission {self.mission} did not reach the wanted state within {self.timeout:g} s: "
+            f"{lanes}. Wait longer with timeout=, or see why these work packages do not move."
         )
 
 
 @frozen(kw_only=True)
 class WorkPackageAdded(Value):
-    """A work package is there that was not; the first look finds them all."""
+    """A work package is new since the last read; the first read reports all of them."""
 
     wp_id: str
     lane: AnyLane
@@ -56,13 +56,13 @@ class WorkPackageAdded(Value):
 
 @frozen(kw_only=True)
 class LaneChanged(Value):
-    """A work package has moved. Where it moved twice between two looks, the ends are told."""
+    """A work package has moved; several moves between two reads are one event."""
 
     wp_id: str
     before: AnyLane
     after: AnyLane
     actor: str | None
-    """Who moved it last; told by hosts 1.0.x alone."""
+    """The actor of the last move; only hosts 1.0.x report it."""
 
 
 @frozen(kw_only=True)
@@ -76,17 +76,21 @@ MissionEvent = WorkPackageAdded | LaneChanged | AcceptanceSeen
 
 
 class Watcher:
-    """Turns reads of one mission into events."""
+    """Turns reads of one mission into events.
+
+    Args:
+        mission: Slug or id of the mission.
+    """
 
     def __init__(self, mission: str) -> None:
         self._mission = mission
         self._lanes: dict[str, AnyLane] = {}
 
     def look(self) -> Steps[tuple[MissionEvent, ...]]:
-        """Read once, and return what is new. One host call.
+        """Read the mission once and return the changes since the last read. One host call.
 
-        No verb tells whether a mission is accepted. Once every work package is approved,
-        done or canceled, ``accepted_at`` is looked for in the mission's ``meta.json``.
+        No verb reports whether a mission is accepted. Once every work package is approved, done
+        or canceled, this looks for ``accepted_at`` in the mission's ``meta.json``.
         """
         found = yield from state(self._mission)
         events = list[MissionEvent](self._news(found))
@@ -108,7 +112,7 @@ class Watcher:
 def _accepted(slug: str) -> Steps[bool]:
     meta = f"{folder_of(slug)}/meta.json"
     top = yield from root()
-    try:  # grep looks at the file as it is: hosts write it and do not commit it
+    try:  # --untracked: hosts write the file and do not commit it
         yield from git(
             "grep", "--untracked", "-q", "-E", '"accepted_at": *"[^"]', "--", meta, folder=top
         )

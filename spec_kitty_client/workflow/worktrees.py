@@ -1,12 +1,12 @@
-"""Where a work package is worked on, on hosts that leave it to their clients to know.
+"""Worktrees of work packages, on hosts that leave making them to the client.
 
-Up to 3.2.1 ``start-implementation`` names a folder and makes nothing. The merge then takes: up to
-3.0.3 the branch ``<slug>-<WP>`` and a worktree of that name; from 3.1.0 on the execution lanes of
-the mission's ``lanes.json``, which finalising its tasks has committed.
+Up to 3.2.1 ``start-implementation`` names a folder and makes nothing. The host's merge then takes
+the branch ``<slug>-<WP>`` from a worktree of that name (up to 3.0.3), or the execution lanes in
+the mission's ``lanes.json``, which the finalised tasks contain (3.1.0 and later).
 
-Planning work has no lane branch on any host. Up to 3.2.7 it gets a branch and a worktree of its
-own here, in the folder where hosts from 3.2.2 on look for it: left to themselves, those check the
-branch ``main`` out there and merge the dependencies into it.
+Planning work has no lane branch on any host. For hosts up to 3.2.7 the SDK makes a branch and a
+worktree for it, in the folder where hosts from 3.2.2 on look for one. Without it, those hosts
+check out ``main`` in that folder and merge the dependencies into ``main``.
 """
 
 from typing import TypeVar
@@ -22,14 +22,14 @@ from spec_kitty_client.workflow.git import branches, commit_of, git, is_ancestor
 from spec_kitty_client.workflow.layout import PLANNING_LANE, primary_branch, read_files
 
 __all__ = [
-    "Place",
+    "LaneWorktree",
     "branches_of",
-    "ensure",
+    "ensure_worktree",
     "folder_of",
-    "forget",
-    "place",
+    "locate_worktree",
     "planning_branch",
-    "workspace",
+    "remove_new_worktree",
+    "with_worktree",
 ]
 
 
@@ -37,71 +37,73 @@ W = TypeVar("W", bound=Workspace)
 
 
 @frozen(kw_only=True)
-class Place:
-    """The branch of a work package, and what it stands on."""
+class LaneWorktree:
+    """The branch and worktree of a work package, and the branches it builds on."""
 
     root: str
     """The primary checkout."""
     branch: str
     base: str
-    """The branch that it starts from."""
+    """The branch at which it starts."""
     target: str
-    """The branch that holds the mission's folder, and that its work is compared with."""
+    """The branch with the mission's folder; changes are compared with it."""
     lane: str | None = None
     needs: tuple[str, ...] = ()
-    """The branches whose work it needs, if they are there."""
+    """The branches whose work it needs, as far as they exist."""
 
     @property
     def path(self) -> str:
-        """The worktree."""
+        """The path of the worktree."""
         return f"{self.root}/.worktrees/{self.branch.removeprefix('kitty/mission-')}"
 
 
 def folder_of(slug: str) -> str:
-    """Return the folder of a mission, from the root of the repository."""
+    """Return the folder of a mission, relative to the root of the repository."""
     return f"kitty-specs/{slug}"
 
 
 def planning_branch(slug: str) -> str:
-    """Return the branch on which planning work is kept until the mission is merged."""
+    """Return the branch for planning work until the mission is merged."""
     return f"kitty/mission-{slug}-{PLANNING_LANE}"
 
 
-def place(
+def locate_worktree(
     contract: Contract, slug: str, wp: str, top: str, dependencies: tuple[str, ...] = ()
-) -> Steps[Place]:
-    """Return where merge will look for the work of a work package.
+) -> Steps[LaneWorktree]:
+    """Return the worktree in which a merge looks for the work of a work package.
 
     Args:
-        contract: What the host speaks.
-        slug: The mission.
-        wp: The work package.
-        top: The primary checkout.
-        dependencies: The work packages whose work it needs (up to 3.0.3).
+        contract: The host's contract.
+        slug: Slug of the mission.
+        wp: Id of the work package.
+        top: Path of the primary checkout.
+        dependencies: Ids of the work packages whose work it needs (up to 3.0.3).
 
     Raises:
-        GitFailed: If the mission's files do not tell.
-        WouldLoseWork: If this host takes planning work from the primary checkout alone.
+        GitFailed: If the mission's files name no lane for the work package.
+        WouldLoseWork: If the work package is planning work, and this host takes that only from
+            the primary checkout (4.0.0rc5 and later).
     """
     files = yield from read_files(slug, top)
     planned = files.meta.get("target_branch") or (yield from primary_branch(top))
     target = str(planned)
     if not contract.supports(Feature.LANES):
         needs = tuple(f"{slug}-{name}" for name in dependencies)
-        return Place(root=top, branch=f"{slug}-{wp}", base=target, target=target, needs=needs)
+        own = f"{slug}-{wp}"
+        return LaneWorktree(root=top, branch=own, base=target, target=target, needs=needs)
     package = files.package(wp, contract)
     mission = files.lanes.get("mission_branch")
     if package.lane is None or not isinstance(mission, str):
         msg = (
-            f"{folder_of(slug)}/lanes.json names no lane for {wp}. Finalise the mission's tasks "
-            "and commit it."
+            f"{folder_of(slug)}/lanes.json names no lane for {wp}. Run `spec-kitty agent mission "
+            f"finalize-tasks --mission {slug}` and commit the file."
         )
         raise GitFailed(msg)
     if package.planning and contract.supports(Feature.PLANNING_IN_CHECKOUT):
         raise _left_to_people(wp, top)
-    # Dependencies descend from the coordination branch, if there is one, and merge only with that.
+    # Dependencies start from the coordination branch, if there is one, and merge only with it.
     on_target = package.planning and not files.meta.get("coordination_branch")
-    return Place(
+    return LaneWorktree(
         root=top,
         branch=f"{mission}-{package.lane}",
         base=target if on_target else mission,
@@ -113,14 +115,14 @@ def place(
 
 def _left_to_people(wp: str, top: str) -> WouldLoseWork:
     msg = (
-        f"{wp} is planning work, which this host wants committed in the primary checkout {top}, "
-        "where other people's changes would be committed with it. Do it by hand."
+        f"{wp} is planning work. This host wants it committed in the primary checkout {top}, "
+        "where changes of other people would be committed with it. Do this work package by hand."
     )
     return WouldLoseWork(msg, (top,))
 
 
-def workspace(there: W, at: Place) -> W:
-    """Return what the host said about a workspace, corrected."""
+def with_worktree(there: W, at: LaneWorktree) -> W:
+    """Return the host's reply about a workspace, with the real worktree in it."""
     return evolve(
         there,
         workspace_path=at.path,
@@ -130,23 +132,26 @@ def workspace(there: W, at: Place) -> W:
     )
 
 
-def ensure(at: Place) -> Steps[bool]:
-    """Make the branch and its worktree, unless they are there, with the work that it needs.
+def ensure_worktree(at: LaneWorktree) -> Steps[bool]:
+    """Make the branch and its worktree if they do not exist, and merge its dependencies.
 
     Returns:
-        Whether the branch was made.
+        Whether the branch is new.
 
     Raises:
-        GitFailed: If git refuses, or what it needs does not merge.
+        GitFailed: If git refuses, or a dependency has merge conflicts.
     """
     there = yield from branches(at.root, at.branch, at.base, *at.needs)
     if at.base not in there and at.base != at.target:
         yield from git("branch", at.base, at.target, folder=at.root)
     where = there.get(at.branch)
     if where not in (None, at.path):
-        msg = f"{at.branch} is checked out in {where}; it has to be in {at.path}"
+        msg = (
+            f"{at.branch} is checked out in {where}, but the host looks for it in {at.path}. "
+            f"Run `git -C {where} switch --detach` and call again."
+        )
         raise GitFailed(msg)
-    if where is None:  # a folder that is gone, and that git remembers, takes force
+    if where is None:  # --force: git may still know a worktree whose folder is gone
         new = ("--force",) if at.branch in there else ("-b", at.branch)
         what = at.branch if at.branch in there else at.base
         yield from git("worktree", "add", "--quiet", *new, at.path, what, folder=at.root)
@@ -156,8 +161,8 @@ def ensure(at: Place) -> Steps[bool]:
     return at.branch not in there
 
 
-def forget(at: Place) -> Steps[None]:
-    """Take back a worktree and a branch that `ensure` has just made, unless they hold work."""
+def remove_new_worktree(at: LaneWorktree) -> Steps[None]:
+    """Remove the worktree and branch that `ensure_worktree` has just made, if they are empty."""
     commit = yield from commit_of(at.branch, at.root)
     if commit is None or commit != (yield from commit_of(at.base, at.root)):
         return
@@ -168,7 +173,7 @@ def forget(at: Place) -> Steps[None]:
 def branches_of(
     contract: Contract, slug: str, wps: tuple[str, ...], folder: str
 ) -> Steps[dict[str, str | None]]:
-    """Return the branches that hold a mission's work, each with its worktree if it has one."""
+    """Return the branches with a mission's work, each with its worktree or None."""
     if contract.supports(Feature.LANES):
         mission = f"kitty/mission-{slug}"
         return (yield from branches(folder, mission, f"{mission}-lane-*"))

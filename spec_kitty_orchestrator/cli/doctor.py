@@ -209,9 +209,9 @@ def _mission(transport: WarmTransport[ProcessTransport], settings: Settings) -> 
             )
     except SpecKittyError as e:
         return Check(name="mission", ok=False, found=_why_unreadable(e, root, name))
-    if state.doubt:
+    if state.problem:
         where = where_it_is(root, state.mission_slug)
-        told = f"{state.mission_slug} {state.doubt}. {where}".rstrip()
+        told = f"{state.mission_slug} {state.problem}. {where}".rstrip()
         return Check(name="mission", ok=False, found=told)
     lines = "; ".join(" ".join(line.split()) for line in (*found.lines(), *found.notes))
     problems = " ".join(found.problems)

@@ -12,7 +12,7 @@ from spec_kitty_client.errors import (
     Conflict,
     EnvironmentProblem,
     GitFailed,
-    HostBroken,
+    HostCannotStart,
     HostCrashed,
     HostError,
     HostNotFound,
@@ -54,7 +54,7 @@ ANSWERED = [rejection(failure(c, mutates=m)) for c, m in product(CODES, (False, 
 UNANSWERED = [
     kind(failure(mutates=m, exit_code=exit_code))
     for kind, m, exit_code in product(
-        (HostTimeout, ProtocolError, HostCrashed, HostBroken), (False, True), (None, 1, 2, -9)
+        (HostTimeout, ProtocolError, HostCrashed, HostCannotStart), (False, True), (None, 1, 2, -9)
     )
 ]
 EVERY: list[SpecKittyError] = [
@@ -215,7 +215,7 @@ def test_a_crash_of_a_mutation_is_in_doubt() -> None:
 @pytest.mark.parametrize("mutates", [False, True])
 def test_a_host_that_does_not_start_is_not_asked_again(mutates: bool) -> None:
     """It has had no effect, and it will not start the next time either."""
-    error = HostBroken(failure(mutates=mutates))
+    error = HostCannotStart(failure(mutates=mutates))
 
     assert error.outcome == "not_applied"
     assert error.retryable is False
@@ -354,7 +354,7 @@ def test_everything_is_one_tree() -> None:
     assert all(issubclass(c, SpecKittyError) for c in exceptions)
     assert issubclass(PolicyError, InvalidCall)
     assert issubclass(InvalidCall, ValueError)
-    assert issubclass(HostBroken, HostCrashed)
+    assert issubclass(HostCannotStart, HostCrashed)
     assert issubclass(HostCrashed, ProtocolError)
     for before in (HostNotFound, UnsupportedHost, UnsupportedByHost, GitFailed, MergeDamaged):
         assert not issubclass(before, HostError)

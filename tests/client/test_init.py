@@ -26,9 +26,9 @@ from spec_kitty_client.contract import dialects, lanes
 from spec_kitty_client.policy import errors as policy_errors
 from spec_kitty_client.policy import rules as policy_rules
 from spec_kitty_client.workflow import claim as claiming
+from spec_kitty_client.workflow import common as missions
 from spec_kitty_client.workflow import layout
 from spec_kitty_client.workflow import merge as merging
-from spec_kitty_client.workflow import steps as missions
 from spec_kitty_client.workflow import verbs as workflow
 from spec_kitty_client.workflow import watch as watching
 
@@ -98,8 +98,8 @@ INNER = {
     "contract_of",
     "dialect_of",
     "finish",
-    "in_our_words",
-    "insist",
+    "to_newest_names",
+    "retry_idempotent",
     "layout",
     "locate",
     "names_in",

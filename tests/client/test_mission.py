@@ -76,7 +76,7 @@ def test_a_review_is_a_review(client: Client, host: SimulatedHost, given: object
 @pytest.mark.parametrize("fields", [("", "r1"), ("ada", " "), (None, "r1"), ("ada", 1)])
 def test_a_review_has_an_author_and_a_place(fields: tuple[str, str]) -> None:
     """A review of nobody, or one that cannot be found, is not recorded."""
-    with pytest.raises(InvalidCall, match="must be a text that is not empty"):
+    with pytest.raises(InvalidCall, match="must be a non-empty string"):
         Review(*fields)
 
 

@@ -134,7 +134,7 @@ def _without_guard(guard: guards.Guard) -> None:
 
 def _ways() -> Iterator[Mutant]:
     for dialect in Dialect:
-        known = lanes.ways(dialect)
+        known = lanes.moves(dialect)
         every = product(sorted(lanes.lanes_of(dialect)), repeat=2)
         # To stay where one is is another matter: verbs.transition, on 1.0.x
         joined = sorted(way for way in known if way[0] != way[1])
@@ -147,21 +147,21 @@ def _ways() -> Iterator[Mutant]:
                 yield _table(dialect, f"{_named(way)} needs no {need}", {way: rest})
 
 
-_Way = tuple[Lane, Lane]
+_Move = tuple[Lane, Lane]
 
 
-def _named(way: _Way) -> str:
-    return f"{way[0]} to {way[1]}"
+def _named(move: _Move) -> str:
+    return f"{move[0]} to {move[1]}"
 
 
-def _table(dialect: Dialect, what: str, changes: dict[_Way, frozenset[Need] | None]) -> Mutant:
+def _table(dialect: Dialect, what: str, changes: dict[_Move, frozenset[Need] | None]) -> Mutant:
     tests = (f"{_PLAYED}[{_RECORDED[dialect]}]", "tests/client/contract/test_lanes.py")
     group = f"The ways of {dialect}"
-    return Mutant(group, what, partial(_change_ways, dialect, changes), tests)
+    return Mutant(group, what, partial(_change_moves, dialect, changes), tests)
 
 
-def _change_ways(dialect: Dialect, changes: dict[_Way, frozenset[Need] | None]) -> None:
-    known = lanes.ways
+def _change_moves(dialect: Dialect, changes: dict[_Move, frozenset[Need] | None]) -> None:
+    known = lanes.moves
     changed = {w: n for w, n in (dict(known(dialect)) | changes).items() if n is not None}
     replace(known, lambda d: changed if d is dialect else known(d))
 

@@ -358,7 +358,7 @@ def test_what_is_forced_says_why(repo: Path, start: Orchestrate) -> None:
     assert start(w) == ExitCode.DONE
     notes = [options["note"] for options in w.host.sent("transition") if "force" in options]
     assert [note.partition(" by ")[0] for note in notes] == ["changes_requested", "approved"]
-    assert all("no option for a review's outcome" in note for note in notes)
+    assert all("no option for the result of a review" in note for note in notes)
 
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10"])

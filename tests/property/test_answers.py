@@ -92,7 +92,7 @@ def ended(stdout: bytes, exit_code: int | None = 0, stderr: bytes = b"") -> Comp
 def test_whatever_a_host_prints_is_a_reply_or_a_host_error(
     command: Command[Any], stdout: list[bytes], exit_code: int | None, stderr: bytes
 ) -> None:
-    """Nothing else gets out, and every error can be printed, decided on and pickled."""
+    """Any output gives a reply or a HostError that can be printed and pickled."""
     call = ended(b"\n".join(stdout), exit_code, stderr)
     answer = attempt(HostError, lambda: conclude(command, call))
 
@@ -158,7 +158,7 @@ unknown = st.dictionaries(
 
 @given(unknown, unknown)
 def test_unknown_fields_survive(outside: dict[str, Any], inside: dict[str, Any]) -> None:
-    """What a newer host adds is kept as it came, in the object that it came in."""
+    """Unknown fields of a newer host are kept in the reply that they came in."""
     data = {
         **outside,
         **IDENTITY,

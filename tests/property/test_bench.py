@@ -73,7 +73,7 @@ def test_agents_that_follow_each_other_are_not_at_the_same_time() -> None:
 
 
 def test_a_start_is_late_from_when_it_was_possible() -> None:
-    """What the host has to say and the slot that has to be free are not the orchestrator's."""
+    """A start counts as late only after the host allows it and a slot is free."""
     trace = played({"WP01": [], "WP02": ["WP01"], "WP03": []}, 1, [0.5])
     by = {(w.run.wp, w.run.role): w for w in trace.waits()}
     assert by["WP01", "implement"].seconds == pytest.approx(0.5)  # after the first answer
@@ -113,7 +113,7 @@ def test_another_machine_is_compared_by_ratios_alone() -> None:
 
 
 def test_the_first_goal_that_fits_counts() -> None:
-    """What nothing is asked of is not judged by a goal for all."""
+    """A figure with a goal of its own is not judged by the general goal."""
     verbs = {verb: {"ratio": figure([0.9, 0.1, 0.04])} for verb in ("merge-mission", "list-ready")}
     found = list(judge({"calls": {"3.2.7": {"verbs": verbs}}}))
     assert found == [("calls/3.2.7/verbs/list-ready/ratio", 0.1, 1 / 18)]

@@ -82,7 +82,7 @@ def test_no_sequence_of_verbs_leaves_the_rules_of_the_board(
 @settings(max_examples=40)
 @given(sequences | likely)
 def test_force_is_sent_only_where_there_is_no_option(release: str, sequence: Sequence) -> None:
-    """Also the force that had no effect, and always with a note that says so."""
+    """Every forced call has a note, and a rule whose option the host lacks."""
     dialect = RELEASES[release]
     host = play(release, sequence)
     optionless = OPTIONLESS.get(dialect, set())
@@ -99,7 +99,7 @@ def test_force_is_sent_only_where_there_is_no_option(release: str, sequence: Seq
 @settings(max_examples=40)
 @given(likely, st.sampled_from(["submit", "begin", "approve", "reject", "finish", "block"]))
 def test_what_a_verb_says_is_so(release: str, sequence: Sequence, verb: str) -> None:
-    """Where a verb ends without an error, the board shows what it said, with one move at most."""
+    """After a verb without an error, the board shows its result, by at most one move."""
     host = play(release, sequence)
     host.faults.clear()
     moves = len(host.moves)
@@ -122,7 +122,7 @@ def test_a_lost_answer_makes_no_difference(
     verb: str,
     fault: Fault | None,
 ) -> None:
-    """From any state a verb with one lost answer ends where it ends without."""
+    """A verb with one lost answer ends in the same state as without."""
     ends = []
     for lost in ([], [fault]):
         host = play(release, sequence)

@@ -100,7 +100,7 @@ def test_no_value_becomes_an_option(command: Command[Any]) -> None:
 
 @given(commands)
 def test_every_argument_can_be_carried(command: Command[Any]) -> None:
-    """What `options` returns has bytes, is not too long and holds no end of a string."""
+    """Every spelled option has bytes, a limited length and no NUL character."""
     encoded = [argument.encode() for argument in command.spelled()]
 
     assert all(len(argument) < 128 * 1024 and b"\0" not in argument for argument in encoded)
@@ -121,7 +121,7 @@ def test_what_cannot_be_carried_is_an_invalid_call(before: str, bad: str, after:
 
 @given(st.text())
 def test_a_name_is_accepted_or_refused_as_such(name: str) -> None:
-    """Nothing else comes out of a command for any text, and a path never gets in."""
+    """A name is accepted or raises InvalidCall, and a path is never accepted."""
     try:
         command = MissionState(mission=name)
     except InvalidCall:

@@ -122,7 +122,7 @@ def test_an_accepted_policy_never_holds_a_secret(raw: dict[str, Any]) -> None:
 
 @given(broken())
 def test_every_broken_field_is_reported_at_once(case: tuple[dict[str, Any], set[str]]) -> None:
-    """Neither a problem too few nor one too many, each under its own path."""
+    """The error has exactly one problem per broken field, each with its path."""
     raw, paths = case
     assume(paths)
     error = verdict(raw)
@@ -150,7 +150,7 @@ def test_building_and_parsing_agree(case: tuple[dict[str, Any], set[str]]) -> No
 
 @given(harmless.map("<{}>".format), spellings, harmless)
 def test_an_error_shows_the_word_and_not_the_secret(before: str, word: str, after: str) -> None:
-    """What stands around the word does not get into a log."""
+    """The error has the word, but not the text around it."""
     fine = {**dict.fromkeys(TEXTS, "x"), "dangerous_flags": []}
     error = verdict({**fine, "more": before + word + after})
 

@@ -104,7 +104,7 @@ def _may_follow(before: WorkPackageEvent, event: AttemptStarted) -> bool:
 @pytest.mark.parametrize("release", EVERY_DIALECT)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_mission_of_any_shape_is_done_on_any_host(shape: str, release: str) -> None:
-    """One run finishes the mission, and takes each step once per round."""
+    """One run finishes any mission, and takes each step once per round."""
     with folder() as root:
         world = World.of(root, SHAPES[shape], unlucky(1), release=release, **PATIENT)
         board = in_virtual_time(world.live)
@@ -130,7 +130,7 @@ def test_nothing_is_lost_between_agents(release: str) -> None:
 
 
 def test_a_seed_decides_everything() -> None:
-    """The same seed leaves the same journal behind, whatever the machine does meanwhile."""
+    """The same seed gives the same journal, whatever the machine's load."""
     journals = []
     for _ in range(2):
         with folder() as root:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spec_kitty_client.api.spelling import spell
 from spec_kitty_client.contract.dialects import Dialect, Feature
-from spec_kitty_client.contract.lanes import Lane, lanes_of, ways
+from spec_kitty_client.contract.lanes import Lane, lanes_of, moves
 from spec_kitty_client.testing import strategies
 from spec_kitty_client.testing.host import Release, SimulatedHost
 from spec_kitty_client.testing.host.store import _opened, make
@@ -44,7 +44,7 @@ def test_every_move_was_allowed_or_forced(dialect: Dialect, data: st.DataObject)
     at = dict.fromkeys(script.mission, "planned")
     for move in host.mission.moves:
         assert move.before == at[move.wp]
-        known = (Lane(move.before), Lane(move.after)) in ways(dialect)
+        known = (Lane(move.before), Lane(move.after)) in moves(dialect)
         assert known or move.forced or move.actor == _BY_HOSTS
         at[move.wp] = move.after
     assert at == host.lanes()
@@ -54,7 +54,7 @@ def test_every_move_was_allowed_or_forced(dialect: Dialect, data: st.DataObject)
 @every_dialect
 @given(data=st.data())
 def test_what_is_refused_or_read_changes_nothing(dialect: Dialect, data: st.DataObject) -> None:
-    """Neither a read nor a call with an error code leaves a trace on the board.
+    """A read or a refused call does not change the board.
 
     A claim that is refused may leave its worktree: hosts from 3.2.2 on make that first.
     """
@@ -91,7 +91,7 @@ def test_every_answer_is_one_envelope(dialect: Dialect, data: st.DataObject) -> 
 def test_a_state_is_read_as_it_was_written(
     dialect: Dialect, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """What a folder holds is the host that has written it, call by call."""
+    """A host restored from its folder is equal to the one that wrote it, after any call."""
     script = data.draw(strategies.host_scripts(dialect))
     folder: Path = tmp_path_factory.mktemp("host") / "host"
     release = str(script.contract.release)

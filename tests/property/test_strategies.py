@@ -18,7 +18,7 @@ from spec_kitty_client.api.commands import (
     Transition,
 )
 from spec_kitty_client.api.envelope import Envelope, conclude, find
-from spec_kitty_client.api.spelling import in_our_words, names_of, spell
+from spec_kitty_client.api.spelling import names_of, spell, to_newest_names
 from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.codes import parse_code
 from spec_kitty_client.contract import Contract, recognise
@@ -122,7 +122,7 @@ def test_a_refusal_is_concluded_with_its_code(printed: Printed) -> None:
 
 @given(strategies.near_envelopes().filter(lambda p: p.envelope is None))
 def test_a_near_envelope_is_no_answer(printed: Printed) -> None:
-    """Nobody makes an answer, or a code, out of something that is nearly one."""
+    """Output that is nearly an envelope gives neither an answer nor a code."""
     error = attempt(HostError, lambda: conclude(ContractVersion(), ended(printed)))
 
     assert isinstance(error, HostError)
@@ -132,7 +132,7 @@ def test_a_near_envelope_is_no_answer(printed: Printed) -> None:
 def payload_of(completed: Completed) -> dict[str, Any]:
     """Return the payload of an answer, in our words."""
     line = completed.stdout.decode().splitlines()[-1]
-    return dict(in_our_words(json.loads(line)["data"]))
+    return dict(to_newest_names(json.loads(line)["data"]))
 
 
 @pytest.mark.parametrize("kind", VERBS.values(), ids=str)
@@ -161,7 +161,7 @@ def test_an_answer_becomes_the_reply_of_its_verb(
 @every_dialect
 @given(st.data())
 def test_an_answer_is_about_what_was_asked(dialect: Dialect, data: st.DataObject) -> None:
-    """What the call named comes back: the mission, the work package, the lane."""
+    """An answer names the mission, work package and lane of the call."""
     lane = data.draw(strategies.lanes(dialect))
     command = Transition(mission="pay", wp="WP07", to=lane, actor="ada")
     reply, _ = conclude(command, data.draw(strategies.replies(command, dialect)))
@@ -230,7 +230,7 @@ def test_chains_and_fans_are_what_they_are_called(
 
 @given(strategies.missions(shape=Shape.DIAMOND, min_size=4))
 def test_a_diamond_begins_and_ends_with_one(mission: dict[str, list[str]]) -> None:
-    """One depends on nothing, one on all in the middle, and those on the first."""
+    """One work package starts alone, the middle depends on it, and the last on the middle."""
     assert sizes(mission) == [0] + [1] * (len(mission) - 2) + [len(mission) - 2]
 
 

@@ -31,7 +31,7 @@ def test_what_is_hidden_can_be_shown(text: str) -> None:
 
 @given(TEXTS)
 def test_what_is_known_is_hidden(text: str) -> None:
-    """Nothing of a secret is left; and what is hidden twice looks the same both times."""
+    """No part of a secret is left, and the same text is hidden in the same way twice."""
     hidden, ids = Placeholders(KNOWN, {}), Ids()
     once = hidden.hide(text, ids)
     assert SECRET not in once

@@ -40,7 +40,7 @@ from spec_kitty_client import (
     GitTransport,
     HasIdentity,
     HistoryAppended,
-    HostBroken,
+    HostCannotStart,
     HostContract,
     HostCrashed,
     HostError,
@@ -524,7 +524,7 @@ def errors_of_workflows(client: Client) -> None:
         assert_type(e.paths, tuple[str, ...])
     except GitFailed as e:
         assert_type(e.args, tuple[Any, ...])
-    except HostBroken as e:
+    except HostCannotStart as e:
         assert_type(e.outcome, Literal["not_applied", "unknown"])
     except HostCrashed as e:
         assert_type(e.failure.stderr, str)

@@ -1,4 +1,4 @@
-"""A host of any release that fits in a test."""
+"""A simulated host of any release, for tests."""
 
 from spec_kitty_client.testing.host.arguments import NotSimulated
 from spec_kitty_client.testing.host.board import Mission, Move, Package, PackagePlan

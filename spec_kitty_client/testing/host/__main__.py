@@ -1,10 +1,10 @@
-"""``spec-kitty`` of a simulated host, and how to make one.
+"""The ``spec-kitty`` program of a simulated host, and the command that makes such a host.
 
     python -m spec_kitty_client.testing.host make FOLDER --release 3.2.7 --plan plan.json
     PATH=FOLDER/bin:$PATH your-orchestrator ...
 
-The plan is a JSON object: each work package with the list of those it depends on, or with an
-object such as ``{"needs": ["WP01"], "subtasks": ["T001"], "owns": ["src/**"], "planning": false}``.
+The plan is a JSON object. It has for each work package a list of its dependencies, or an object
+such as ``{"needs": ["WP01"], "subtasks": ["T001"], "owns": ["src/**"], "planning": false}``.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from spec_kitty_client.testing.host.simulated import NEWEST
 from spec_kitty_client.testing.host.store import PLACE, call, make
 
 _PLAN = '{"WP01": [], "WP02": ["WP01"]}'
-_BROKEN = 70  # EX_SOFTWARE: no exit code of any host
+_BROKEN = 70  # EX_SOFTWARE, which no host uses
 
 
 def main(args: Sequence[str]) -> int:
-    """Answer as a host, or make one."""
+    """Answer a call as a host, or make a simulated host; return the exit code."""
     try:
         return _make(args[1:]) if args[:1] == ["make"] else _answer(args)
     except (SpecKittyError, OSError, ValueError) as e:
@@ -38,7 +38,7 @@ def main(args: Sequence[str]) -> int:
 def _answer(args: Sequence[str]) -> int:
     folder = os.environ.get(PLACE)
     if folder is None:
-        msg = f"set {PLACE} to the folder of a simulated host, or make one: {__doc__}"
+        msg = f"set {PLACE} to the folder of a simulated host. To make one: {__doc__}"
         raise ValueError(msg)
     done = call(Path(folder), args)
     sys.stdout.buffer.write(done.stdout)
@@ -52,13 +52,13 @@ def _make(args: Sequence[str]) -> int:
         prog="python -m spec_kitty_client.testing.host make",
         description="Make a simulated host in a folder, and print the path of its spec-kitty.",
     )
-    parser.add_argument("folder", type=Path, help="must not exist, or be empty")
-    parser.add_argument("--release", default=NEWEST, help="which host it is (default: %(default)s)")
-    parser.add_argument("--plan", type=Path, help=f"JSON file such as {_PLAN} (default: that)")
-    parser.add_argument("--slug", help="the mission's name (default: as the release would make it)")
-    parser.add_argument("--root", type=Path, help="a repository with real git (default: no git)")
-    parser.add_argument("--topology", default="lanes", help="of the mission (default: lanes)")
-    parser.add_argument("--merge-target", help="a branch to merge into (default: the target)")
+    parser.add_argument("folder", type=Path, help="a folder that does not exist or is empty")
+    parser.add_argument("--release", default=NEWEST, help="host release (default: %(default)s)")
+    parser.add_argument("--plan", type=Path, help=f"JSON file (default: {_PLAN})")
+    parser.add_argument("--slug", help="slug of the mission (default: as the release makes it)")
+    parser.add_argument("--root", type=Path, help="a real git repository (default: no git)")
+    parser.add_argument("--topology", default="lanes", help="mission topology (default: lanes)")
+    parser.add_argument("--merge-target", help="branch to merge into (default: the target)")
     given: dict[str, Any] = vars(parser.parse_args(args))
     text = given["plan"].read_text(encoding="utf-8") if given["plan"] else _PLAN
     given["plan"] = _plan(json.loads(text))
@@ -68,10 +68,10 @@ def _make(args: Sequence[str]) -> int:
 
 
 def _plan(read: object) -> Plan:
-    """Return what a file says about the work packages."""
+    """Return the plan in a parsed JSON file."""
     if not isinstance(read, dict):
-        msg = f"the plan is no JSON object; write one such as {_PLAN}"
-        raise ValueError(msg)  # noqa: TRY004 - a file is wrong, and no call
+        msg = f"the plan is not a JSON object. Write one such as {_PLAN}"
+        raise ValueError(msg)  # noqa: TRY004 - the file is wrong, not the call
     return {wp: _planned(wp, planned) for wp, planned in read.items()}
 
 
@@ -79,7 +79,7 @@ def _planned(wp: str, read: object) -> PackagePlan:
     whole: Any = {"needs": read} if isinstance(read, list) else read
     known = {a.name for a in fields(PackagePlan)}
     if not isinstance(whole, dict) or whole.keys() - known:
-        raise ValueError(f"{wp} has to be a list, or an object of {', '.join(sorted(known))}")
+        raise ValueError(f"{wp} must be a list, or an object with {', '.join(sorted(known))}")
     for name, value in whole.items():
         is_so = isinstance(value, bool) if name == "planning" else _are_words(value)
         if not is_so:

@@ -1,4 +1,4 @@
-"""What a host looks at before it does what a verb is for."""
+"""The checks of a host before it runs a verb."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,11 +15,11 @@ __all__ = ["check_json", "check_lane", "check_policy", "find"]
 
 
 def find(missions: Mapping[str, Mission], name: str, release: Release) -> Mission:
-    """Return the mission of a name: a slug; later also an id, or the beginning of either.
+    """Return the mission for a slug; on later hosts also for an id or the start of either.
 
     Raises:
-        Refused: If there is none.
-        Crashed: If it is no name (3.2.0 and later; 4.0.0 refuses it).
+        Refused: If there is no such mission.
+        Crashed: If the name is a path (3.2.0 and later; 4.0.0 refuses it).
     """
     if release.since("3.2.0") and not _is_safe(name):
         if release.since("4.0.0rc4"):
@@ -38,7 +38,7 @@ def find(missions: Mapping[str, Mission], name: str, release: Release) -> Missio
 def _names(mission: Mission, release: Release) -> Sequence[str]:
     if not release.since("3.2.0"):
         return (mission.slug,)
-    # From 3.2.2 on also what a slug is without the id at its end.
+    # From 3.2.2 on also the slug without the id at its end.
     short = mission.slug.removesuffix(f"-{mission.ulid[:8]}") if release.since("3.2.2") else ""
     return (*mission.names, short) if short else mission.names
 
@@ -50,10 +50,10 @@ def _is_safe(name: str) -> bool:
 def check_policy(
     verb: str, options: Mapping[str, str], release: Release, problems: Callable[[str], str | None]
 ) -> None:
-    """See that there is a policy where one is needed, and that it is a good one.
+    """Check that a call has a policy if it needs one, and that the policy is valid.
 
     Raises:
-        Refused: If not.
+        Refused: If the policy is missing or invalid.
     """
     text = options.get("policy")
     if not text:
@@ -78,25 +78,25 @@ def _takes_policy(options: Mapping[str, str], release: Release) -> bool:
     try:
         return guards.lane_named(to, release) in lanes
     except Refused:
-        return False  # which is told later
+        return False  # refused later, by the verb
 
 
 def check_lane(options: Mapping[str, str], release: Release) -> None:
-    """See that a lane that is named exists, as far as that is looked at first of all.
+    """Check that the target lane exists, if the host checks this first.
 
     Raises:
-        Crashed: If it does not, from 3.1.1 on.
+        Crashed: If it does not exist (3.1.1 and later).
     """
     if "to" in options:
-        with suppress(Refused):  # which is told later
+        with suppress(Refused):  # refused later, by the verb
             guards.lane_named(options["to"], release)
 
 
 def check_json(options: Mapping[str, str]) -> None:
-    """See that what has to be JSON is.
+    """Check the options whose values must be JSON.
 
     Raises:
-        Refused: If not.
+        Refused: If a value is not valid.
     """
     guards.parse_evidence(options.get("evidence-json"))
     guards.parse_review_result(options.get("review-result-json"))

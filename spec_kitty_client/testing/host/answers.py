@@ -1,7 +1,7 @@
-"""What a host prints: envelopes, usage errors and tracebacks, in the words of its release.
+"""The output of a host: envelopes, usage errors and tracebacks, in the format of its release.
 
-Source: ``tests/corpus``, every release from 1.0.3 to 4.0.0rc7. The texts of messages are our
-own: no client may decide on them.
+Source: ``tests/corpus``, every release from 1.0.3 to 4.0.0rc7. The message texts differ from the
+real host's, so that no client depends on them.
 """
 
 import json
@@ -23,10 +23,10 @@ class Refused(Exception):
     """An answer with an error code.
 
     Args:
-        code: Its code.
-        message: Why, in words.
-        details: What its data holds; with them, older hosts leave the message out.
-        mission: What its data begins with, from 3.1.1 on.
+        code: The error code.
+        message: The reason, in words.
+        details: The data of the answer; with details, hosts before 3.2.6 omit the message.
+        mission: The mission named in the data (3.1.1 and later).
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Refused(Exception):
 
 
 class Misused(Exception):
-    """The arguments are not those of a call."""
+    """The option parser refuses the arguments."""
 
 
 class Crashed(Exception):
@@ -52,12 +52,12 @@ class Crashed(Exception):
 
 @frozen
 class Answers:
-    """Puts answers into bytes.
+    """Formats answers as bytes.
 
     Args:
-        release: Who answers.
-        now: The time that envelopes carry.
-        new_id: Makes 32 hexadecimal digits for each of them.
+        release: The simulated release.
+        now: The clock for the timestamps of envelopes.
+        new_id: Makes the 32 hexadecimal digits of correlation ids.
     """
 
     release: Release
@@ -65,23 +65,23 @@ class Answers:
     new_id: Callable[[], str]
 
     def success(self, name: str, data: Mapping[str, Any], mission: Mission | None) -> bytes:
-        """Return the envelope of a call that succeeded."""
-        is_known = name == "append-history"  # which looks for meta.json where it is
+        """Return the envelope of a success."""
+        is_known = name == "append-history"  # reads meta.json from the primary checkout
         return self._envelope(name, {**self._identity(mission, is_known), **data}, None)
 
     def refusal(self, name: str, refused: Refused) -> bytes:
-        """Return the envelope of a call that was refused."""
+        """Return the envelope of a refusal."""
         release = self.release
         data = dict(refused.details)
         if refused.mission is not None and release.since("3.1.1"):
             data = {**self._identity(refused.mission), **data}
-        # Before 3.2.6 a message is dropped where there are details.
+        # Hosts before 3.2.6 omit the message if there are details.
         if not refused.details or release.since("3.2.6"):
             data["message"] = refused.message
         return self._envelope(name, data, refused.code)
 
     def misuse(self, message: str) -> tuple[bytes, bytes]:
-        """Return stdout and stderr of what the option parser refuses."""
+        """Return stdout and stderr of a refusal by the option parser."""
         if not self.release.since("2.1.0"):
             text = f"Usage: spec-kitty [OPTIONS]\n\nError: {message}\n"
             return b"", text.encode("utf-8", "backslashreplace")
@@ -94,7 +94,7 @@ class Answers:
         slug = {"feature_slug" if self.release.says_feature else "mission_slug": mission.slug}
         if not self.release.since("3.1.1"):
             return slug
-        # The type is in meta.json, which a merge brings to the coordination worktree.
+        # The type is in meta.json, which gets into the coordination worktree by a merge.
         hidden = mission.coordinated and not mission.has_lanes and self.release.since("3.2.6")
         kind = "" if hidden and not is_known else "software-dev"
         return {**slug, "mission_number": None, "mission_type": kind}
@@ -113,7 +113,7 @@ class Answers:
 
 
 def traceback(crashed: Crashed) -> bytes:
-    """Return what is on stderr where the host itself failed."""
+    """Return the stderr of a host that crashed."""
     where = '  File "spec_kitty_client/testing/host", in simulated'
     text = f"Traceback (most recent call last):\n{where}\nValueError: {crashed}\n"
     return text.encode("utf-8", "backslashreplace")
@@ -122,7 +122,7 @@ def traceback(crashed: Crashed) -> bytes:
 def completed(
     args: Sequence[str], exit_code: int, stdout: bytes, stderr: bytes, time_limit: float
 ) -> Completed:
-    """Return what a call left behind."""
+    """Return the result of a call."""
     argv = ("spec-kitty", *args)
     return Completed(
         argv=argv, exit_code=exit_code, stdout=stdout, stderr=stderr, time_limit=time_limit

@@ -1,4 +1,4 @@
-"""What a host makes of its arguments: its verbs, their options, and what it refuses unread."""
+"""Parse arguments as a host's option parser does."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -17,25 +17,25 @@ from spec_kitty_client.testing.host.releases import Release
 __all__ = ["Asked", "Help", "NotSimulated", "understand"]
 
 LIFECYCLE = tuple(VERBS)[:10]
-"""The verbs that are simulated: all but those of design."""
+"""The simulated verbs: all except the design verbs."""
 
 
 class NotSimulated(SpecKittyError):
-    """The real host has this, and the simulated one has not."""
+    """The simulated host cannot do what the real host would do here."""
 
 
 class Help(Exception):
-    """Help is asked for."""
+    """The arguments ask for help."""
 
 
 @frozen
 class Asked:
-    """A call, understood.
+    """The parsed arguments of a call.
 
     Attributes:
-        name: The verb in the words of the release.
-        verb: The verb in our words.
-        options: The values by the names of the options, without dashes; a flag has ``""``.
+        name: The verb's name in this release.
+        verb: The verb's newest name.
+        options: Values by option name without dashes; ``""`` for a flag.
     """
 
     name: str
@@ -51,12 +51,12 @@ class _Option:
 
 
 def understand(args: Sequence[str], release: Release) -> Asked:
-    """Parse arguments as the option parser of a release does.
+    """Return the parsed arguments of a call.
 
     Raises:
         Help: If they ask for help.
-        Misused: If it refuses them.
-        NotSimulated: If it would understand a verb that is not simulated.
+        Misused: If the option parser refuses them.
+        NotSimulated: If the release has this command, but it is not simulated.
     """
     if not args or args[0] != "orchestrator-api":
         known = "orchestrator-api, agent tasks mark-status and --version"
@@ -73,7 +73,7 @@ def understand(args: Sequence[str], release: Release) -> Asked:
     if verb is None:
         raise Misused(f"No such command '{name}'.")
     if verb not in LIFECYCLE:
-        msg = f"{name}: the verbs of design are not simulated; make the mission beforehand"
+        msg = f"{name}: design verbs are not simulated. Give the host a plan instead."
         raise NotSimulated(msg)
     options = _options(release, verb)
     given = dict(_given(words, options))
@@ -85,7 +85,7 @@ def understand(args: Sequence[str], release: Release) -> Asked:
 
 
 def _given(words: list[str], options: Mapping[str, _Option]) -> Iterator[tuple[str, str]]:
-    """Yield what is given, in its order: the last one counts."""
+    """Yield the given options in order; of repeated options the last one counts."""
     rest = iter(words)
     for word in rest:
         if word == "--help":
@@ -108,14 +108,14 @@ def _given(words: list[str], options: Mapping[str, _Option]) -> Iterator[tuple[s
 
 @cache
 def _verbs(release: Release) -> Mapping[str, str]:
-    """Return the verbs of a release, each with the name that we have for it."""
+    """Return the newest name of each verb of a release, by its name there."""
     names = names_in(release.dialect)
     return {names.get(verb, verb): verb for verb, c in VERBS.items() if _is_there(c.since, release)}
 
 
 @cache
 def _options(release: Release, verb: str) -> Mapping[str, _Option]:
-    """Return the options of a verb. Those that the contract asks for are those of our commands."""
+    """Return the options of a verb, from the attributes of its command class."""
     found = [_option(a) for a in _attributes(VERBS[verb], release)]
     if release.says_feature:
         found = [_renamed(o) for o in found]
@@ -133,7 +133,7 @@ def _attributes(command: type[Command[Any]], release: Release) -> Iterator["Attr
 
 def _option(attribute: "Attribute[Any]") -> _Option:
     name = attribute.metadata["option"].removeprefix("--")
-    # The client fills the actor in; to a host it has to be told.
+    # Optional in the command, because the client fills it in; required by the host.
     required = attribute.default is NOTHING or name == "actor"
     return _Option(name, required=required, flag=attribute.type is bool)
 

@@ -1,4 +1,4 @@
-"""The state of a simulated host: its missions, and where their work packages stand."""
+"""The state of a simulated host: its missions, work packages and their lanes."""
 
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,13 +24,13 @@ def _words(words: Sequence[str]) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class PackagePlan:
-    """A work package of a plan that has more than dependencies.
+    """A work package of a plan: its dependencies, subtasks and files.
 
     Args:
-        needs: The work packages that it depends on.
-        subtasks: The ids of its subtasks, such as ``T001``; they are open at first.
-        owns: Globs of the files that it owns; work packages that own the same share a lane.
-        planning: Whether it is a planning work package and not one for code.
+        needs: Ids of the work packages that it depends on.
+        subtasks: Ids of its subtasks, such as ``T001``; all are open at the start.
+        owns: Globs of the files that it owns; work packages with a common glob share a lane.
+        planning: Whether it is planning work instead of code.
     """
 
     needs: Sequence[str] = field(default=(), converter=_words)
@@ -40,17 +40,17 @@ class PackagePlan:
 
     @classmethod
     def of(cls, planned: "Sequence[str] | PackagePlan") -> "PackagePlan":
-        """Return what a plan says about a work package, in full."""
+        """Return a plan's entry as a `PackagePlan`; a list has the dependencies."""
         return planned if isinstance(planned, PackagePlan) else cls(needs=planned)
 
 
 Plan = Mapping[str, Sequence[str] | PackagePlan]
-"""Work packages, each with what it depends on, or with all that there is to say about it."""
+"""Work packages by id, each with the ids of its dependencies or with a `PackagePlan`."""
 
 
 @define
 class Move:
-    """One event of a mission."""
+    """One move of a work package to another lane."""
 
     wp: str
     before: str
@@ -61,38 +61,38 @@ class Move:
 
 @define
 class Mark:
-    """One event of the subtasks of a work package."""
+    """One marking of subtasks as done or open."""
 
     wp: str
     subtasks: list[str]
     done: bool
     moves: int
-    """How many moves the mission had before."""
+    """Number of moves in the mission before this."""
 
 
 @define
 class Package:
-    """Where a work package stands."""
+    """The state of a work package."""
 
     dependencies: list[str]
     lane: str = Lane.PLANNED
     actor: str | None = None
-    """Who moved it last, and has it."""
+    """The actor of the last move, who holds the work package."""
     events: int = 0
-    """How often it was moved."""
+    """Number of moves."""
     reason: str = ""
     """The note of its last move."""
     notes: list[str] = field(factory=list)
     subtasks: dict[str, bool] = field(factory=dict)
-    """Each subtask, and whether it is done."""
+    """Whether each subtask is done, by id."""
     owns: list[str] = field(factory=list)
     planning: bool = False
     claimed_at: str = ""
-    """The commit of the target when it was claimed; 4.0.0 looks for later ones."""
+    """The target's commit at the claim; 4.0.0 requires later commits."""
 
     @classmethod
     def of(cls, plan: PackagePlan) -> "Package":
-        """Return a work package that is planned."""
+        """Return a new work package, in lane ``planned``."""
         subtasks = dict.fromkeys(plan.subtasks, False)
         needs, owns = list(plan.needs), list(plan.owns)
         return cls(dependencies=needs, subtasks=subtasks, owns=owns, planning=plan.planning)
@@ -103,19 +103,19 @@ class Mission:
     """A mission with its work packages.
 
     Attributes:
-        slug: Its name.
-        ulid: Its id, by which hosts from 3.2.0 on find it as well.
-        packages: The work packages in the order of the plan.
-        lanes: The execution lane of each, such as ``lane-a``.
-        target: The branch that it was planned on, and is merged into.
-        merge_target: The branch that ``meta.json`` names for the merge instead, if it does.
-        topology: ``lanes``, or one that keeps its state on a coordination branch.
-        headed: Whether the boxes in ``tasks.md`` are under a heading of their own.
-        has_lanes: Whether a merge has brought lanes into its branch, if only the first ones.
-        moves: Everything that happened to its work packages.
-        marks: Everything that happened to its subtasks.
-        branches: The branches that there would be if there were a repository.
-        unmerged: Those of them that no merge has taken yet.
+        slug: Its slug.
+        ulid: Its id; hosts from 3.2.0 on accept it in calls as well.
+        packages: The work packages by id, in plan order.
+        lanes: The execution lane of each work package, such as ``lane-a``.
+        target: The branch on which it was planned, and into which it is merged by default.
+        merge_target: The branch in ``meta.json`` to merge into instead; None: the target.
+        topology: ``lanes``, or a topology with a coordination branch.
+        headed: Whether the boxes in ``tasks.md`` have a heading of their own.
+        has_lanes: Whether a merge has merged at least one lane into the mission's branch.
+        moves: All moves of its work packages.
+        marks: All markings of its subtasks.
+        branches: The branches that a repository would have, for a host without git.
+        unmerged: The branches among them that are not merged yet.
     """
 
     slug: str
@@ -140,11 +140,11 @@ class Mission:
     def of(
         cls, release: Release, plan: Plan, *, slug: str, ulid: str, target: str, **more: Any
     ) -> "Mission":
-        """Make a mission of which everything is planned.
+        """Return a new mission, with all work packages in lane ``planned``.
 
         Raises:
-            InvalidCall: If a work package depends on one that is not there, or on itself, or
-                two have the same subtask.
+            InvalidCall: If a dependency does not exist, dependencies form a cycle, or two work
+                packages have the same subtask.
         """
         whole = {wp: PackagePlan.of(planned) for wp, planned in plan.items()}
         _check({wp: planned.needs for wp, planned in whole.items()})
@@ -155,42 +155,42 @@ class Mission:
 
     @property
     def coordinated(self) -> bool:
-        """Whether its state is on a coordination branch."""
+        """Whether its status is on a coordination branch."""
         return self.topology in ("coord", "lanes_with_coord")
 
     @property
     def branch(self) -> str:
-        """The branch of the mission, which is its coordination branch where it has one."""
+        """The branch of the mission; also its coordination branch, if it has one."""
         return f"kitty/mission-{self.slug}"
 
     @property
     def base(self) -> str:
-        """The branch that its lanes begin at."""
+        """The branch at which its lanes start."""
         return self.branch if self.coordinated else self.target
 
     def owner(self, subtask: str) -> str | None:
-        """Return the work package of a subtask."""
+        """Return the id of the work package with a subtask, or None."""
         return next((wp for wp, p in self.packages.items() if subtask in p.subtasks), None)
 
     def mark(self, wp: str, subtasks: Sequence[str], *, done: bool) -> None:
-        """Take subtasks of a work package for done, or for open."""
+        """Mark subtasks of a work package as done or open."""
         self.packages[wp].subtasks |= dict.fromkeys(subtasks, done)
         self.marks.append(Mark(wp, list(subtasks), done, len(self.moves)))
 
     def called(self, ulid: str) -> "Mission":
-        """Return the mission with another id."""
+        """Change the mission's id, and return the mission."""
         self.ulid, self.names = ulid, (self.slug, ulid, ulid[:8])
         return self
 
     def open_dependencies(self, wp: str, is_enough: Callable[[Package], bool]) -> list[str]:
-        """Return what a work package still waits for."""
+        """Return the dependencies that a work package still waits for."""
         needs = self.packages[wp].dependencies
         return [n for n in needs if n not in self.packages or not is_enough(self.packages[n])]
 
     def move(
         self, wp: str, after: str, actor: str, *, forced: bool = False, reason: str = ""
     ) -> None:
-        """Put a work package into a lane."""
+        """Move a work package to a lane."""
         package = self.packages[wp]
         self.moves.append(Move(wp, package.lane, after, actor, forced))
         package.lane, package.actor, package.reason = after, actor, reason
@@ -201,29 +201,29 @@ def _check(dag: Mapping[str, Sequence[str]]) -> None:
     done: set[str] = set()
     left = dict(dag)
     if missing := {n for needs in dag.values() for n in needs} - dag.keys():
-        msg = f"there are no work packages {', '.join(sorted(missing))} to depend on"
+        msg = f"the plan has dependencies that do not exist: {', '.join(sorted(missing))}"
         raise InvalidCall(msg)
     while ready := [wp for wp, needs in left.items() if done.issuperset(needs)]:
         done.update(ready)
         for wp in ready:
             del left[wp]
     if left:
-        msg = f"the work packages {', '.join(left)} depend on each other in a circle"
+        msg = f"the work packages {', '.join(left)} depend on each other in a cycle"
         raise InvalidCall(msg)
 
 
 def _check_subtasks(plan: Mapping[str, PackagePlan]) -> None:
     every = [subtask for planned in plan.values() for subtask in planned.subtasks]
     if twice := sorted({subtask for subtask in every if every.count(subtask) > 1}):
-        msg = f"the subtasks {', '.join(twice)} are there twice"
+        msg = f"the plan has the subtasks {', '.join(twice)} more than once"
         raise InvalidCall(msg)
 
 
 def lane_ids(release: Release, plan: Plan) -> dict[str, str]:
-    """Return the execution lane of each work package, as finalising its tasks lays them out.
+    """Return the execution lane of each work package, as the host computes it.
 
-    Work packages that own the same files share one, and so do, up to 3.1.10, those that depend
-    on each other. Planning work packages share one that is not a branch of its own.
+    Work packages that own the same files share a lane; up to 3.1.10 so do work packages that
+    depend on each other. All planning work shares one lane, which has no branch.
     """
     whole = {wp: PackagePlan.of(planned) for wp, planned in plan.items()}
     code = {wp: planned for wp, planned in whole.items() if not planned.planning}
@@ -241,7 +241,7 @@ def lane_ids(release: Release, plan: Plan) -> dict[str, str]:
 def _together(
     release: Release, wp: str, planned: PackagePlan, code: Mapping[str, PackagePlan]
 ) -> Iterator[str]:
-    """Yield the work packages that have to share the lane of one."""
+    """Yield the work packages that must share the lane of this one."""
     if not release.has(Feature.DEPENDENCY_CHECK):
         yield from (name for name in planned.needs if name in code)
     for name, other in code.items():

@@ -1,4 +1,4 @@
-"""The files of a mission: what planning writes, and what hosts read again."""
+"""The text of a mission's files, as planning writes and hosts read them."""
 
 import json
 import re
@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 COUNTED = "3.2.6"
-"""The first release that counts subtasks in the event log, and not boxes in ``tasks.md``."""
+"""The first release that counts subtasks in the event log instead of boxes in ``tasks.md``."""
 
 _BOX = re.compile(r"^\s*-\s*\[\s*\]\s+")
 
 
 def meta_json(release: Release, mission: Mission) -> dict[str, Any]:
-    """Return what ``meta.json`` holds."""
+    """Return the content of ``meta.json``."""
     meta = {"slug": mission.slug, "target_branch": mission.target}
     if release.since("3.1.1"):
         meta |= {"mission_id": mission.ulid}
@@ -42,11 +42,11 @@ def meta_json(release: Release, mission: Mission) -> dict[str, Any]:
 
 
 def lanes_json(mission: Mission, commit: str) -> dict[str, Any]:
-    """Return what finalising the tasks writes, from 3.1.0 on.
+    """Return the content of ``lanes.json`` (3.1.0 and later).
 
     Args:
-        mission: Whose lanes they are.
-        commit: What the planning ended with; later hosts merge it into every lane.
+        mission: The mission.
+        commit: The last commit of the planning; later hosts merge it into every lane.
     """
     lanes: dict[str, dict[str, list[str]]] = {}
     for wp, package in mission.packages.items():
@@ -73,7 +73,7 @@ def owned(mission: Mission, wp: str) -> list[str]:
 
 
 def prompt(mission: Mission, wp: str) -> str:
-    """Return the file of a work package."""
+    """Return the text of a work package's file."""
     package = mission.packages[wp]
     front = {
         "work_package_id": wp,
@@ -89,7 +89,7 @@ def prompt(mission: Mission, wp: str) -> str:
 
 
 def tasks_md(release: Release, mission: Mission) -> str:
-    """Return ``tasks.md``, with boxes where the release looks at boxes."""
+    """Return the text of ``tasks.md``, with boxes if the release counts boxes."""
     box = "- " if release.since(COUNTED) else "- [ ] "
     heading = "### Included Subtasks\n\n" if mission.headed else ""
     parts = ["# Work Packages\n"]
@@ -100,10 +100,10 @@ def tasks_md(release: Release, mission: Mission) -> str:
 
 
 def has_open_box(release: Release, text: str, wp: str) -> bool:
-    """Return whether a host sees a box to tick in the section of a work package.
+    """Return whether a host sees an unticked box in the section of a work package.
 
-    For 3.1.1 to 3.2.5 a section ends at any heading of the second to the fourth level, also at
-    the one that the host's own template has above the boxes: they see none of these.
+    For hosts 3.1.1 to 3.2.5 a section ends at any heading of level two to four. The host's own
+    template has such a heading above the boxes, so these hosts miss them.
     """
     marks = "#{2,4}(?!#)" if release.since("3.1.1") else "##"
     begins = re.compile(rf"^{marks}.*\b{re.escape(wp)}\b")
@@ -120,13 +120,13 @@ def has_open_box(release: Release, text: str, wp: str) -> bool:
 
 
 def ticked(text: str, subtask: str, *, done: bool) -> str:
-    """Return ``tasks.md`` with the box of a subtask ticked, or not ticked."""
+    """Return the text of ``tasks.md`` with the box of a subtask ticked or unticked."""
     box = re.compile(rf"-\s*\[[ x]\](?=\s*{re.escape(subtask)}\b)")
     return box.sub("- [x]" if done else "- [ ]", text)
 
 
 def events(release: Release, mission: Mission) -> str:
-    """Return the event log of a mission."""
+    """Return the text of a mission's event log."""
     return "".join(json.dumps(asdict(event)) + "\n" for event in _in_order(release, mission))
 
 

@@ -1,8 +1,8 @@
-"""What a host asks of a transition, one function for each rule.
+"""The host's rules for transitions, one function per rule.
 
-Source: CONTRACT of every release, and ``tests/corpus``, which holds an attempt at every pair
-of lanes. What there is between the lanes is in `spec_kitty_client.contract.lanes`, for clients
-and for this host alike.
+Source: the contract of every release, and ``tests/corpus``, with the recorded answers to every
+pair of lanes. The allowed moves are in `spec_kitty_client.contract.lanes`, shared by clients and
+this host.
 """
 
 import json
@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.contract.dialects import Dialect, Feature
-from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, needs, ways
+from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, moves, needs
 from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission, Package
 from spec_kitty_client.testing.host.files import COUNTED
@@ -25,7 +25,7 @@ __all__ = ["GUARDS", "Attempt", "check", "lane_named"]
 
 @frozen(kw_only=True)
 class Attempt:
-    """A transition that is asked for."""
+    """A requested transition, and what the rules need to know about it."""
 
     release: Release
     mission: Mission
@@ -38,11 +38,11 @@ class Attempt:
     evidence: Mapping[str, Any] | None
     review_result: Mapping[str, Any] | None
     worked_on: Callable[[], bool]
-    """Tells whether there is a commit of the work package."""
+    """Returns whether the work package has a commit."""
     has_open_subtasks: Callable[[], bool] = lambda: False
-    """Tells whether the host sees an open subtask of it."""
+    """Returns whether the host counts a subtask as open."""
     subtasks_complete: bool = False
-    """Whether the caller says that there is none."""
+    """Whether the call has ``--subtasks-complete``."""
 
     @property
     def package(self) -> Package:
@@ -50,8 +50,8 @@ class Attempt:
         return self.mission.packages[self.wp]
 
     @property
-    def way(self) -> tuple[Lane, Lane]:
-        """From where to where."""
+    def move(self) -> tuple[Lane, Lane]:
+        """The present lane and the wanted lane."""
         return Lane(self.package.lane), Lane(self.to)
 
 
@@ -62,15 +62,15 @@ _TAKEN = (
     (Lane.CLAIMED, Lane.IN_PROGRESS),
     (Lane.FOR_REVIEW, Lane.IN_REVIEW),
 )
-"""The ways on which somebody takes a work package."""
+"""The moves by which an actor takes a work package."""
 
 
 def lane_named(word: str, release: Release) -> Lane:
-    """Return the lane that a word stands for.
+    """Return the lane for a word in a call.
 
     Raises:
-        Refused: If there is none, up to 3.1.0.
-        Crashed: The same later: the host does not expect it.
+        Refused: If there is no such lane (up to 3.1.0).
+        Crashed: If there is no such lane (3.1.1 and later).
     """
     lane = word.strip().lower()
     lane = {"doing": "in_progress"}.get(lane, lane)
@@ -87,10 +87,10 @@ def lane_named(word: str, release: Release) -> Lane:
 
 
 def check(attempt: Attempt) -> None:
-    """Let a transition pass, or not.
+    """Check a transition by all rules.
 
     Raises:
-        Refused: If it does not.
+        Refused: If a rule forbids it.
     """
     if not attempt.forced:
         work_is_committed(attempt)
@@ -108,66 +108,66 @@ def _refuse(attempt: Attempt, why: str) -> Refused:
 
 
 def force_is_explained(attempt: Attempt) -> None:
-    """From 2.1.0 on force takes an actor and a note."""
+    """Force needs an actor and a note (2.1.0 and later)."""
     if attempt.release.since("2.1.0") and not (attempt.note.strip() and attempt.actor.strip()):
         raise _refuse(attempt, "force needs an actor and a note")
 
 
 def there_is_a_way(attempt: Attempt) -> None:
-    """The lanes are joined; 1.0.2 added the way back from for_review to planned."""
-    known = attempt.way in ways(attempt.release.dialect)
-    back = attempt.way == (Lane.FOR_REVIEW, Lane.PLANNED)
+    """The dialect allows the move; 1.0.2 added the one from for_review to planned."""
+    known = attempt.move in moves(attempt.release.dialect)
+    back = attempt.move == (Lane.FOR_REVIEW, Lane.PLANNED)
     if not known or (back and attempt.release.version < Version("1.0.2")):
-        raise _refuse(attempt, "there is no such way")
+        raise _refuse(attempt, "this move is not allowed")
 
 
 def _wants(attempt: Attempt, need: Need) -> bool:
-    return need in needs(*attempt.way, attempt.release.dialect)
+    return need in needs(*attempt.move, attempt.release.dialect)
 
 
 def note_is_given(attempt: Attempt) -> None:
-    """Giving work back takes a note."""
+    """A move back to planned needs a note."""
     if _wants(attempt, Need.NOTE) and not attempt.note.strip():
         raise _refuse(attempt, "a note is needed")
 
 
 def review_ref_is_given(attempt: Attempt) -> None:
-    """Sending reviewed work back takes a reference to the review."""
+    """A move of reviewed work back needs a reference to the review."""
     if _wants(attempt, Need.REVIEW_REF) and not (attempt.review_ref or "").strip():
         raise _refuse(attempt, "a review-ref is needed")
 
 
 def evidence_is_given(attempt: Attempt) -> None:
-    """Approving what is not in review takes evidence; a review result is none."""
+    """An approval from outside a review needs evidence; a review result is not enough."""
     if _wants(attempt, Need.EVIDENCE) and not attempt.evidence:
         raise _refuse(attempt, "evidence is needed")
 
 
 def review_result_is_given(attempt: Attempt) -> None:
-    """Every way out of in_review takes a review result."""
+    """Every move out of in_review needs a review result."""
     if _wants(attempt, Need.REVIEW_RESULT) and not attempt.review_result:
         raise _refuse(attempt, "a review result is needed")
 
 
 def there_is_an_option_for_it(attempt: Attempt) -> None:
-    """What the rule asks for cannot be given on this command line: only force passes."""
+    """A move whose required option is missing from the command line needs force."""
     if _wants(attempt, Need.FORCE):
-        raise _refuse(attempt, "the proof that it needs cannot be given")
+        raise _refuse(attempt, "there is no option for the proof that it needs")
 
 
 def somebody_does_it(attempt: Attempt) -> None:
-    """Claiming, starting and reviewing takes an actor (2.1.0 and later)."""
-    if attempt.release.since("2.1.0") and attempt.way in _TAKEN and not attempt.actor.strip():
+    """A claim, a start and a review need an actor (2.1.0 and later)."""
+    if attempt.release.since("2.1.0") and attempt.move in _TAKEN and not attempt.actor.strip():
         raise _refuse(attempt, "an actor is needed")
 
 
 def subtasks_are_done(attempt: Attempt) -> None:
-    """Work with open subtasks is not handed in (2.1.0 and later).
+    """A move to for_review needs all subtasks done (2.1.0 and later).
 
-    Up to 3.2.5 hosts believe a caller who says that there are none.
+    Up to 3.2.5 ``--subtasks-complete`` skips this rule.
     """
     believed = attempt.subtasks_complete and not attempt.release.since(COUNTED)
-    handed_in = attempt.way == (Lane.IN_PROGRESS, Lane.FOR_REVIEW)
+    handed_in = attempt.move == (Lane.IN_PROGRESS, Lane.FOR_REVIEW)
     if not handed_in or believed or not attempt.release.since("2.1.0"):
         return
     if attempt.has_open_subtasks():
@@ -175,7 +175,7 @@ def subtasks_are_done(attempt: Attempt) -> None:
 
 
 def verdict_fits(attempt: Attempt) -> None:
-    """What is approved or done was approved by its review (3.2.6 and later)."""
+    """A move to approved or done needs a review that approved (3.2.6 and later)."""
     if not attempt.release.has(Feature.REVIEW_RESULT):
         return
     if attempt.to not in (Lane.APPROVED, Lane.DONE):
@@ -186,7 +186,7 @@ def verdict_fits(attempt: Attempt) -> None:
 
 
 def proofs_agree(attempt: Attempt) -> None:
-    """Evidence, review result and review-ref tell of one review (3.2.6 and later)."""
+    """Evidence, review result and review-ref describe the same review (3.2.6 and later)."""
     result = attempt.review_result
     if result is None or not _wants(attempt, Need.REVIEW_RESULT):
         return
@@ -198,7 +198,7 @@ def proofs_agree(attempt: Attempt) -> None:
 
 
 def work_is_committed(attempt: Attempt) -> None:
-    """What is handed in has a commit (3.2.2 and later)."""
+    """A move to for_review needs a commit (3.2.2 and later)."""
     if not attempt.release.has(Feature.WORKTREES) or attempt.to != Lane.FOR_REVIEW:
         return
     if not attempt.worked_on():
@@ -212,14 +212,14 @@ def work_is_committed(attempt: Attempt) -> None:
 
 
 def evidence_is_whole(attempt: Attempt) -> None:
-    """Evidence that is given tells who reviewed, and what came of it."""
+    """Evidence, if present, names the reviewer, the verdict and the reference."""
     if attempt.evidence is None:
         return
     review = attempt.evidence.get("review")
     if not isinstance(review, dict) or not all(
         map(review.get, ("reviewer", "verdict", "reference"))
     ):
-        raise _refuse(attempt, "the evidence tells of no review")
+        raise _refuse(attempt, "the evidence has no complete review")
 
 
 GUARDS: tuple[Guard, ...] = (
@@ -234,14 +234,14 @@ GUARDS: tuple[Guard, ...] = (
     verdict_fits,
     proofs_agree,
 )
-"""The rules that force switches off, in the order in which they are asked."""
+"""The rules that force switches off, in the order in which the host checks them."""
 
 
 def parse_evidence(text: str | None) -> Mapping[str, Any] | None:
     """Read ``--evidence-json``.
 
     Raises:
-        Refused: If it is no JSON object.
+        Refused: If it is not a JSON object.
     """
     return _object(text, "--evidence-json")
 
@@ -250,7 +250,7 @@ def parse_review_result(text: str | None) -> Mapping[str, Any] | None:
     """Read ``--review-result-json``.
 
     Raises:
-        Refused: If it is no JSON object, or lacks something.
+        Refused: If it is not a JSON object, or a field is missing.
     """
     result = _object(text, "--review-result-json")
     if result is None:
@@ -270,5 +270,5 @@ def _object(text: str | None, option: str) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError) as e:
         raise Refused(ErrorCode.USAGE_ERROR, f"{option} is not JSON: {e}") from e
     if not isinstance(value, dict):
-        raise Refused(ErrorCode.USAGE_ERROR, f"{option} is no JSON object")
+        raise Refused(ErrorCode.USAGE_ERROR, f"{option} is not a JSON object")
     return value

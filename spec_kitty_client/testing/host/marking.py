@@ -63,10 +63,10 @@ class Marking:
         """Answer a call.
 
         Args:
-            words: What comes after `COMMAND`.
+            words: The arguments after `COMMAND`.
 
         Raises:
-            NotSimulated: If the real host does something that this one does not.
+            NotSimulated: If the real host's behaviour in this case is not simulated.
         """
         try:
             asked = self._understand(words)
@@ -75,7 +75,7 @@ class Marking:
         try:
             return self._mark(asked)
         except _Failed as e:
-            # Hosts up to 3.1.0 catch their own way out, and tell that as well.
+            # Hosts up to 3.1.0 catch their own SystemExit, and print it as a second error.
             more = [] if self.release.since("3.1.1") else [{"error": "1"}]
             return 1, _lines({"error": str(e)}, *more), b""
 
@@ -115,7 +115,7 @@ class Marking:
         return self._told(asked, told)
 
     def _write(self, mission: Mission, subtasks: Sequence[str], asked: _Asked) -> None:
-        """Mark subtasks, each with those of its work package, and write them down at once."""
+        """Mark subtasks, one event per work package, and write all of them at once."""
         for wp, package in mission.packages.items():
             if own := [subtask for subtask in subtasks if subtask in package.subtasks]:
                 mission.mark(wp, own, done=asked.done)
@@ -123,7 +123,7 @@ class Marking:
             self.workspace.marked(mission, subtasks, done=asked.done)
 
     def _no_mission(self, name: str) -> Answer:
-        """Answer that there is no mission of this name."""
+        """Return the answer for a mission that does not exist."""
         if not self.release.since("3.1.1"):
             raise _Failed(f"tasks.md not found: {name}")
         about = {"error": "mission_not_found", "handle": name}
@@ -133,7 +133,7 @@ class Marking:
         return 1, _lines({**about, **code, "error": f"there is no mission {name!r}"}), b""
 
     def _about(self, mission: Mission, subtask: str, asked: _Asked) -> dict[str, Any]:
-        """Return what the answer tells about a subtask."""
+        """Return the part of the answer about one subtask."""
         wp = mission.owner(subtask)
         if wp is None:
             is_package = subtask.upper() in mission.packages and self.release.since("3.2.0")
@@ -158,7 +158,7 @@ class Marking:
 
 
 def _sorted_out(words: Sequence[str], options: dict[str, str]) -> Iterator[str]:
-    """Yield the arguments, and put the options where they are told to."""
+    """Yield the positional arguments, and collect the options in ``options``."""
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")

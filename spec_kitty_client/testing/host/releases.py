@@ -1,4 +1,4 @@
-"""A release of the host, as far as it matters what it does and says."""
+"""A release of the host, with its contract and features."""
 
 from functools import cache, cached_property
 
@@ -22,44 +22,44 @@ class Release:
         name: Its version on PyPI.
 
     Raises:
-        UnsupportedHost: If it has no orchestrator-api, or is no version.
+        UnsupportedHost: If it has no orchestrator-api, or the name is not a version.
     """
 
     name: str
 
     def __attrs_post_init__(self) -> None:
         if self.version < Dialect.F1.first_release:
-            msg = f"Host {self.name} has no orchestrator-api; the first that has is 1.0.0."
+            msg = f"Host {self.name} has no orchestrator-api. Use 1.0.0 or later."
             raise UnsupportedHost(msg)
 
     @cached_property
     def version(self) -> Version:
-        """Its version, to be compared."""
+        """The release as a version, for comparisons."""
         try:
             return Version(self.name)
         except ValueError:
-            msg = f"{self.name!r} is no release of the host; name one such as 3.2.7."
+            msg = f"{self.name!r} is not a release of the host. Use a version such as 3.2.7."
             raise UnsupportedHost(msg) from None
 
     @cached_property
     def contract(self) -> Contract:
-        """What a client knows about it."""
+        """The contract that a client sees."""
         return Contract(contract_of(self.version), self.version)
 
     @cached_property
     def dialect(self) -> Dialect:
-        """How it understands calls."""
+        """The dialect of this release."""
         return dialect_of(self.version)
 
     @cached_property
     def says_feature(self) -> bool:
-        """Whether a mission is still called a feature (up to 3.0.3)."""
+        """Whether it calls a mission a feature (up to 3.0.3)."""
         return self.dialect in (Dialect.F1, Dialect.F2)
 
     def since(self, release: str) -> bool:
-        """Return whether it is a release or a later one."""
+        """Return whether this is the named release or a later one."""
         return self.version >= _version(release)
 
     def has(self, feature: Feature) -> bool:
-        """Return whether it has a feature."""
+        """Return whether this release has a feature."""
         return feature.since <= self.version

@@ -1,4 +1,4 @@
-"""Real git behind a simulated host: branches, worktrees, and merges that can fail."""
+"""The git repository of a simulated host: branches, worktrees, and merges that can fail."""
 
 import json
 from collections.abc import Generator, Sequence
@@ -44,11 +44,11 @@ _SIMULATED = (
 
 @frozen
 class Repository:
-    """A repository that a simulated host works in, as its release does.
+    """A repository that a simulated host changes as its release does.
 
     Args:
-        release: Whose ways it has.
-        folder: The primary checkout. What is in there stays; nothing else is touched.
+        release: The simulated release.
+        folder: The primary checkout. Existing files in it stay; nothing outside is changed.
     """
 
     release: Release
@@ -60,14 +60,14 @@ class Repository:
         return str(self.folder)
 
     def prepare(self, mission: Mission) -> None:
-        """Write and commit what planning leaves behind, in a new repository if there is none.
+        """Write and commit the files of a planned mission; make the repository if needed.
 
         Raises:
-            GitFailed: If git fails, or the mission is there already.
+            GitFailed: If git fails, or the mission exists already.
         """
         folder = self._folder_of(mission)
         if folder.exists():
-            msg = f"{folder} is there already; name another folder or another slug"
+            msg = f"{folder} exists already. Use another folder or another slug."
             raise GitFailed(msg)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / ".git").exists():
@@ -105,22 +105,23 @@ class Repository:
         self._commit(f"Plan {mission.slug}", self.folder)
 
     def _ignore(self, *lines: str) -> None:
-        """Let git pass over what hosts write beside the work, without a file in the work."""
+        """Make git ignore the host's own folders, without a file in the checkout."""
         path = self.folder / self._git("rev-parse", "--git-path", "info/exclude")
         path.parent.mkdir(exist_ok=True)
         known = path.read_bytes().splitlines() if path.exists() else []
         new = [line for line in lines if line.encode() not in known]
         with path.open("a", encoding="utf-8") as file:
-            file.write("".join(f"\n{line}" for line in new) + "\n")  # whatever its last line is
+            # The file's last line may have no newline.
+            file.write("".join(f"\n{line}" for line in new) + "\n")
 
     def start(self, mission: Mission, wp: str) -> None:
-        """See `WorkspaceBackend.start`; the worktree is there already."""
+        """See `WorkspaceBackend.start`; the worktree exists already."""
         package = mission.packages[wp]
         if is_in_checkout(self.release, mission, wp) and package.lane != Lane.IN_PROGRESS:
             package.claimed_at = self._git("rev-parse", mission.target)
 
     def allocate(self, mission: Mission, wp: str) -> None:
-        """See `WorkspaceBackend.allocate`; what the lane depends on is merged into the worktree."""
+        """See `WorkspaceBackend.allocate`; merges the lane's dependencies into the worktree."""
         path = self._worktree(mission, wp)
         if is_in_checkout(self.release, mission, wp):
             return
@@ -138,7 +139,7 @@ class Repository:
             raise GitFailed(msg)
 
     def _make_worktree(self, mission: Mission, wp: str, path: Path) -> None:
-        """Make the worktree of a lane. Only 3.2.6 and later take up a branch that is there."""
+        """Make the worktree of a lane. Only hosts from 3.2.6 on use an existing branch."""
         branch = branch_of(self.release, mission, wp)
         if self._has(branch) and self.release.since("3.2.6"):
             self._git("worktree", "prune")
@@ -149,7 +150,7 @@ class Repository:
         self._git("worktree", "add", "--quiet", "-b", branch, str(path), mission.branch)
 
     def _catch_up(self, mission: Mission, wp: str, path: Path) -> None:
-        """Merge what a lane depends on; from 3.2.6 on, first the commit that ended the planning."""
+        """Merge a lane's dependencies; from 3.2.6 on, first the last commit of the planning."""
         others = [name for name in needed(self.release, mission, wp) if self._has(name)]
         if self.release.since("3.2.6"):
             others.insert(0, self._lanes(mission)["planning_commit_sha"])
@@ -171,13 +172,13 @@ class Repository:
         )
 
     def _is_worked_on_here(self, mission: Mission, since: str) -> bool:
-        """Tell whether the primary checkout has commits of more than the state of a mission."""
+        """Return whether the primary checkout has commits beyond the mission's status files."""
         own = f"kitty-specs/{mission.slug}"
         but = (f":(exclude,glob){own}/status.*", f":(exclude){own}/meta.json")
         return bool(since and self._git("rev-list", "-1", f"{since}..HEAD", "--", ".", *but))
 
     def has_open_subtasks(self, mission: Mission, wp: str) -> bool:
-        """See `WorkspaceBackend.has_open_subtasks`; up to 3.2.5 ``tasks.md`` tells."""
+        """See `WorkspaceBackend.has_open_subtasks`; up to 3.2.5 read from ``tasks.md``."""
         if self.release.since(files.COUNTED):
             return not all(mission.packages[wp].subtasks.values())
         path = self._folder_of(mission) / "tasks.md"
@@ -199,7 +200,7 @@ class Repository:
         self._commit(f"Mark {', '.join(subtasks)}", self.folder, tasks)
 
     def moved(self, mission: Mission) -> None:
-        """Write the events of a mission; from 3.2.0 on, and up to 1.0.3, commit them."""
+        """Write the event log of a mission, and commit it (up to 1.0.3, and from 3.2.0 on)."""
         folder = self._write_events(mission)
         if self.release.dialect not in (Dialect.F2, Dialect.M0, Dialect.M1):
             self._git("add", "--", "status.events.jsonl", folder=folder)
@@ -213,7 +214,7 @@ class Repository:
         return folder
 
     def accepted(self, mission: Mission) -> None:
-        """Write the acceptance, and do not commit it, as no host does."""
+        """Write the acceptance without a commit, like every host."""
         path = self._status_folder(mission) / "meta.json"
         facts = json.loads(path.read_text(encoding="utf-8"))
         self._write(path, {**facts, "accepted_at": mission.accepted_at})
@@ -230,7 +231,7 @@ class Repository:
         return merged
 
     def _look(self, mission: Mission, target: str) -> None:
-        """See that a merge may begin."""
+        """Check that a merge may begin."""
         release, every = self.release, units(self.release, mission)
         there = self._there(mission)
         passed = [n for n, wp in every.items() if is_passed_over(release, mission, wp)]
@@ -261,14 +262,14 @@ class Repository:
         return json.loads((self._folder_of(mission) / "lanes.json").read_text(encoding="utf-8"))
 
     def _there(self, mission: Mission) -> dict[str, str]:
-        """Return what can be merged: branches; up to 3.0.3 those with a worktree."""
+        """Return the branches that can be merged; up to 3.0.3 only those with a worktree."""
         every = units(self.release, mission)
         if self.release.has(Feature.LANES):
             return {name: wp for name, wp in every.items() if self._has(name)}
         return {name: wp for name, wp in every.items() if self._worktree(mission, wp).exists()}
 
     def _merge_here(self, mission: Mission, target: str, strategy: str) -> list[str]:
-        """Merge in the primary checkout, and leave it half-merged when that fails (to 3.0.3)."""
+        """Merge in the primary checkout; a failure leaves it half-merged (up to 3.0.3)."""
         done: list[str] = []
         squash = strategy == "squash"
         how = ("--squash",) if squash else ("--no-ff", "--no-edit")
@@ -286,7 +287,7 @@ class Repository:
         return done
 
     def _merge_aside(self, mission: Mission, target: str, strategy: str) -> list[str]:
-        """Merge where a failure harms nobody, then move the target (3.1.0 and later)."""
+        """Merge in a temporary worktree, then move the target (3.1.0 and later)."""
         release = self.release
         if release.since("3.2.6"):  # resets an acceptance that is not committed
             self._git("checkout", "--quiet", "HEAD", "--", f"kitty-specs/{mission.slug}/meta.json")
@@ -303,7 +304,7 @@ class Repository:
         return list(mission.packages)
 
     def _is_in(self, old: str, new: str, folder: Path | None = None) -> bool:
-        """Return whether everything in one commit is in another one."""
+        """Return whether one commit is an ancestor of another one, or the same."""
         try:
             self._git("merge-base", "--is-ancestor", old, new, folder=folder)
         except GitFailed:
@@ -323,13 +324,13 @@ class Repository:
                 self._git("merge", "--quiet", "--no-ff", "--no-edit", branch, folder=aside)
 
     def _replay(self, branch: str, aside: Path) -> None:
-        """Bring the commits of a branch, but not those that came with another one."""
+        """Cherry-pick the commits of a branch that are not there already."""
         new = ("--reverse", "--no-merges", "--cherry-pick", "--right-only", f"HEAD...{branch}")
         if commits := self._git("rev-list", *new, folder=aside).split():
             self._git("cherry-pick", *commits, folder=aside)
 
     def _advance(self, mission: Mission, target: str, commit: str) -> None:
-        """Move the target to a commit; up to 3.1.10 behind the back of its checkout."""
+        """Move the target to a commit; up to 3.1.10 without updating its checkout."""
         here = self._git("branch", "--show-current") == target
         if not here or not self.release.has(Feature.CLEAN_TARGET):
             self._git("update-ref", f"refs/heads/{target}", commit)
@@ -343,7 +344,7 @@ class Repository:
             raise cannot_merge(self.release, mission, target, str(e)) from e
 
     def _clean_up(self, mission: Mission) -> None:
-        """Remove the lanes with all that is uncommitted in them; coordination stays."""
+        """Remove the lanes with all their uncommitted files; the coordination branch stays."""
         for wp in mission.packages:
             if (path := self._worktree(mission, wp)).exists():
                 self._git("worktree", "remove", "--force", str(path))
@@ -377,7 +378,7 @@ class Repository:
         return self.folder / "kitty-specs" / mission.slug
 
     def _status_folder(self, mission: Mission) -> Path:
-        """Return where the event log is: on the coordination branch, where there is one."""
+        """Return the folder of the event log: on the coordination branch, if there is one."""
         place = self.folder / ".worktrees" / f"{mission.slug}-coord"
         return (place if mission.coordinated else self.folder) / "kitty-specs" / mission.slug
 
@@ -395,7 +396,7 @@ class Repository:
         path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     def _commit(self, message: str, folder: Path, *only: str) -> None:
-        """Commit what is staged, if there is anything."""
+        """Commit the staged changes, if there are any."""
         if self._git("diff", "--cached", "--name-only", "--", *only, folder=folder):
             self._git("commit", "--quiet", f"--message={message}", "--", *only, folder=folder)
 

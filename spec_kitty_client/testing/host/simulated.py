@@ -1,4 +1,4 @@
-"""A host in memory: every release, every verb but those of design."""
+"""A simulated host of any release, with every verb except the design verbs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -50,13 +50,18 @@ _BANNER = "spec-kitty\n" * 28
 def ticking(
     start: datetime = datetime(2026, 1, 1, tzinfo=UTC), step: timedelta = timedelta(seconds=1)
 ) -> Callable[[], datetime]:
-    """Return a clock that goes on by one step whenever it is read."""
+    """Return a clock that advances by one step with each reading.
+
+    Args:
+        start: The first time.
+        step: The time between two readings.
+    """
     ticks = count()
     return lambda: start + next(ticks) * step
 
 
 def counting() -> Callable[[], str]:
-    """Return a maker of ids that are numbers: 32 hexadecimal digits."""
+    """Return a function that counts: ids of 32 hexadecimal digits, 1, 2, 3 and so on."""
     numbers = count(1)
     return lambda: f"{next(numbers):032x}"
 
@@ -69,30 +74,30 @@ def _release(name: str | Release) -> Release:
 class SimulatedHost:
     """A host of one release in memory, as a `Transport`.
 
-    It answers every lifecycle verb as that release does: lanes, guards, policy rules, claims,
-    dependencies, codes, exit codes and the fields of every payload. There is no file, no
-    clock and no chance in it. It may be called from several threads.
+    It answers every lifecycle verb as that release does: lanes, rules, policies, claims,
+    dependencies, error codes, exit codes and all fields of replies. It uses no files, no real
+    clock and no random numbers. It is safe to use from several threads.
 
-    It also answers ``agent tasks mark-status``, without which no subtask is ever done.
+    It also answers ``agent tasks mark-status``, the only command that marks subtasks done.
 
     Args:
-        plan: The work packages of its mission, each with what it depends on, or with a
+        plan: The work packages of its mission, each with the ids of its dependencies or with a
             `PackagePlan`; None: no mission.
-        release: The release of ``spec-kitty-cli`` that it is, from 1.0.0 on.
-        slug: The name of the mission; None: one such as that release makes.
-        target: The branch that the mission is planned on, and merged into.
-        merge_target: The branch that ``meta.json`` names for the merge instead; hosts before
-            3.2.2 do not look at it.
-        topology: ``lanes``; or, from 3.2.5 on, ``coord`` or ``lanes_with_coord``, which keep the
-            state of the mission on a branch of its own, or ``single_branch`` up to 3.2.7.
+        release: The release of ``spec-kitty-cli`` to simulate, 1.0.0 or later.
+        slug: Slug of the mission; None: a slug as that release makes it.
+        target: The branch on which the mission is planned, and into which it is merged.
+        merge_target: The branch in ``meta.json`` to merge into instead; hosts before 3.2.2
+            ignore it.
+        topology: ``lanes``; from 3.2.5 on also ``coord`` or ``lanes_with_coord``, with a
+            coordination branch, and up to 3.2.7 ``single_branch``.
         headed: Whether the subtasks in ``tasks.md`` have a heading of their own, as in the
-            host's template; 3.1.1 to 3.2.5 then see none that is open.
-        now: Its clock; by default a second passes with every look at it.
-        new_id: Makes its ids, 32 hexadecimal digits each; by default they count.
+            host's template. Hosts 3.1.1 to 3.2.5 then see no open subtask.
+        now: The clock; by default it advances by one second per reading.
+        new_id: Makes ids of 32 hexadecimal digits; by default they count.
 
     Raises:
-        InvalidCall: If the plan is not one: an unknown dependency, or a circle.
-        NotSimulated: If it is a topology that this release has, and the simulated one has not.
+        InvalidCall: If the plan is invalid: an unknown dependency, a cycle, a repeated subtask.
+        NotSimulated: If the real release has this topology, but the simulated one has not.
         UnsupportedHost: If there is no such release, or it has no orchestrator-api.
     """
 
@@ -106,11 +111,11 @@ class SimulatedHost:
     now: Callable[[], datetime] = field(factory=ticking, kw_only=True, repr=False)
     new_id: Callable[[], str] = field(factory=counting, kw_only=True, repr=False)
     workspace: WorkspaceBackend = field(init=False, repr=False)
-    """Where the work is; see `WorkspaceBackend`."""
+    """The branches and worktrees; see `WorkspaceBackend`."""
     missions: dict[str, Mission] = field(factory=dict, init=False, repr=False)
-    """The state of it all, by slug."""
+    """The missions and their state, by slug."""
     calls: list[Asked] = field(factory=list, init=False, repr=False)
-    """Everything that it was asked and has understood, in order."""
+    """All calls with valid arguments, in order."""
     _turn: Any = field(factory=RLock, init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -119,11 +124,16 @@ class SimulatedHost:
             self.slug = self.add_mission(self.plan, slug=self.slug).slug
 
     def add_mission(self, plan: Plan, *, slug: str | None = None, ulid: str = ULID) -> Mission:
-        """Add a mission; without a name it gets one such as this release makes.
+        """Add a mission and return it.
+
+        Args:
+            plan: The work packages; see `SimulatedHost`.
+            slug: Slug of the mission; None: a slug as this release makes it.
+            ulid: Id of the mission.
 
         Raises:
-            InvalidCall: If the plan is not one.
-            NotSimulated: If this release would do more with the topology.
+            InvalidCall: If the plan is invalid.
+            NotSimulated: If this release's behaviour under the topology is not simulated.
         """
         _check_topology(self.topology, self.release)
         name = slug or ("demo-01K00001" if self.release.since("3.1.1") else "001-demo")
@@ -149,14 +159,14 @@ class SimulatedHost:
         return next(iter(self.missions.values()))
 
     def lanes(self) -> dict[str, str]:
-        """Return the lane of each work package of the first mission, without a call."""
+        """Return the lane of each work package of the first mission, without a host call."""
         return {wp: package.lane for wp, package in self.mission.packages.items()}
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
-        """Answer as ``spec-kitty`` with these arguments does; see `Transport.run`.
+        """Answer a call of ``spec-kitty`` with these arguments; see `Transport.run`.
 
         Raises:
-            NotSimulated: If the real host does something that this one does not.
+            NotSimulated: If the real host's behaviour in this case is not simulated.
         """
         with self._turn:
             exit_code, stdout, stderr = self._answer_any(args)
@@ -255,13 +265,13 @@ def _contract_version(release: Release, options: Mapping[str, str]) -> Mapping[s
 
 @define
 class SimulatedRepository(SimulatedHost):
-    """The same host with real git behind it, as a `GitTransport`.
+    """A `SimulatedHost` with a real git repository, as a `GitTransport`.
 
-    It makes lanes, worktrees and merges as its release does, so that a whole orchestrator
-    runs on it. What is in the folder already stays.
+    It makes branches, worktrees and merges as its release does, so that a whole orchestrator
+    can run on it. Existing files in the folder stay.
 
     Args:
-        plan: The work packages of its mission, each with what it depends on.
+        plan: The work packages of its mission; see `SimulatedHost`.
         folder: The primary checkout; a repository is made if there is none.
 
     The other arguments are those of `SimulatedHost`.
@@ -278,7 +288,7 @@ class SimulatedRepository(SimulatedHost):
         return self._repository
 
     def add_mission(self, plan: Plan, *, slug: str | None = None, ulid: str = ULID) -> Mission:
-        """Add a mission, with its files and a commit."""
+        """Add a mission, and commit its files; see `SimulatedHost.add_mission`."""
         mission = super().add_mission(plan, slug=slug, ulid=ulid)
         self._repository.prepare(mission)
         return mission
@@ -292,26 +302,26 @@ class SimulatedRepository(SimulatedHost):
 
 @define
 class AsyncSimulatedHost:
-    """A simulated host as an `AsyncTransport`.
+    """A `SimulatedHost` as an `AsyncTransport`.
 
     Args:
-        host: Whom to ask.
+        host: The simulated host.
     """
 
     host: SimulatedHost
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
-        """See `SimulatedHost.run`; others get their turn first."""
+        """See `SimulatedHost.run`; other tasks run first."""
         await anyio.lowlevel.checkpoint()
         return self.host.run(args, time_limit=time_limit)
 
 
 @define
 class AsyncSimulatedRepository:
-    """A simulated host with git as an `AsyncGitTransport`; what takes a while runs in a thread.
+    """A `SimulatedRepository` as an `AsyncGitTransport`; it runs in worker threads.
 
     Args:
-        host: Whom to ask.
+        host: The simulated host.
     """
 
     host: SimulatedRepository

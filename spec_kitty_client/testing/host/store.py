@@ -1,8 +1,8 @@
-"""A simulated host whose state is in a folder, for programs that call it by its name.
+"""A simulated host with its state in a folder, for programs that run ``spec-kitty``.
 
-The folder holds ``state.json``, the lock of it, and ``bin/spec-kitty``. Each call is a process:
-it takes the lock, reads the state, answers, and puts a new state in the place of the old one,
-so that a call that is killed leaves what was there before it, or all of its effect.
+The folder has ``state.json``, its lock, and ``bin/spec-kitty``. Each call is a process: it takes
+the lock, reads the state, answers, and replaces the state file. A killed call has either no effect
+or its whole effect.
 """
 
 import json
@@ -27,9 +27,9 @@ from spec_kitty_client.transports import Completed
 __all__ = ["PLACE", "StateDamaged", "call", "make"]
 
 PLACE = "SPEC_KITTY_SIMULATED_HOST"
-"""The environment variable that names the folder."""
+"""The environment variable with the path of the folder."""
 
-_LIMIT = 600.0  # seconds; what a call of this host waits for is git and its turn
+_LIMIT = 600.0  # seconds for git and for the wait for other calls
 _VERSION = 1
 _LAUNCHER = """\
 #!/bin/sh
@@ -38,7 +38,7 @@ _LAUNCHER = """\
 
 
 class StateDamaged(SpecKittyError):
-    """The folder of a simulated host does not hold the state of one."""
+    """The folder has no valid state of a simulated host."""
 
 
 def make(
@@ -51,27 +51,27 @@ def make(
     topology: str = "lanes",
     merge_target: str | None = None,
 ) -> Path:
-    """Make a simulated host in a folder and return its ``spec-kitty``, to be put on PATH.
+    """Make a simulated host in a folder and return the path of its ``spec-kitty``.
 
     Args:
-        folder: Must not exist, or be empty.
-        plan: The work packages, each with what it depends on, or with a `PackagePlan`.
-        release: The release of ``spec-kitty-cli`` that it is.
-        slug: The name of the mission; None: one such as that release makes.
-        root: A repository to work in, made if it is not there; None: no git.
+        folder: A folder that does not exist or is empty.
+        plan: The work packages, each with the ids of its dependencies or with a `PackagePlan`.
+        release: The release of ``spec-kitty-cli`` to simulate.
+        slug: Slug of the mission; None: a slug as that release makes it.
+        root: The git repository to work in, made if it does not exist; None: no git.
         topology: See `SimulatedHost`.
         merge_target: See `SimulatedHost`.
 
     Raises:
-        FileExistsError: If there is something in the folder.
-        InvalidCall: If the plan is not one.
-        NotSimulated: If it is a topology that this release has, and the simulated one has not.
+        FileExistsError: If the folder is not empty.
+        InvalidCall: If the plan is invalid.
+        NotSimulated: If the real release has this topology, but the simulated one has not.
         UnsupportedHost: If there is no such release.
         GitFailed: If git fails, or the repository has this mission already.
     """
     folder = folder.absolute()
     if folder.exists() and any(folder.iterdir()):
-        msg = f"{folder} is not empty"
+        msg = f"{folder} is not empty. Use a new folder."
         raise FileExistsError(msg)
     more: dict[str, Any] = {"topology": topology, "merge_target": merge_target}
     if root is None:
@@ -89,11 +89,15 @@ def make(
 
 
 def call(folder: Path, args: Sequence[str]) -> Completed:
-    """Answer one call. Calls that come at the same time take turns.
+    """Answer one call. Calls at the same time wait for each other.
+
+    Args:
+        folder: The folder of the simulated host.
+        args: The arguments for ``spec-kitty``.
 
     Raises:
-        StateDamaged: If the folder holds no state.
-        NotSimulated: If the real host does something that this one does not.
+        StateDamaged: If the folder has no valid state.
+        NotSimulated: If the real host's behaviour in this case is not simulated.
     """
     with _opened(folder) as host:
         return host.run(args, time_limit=_LIMIT)
@@ -102,7 +106,7 @@ def call(folder: Path, args: Sequence[str]) -> Completed:
 @contextmanager
 def _opened(folder: Path) -> Generator[SimulatedHost]:
     if not (folder / "state.json").exists():
-        msg = f"{folder} is no simulated host: it has no state.json"
+        msg = f"{folder} is not a simulated host: it has no state.json"
         raise StateDamaged(msg)
     with FileLock(folder / "lock"):
         root, host = _read(folder)
@@ -124,7 +128,7 @@ def _facts(host: SimulatedHost, root: Path | None) -> dict[str, Any]:
 
 
 def _write(folder: Path, host: SimulatedHost, root: Path | None) -> None:
-    text = json.dumps(_facts(host, root), default=sorted)  # the one thing it has not is a set
+    text = json.dumps(_facts(host, root), default=sorted)  # sets are written as sorted lists
     with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
         file.write(text)
     Path(file.name).replace(folder / "state.json")
@@ -142,7 +146,7 @@ def _read(folder: Path) -> tuple[Path | None, SimulatedHost]:
         *(ValueError, LookupError, TypeError, UnsupportedHost),
         cattrs.BaseValidationError,
     ) as e:
-        msg = f"{folder / 'state.json'} is damaged: {e}. Make the simulated host anew."
+        msg = f"{folder / 'state.json'} is damaged: {e}. Make the simulated host again."
         raise StateDamaged(msg) from e
     host.missions = {mission.slug: mission for mission in missions}
     return root, host
@@ -156,7 +160,7 @@ def _versioned(facts: Any) -> Any:
 
 
 def _host(release: str, root: Path | None) -> SimulatedHost:
-    """Return a host without a mission, with the time and the chance of this machine."""
+    """Return a host without a mission, with the real clock and random ids."""
     if root is None:
         return SimulatedHost(None, release=release, now=_now, new_id=_new_id)
     return SimulatedRepository(None, release=release, folder=root, now=_now, new_id=_new_id)

@@ -54,7 +54,7 @@ class Request:
 
 
 def mission_state(request: Request) -> Data:
-    """Tell where every work package stands."""
+    """Report the lane of every work package."""
     packages = request.mission.packages
     f1 = request.release.dialect is Dialect.F1
     told = [
@@ -62,7 +62,7 @@ def mission_state(request: Request) -> Data:
             "wp_id": wp,
             "lane": package.lane,
             "dependencies": package.dependencies,
-            # Hosts from 2.1.0 on do not tell.
+            # Only hosts 1.0.x report the actor.
             "last_actor": package.actor if f1 else None,
         }
         for wp, package in packages.items()
@@ -86,7 +86,7 @@ def _summary(request: Request) -> Data:
 
 
 def list_ready(request: Request) -> Data:
-    """Tell what may be started now."""
+    """Report the work packages that can be started now."""
     mission, is_enough = request.mission, partial(_lets_begin, request.release)
     ready = [
         wp
@@ -112,20 +112,20 @@ def _enough(release: Release) -> frozenset[str]:
 
 
 def _lets_begin(release: Release, package: Package) -> bool:
-    """Return whether those that depend on a work package may begin."""
+    """Return whether the dependents of a work package may start."""
     return package.lane in _enough(release) or _is_dropped(release, package)
 
 
 def _is_dropped(release: Release, package: Package) -> bool:
-    """Return whether somebody has canceled it and said why (3.2.6 and later)."""
+    """Return whether the work package was canceled with a reason (3.2.6 and later)."""
     canceled = package.lane == Lane.CANCELED and release.has(Feature.CANCELED_IS_ENOUGH)
-    # Words that the host itself writes there are nobody's reason.
+    # Texts that the host itself writes there do not count as a reason.
     written = ("Force move to ", "move-task: ")
     return canceled and bool(package.reason.strip()) and not package.reason.startswith(written)
 
 
 def resolve_workspace(request: Request) -> Data:
-    """Tell where a work package is worked on, for a mission by the name that was given."""
+    """Report the worktree of a work package, named after the mission as in the call."""
     mission, wp, root = request.mission, request.wp, request.workspace.root
     named = request.options["mission"]
     lane = mission.lanes[wp]
@@ -171,7 +171,7 @@ def start_implementation(request: Request) -> Data:
 
 
 def _check_dependencies(request: Request) -> None:
-    """See that a work package may begin (3.2.0 and later)."""
+    """Check that a work package may start (3.2.0 and later)."""
     mission, release = request.mission, request.release
     begun = request.package.lane not in (Lane.PLANNED, Lane.CLAIMED)
     waits = mission.open_dependencies(request.wp, partial(_lets_begin, release))
@@ -189,7 +189,7 @@ def _check_claim(request: Request) -> None:
     if package.lane not in (Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS):
         msg = f"{request.wp} is {package.lane}: there is nothing to start"
         raise Refused(ErrorCode.TRANSITION_REJECTED, msg)
-    named = request.actor or not release.since("3.2.0")  # later hosts let nobody pass
+    named = request.actor or not release.since("3.2.0")  # from 3.2.0 on an empty actor passes
     if package.lane != Lane.PLANNED and named and package.actor not in ("", request.actor):
         raise _claimed(request, package.actor or "")
     if release.since("2.1.0") and package.lane != Lane.IN_PROGRESS and not request.actor.strip():
@@ -206,7 +206,7 @@ def _claimed(request: Request, owner: str) -> Refused:
 
 
 def start_review(request: Request) -> Data:
-    """Begin a review; up to 3.1.0: send the work back."""
+    """Begin a review; up to 3.1.0, request changes."""
     begins = request.release.has(Feature.IN_REVIEW_LANE)
     again = _is_in_review(request)
     before = request.package.lane
@@ -229,7 +229,7 @@ def start_review(request: Request) -> Data:
 
 
 def _is_in_review(request: Request) -> bool:
-    """Return whether there is nothing to do (3.2.0 and later)."""
+    """Return whether the review is running already (3.2.0 and later)."""
     if request.package.lane != Lane.IN_REVIEW or not request.release.has(Feature.REPEATABLE_REVIEW):
         return False
     holder = request.package.actor or ""
@@ -320,7 +320,7 @@ def merge_mission(request: Request) -> Data:
     merged = request.workspace.merge(mission, target, strategy, push="push" in options)
     mission.has_lanes = True
     if release.has(Feature.LANES):
-        # What was done once, and came back, stays where it is.
+        # Work that was done before, and moved back, keeps its lane.
         done = {move.wp for move in mission.moves if move.after == Lane.DONE}
         for wp, package in mission.packages.items():
             if package.lane == Lane.APPROVED and wp not in done:
@@ -331,7 +331,7 @@ def merge_mission(request: Request) -> Data:
 
 
 def _target(request: Request) -> str:
-    """Return the branch to merge into; 3.2.2 and later know of another one than the target."""
+    """Return the branch to merge into; hosts from 3.2.2 on read ``merge_target_branch``."""
     other = request.mission.merge_target if request.release.since("3.2.2") else None
     return other or request.mission.target
 

@@ -19,7 +19,7 @@ from spec_kitty_client.api.commands import (
 )
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Dialect, Feature
-from spec_kitty_client.contract.lanes import Lane, Need, ways
+from spec_kitty_client.contract.lanes import Lane, Need, moves
 
 __all__ = ["ENDED", "Board"]
 
@@ -77,9 +77,9 @@ class Board:
         needs = set(self.mission[wp]) - dropped
         return not all(self.is_enough(self.lanes[name]) for name in needs)
 
-    def ways_from(self, wp: str) -> list[tuple[Lane, frozenset[Need]]]:
+    def moves_from(self, wp: str) -> list[tuple[Lane, frozenset[Need]]]:
         """Return where a work package may go, in the order of the board, and what that needs."""
-        known, before = ways(self.dialect), self.lanes[wp]
+        known, before = moves(self.dialect), self.lanes[wp]
         return [(lane, known[before, lane]) for lane in Lane if (before, lane) in known]
 
     def may_submit(self, wp: str) -> bool:
@@ -138,7 +138,7 @@ class Board:
             return self.dialect is Dialect.F1 or bool(command.note)
         if command.to is Lane.FOR_REVIEW and not self.may_submit(command.wp):
             return False
-        wanted = ways(self.dialect).get((self.lanes[command.wp], Lane(command.to)))
+        wanted = moves(self.dialect).get((self.lanes[command.wp], Lane(command.to)))
         is_sound = _is_consistent(command) or not self._has(Feature.REVIEW_RESULT)
         return wanted is not None and wanted <= _brought(command) and is_sound
 

@@ -12,8 +12,8 @@ from spec_kitty_client.contract.lanes import (
     Need,
     UnknownLane,
     lanes_of,
+    moves,
     parse_lane,
-    ways,
 )
 
 __all__ = ["Move", "lanes", "transitions"]
@@ -77,7 +77,7 @@ def transitions(dialect: Dialect | None = None, *, allowed: bool = True) -> st.S
 
 
 def _moves(dialect: Dialect) -> list[Move]:
-    has, known = lanes_of(dialect), ways(dialect)
+    has, known = lanes_of(dialect), moves(dialect)
     board = [lane for lane in Lane if lane in has]
     return [
         Move(dialect=dialect, before=before, after=after, needs=known.get((before, after)))

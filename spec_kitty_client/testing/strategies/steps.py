@@ -90,7 +90,7 @@ def _next(board: Board, wp: str) -> Command[Any] | None:
     after = _STRAIGHT[lane]
     if after not in lanes_of(board.dialect):
         after = Lane.DONE  # where there is no approved
-    wanted = dict(board.ways_from(wp)).get(after, frozenset({Need.FORCE, Need.NOTE}))
+    wanted = dict(board.moves_from(wp)).get(after, frozenset({Need.FORCE, Need.NOTE}))
     return _move(board, wp, after, wanted)
 
 
@@ -111,8 +111,8 @@ def aside(board: Board, wp: str, n: int) -> Command[Any]:
     ends = not board.contract.supports(Feature.IN_REVIEW_LANE)
     if n % 2 == 0 and ends and board.lanes[wp] is Lane.FOR_REVIEW:
         return _begin_review(board, wp)
-    ways = board.ways_from(wp)
-    return _move(board, wp, *_choose(ways, n)) if ways else look(board, wp, n)
+    moves = board.moves_from(wp)
+    return _move(board, wp, *_choose(moves, n)) if moves else look(board, wp, n)
 
 
 def senseless(board: Board, wp: str, n: int) -> Command[Any]:
@@ -206,7 +206,7 @@ def _unknown_mission(board: Board, wp: str, n: int) -> Command[Any]:
 def _without_policy(board: Board, wp: str, n: int) -> Command[Any]:
     moves = [
         _move(board, wp, lane, wanted)
-        for lane, wanted in board.ways_from(wp)
+        for lane, wanted in board.moves_from(wp)
         if lane in POLICY_LANES
     ]
     known: list[Any] = [_start(board, wp), _begin_review(board, wp), *moves]
@@ -215,7 +215,7 @@ def _without_policy(board: Board, wp: str, n: int) -> Command[Any]:
 
 def _wrong_lane(board: Board, wp: str, n: int) -> Command[Any]:
     """Bring what is needed for a review, so that nothing but the lane is wrong."""
-    open_ways = {lane for lane, _ in board.ways_from(wp)}
+    open_ways = {lane for lane, _ in board.moves_from(wp)}
     has = lanes_of(board.dialect)
     closed = [lane for lane in Lane if lane in has and lane not in open_ways]
     proof = {Need.EVIDENCE} if board.contract.supports(Feature.EVIDENCE) else set[Need]()
@@ -224,7 +224,7 @@ def _wrong_lane(board: Board, wp: str, n: int) -> Command[Any]:
 
 
 def _without_needs(board: Board, wp: str, n: int) -> Command[Any]:
-    moves = [lane for lane, wanted in board.ways_from(wp) if wanted]
+    moves = [lane for lane, wanted in board.moves_from(wp) if wanted]
     return _move(board, wp, _choose(moves, n), frozenset()) if moves else look(board, wp, n)
 
 
@@ -266,8 +266,8 @@ def _force(board: Board, wp: str, n: int) -> Command[Any]:
 def _wrong_verdict(board: Board, wp: str, n: int) -> Command[Any]:
     """Approve with a verdict that is no approval."""
     proofs = {Need.EVIDENCE, Need.REVIEW_RESULT}
-    ways = board.ways_from(wp)
-    moves = [(lane, wanted) for lane, wanted in ways if lane in ENDED and wanted & proofs]
+    moves = board.moves_from(wp)
+    moves = [(lane, wanted) for lane, wanted in moves if lane in ENDED and wanted & proofs]
     if not moves:
         return look(board, wp, n)
     move = _move(board, wp, *_choose(moves, n))

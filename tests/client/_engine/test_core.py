@@ -68,7 +68,7 @@ def asking(release: str) -> list[str]:
 
 @every_host
 def test_negotiating_takes_two_calls_at_most(release: str) -> None:
-    """One from 3.2.2 on, two before, and none the second time."""
+    """Negotiation takes one call from 3.2.2 on, two before, and none the second time."""
     host = Simulated(release)
     mine = client(host)
     contract = mine.negotiate()
@@ -82,7 +82,7 @@ def test_negotiating_takes_two_calls_at_most(release: str) -> None:
 
 @every_host
 def test_a_release_that_was_asked_for_is_kept_exactly(release: str) -> None:
-    """Where the contract tells, the oldest host that has it is what can be relied on."""
+    """From 3.2.2 on the release is the oldest one with that contract; before, the exact one."""
     contract = client(Simulated(release)).negotiate()
 
     assert (str(contract.release) == release) is (release not in ("3.2.3", "3.2.5"))
@@ -91,7 +91,7 @@ def test_a_release_that_was_asked_for_is_kept_exactly(release: str) -> None:
 @every_host
 @pytest.mark.parametrize("verb", ["append_history", "start_implementation"])
 def test_beginning_with_a_mutation_asks_first(verb: str, release: str) -> None:
-    """Nothing that changes something is sent before it is known how."""
+    """A client sends no mutation before it knows the host's contract."""
     host = Simulated(release)
     mine = client(host)
     note = ["n"] if verb == "append_history" else []
@@ -173,7 +173,7 @@ async def test_an_async_client_asks_the_same(release: str) -> None:
 
 
 def test_asking_for_the_contract_tells_half_on_old_hosts() -> None:
-    """What the caller has asked is not asked again, only what is missing."""
+    """After contract-version, a client asks an old host only for its release."""
     host = Simulated("3.1.10")
     mine = client(host)
     mine.contract_version()
@@ -200,7 +200,7 @@ def test_a_second_client_of_the_same_program_asks_nothing(release: str) -> None:
 
 
 def test_another_program_is_asked_for_itself() -> None:
-    """What is known of one host is not believed of another."""
+    """The contract of one host program is not used for another one."""
     one, other = Named("3.2.7"), Named("1.0.3")
     other.who = "/other/spec-kitty"
     client(one).negotiate()
@@ -209,7 +209,7 @@ def test_another_program_is_asked_for_itself() -> None:
 
 
 def test_a_host_without_an_identity_is_asked_by_every_client() -> None:
-    """Nobody can know that it is the same one."""
+    """Clients share a contract only between transports with the same identity."""
     host = Simulated("3.2.7")
     client(host).negotiate()
     client(host).negotiate()
@@ -283,7 +283,7 @@ def test_a_mutation_that_a_replaced_host_does_not_understand_is_said_again() -> 
 
 
 def test_a_usage_error_of_a_host_that_is_known_is_just_that() -> None:
-    """What was recognised by this client is not doubted, and nothing is sent twice."""
+    """A usage error of a recognised host is raised, and nothing is sent again."""
     host = Scripted(
         success("contract-version"),
         completed(line("unknown", code="USAGE_ERROR"), exit_code=2),
@@ -309,17 +309,17 @@ class Wrapped(Simulated):
 
 @pytest.mark.parametrize("says", ["", "my-wrapper 2.0\n"])
 def test_a_wrapper_that_hides_the_version_is_told(says: str) -> None:
-    """Who has put a script before an old host learns what it has to pass on."""
+    """The error for a wrapper around an old host names the option that it must pass on."""
     host = Wrapped("3.1.10")
     host.says = says
 
-    with pytest.raises(UnsupportedHost, match="let that pass --version on"):
+    with pytest.raises(UnsupportedHost, match="make that pass --version on"):
         client(host).append_history(SLUG, "WP01", "n")
     assert host.mutations == []
 
 
 def test_a_wrapper_that_hides_the_version_of_a_new_host_does_no_harm() -> None:
-    """From 3.2.2 on nobody asks."""
+    """From 3.2.2 on the client does not ask for the release."""
     host = Wrapped("3.2.7")
     client(host).append_history(SLUG, "WP01", "n")
 
@@ -429,7 +429,7 @@ def test_what_a_host_cannot_do_is_not_sent(
 
 
 def test_an_invalid_call_is_found_before_the_host_is_asked_anything() -> None:
-    """What no command line can carry needs no host to be refused."""
+    """A value that no command line can carry is refused without any host call."""
     host = Simulated("3.2.7")
 
     with pytest.raises(InvalidCall, match="NUL"):

@@ -120,7 +120,7 @@ def test_a_command_is_a_value(command: Command[Any]) -> None:
 
 
 def test_the_commands_that_change_something() -> None:
-    """Only reads may be repeated after a timeout, so no mutation may pass for one."""
+    """Every mutation is marked as one, because the client may retry only reads."""
     reads = {c.verb for c in MINIMAL if not c.mutates}
 
     assert reads == {"contract-version", "mission-state", "list-ready", "resolve-workspace"}
@@ -170,7 +170,7 @@ def test_the_options_that_are_younger_than_their_verb() -> None:
 
 
 def test_the_two_flags_of_a_hand_in_are_spelled_alone() -> None:
-    """What is true needs no value, and what is false is not said."""
+    """A true flag is sent without a value, a false one is left out."""
     said = Transition(
         **WP, to="for_review", subtasks_complete=True, implementation_evidence_present=True
     ).spelled()
@@ -193,7 +193,7 @@ def test_the_two_starts_always_need_a_policy() -> None:
 @pytest.mark.parametrize("field", ["mission", "wp"])
 def test_what_is_no_name_is_refused(field: str, name: str) -> None:
     """Hosts answer an empty name or a path with a traceback, so it is not sent."""
-    with pytest.raises(InvalidCall, match="give a slug or an id") as e:
+    with pytest.raises(InvalidCall, match="Use a slug or an id") as e:
         ResolveWorkspace(**{**WP, field: name})
 
     assert field in str(e.value)
@@ -210,7 +210,7 @@ def test_an_unknown_lane_is_no_target(lane: str) -> None:
 
 
 def test_the_old_name_of_a_lane_is_sent_as_the_new_one() -> None:
-    """Who writes doing means in_progress, on every host."""
+    """The lane doing is sent as in_progress to every host."""
     assert "--to=in_progress" in Transition(**WP, to="doing").spelled()
 
 
@@ -240,14 +240,16 @@ def test_a_value_stays_a_value(value: str) -> None:
 
 
 def test_a_nul_character_is_refused() -> None:
-    """What no command line can carry is found before anything is started."""
-    with pytest.raises(InvalidCall, match="--note: a NUL character"):
+    """A text with a NUL character is refused before a process is started."""
+    with pytest.raises(
+        InvalidCall, match="--note cannot be passed on a command line: it has a NUL"
+    ):
         AppendHistory(**WP, note="a\0b").spelled()
 
 
 def test_half_a_character_is_refused() -> None:
     """A lone surrogate has no bytes, so the call is refused instead of failing on its way."""
-    with pytest.raises(InvalidCall, match="--note: surrogates"):
+    with pytest.raises(InvalidCall, match="--note cannot be passed on a command line: surrogates"):
         AppendHistory(**WP, note="\ud83d").spelled()
 
 
@@ -258,7 +260,7 @@ def test_the_longest_text_that_can_be_sent(letter: str) -> None:
     longest = letter * (room // len(letter.encode()))
 
     assert AppendHistory(**WP, note=longest).spelled()[-1] == f"--note={longest}"
-    with pytest.raises(InvalidCall, match="shorten the text"):
+    with pytest.raises(InvalidCall, match="Shorten it"):
         AppendHistory(**WP, note=longest + letter * 2).spelled()
 
 

@@ -15,7 +15,7 @@ from spec_kitty_client import (
     Completed,
     EnvironmentProblem,
     ErrorCode,
-    HostBroken,
+    HostCannotStart,
     HostCrashed,
     HostError,
     HostRejected,
@@ -86,7 +86,7 @@ def test_every_release_line_has_been_recorded() -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_answer_is_a_typed_reply_or_a_typed_error(release: str) -> None:
-    """Nothing that a host has ever answered raises anything but a HostError."""
+    """Every recorded answer is parsed into a reply or a HostError."""
     for entry in recorded(release):
         answer, completed = answer_to(entry)
         envelope, _ = find(entry["stdout"])
@@ -124,14 +124,14 @@ def test_every_failure_is_of_the_type_that_it_means(release: str) -> None:
         elif envelope is None and "Traceback" in entry["stderr"]:
             assert isinstance(answer, HostCrashed), entry["scenario"]
             broken = "broken" in entry["scenario"]
-            assert isinstance(answer, HostBroken) == broken, entry["scenario"]
+            assert isinstance(answer, HostCannotStart) == broken, entry["scenario"]
         elif envelope is not None and not envelope.success:
             assert isinstance(answer, HostRejected), entry["scenario"]
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_no_host_contradicts_itself(release: str) -> None:
-    """What the SDK refuses as contradictory, no host has ever answered."""
+    """No recorded answer is among those that the SDK refuses as contradictory."""
     for entry in recorded(release):
         answer, _ = answer_to(entry)
         if find(entry["stdout"])[0] is not None:

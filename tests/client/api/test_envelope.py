@@ -20,7 +20,7 @@ from spec_kitty_client.codes import ErrorCode, UnknownErrorCode
 from spec_kitty_client.errors import (
     Conflict,
     EnvironmentProblem,
-    HostBroken,
+    HostCannotStart,
     HostCrashed,
     HostRejected,
     HostTimeout,
@@ -178,7 +178,7 @@ def test_an_object_without_one_of_the_keys_is_no_envelope(key: str) -> None:
     ],
 )
 def test_a_key_of_the_wrong_type_makes_no_envelope(key: str, value: object) -> None:
-    """What is passed on has the types that the contract promises."""
+    """An object whose keys have other types than in the contract is not an envelope."""
     assert find(json.dumps({**envelope("mission-state"), key: value}))[0] is None
 
 
@@ -205,7 +205,7 @@ def test_further_keys_do_no_harm() -> None:
     ids=range(9),
 )
 def test_a_text_without_an_envelope_comes_back_whole(text: str) -> None:
-    """Nothing is lost and nothing hostile gets through the parser."""
+    """The parser returns hostile text unchanged, and raises nothing."""
     assert find(text) == (None, text)
 
 
@@ -227,7 +227,7 @@ def test_an_answer_of_a_host_that_would_not_end_is_a_timeout() -> None:
 
 
 def test_a_timeout_keeps_the_answer_that_was_printed() -> None:
-    """Who looks into the error sees all that the host said."""
+    """The error of a timeout has all output of the host, an envelope included."""
     with pytest.raises(HostTimeout) as e:
         conclude(MOVE, completed(line("transition"), exit_code=None))
 
@@ -285,7 +285,7 @@ Try 'spec-kitty orchestrator-api --help' for help.
     ids=["box", "plain"],
 )
 def test_prose_of_the_option_parser_is_a_usage_error(stderr: str) -> None:
-    """Up to 3.1.0 the parser never answers with an envelope; it is the same refusal."""
+    """Up to 3.1.0 the option parser refuses in prose; the error is the same."""
     with pytest.raises(UsageRejected, match="No such command 'mission-state'") as e:
         conclude(MOVE, completed(exit_code=2, stderr=stderr.encode()))
 
@@ -341,7 +341,7 @@ def test_a_traceback_of_a_call_is_a_crash_with_an_unknown_outcome(stderr: str) -
 
 def test_a_host_that_does_not_start_has_done_nothing() -> None:
     """3.2.0 to 3.2.5 fall over a new typer while they load; a retry would not help."""
-    with pytest.raises(HostBroken, match=r"typer<0\.26") as e:
+    with pytest.raises(HostCannotStart, match=r"typer<0\.26") as e:
         conclude(MOVE, completed(exit_code=1, stderr=IMPORT_CRASH.encode()))
 
     assert e.value.outcome == "not_applied"
@@ -356,7 +356,7 @@ def test_a_host_that_does_not_start_has_done_nothing() -> None:
     ],
 )
 def test_the_words_of_old_hosts_are_understood(verb: str, old: str, new: str) -> None:
-    """Up to 3.0.3 a mission is a feature, in the name of the verb and in the payload."""
+    """The names of hosts up to 3.0.3, such as feature_slug, are read as the newest ones."""
     data = {old: "001-pay", "summary": {"planned": 1}, "work_packages": []}
     reply, _ = conclude(STATE, success(verb, data, version="1.0.0"))
 
@@ -383,7 +383,7 @@ def test_a_merge_may_answer_under_its_newest_name() -> None:
 
 
 def test_an_error_code_raises_its_class_with_all_the_facts() -> None:
-    """What a program decides on is in the error, from the envelope and from the call."""
+    """The error has everything that a program decides on, from envelope and call."""
     data = {"message": "WP01 is claimed", "claimed_by": "bob", "requesting_actor": "ada"}
     with pytest.raises(Conflict) as e:
         conclude(START, refusal("start-implementation", "WP_ALREADY_CLAIMED", data))
@@ -496,7 +496,7 @@ def test_a_refusal_of_another_call_leaves_a_change_in_doubt() -> None:
 
 
 def test_a_success_of_no_verb_is_no_answer() -> None:
-    """Only refusals of the option parser are answers to an unknown verb."""
+    """A success for the verb "unknown" is refused: only the option parser's refusals use it."""
     with pytest.raises(ProtocolError, match=r"'orchestrator-api\.unknown'"):
         conclude(MOVE, success("unknown", envelope("transition")["data"]))
 
@@ -572,7 +572,7 @@ def test_what_is_no_list_is_not_taken_for_one(data: dict[str, Any]) -> None:
 
 
 def test_bytes_that_are_no_text_are_kept_readable() -> None:
-    """Nothing vanishes on the way into an error."""
+    """Bytes that are not UTF-8 are escaped in the error, not dropped."""
     with pytest.raises(ProtocolError) as e:
         conclude(STATE, completed(b"caf\xe9\n", exit_code=1, stderr=b"\xff\n"))
 
@@ -591,7 +591,7 @@ def test_an_error_keeps_the_end_of_a_long_output() -> None:
 
 
 def test_the_envelope_is_not_repeated_in_the_output_of_an_error() -> None:
-    """What the envelope says is in the fields; the output is what was beside it."""
+    """The error's stdout has only the output beside the envelope."""
     stdout = b"noise\n" + line("mission-state", code="MISSION_NOT_FOUND")
     with pytest.raises(HostRejected) as e:
         conclude(STATE, completed(stdout, exit_code=1))

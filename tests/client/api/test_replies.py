@@ -172,7 +172,7 @@ def test_a_reply_is_a_value_that_pickles(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("summary", "packages", "doubt"),
+    ("summary", "packages", "problem"),
     [
         ({"planned": 1, "in_review": 0}, ["WP01"], None),
         ({"planned": 0, "in_review": 0}, ["WP01"], "no events"),
@@ -181,13 +181,13 @@ def test_a_reply_is_a_value_that_pickles(verb: str) -> None:
     ],
 )
 def test_a_success_that_cannot_be_believed_says_why(
-    summary: dict[str, int], packages: list[str], doubt: str | None
+    summary: dict[str, int], packages: list[str], problem: str | None
 ) -> None:
     """Hosts report missions of which the files are missing as if nothing had been done."""
     work = tuple(WorkPackage(wp_id=wp, lane=Lane.PLANNED) for wp in packages)
     mission = Mission(mission_slug="m", summary=summary, work_packages=work)
-    assert (doubt is None) == (mission.doubt is None)
-    assert (doubt or "") in (mission.doubt or "")
+    assert (problem is None) == (mission.problem is None)
+    assert (problem or "") in (mission.problem or "")
 
 
 @pytest.mark.parametrize("verb", ["accept-mission", "merge-mission"])

@@ -57,7 +57,7 @@ def test_every_kind_of_mission_has_been_recorded(release: str) -> None:
 
 @pytest.mark.parametrize("release", since("2.1"))
 def test_open_subtasks_are_refused_until_all_are_marked(release: str) -> None:
-    """One open subtask is enough for a refusal, which is typed, and force is a way past it."""
+    """One open subtask is enough for a typed refusal, and force passes it."""
     said = answers(release)
     where = _BOXES if f"subtasks: for_review{_BOXES}" in said else ""
     for what in ("", " with one of two marked"):
@@ -101,7 +101,7 @@ def test_a_work_package_without_the_key_subtasks_crashes_the_host(release: str) 
 
 @pytest.mark.parametrize("release", since("3.2.2"))
 def test_a_dirty_lane_is_a_typed_refusal(release: str) -> None:
-    """Nothing is claimed in a lane whose worktree has changes of another work package."""
+    """A claim is refused while the lane's worktree has another work package's changes."""
     said = answers(release)
     for what in ("start beside, dirty", "start the next, dirty", "start the next, untracked file"):
         answer = said[f"sharing: {what}"]

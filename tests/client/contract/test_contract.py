@@ -49,7 +49,7 @@ def host(release: str) -> Contract:
 
 @pytest.mark.parametrize(("version", "release"), CONTRACTS.items())
 def test_a_contract_that_tells_its_host_is_recognised(version: str, release: str) -> None:
-    """From 1.1.0 on one question is enough; a warning would fail this test."""
+    """From contract 1.1.0 on the version is enough, and there is no warning."""
     assert recognise(version) == Contract(Version(version), Version(release))
 
 
@@ -71,7 +71,7 @@ def test_the_oldest_contract_does_not_tell(version: str) -> None:
 
 @pytest.mark.parametrize("release", ["1.0.0", "2.1.3", "3.1.0", "3.1.10", "3.2.1"])
 def test_the_oldest_contract_with_its_release_is_recognised(release: str) -> None:
-    """What the host says of itself is kept exactly."""
+    """For contract 1.0.0 the release is kept exactly as the host reports it."""
     found = recognise("1.0.0", Version(release))
 
     assert found == Contract(Version("1.0.0"), Version(release))
@@ -85,7 +85,7 @@ def test_the_range_that_is_tested() -> None:
 
 @pytest.mark.parametrize("version", ["0.9.9", "1.0.0rc1", "0"])
 def test_an_older_contract_is_refused_with_the_way_out(version: str) -> None:
-    """Who has too old a host is told how to get another one."""
+    """The error for a host that is too old has the command that upgrades it."""
     with pytest.raises(UnsupportedHost, match="pip install --upgrade spec-kitty-cli") as e:
         recognise(version)
 
@@ -102,7 +102,7 @@ def test_what_is_no_version_is_refused(version: str) -> None:
 
 
 def test_what_is_no_version_is_refused_with_the_way_out() -> None:
-    """Who called some other program is told what to look at."""
+    """The error for a version that is not one says what to check."""
     with pytest.raises(UnsupportedHost, match=r"spec-kitty( |-cli)"):
         recognise("banana")
 
@@ -153,13 +153,13 @@ BANNER = "\n".join(["   /\\_/\\  ", " ( o.o ) spec-kitty version of the banner"]
     ],
 )
 def test_the_release_is_what_the_version_ends_with(text: str, release: str) -> None:
-    """Up to 3.1.x there are 28 lines of banner before it, which nothing removes."""
+    """The release is found after the 28 lines of banner that hosts up to 3.1.x print."""
     assert release_in(text) == Version(release)
 
 
 @pytest.mark.parametrize("text", ["", "hello\n", "spec-kitty-cli version unknown\n", "\ufffd"])
 def test_no_release_is_told_with_what_was_said(text: str) -> None:
-    """Who has put a wrapper before the host reads what it has to pass on."""
+    """The error for a missing release has the output, and names the wrapper as a cause."""
     with pytest.raises(UnsupportedHost, match="--version") as e:
         release_in(text)
 
@@ -358,6 +358,6 @@ def test_which_hosts_have_a_feature(feature: Feature) -> None:
 def test_a_name_that_hosts_crash_at_is_not_sent(name: str) -> None:
     """3.2.0 and later answer such a selector with a traceback; older ones take any folder."""
     call = MissionState(mission=name)
-    with pytest.raises(InvalidCall, match="no slug or id"):
+    with pytest.raises(InvalidCall, match="not a slug or id"):
         spell(call, Contract(Version("1.5.0"), Version("3.2.7")))
     assert spell(call, Contract(Version("1.0.0"), Version("3.1.10")))[-1] == f"--mission={name}"

@@ -32,7 +32,7 @@ def test_a_release_that_was_never_seen_has_the_dialect_of_the_one_before(
 
 @pytest.mark.parametrize(("contract", "release"), CONTRACTS.items())
 def test_a_contract_stands_for_the_oldest_release_that_has_it(contract: str, release: str) -> None:
-    """Nothing is expected of a host that only a later one with its contract can do."""
+    """A contract supports only what every release with that version supports."""
     assert oldest_release(Version(contract)) == Version(release)
 
 

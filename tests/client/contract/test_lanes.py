@@ -104,7 +104,7 @@ def test_the_ways_out_of_a_lane(dialect: Dialect, before: Lane) -> None:
 
 @every_dialect
 def test_what_the_ways_of_a_dialect_need(dialect: Dialect) -> None:
-    """What a rule asks for has to be brought along, or forced with a note if it cannot be."""
+    """A move needs the option that its rule requires, or force and a note without one."""
     for (before, after), guard in EDGES[dialect].items():
         given = {Need(guard)} if guard else set()
         if guard in OPTIONLESS.get(dialect, ()):
@@ -114,7 +114,7 @@ def test_what_the_ways_of_a_dialect_need(dialect: Dialect) -> None:
 
 @every_dialect
 def test_force_is_needed_only_where_there_is_no_option(dialect: Dialect) -> None:
-    """That is 2.1.0 to 3.0.3 for evidence, and 3.1.1 to 3.2.5 for the result of a review."""
+    """Force is needed for evidence up to 3.0.3, and for review results in 3.1.1 to 3.2.5."""
     forced = {w for w in EDGES[dialect] if Need.FORCE in needs(*map(Lane, w), dialect)}
     optionless = OPTIONLESS.get(dialect, set())
 
@@ -133,7 +133,7 @@ def test_what_has_ended_stays_ended(dialect: Dialect, lane: Lane) -> None:
 
 @every_dialect
 def test_there_is_no_way_from_or_to_an_unknown_lane(dialect: Dialect) -> None:
-    """Nothing is known of it, so nothing is promised."""
+    """No move from or to an unknown lane is allowed."""
     parked = UnknownLane("parked")
 
     assert not any(allowed(parked, lane, dialect) for lane in Lane)

@@ -70,7 +70,7 @@ def test_a_policy_error_is_a_line_with_all_the_problems() -> None:
 
 
 def test_a_traceback_shows_each_problem_with_its_note() -> None:
-    """Who sees only the traceback sees where to look, and why."""
+    """The traceback shows the place of each problem and the hosts that refuse it."""
     shown = "".join(traceback.format_exception(PolicyError((MISSING, BANNED))))
 
     for problem in (MISSING, BANNED):
@@ -79,7 +79,7 @@ def test_a_traceback_shows_each_problem_with_its_note() -> None:
 
 
 def test_both_are_invalid_calls() -> None:
-    """What catches a call that cannot be sent catches a policy that cannot."""
+    """An `except InvalidCall` also catches policy errors and problems."""
     for kind in (PolicyError, PolicyProblem):
         assert issubclass(kind, InvalidCall)
         assert issubclass(kind, SpecKittyError)

@@ -31,7 +31,7 @@ LOOSE = {**GOOD, "agent_family": ["key"], "dangerous_flags": ["--yolo", 3], "too
 
 
 def test_a_good_policy_is_sent_as_it_is() -> None:
-    """Nothing is added to, or taken from, what hosts accept."""
+    """A policy that hosts accept is sent unchanged."""
     assert Policy.from_dict(GOOD).to_dict() == GOOD
     assert Policy(**GOOD) == Policy(**GOOD)
 
@@ -42,7 +42,7 @@ def test_the_fields_a_host_asks_for() -> None:
 
 
 def test_flags_may_be_left_out_in_python() -> None:
-    """Who builds a policy in code need not spell the empty list; the host still gets it."""
+    """A policy built without flags is sent with an empty list."""
     policy = Policy(**{name: GOOD[name] for name in TEXTS})
 
     assert policy.to_dict() == GOOD
@@ -82,7 +82,7 @@ def test_what_is_sent_is_plain() -> None:
 
 
 def test_the_text_is_canonical() -> None:
-    """The same policy is always the same bytes: sorted, without spaces, ASCII."""
+    """Equal policies have the same JSON text: sorted, without spaces, ASCII."""
     policy = Policy.from_dict({"ünder": "ö", **GOOD})
     text = policy.to_json()
 
@@ -128,7 +128,7 @@ def test_flags_have_to_be_a_list_in_python_too(flags: Any) -> None:
 @pytest.mark.parametrize("mode", ["approval_mode", "sandbox_mode", "network_mode"])
 @pytest.mark.parametrize("value", [None, 3, []])
 def test_a_mode_has_to_be_text(mode: str, value: Any) -> None:
-    """What is no word is a problem of the policy, not of the look for a known one."""
+    """A mode that is not a string is a problem of the policy, and raises nothing else."""
     with pytest.raises(PolicyError) as e:
         Policy(**{**GOOD, mode: value})
 
@@ -153,7 +153,7 @@ def test_a_policy_is_an_object(raw: object) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "{'a': 1}"])
 def test_what_is_no_json_is_refused(text: str) -> None:
-    """Broken texts end in the one error for policies."""
+    """Text that Python's parser refuses is refused for every host."""
     with pytest.raises(PolicyError, match="is not JSON"):
         Policy.from_json(text)
 
@@ -213,7 +213,7 @@ def test_what_is_nested_too_deep_to_be_sent_is_refused() -> None:
 
 @pytest.mark.parametrize("raw", [LOOSE, json.dumps(LOOSE), json.dumps(LOOSE).encode()])
 def test_a_policy_can_be_built_for_one_host(raw: object) -> None:
-    """What an older host takes can be sent to it as it is, and to no newer one."""
+    """A policy checked for an older host may break the rules of newer ones."""
     policy = Policy.for_contract(raw, OLD)
 
     assert policy.to_dict() == LOOSE
@@ -271,7 +271,7 @@ def test_a_change_is_checked_by_the_rules_it_was_built_by() -> None:
 
 
 def test_a_policy_cannot_be_changed_in_place() -> None:
-    """What was checked stays so."""
+    """A checked policy is immutable."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         Policy.from_dict(GOOD).agent_family = "monkey"  # type: ignore[misc]
 

@@ -185,7 +185,7 @@ def test_a_secret_is_found_at_every_depth(extra: dict[str, Any], path: str) -> N
 
 
 def test_each_word_of_a_value_is_told_once() -> None:
-    """Who corrects what is told has nothing more to correct."""
+    """Every secret word in a value is one problem, so that one correction is enough."""
     found = policy_problems({**GOOD, "agent_family": "Token, key, TOKEN and password"})
     assert [p.word for p in found] == ["Token", "key", "password"]
 
@@ -207,7 +207,7 @@ def test_a_problem_does_not_repeat_the_secret() -> None:
     "text", ['{"a": hunter2}', '{"a": "hunter2', '{"a": "hunter2"} x', '{"a": "\\hunter2"}']
 )
 def test_a_text_that_is_no_json_is_not_repeated(text: str) -> None:
-    """Neither the problem nor what it was raised from holds the text of a policy."""
+    """Neither the problem nor its cause contains the text of the policy."""
     with pytest.raises(PolicyError) as e:
         parse_policy(text)
     error = e.value
@@ -231,7 +231,7 @@ def test_a_policy_is_an_object(raw: object, kind: str) -> None:
     ],
 )
 def test_what_is_no_json_is_refused(text: str) -> None:
-    """What Python's parser does not read, no host does."""
+    """Text that Python's parser refuses is refused for every host."""
     (problem,) = policy_problems(text, Version("1.0.3"))
     assert (problem.path, problem.rule) == ("(policy)", PolicyRule.JSON)
     assert str(problem).startswith("(policy) is not JSON: ")
@@ -248,12 +248,12 @@ def test_what_pythons_parser_takes_is_json(value: str) -> None:
 def test_bytes_that_are_no_text_are_refused() -> None:
     """A file in another encoding is a problem of the policy, and says where."""
     assert reasons(b'{"a": "\xff"}') == {
-        "(policy)": "(policy) is not UTF-8: the byte at 7 is no text"
+        "(policy)": "(policy) is not UTF-8: the byte at position 7 is invalid"
     }
 
 
 def test_the_last_of_two_equal_names_counts() -> None:
-    """As for every host; what stands before is never looked at."""
+    """Of two equal names the last counts, as for every host; the first is not checked."""
     text = json.dumps(GOOD)[1:]
     assert not told('{"agent_family": "key", ' + text)
     assert told("{" + text[:-1] + ', "agent_family": "key"}') == {"agent_family": PolicyRule.SECRET}
@@ -297,7 +297,7 @@ def test_a_circle_is_too_deep() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_what_json_cannot_hold_is_refused(value: object, path: str) -> None:
-    """What could not be sent to any host is a problem of the policy."""
+    """A value that JSON cannot represent is a problem of the policy."""
     assert told({**GOOD, "team": value}, "1.0.3") == {path: PolicyRule.JSON}
 
 
@@ -307,7 +307,7 @@ def test_a_number_of_4300_digits_can_be_sent() -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    """Nobody has to correct a policy one refusal at a time."""
+    """One error reports all problems of a policy."""
     bad = {
         "orchestrator_id": 1,
         "orchestrator_version": "0.1.0",

@@ -123,7 +123,7 @@ def test_an_option_came_with_a_release(option: str, without: str, with_it: str) 
 
 @pytest.mark.parametrize("args", [(), ("agent", "tasks"), ("upgrade",)])
 def test_other_commands_are_not_simulated(args: tuple[str, ...]) -> None:
-    """Nobody is told that they do not exist: they do."""
+    """Other commands raise NotSimulated instead of a wrong usage error."""
     with pytest.raises(NotSimulated, match="only orchestrator-api"):
         understand(args, NEWEST)
 

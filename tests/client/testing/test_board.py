@@ -28,8 +28,8 @@ def test_everything_is_planned() -> None:
     [{"WP01": ["WP01"]}, {"WP01": ["WP02"], "WP02": ["WP01"]}, {"A": [], "B": ["C"], "C": ["B"]}],
 )
 def test_a_circle_is_no_plan(dag: Plan) -> None:
-    """What waits for itself never starts."""
-    with pytest.raises(InvalidCall, match="circle"):
+    """A plan with a dependency cycle is refused."""
+    with pytest.raises(InvalidCall, match="cycle"):
         mission(dag)
 
 
@@ -69,7 +69,7 @@ def test_open_dependencies_are_those_that_are_not_far_enough() -> None:
 
 @pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])
 def test_dependent_work_packages_share_a_lane(release: str) -> None:
-    """Up to 3.1.10 whatever hangs together is one lane, however it hangs together."""
+    """Up to 3.1.10 directly and indirectly dependent work packages share a lane."""
     lanes = lane_ids(Release(release), DIAMOND)
     assert lanes == dict.fromkeys(("WP01", "WP02", "WP03", "WP04"), "lane-a") | {"WP05": "lane-b"}
     joined = {"WP01": [], "WP02": [], "WP03": ["WP01", "WP02"], "WP04": []}
@@ -102,7 +102,7 @@ def test_a_release_speaks_its_dialect(release: str, dialect: str) -> None:
 
 @pytest.mark.parametrize("name", ["0.9.9", "1.0.0rc1", "banana", ""])
 def test_what_has_no_orchestrator_api_is_no_release(name: str) -> None:
-    """Neither a host before 1.0.0 nor anything that is no version."""
+    """A host before 1.0.0, and a name that is not a version, are refused."""
     with pytest.raises(UnsupportedHost):
         Release(name)
 
@@ -139,7 +139,7 @@ def test_a_mark_is_remembered() -> None:
 
 @pytest.mark.parametrize("release", ["3.1.0", "3.1.10", "3.2.1", "3.2.5", "3.2.7", "4.0.0rc7"])
 def test_owners_of_the_same_files_share_a_lane(release: str) -> None:
-    """One glob in common is enough, also through a third work package."""
+    """Work packages with a common glob share a lane, also through a third one."""
     owned = {"A": ["a/**", "x/**"], "B": ["b/**"], "C": ["x/**", "y/**"], "D": ["y/**"]}
     plan = {wp: PackagePlan(owns=owns) for wp, owns in owned.items()}
     lanes = lane_ids(Release(release), plan)
@@ -165,7 +165,7 @@ def test_planning_has_one_lane_of_its_own(release: str) -> None:
     [("lanes", "t"), ("coord", "kitty/mission-m"), ("lanes_with_coord", "kitty/mission-m")],
 )
 def test_lanes_begin_at_the_target_or_the_coordination_branch(topology: str, base: str) -> None:
-    """Only a topology that has a coordination branch takes it for the base."""
+    """Lanes start at the target, or at the coordination branch if there is one."""
     about = {"slug": "m", "ulid": "01K00001ABC", "target": "t", "topology": topology}
     made = Mission.of(Release("3.2.7"), {"WP01": []}, **about)
     assert made.base == base

@@ -154,7 +154,7 @@ def test_a_read(fault: Fault, release: str) -> None:
 @pytest.mark.parametrize("word", ["contract-version", "--version"])
 @pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
 def test_a_question_about_the_host(fault: Fault, word: str, release: str) -> None:
-    """What a client learns from a damaged answer never misleads it later."""
+    """A damaged answer never gives a client a wrong contract for later calls."""
     host = at(release, "in_progress")
     mine = client(faulty(host, {word: [fault]}))
     with suppress(SpecKittyError):
@@ -199,7 +199,7 @@ def test_a_claim_that_is_called_again(fault: Fault, release: str) -> None:
 
 
 def test_a_lost_answer_and_a_lost_look() -> None:
-    """Where the effect may be there and cannot be seen, the outcome is not known."""
+    """The outcome is unknown if the answer is lost and the state cannot be read."""
     host = at("3.2.7", "in_progress")
     faults = {"transition": [Fault.TIMEOUT_AFTER], "mission-state": [Fault.LOST_BEFORE]}
     with pytest.raises(HostError) as e:
@@ -209,7 +209,7 @@ def test_a_lost_answer_and_a_lost_look() -> None:
 
 
 def test_a_lost_answer_and_an_old_look() -> None:
-    """Where a look tells of what was before, and the host says no, a second look settles it."""
+    """After a stale read and a refusal, a second read settles a lost answer."""
     host = at("3.2.7", "in_progress")
     faults = {"transition": [Fault.TIMEOUT_AFTER], "mission-state": [None, Fault.STALE_AFTER]}
     mine = client(faulty(host, faults))
@@ -220,7 +220,7 @@ def test_a_lost_answer_and_an_old_look() -> None:
 
 
 def test_a_lost_answer_and_a_refused_repetition() -> None:
-    """What a busy host says of a second claim is no word about the first, whose answer was lost."""
+    """A busy host's refusal of the second claim says nothing about the lost first answer."""
     host = at("3.2.7", "planned")
     faults = {"start-implementation": [Fault.TIMEOUT_AFTER, Fault.BANNER_BEFORE]}
     with pytest.raises(HostError) as e:
@@ -285,7 +285,7 @@ def test_verbs_go_by_any_of_their_names(name: str) -> None:
 
 def test_a_word_that_is_no_verb() -> None:
     """A script with a mistake in it would test nothing."""
-    with pytest.raises(ValueError, match="no verb 'transitoin'; there are contract-version"):
+    with pytest.raises(ValueError, match=r"no verb 'transitoin'\. Use one of: contract-version"):
         faulty(Scripted(), {"transitoin": [Fault.LOST_AFTER]})
     with pytest.raises(ValueError, match="no verb 'claim'"):
         by_chance(seeded(), 0.5, verbs=["claim"])
@@ -301,7 +301,7 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
 
 
 def test_chance_is_narrowed() -> None:
-    """Only these verbs meet with only these faults, in calls that do not depend on others."""
+    """Random faults are limited to these verbs and kinds, whatever other calls there are."""
     chosen = (Fault.LOST_AFTER, Fault.CRASH_BEFORE)
     narrow = by_chance(seeded(), 0.5, faults=chosen, verbs=["transition", "feature-state"])
     drawn = {v: {narrow(v, n) for n in range(100)} for v in ("transition", "list-ready")}
@@ -368,7 +368,7 @@ def test_waiting_is_left_to_the_test(fault: Fault, limit: float, waits: list[flo
 @pytest.mark.anyio
 @pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_AFTER])
 async def test_a_hanging_call_can_be_cancelled(fault: Fault) -> None:
-    """Whoever gives up earlier does not wait for the time limit."""
+    """A cancelled call does not wait for its time limit."""
     host = WithGit("3.2.7")
     transport = AsyncFaultyTransport(Waiting(host), {"list-ready": [fault]})
     with anyio.move_on_after(0.05) as scope:
@@ -457,7 +457,7 @@ def test_a_banner_is_on_both_sides() -> None:
 
 
 def test_bytes_that_are_no_utf8_are_on_both_sides() -> None:
-    """Whoever decodes strictly fails, at the beginning as well as at the end."""
+    """A strict decoder fails at the beginning and at the end of the output."""
     done = faulty(at("3.2.7", "planned"), lambda *_: Fault.NOT_UTF8_AFTER).run(
         ("orchestrator-api", "list-ready", f"--mission={SLUG}"), time_limit=9.0
     )

@@ -49,7 +49,7 @@ def test_a_box_belongs_to_its_section() -> None:
 
 
 def test_a_box_is_ticked() -> None:
-    """One of the id alone, once or again, and back."""
+    """Only the box of that id is ticked, idempotently, and it can be unticked."""
     text = "- [ ] T001 a\n- [ ] T0011 b\n"
     done = files.ticked(text, "T001", done=True)
     assert done == "- [x] T001 a\n- [ ] T0011 b\n"
@@ -124,7 +124,7 @@ def test_meta_json_has_what_the_release_writes(
 
 @pytest.mark.parametrize(("release", "marks"), [("3.2.5", 0), ("3.2.6", 2)])
 def test_events_are_in_their_order(release: str, marks: int) -> None:
-    """From 3.2.6 on marks are events among the moves."""
+    """From 3.2.6 on the log has marks and moves in their order."""
     made = mission(release)
     made.mark("WP01", ["T001"], done=True)
     made.move("WP01", "claimed", "a1")

@@ -92,7 +92,7 @@ def test_a_lane_has_several_names(word: str, release: str, lane: str) -> None:
 def test_an_unknown_lane_is_refused_or_crashes(
     word: str, release: str, answer: type[Exception]
 ) -> None:
-    """From 3.1.1 on a host does not expect it; genesis it knows, and lets nobody go there."""
+    """Hosts from 3.1.1 on crash on an unknown lane; genesis is known, but refused."""
     with pytest.raises(answer):
         guards.lane_named(word, Release(release))
 
@@ -137,7 +137,7 @@ def test_a_note_is_given() -> None:
 
 
 def test_a_review_ref_is_given() -> None:
-    """What was approved is sent back by a review."""
+    """A move of approved work back needs a reference to a review."""
     back = ("3.2.7", "approved", "in_progress")
     for nothing in (None, "", " "):
         assert refused(guards.review_ref_is_given, attempt(*back, review_ref=nothing))
@@ -187,7 +187,7 @@ EVERY = (guards.work_is_committed, *guards.GUARDS)
 
 @pytest.mark.parametrize("name", ONLY)
 def test_every_rule_is_asked(name: str) -> None:
-    """What breaks one rule and no other is refused, and force passes it."""
+    """A move that breaks only one rule is refused, and force passes it."""
     release, before, to, given = ONLY[name]
     tried = attempt(release, before, to, **given)
     with pytest.raises(Refused):
@@ -256,7 +256,7 @@ def test_subtasks_are_done(release: str, told: bool, passes: bool) -> None:
 
 
 def test_subtasks_matter_to_nothing_else() -> None:
-    """Only work that is handed in from in_progress is asked for its subtasks."""
+    """Subtasks are checked only for the move from in_progress to for_review."""
     given = {"has_open_subtasks": lambda: True}
     for way in (("in_progress", "approved"), ("in_review", "for_review"), ("planned", "claimed")):
         assert not refused(guards.subtasks_are_done, attempt("3.2.7", *way, **given))
@@ -283,10 +283,10 @@ def test_force_opens_every_way() -> None:
     [{}, {"review": None}, {"review": []}, {"review": {}}, {"review": APPROVED | {"reviewer": ""}}],
 )
 def test_evidence_is_whole(evidence: object) -> None:
-    """What is given as evidence tells of a review, needed or not, forced or not."""
+    """Evidence needs a complete review, even if it is optional or the move is forced."""
     assert refused(guards.evidence_is_whole, attempt("3.2.7", "planned", "done", evidence=evidence))
     for how in ({}, {"forced": True, "note": "n"}):
-        with pytest.raises(Refused, match="the evidence tells of no review"):
+        with pytest.raises(Refused, match="the evidence has no complete review"):
             guards.check(attempt("3.2.7", "planned", "blocked", evidence=evidence, **how))
     whole = attempt("3.2.7", "planned", "blocked", evidence={"review": APPROVED})
     guards.check(whole)

@@ -139,7 +139,7 @@ def test_a_call_that_is_refused_changes_nothing() -> None:
 
 
 def test_a_client_gets_typed_errors() -> None:
-    """What is refused is the exception that a real host would have led to."""
+    """A refusal of the simulated host raises the same exception as one of a real host."""
     host = SimulatedHost(PLAN)
     policy = Policy.from_json(missions.POLICY)
     client = Client(transport=host, actor="a1", policy=policy)
@@ -204,7 +204,7 @@ def test_a_capability_is_not_simulated() -> None:
     [("1.0.3", ["in_progress"]), ("2.1.0", ["claimed", "in_progress"])],
 )
 def test_a_claim_has_its_events(release: str, lanes: list[str]) -> None:
-    """From 2.1.0 on a work package is claimed first, though no answer tells."""
+    """From 2.1.0 on a claim moves through the lane claimed, though no answer says so."""
     host = SimulatedHost(release=release)
     told = ("--wp=WP01", "--actor=a1", f"--policy={missions.POLICY}")
     host.run(
@@ -222,7 +222,7 @@ def test_a_claim_has_its_events(release: str, lanes: list[str]) -> None:
     ],
 )
 def test_json_is_looked_at_before_the_mission(option: str, code: str) -> None:
-    """What cannot be read is told even where there is nothing to do it to."""
+    """Invalid JSON is refused even if the mission does not exist."""
     host = SimulatedHost()
     assert move(host, "--mission=nope", "--to=blocked", option)["error_code"] == code
 
@@ -244,7 +244,7 @@ def move(host: SimulatedHost, *options: str) -> dict[str, Any]:
     ],
 )
 def test_a_lane_is_looked_at_first(release: str, policy: str, code: str) -> None:
-    """From 3.1.1 on a lane that is none is a traceback, whatever else is wrong."""
+    """From 3.1.1 on an unknown lane crashes the host before any other check."""
     host = SimulatedHost(release=release)
     told = ("--mission=nope", "--to=bogus", f"--policy={policy}")
     assert move(host, *told)["error_code"] == code
@@ -261,7 +261,7 @@ def test_a_lane_is_looked_at_first(release: str, policy: str, code: str) -> None
 def test_a_review_ref_is_looked_at_before_the_policy(
     release: str, review_ref: tuple[str, ...], code: str
 ) -> None:
-    """Up to 3.1.0 start-review sends work back, and is refused at once if nothing says why."""
+    """Up to 3.1.0 a missing review reference is refused before the policy is checked."""
     host = SimulatedHost(release=release)
     told = ("--wp=WP01", "--actor=rev", "--policy={", *review_ref)
     assert ask(host, "start-review", *told)["error_code"] == code
@@ -314,7 +314,7 @@ def test_what_is_done_may_lack_its_branch(release: str, merged: list[str] | None
 def test_what_was_canceled_for_a_reason_is_waited_for_no_more(
     release: str, reason: str | None, *, may_begin: bool
 ) -> None:
-    """From 3.2.6 on; what hosts write there themselves is no reason."""
+    """From 3.2.6 on dependents start after a cancellation with a reason of its own."""
     host = SimulatedHost(PLAN, release=release)
     note = [] if reason is None else [f"--note={reason}"]
     told = ("--wp=WP01", "--actor=rev", "--to=canceled", f"--policy={missions.POLICY}", *note)
@@ -428,7 +428,7 @@ def test_a_topology_may_not_be_simulated(release: str, topology: str) -> None:
     ("release", "kind"), [("3.2.5", "software-dev"), ("3.2.6", ""), ("3.2.7", "")]
 )
 def test_coordination_hides_the_type_of_a_mission(release: str, kind: str) -> None:
-    """From 3.2.6 on it is read where no meta.json is; lanes begin at the coordination branch."""
+    """From 3.2.6 on the type of a coordinated mission is empty before a merge."""
     of = SimulatedHost(release=release, topology="coord")
     named = (
         f"--mission={of.mission.slug}",

@@ -31,7 +31,7 @@ def told(done: Completed) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("release", ["2.1.3", "3.0.3", "3.1.0", "3.1.10"])
 def test_a_mark_is_told_in_lists(release: str) -> None:
-    """Up to 3.1.10 the answer lists the ids, those that are not there as well."""
+    """Up to 3.1.10 the answer lists the ids, unknown ones included."""
     of = host(release)
     done = mark(of, "T001", "T999")
     assert done.exit_code == 0
@@ -52,7 +52,7 @@ def test_a_mark_is_told_in_lists(release: str) -> None:
     [("3.2.1", "checkbox"), ("3.2.5", "checkbox"), ("3.2.7", "authored_roster")],
 )
 def test_a_mark_is_told_one_by_one(release: str, form: str) -> None:
-    """From 3.2.0 on each id has its outcome, and how it was found."""
+    """From 3.2.0 on the answer has the outcome of each id."""
     of = host(release)
     (answer,) = told(mark(of, "T003", "T001", "T999", "WP01"))
     assert [(r["id"], r["outcome"], r["format"]) for r in answer["results"]] == [
@@ -81,7 +81,7 @@ def test_only_4_0_says_that_it_was_done_before() -> None:
     ("release", "lines"), [("2.1.3", 2), ("3.1.0", 2), ("3.1.10", 1), ("3.2.5", 1), ("3.2.7", 1)]
 )
 def test_nothing_to_mark_fails(release: str, lines: int) -> None:
-    """Where no id is known, the exit code is 1 and nothing changes."""
+    """If all ids are unknown, the exit code is 1 and nothing changes."""
     of = host(release)
     done = mark(of, "T998", "T999")
     assert done.exit_code == 1

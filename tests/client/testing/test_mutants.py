@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_client.contract.dialects import Dialect
-from spec_kitty_client.contract.lanes import ways
+from spec_kitty_client.contract.lanes import moves
 from spec_kitty_client.policy.errors import PolicyRule
 from spec_kitty_client.testing.host import guards, verbs
 from tests.mutants.rules import mutants
@@ -46,12 +46,12 @@ def test_every_guard_has_a_mutant() -> None:
 def test_every_need_has_a_mutant(dialect: Dialect) -> None:
     """Each need of each way, one way too few and one too many."""
     known = group(f"The ways of {dialect}")
-    needs = [n for (a, b), wanted in ways(dialect).items() for n in wanted if a != b]
+    needs = [n for (a, b), wanted in moves(dialect).items() for n in wanted if a != b]
     assert len(known) == len(needs) + 2
 
 
 def test_every_raise_is_found() -> None:
-    """As many as there are in the source, each with its function and its condition."""
+    """Every raise in the source is found, with its function and condition."""
     found = list(refusals(verbs, ast.Raise))
     assert len(found) == sum(
         line.split()[:1] == ["raise"] for line in inspect.getsource(verbs).splitlines()
@@ -89,7 +89,7 @@ def test_a_mutant_that_survives() -> None:
 
 
 def test_a_test_that_fails_anyway_notices_nothing() -> None:
-    """Where a test fails without a mutant, no mutant is tried."""
+    """No mutant is tried with a test that fails without one."""
     code = (
         "from tests.mutants import __main__ as m, mutant;"
         "tests = ('tests/client/no_such_test.py',);"

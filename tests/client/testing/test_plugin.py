@@ -76,7 +76,7 @@ def test_who_does_not_use_it_does_not_pay() -> None:
 
 
 def test_a_run_without_our_fixtures_imports_nothing_of_ours(pytester: pytest.Pytester) -> None:
-    """Neither does a whole run of tests that use none of the fixtures."""
+    """A run of tests without our fixtures does not import our packages."""
     text = "import sys\ndef test_it(): assert not [m for m in sys.modules if 'spec_kitty_c' in m]"
     pytester.makepyfile(text)
     pytester.makepyfile(installed_plugin=(ROOT / FILE).read_text(encoding="utf-8"))
@@ -162,13 +162,13 @@ def test_git_is_behind_it_where_the_marker_says_so(pytester: pytest.Pytester) ->
         ({"dialects": ["M9"]}, r"'M9'; there are F1, F2, M0, M1, M2, M3, M4, M5, and \"all\""),
         ({"dialects": ["F1", "all"]}, "there is no dialect 'all'"),
         ({"releases": ["0.9.0"]}, "the first that has is 1.0.0"),
-        ({"releases": ["newest"]}, "'newest' is no release"),
+        ({"releases": ["newest"]}, "'newest' is not a release"),
         ({"releases": ["99.0"]}, "host 99.0 is newer than 4.0.0rc7"),
         ({"releases": [3]}, "3"),
     ],
 )
 def test_a_host_that_there_is_not_is_explained(arguments: dict[str, Any], said: str) -> None:
-    """What names no host is refused, and no test is run on a guess."""
+    """A marker with an unknown host is refused, and no test is run."""
     with pytest.raises(MarkerMisused, match=said):
         Marked(**arguments).hosts()
 
@@ -179,11 +179,11 @@ def test_a_host_that_there_is_not_is_explained(arguments: dict[str, Any], said: 
         ("dialects='M9'", "there is no dialect 'M9'"),
         (
             "'F1'",
-            "takes dialects, releases, plan, git, topology, merge_target by name, and not 'F1'",
+            "does not take 'F1'",
         ),
         (
             "dialect='F1'",
-            "takes dialects, releases, plan, git, topology, merge_target by name, and not dialect",
+            "does not take dialect",
         ),
     ],
 )
@@ -204,7 +204,7 @@ def test_a_plan_that_is_none_is_an_error_of_its_test(pytester: pytest.Pytester) 
     pytester.makepyfile(marked("plan={'WP01': ['WP01']}"))
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*the work packages WP01 depend on each other in a circle"])
+    result.stdout.fnmatch_lines(["*the work packages WP01 depend on each other in a cycle"])
 
 
 def test_hosts_are_the_same_on_every_worker(pytester: pytest.Pytester) -> None:
@@ -216,7 +216,7 @@ def test_hosts_are_the_same_on_every_worker(pytester: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_async_tests_can_use_the_fixtures(pytester: pytest.Pytester, backend: str) -> None:
-    """What the fixtures give is used under both event loops."""
+    """The fixtures work under asyncio and trio."""
     text = (
         "import pytest\n"
         "from spec_kitty_client import AsyncClient\n"
@@ -280,7 +280,7 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
 
 
 def test_a_failed_test_shows_its_faults(pytester: pytest.Pytester) -> None:
-    """Whoever reads of a failure sees which calls went wrong; a test that passes says nothing."""
+    """A failed test prints its faults; a passed one prints nothing."""
     pytester.makepyfile(
         "import pytest\n"
         "from spec_kitty_client import Client, HostTimeout\n"
@@ -334,7 +334,7 @@ def test_names_of_tests_are_told_apart(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(errors=3)
     where = pytester.path / "tapes" / "test_names_of_tests_are_told_apart"
     for name in ("TestIt.test_it[a%2Fb]", "TestIt.test_it[a b]", "TestIt.test_it[..]"):
-        assert f"there is no tape {where / name}.jsonl; record" in result.stdout.str()
+        assert f"there is no tape {where / name}.jsonl. Record it: " in result.stdout.str()
 
 
 def test_a_missing_tape_says_how_to_get_it(pytester: pytest.Pytester) -> None:
@@ -374,7 +374,7 @@ def host_on_path(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_tape_is_recorded_and_then_replayed(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the option records in a repository is all that the next run needs."""
+    """A tape recorded with the option is enough for the next run."""
     (pytester.path / "project").mkdir()
     pytester.makepyfile(test_mine=IMPORT + READS)
     with monkeypatch.context() as patch:
@@ -387,7 +387,7 @@ def test_a_tape_is_recorded_and_then_replayed(
 def test_a_recording_that_fails_leaves_the_old_tape(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a test that passes makes a tape."""
+    """Only a passed test replaces its tape."""
     host_on_path(pytester, monkeypatch)
     tape = record(pytester, "test_mine/test_it.jsonl")
     before = tape.read_bytes()
@@ -397,7 +397,7 @@ def test_a_recording_that_fails_leaves_the_old_tape(
 
 
 def test_a_repository_that_is_not_there_is_told(pytester: pytest.Pytester) -> None:
-    """Nothing is recorded from a folder by mistake."""
+    """Recording in a folder that does not exist is refused."""
     pytester.makepyfile(READS)
     result = pytester.runpytest("--spec-kitty-record=nowhere")
     result.assert_outcomes(errors=1)

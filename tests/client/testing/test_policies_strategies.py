@@ -64,7 +64,7 @@ def test_policies_are_of_many_kinds() -> None:
 
 
 def test_policies_shrink_to_an_empty_one() -> None:
-    """Nothing is left in it that is not needed."""
+    """The simplest drawn policy has only the required fields."""
     assert find(policies(), lambda _: True, settings=FINDING).to_dict() == SMALLEST
 
 
@@ -109,7 +109,7 @@ def test_words_and_flags_are_all_there() -> None:
 
 
 def test_secrets_are_nested_in_flags_lists_and_objects() -> None:
-    """Not only where one would look first."""
+    """Secrets are drawn in flags, lists and objects as well."""
     every = drawn(invalid_policies(PolicyRule.NESTED_SECRET))
     paths = [p.path for raw, _ in every for p in policy_problems(raw)]
     assert any(path.startswith("dangerous_flags[") for path in paths)

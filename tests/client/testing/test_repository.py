@@ -115,7 +115,7 @@ def in_target(host: SimulatedRepository) -> list[str]:
 
 @pytest.mark.parametrize("release", SAMPLE)
 def test_a_mission_is_committed(release: str, tmp_path: Path) -> None:
-    """What planning leaves behind is in the target, and nothing is left over."""
+    """The files of a planned mission are committed on the target, and nothing else changes."""
     host = made(release, tmp_path)
     assert git(host.folder, "status", "--porcelain") == ""
     assert git(host.folder, "branch", "--show-current") == "main"
@@ -164,7 +164,7 @@ def test_a_mission_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     """A second one of its name is refused, and nothing of the first is changed."""
     host = made("3.2.7", tmp_path)
     before = git(host.folder, "rev-parse", "HEAD")
-    with pytest.raises(GitFailed, match="is there already; name another"):
+    with pytest.raises(GitFailed, match=r"exists already\. Use another"):
         made("3.2.7", tmp_path)
     assert git(host.folder, "rev-parse", "HEAD") == before
     other = SimulatedRepository(PLAN, folder=host.folder, slug="other", target="main")
@@ -173,7 +173,7 @@ def test_a_mission_that_is_there_is_not_made_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("release", SAMPLE)
 def test_a_start_makes_the_worktree(release: str, tmp_path: Path) -> None:
-    """From 3.2.2 on it is there after the call, on a branch of its own; before, nothing is."""
+    """From 3.2.2 on a start makes the worktree on its own branch; before, it makes nothing."""
     host = made(release, tmp_path)
     start(host, "WP01")
     path = host.folder / ".worktrees" / f"{host.mission.slug}-lane-a"
@@ -185,7 +185,7 @@ def test_a_start_makes_the_worktree(release: str, tmp_path: Path) -> None:
 
 
 def test_a_worktree_has_the_work_that_it_depends_on(tmp_path: Path) -> None:
-    """What came before is in there; what did not is not."""
+    """A worktree has the work of its dependencies, and no other work."""
     host = made("3.2.7", tmp_path, {"WP01": [], "WP02": ["WP01"], "WP03": []})
     for wp in ("WP01", "WP03"):
         start(host, wp)
@@ -289,7 +289,7 @@ def test_the_checkout_stays_behind_up_to_3_1_10(release: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("release", OLD)
 def test_a_conflict_leaves_old_hosts_half_merged(release: str, tmp_path: Path) -> None:
-    """What came first is merged, the rest is in the checkout, and the answer tells which."""
+    """Up to 3.0.3 a conflict leaves the checkout half-merged; the answer lists merged work."""
     host = made(release, tmp_path, {"WP01": [], "WP02": []})
     work(host, {"WP01": "WP.txt", "WP02": "WP.txt"})
     done = ask(host, "merge-mission")
@@ -301,7 +301,7 @@ def test_a_conflict_leaves_old_hosts_half_merged(release: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("release", NEW)
 def test_a_conflict_leaves_the_target_alone(release: str, tmp_path: Path) -> None:
-    """From 3.1.0 on it is as if nothing had been tried, and the lanes are still there."""
+    """From 3.1.0 on a conflict changes neither the target nor the lanes."""
     host = made(release, tmp_path, {"WP01": [], "WP02": []})
     for wp in ("WP01", "WP02"):
         start_anyway(host, wp)
@@ -328,7 +328,7 @@ def test_a_second_merge(release: str, again: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("release", [*OLD, "4.0.0rc7"])
 def test_a_dirty_worktree_is_refused(release: str, tmp_path: Path) -> None:
-    """Up to 3.0.3 and from 4.0 on what is not committed speaks against a merge."""
+    """Up to 3.0.3 and from 4.0 on uncommitted changes prevent a merge."""
     host = whole(release, tmp_path)
     left = worktree(host, "WP02") / "left.txt"
     left.write_text("not committed\n")
@@ -415,7 +415,7 @@ def test_what_is_done_may_lack_its_worktree(release: str, passed: bool, tmp_path
 
 
 def test_a_merge_into_another_branch_leaves_the_checkout(tmp_path: Path) -> None:
-    """What is checked out is not touched by a merge into something else."""
+    """A merge into another branch does not change the checkout."""
     host = whole("3.2.7", tmp_path)
     git(host.folder, "branch", "release")
     before = git(host.folder, "rev-parse", "main")
@@ -428,7 +428,7 @@ def test_a_merge_into_another_branch_leaves_the_checkout(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.7"])
 def test_a_file_in_the_way_of_a_merge(release: str, tmp_path: Path) -> None:
-    """What the checkout would overwrite stops it, and is still there."""
+    """A file that the merge would overwrite stops it, and stays."""
     host = whole(release, tmp_path)
     (host.folder / "WP01.txt").write_text("mine\n")
     before = git(host.folder, "rev-parse", "main")
@@ -457,7 +457,7 @@ def test_a_push_without_a_remote(release: str, code: str | None, tmp_path: Path)
 
 
 def test_a_push_that_fails_is_a_traceback(tmp_path: Path) -> None:
-    """From 3.1.0 on the host does not expect it; the merge is made."""
+    """From 3.1.0 on a failed push crashes the host after the merge."""
     host = whole("3.2.7", tmp_path)
     git(host.folder, "remote", "add", "origin", str(tmp_path / "nowhere"))
     args = ("orchestrator-api", "merge-mission", f"--mission={host.mission.slug}", "--push")
@@ -512,7 +512,7 @@ TWO_SUBTASKS: Plan = {"WP01": PackagePlan(subtasks=["T001", "T002"])}
 
 @pytest.mark.parametrize("release", ["2.1.3", "3.1.10", "3.2.5"])
 def test_boxes_are_ticked_and_committed(release: str, tmp_path: Path) -> None:
-    """Up to 3.2.5 a mark is one commit of tasks.md, and the next of the same marks is none."""
+    """Up to 3.2.5 marking commits tasks.md once; a repetition makes no commit."""
     host = made(release, tmp_path, TWO_SUBTASKS)
     path = host.folder / "kitty-specs" / host.mission.slug / "tasks.md"
     assert host.workspace.has_open_subtasks(host.mission, "WP01")
@@ -527,7 +527,7 @@ def test_boxes_are_ticked_and_committed(release: str, tmp_path: Path) -> None:
 
 
 def test_a_box_may_be_ticked_by_hand(tmp_path: Path) -> None:
-    """Where hosts look at boxes, it does not matter who ticks them."""
+    """Hosts that read boxes accept boxes ticked by hand."""
     host = made("3.2.5", tmp_path, TWO_SUBTASKS)
     path = host.folder / "kitty-specs" / host.mission.slug / "tasks.md"
     path.write_text(path.read_text().replace("[ ]", "[x]"))
@@ -537,7 +537,7 @@ def test_a_box_may_be_ticked_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_mark_is_an_event_that_nobody_commits(tmp_path: Path) -> None:
-    """From 3.2.6 on the event log is changed alone, and the next move commits it."""
+    """From 3.2.6 on marking writes only the event log, and the next move commits it."""
     host = made("3.2.7", tmp_path, TWO_SUBTASKS)
     start(host, "WP01")
     events = f"kitty-specs/{host.mission.slug}/status.events.jsonl"
@@ -642,7 +642,7 @@ SHARED: Plan = {"WP01": PackagePlan(owns=["x/**"]), "WP02": PackagePlan(owns=["x
 
 @pytest.mark.parametrize("release", ["3.2.2", "3.2.5", "3.2.7"])
 def test_a_dirty_lane_is_not_shared(release: str, tmp_path: Path) -> None:
-    """Who comes second has to wait until the first has committed; so has who comes again."""
+    """A claim waits until the other work package in the lane has committed."""
     host = made(release, tmp_path, SHARED)
     start(host, "WP01")
     path = worktree(host, "WP01")
@@ -658,7 +658,7 @@ def test_a_dirty_lane_is_not_shared(release: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("release", "taken_up"), [("3.2.5", False), ("3.2.7", True)])
 def test_a_branch_without_its_worktree(release: str, taken_up: bool, tmp_path: Path) -> None:
-    """From 3.2.6 on it is taken up; before, the host wants to make it, and cannot."""
+    """From 3.2.6 on an existing branch gets a worktree; before, the claim fails."""
     host = made(release, tmp_path)
     start(host, "WP01")
     git(host.folder, "worktree", "remove", str(worktree(host, "WP01")))
@@ -667,7 +667,7 @@ def test_a_branch_without_its_worktree(release: str, taken_up: bool, tmp_path: P
 
 
 def test_a_lane_that_cannot_be_caught_up_is_left_alone(tmp_path: Path) -> None:
-    """Where what it depends on does not merge, it is as it was, and the call is refused."""
+    """A claim with conflicting dependencies is refused, and the lane stays as it was."""
     host = made("3.2.7", tmp_path, {"WP01": [], "WP02": ["WP01"]})
     start(host, "WP01")
     commit(worktree(host, "WP01"), "same.txt")

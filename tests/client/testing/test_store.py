@@ -46,7 +46,7 @@ def run(program: Path, *args: str, **how: Any) -> subprocess.CompletedProcess[st
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
 def test_the_program_answers_as_the_host_in_memory(release: str, tmp_path: Path) -> None:
-    """One call after the other, each in a process, and the answers are the same but for time."""
+    """Calls of the program get the same answers as calls in memory, except for times."""
     program = make(tmp_path / "host", PLAN, release=release)
     memory = SimulatedHost(PLAN, release=release)
     feature = memory.release.says_feature
@@ -102,7 +102,7 @@ def test_a_folder_that_was_named_from_here_is_found_from_there(
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
-    """Nothing in there is touched; an empty one is taken."""
+    """A folder with files is refused and not changed; an empty one is accepted."""
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(FileExistsError, match="is not empty"):
         make(tmp_path, PLAN, release="3.2.7")
@@ -112,8 +112,8 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_wrong_plan_leaves_no_folder(tmp_path: Path) -> None:
-    """What cannot be made is not begun."""
-    with pytest.raises(ValueError, match="circle"):
+    """An invalid plan creates nothing."""
+    with pytest.raises(ValueError, match="cycle"):
         make(tmp_path / "host", {"WP01": ["WP01"]}, release="3.2.7")
     assert not (tmp_path / "host").exists()
 
@@ -193,7 +193,7 @@ def test_a_damaged_state_is_told_by_the_program(program: Path) -> None:
 
 
 def test_a_folder_without_a_state_is_no_host(tmp_path: Path) -> None:
-    """Nothing is made in there."""
+    """A call in a folder without a state creates nothing there."""
     with pytest.raises(StateDamaged, match=r"it has no state\.json"):
         call(tmp_path, STATE)
     assert list(tmp_path.iterdir()) == []

@@ -20,11 +20,11 @@ from spec_kitty_client.api.commands import (
     Transition,
 )
 from spec_kitty_client.api.envelope import find as find_envelope
-from spec_kitty_client.api.spelling import in_our_words, spell
+from spec_kitty_client.api.spelling import spell, to_newest_names
 from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.codes import Family, parse_code
 from spec_kitty_client.contract.dialects import Dialect, dialect_of
-from spec_kitty_client.contract.lanes import Lane, UnknownLane, lanes_of, ways
+from spec_kitty_client.contract.lanes import Lane, UnknownLane, lanes_of, moves
 from spec_kitty_client.testing import strategies
 from spec_kitty_client.testing.host import SimulatedHost
 from spec_kitty_client.testing.strategies import Flaw, HostScript, Shape
@@ -97,7 +97,7 @@ def test_lanes_without_a_dialect_are_all_lanes() -> None:
 
 @every_dialect
 def test_every_pair_of_lanes_is_reached_once_as_a_move(dialect: Dialect) -> None:
-    """What is allowed and what is not are together all pairs, and have none in common."""
+    """Allowed and forbidden moves together are all pairs of lanes, each once."""
     pairs = {
         allowed: {
             (m.before, m.after) for m in examples(strategies.transitions(dialect, allowed=allowed))
@@ -106,7 +106,7 @@ def test_every_pair_of_lanes_is_reached_once_as_a_move(dialect: Dialect) -> None
     }
     lanes = lanes_of(dialect)
 
-    assert pairs[True] == ways(dialect).keys()
+    assert pairs[True] == moves(dialect).keys()
     assert pairs[False] == {(a, b) for a in lanes for b in lanes} - pairs[True]
 
 
@@ -168,7 +168,7 @@ def test_every_way_to_print_is_reached(has: Callable[[bytes], bool]) -> None:
 
 
 def test_unknown_fields_are_reached() -> None:
-    """What newer hosts may add beside the seven keys is there."""
+    """Envelopes with further keys are drawn as well."""
     seven = {"contract_version", "command", "timestamp", "correlation_id", "success"}
     seven |= {"error_code", "data"}
     more = 0
@@ -242,7 +242,7 @@ ANSWERED = [(v, d) for v in LIFECYCLE for d in Dialect if recorded_fields(v, d)]
 
 
 def test_hosts_answer_each_verb_in_nearly_every_dialect() -> None:
-    """What the next test compares with is there: resolve-workspace is younger than half of them."""
+    """The recorded corpus has answers of nearly every dialect to each verb."""
     missing = {(v, d) for v in LIFECYCLE for d in Dialect} - {*ANSWERED}
     assert {v for v, _ in missing} == {"resolve-workspace"}
     assert len(missing) == 5
@@ -270,7 +270,7 @@ def nested(completed: Completed) -> frozenset[frozenset[str]]:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_boards_have_the_fields_of_real_ones(release: str) -> None:
-    """So have the work packages of a board and of a list, and the count of the lanes."""
+    """Drawn boards, lists and summaries have the same fields as real ones."""
     dialect = dialect_of(Version(release))
     for verb in ("mission-state", "list-ready"):
         real: set[frozenset[str]] = set()
@@ -291,7 +291,7 @@ def test_unknown_fields_and_noise_are_reached_in_answers() -> None:
     """Answers have fields that nobody knows now and then, and a merge has git's words before."""
     merges = examples(strategies.replies(MergeMission), 200)
     ours = {a.name for a in attrs.fields(MergeMission.reply_type)}
-    known = [set(in_our_words(dict.fromkeys(told(c)[1]))) <= ours for c in merges]
+    known = [set(to_newest_names(dict.fromkeys(told(c)[1]))) <= ours for c in merges]
 
     assert 20 < known.count(True) < 180
     assert 20 < sum(c.stdout.startswith(b"Deleted branch") for c in merges) < 180
@@ -407,7 +407,7 @@ def test_scripts_reach_the_rules(dialect: Dialect) -> None:
     wanted |= {"WP_ALREADY_CLAIMED", f"{name}_NOT_FOUND", f"{name}_NOT_READY"}
     if dialect in (Dialect.M2, Dialect.M3, Dialect.M4, Dialect.M5):
         wanted.add("DEPENDENCIES_NOT_SATISFIED")
-    allowed = {(before, after) for before, after in ways(dialect) if before != after}
+    allowed = {(before, after) for before, after in moves(dialect) if before != after}
 
     assert min(codes[code] for code in wanted) >= 3
     assert {after for _, after in walked} == lanes_of(dialect)

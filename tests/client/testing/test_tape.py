@@ -59,7 +59,7 @@ def lines(path: Path) -> list[dict[str, object]]:
 @pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_replay_answers_as_the_host_did(release: str, strict: bool, tmp_path: Path) -> None:
-    """The same calls get the same replies, and there is no host any more."""
+    """A replay gives the same replies without a host."""
     tape = Tape(tmp_path / "tape.jsonl")
     recorded = work(client(tape.record(Simulated(release))))
     with tape.replay(strict=strict) as transport:
@@ -147,7 +147,7 @@ def test_what_the_transports_can_do(wrapped: Transport, tmp_path: Path) -> None:
 
 
 def test_every_call_is_on_the_tape_at_once(tmp_path: Path) -> None:
-    """Whoever is killed in the middle finds all that had ended."""
+    """A killed recording has all calls that had ended."""
     tape = Tape(tmp_path / "tape")
     recording = tape.record(Simulated("3.2.7"))
     for n in range(3):
@@ -207,7 +207,7 @@ def test_what_differs_is_not_on_the_tape(tmp_path: Path) -> None:
 
 
 def test_secrets_and_other_names(tmp_path: Path) -> None:
-    """What is named in `known` does not get into the file, and is there again in a replay."""
+    """Values in `known` are never written to the tape, and come back in a replay."""
     host = Scripted(completed(b"s3cr3t! run-17, run-18", stderr=b"demo-WP01 s3cr3t! run-18"))
     known = {"password": "s3cr3t!", "mission": "demo"}
     patterns = {"run": r"run-\d+"}
@@ -226,7 +226,7 @@ def test_secrets_and_other_names(tmp_path: Path) -> None:
 
 
 def test_bytes_survive(tmp_path: Path) -> None:
-    """What is no UTF-8, and text that looks like a placeholder, comes back as it was."""
+    """Bytes that are not UTF-8, and text like placeholders, come back unchanged."""
     said = (
         bytes(range(256))
         + b"\xed\xa0\x80 {root} {=root} {ulid:1} {{time:2}} {x}"
@@ -266,7 +266,7 @@ def test_paths_are_spelled_as_json_where_they_are_in_json(tmp_path: Path) -> Non
 
 
 def test_timeouts_and_missing_hosts_are_recorded(tmp_path: Path) -> None:
-    """What went wrong goes wrong again, in the same way."""
+    """A recorded failure fails in the same way in a replay."""
 
     class Gone:
         def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
@@ -320,7 +320,7 @@ def test_an_id_of_the_caller_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_two_ids_are_not_one() -> None:
-    """Where two were recorded, one for both is another call, and the other way round."""
+    """A call with two equal ids does not match a recorded call with two different ones."""
     hidden = Placeholders({}, {})
     assert not hidden.match(("{ulid:1}", "{ulid:2}"), (ULID, ULID), Ids())
     assert not hidden.match(("{ulid:1}", "{ulid:1}"), (ULID, OTHER), Ids())
@@ -380,7 +380,7 @@ def test_another_call_is_shown_as_a_difference(tape: Tape) -> None:
     with pytest.raises(TapeMismatch) as e:
         mine.transition(SLUG, "WP01", "for_review", note="nearly done")
     shown = str(e.value).splitlines()
-    assert shown[0] == f"{tape.path}: call 2 of 3 is not the one that was made"
+    assert shown[0] == f"{tape.path}: call 2 of 3 differs from the call made"
     assert shown[1:3] == ["--- recorded", "+++ made"]
     assert [text for text in shown[4:] if not text.startswith(" ")] == [
         "---note=all done",
@@ -454,7 +454,7 @@ def test_matching_takes_calls_in_any_order(tape: Tape) -> None:
 
 
 def test_matching_does_not_need_all_calls(tape: Tape) -> None:
-    """What is left over is no error where order is none."""
+    """A replay that is not strict allows calls that are not made."""
     with tape.replay(strict=False) as transport:
         seen = client(transport).mission_state(SLUG).lanes()
     assert seen == {"WP01": "in_progress"}
@@ -464,7 +464,7 @@ def test_matching_answers_no_mutation_twice(tape: Tape) -> None:
     """The second one would have had another answer; the message shows what is most like it."""
     mine = client(tape.replay(strict=False))
     mine.mission_state(SLUG)
-    with pytest.raises(TapeMismatch, match="call 2 of 3 is most like the one made"):
+    with pytest.raises(TapeMismatch, match="call 2 of 3 is the most similar to the call"):
         mine.transition(SLUG, "WP01", "for_review", note="nearly done")
     mine.transition(SLUG, "WP01", "for_review", note="all done")
     with pytest.raises(TapeMismatch):
@@ -505,7 +505,7 @@ def test_a_cut_line_is_named(tape: Tape) -> None:
     """A tape whose end is missing is not played up to there."""
     text = tape.path.read_text()
     tape.path.write_text(text[: len(text) - 40])
-    with pytest.raises(TapeDamaged, match=r"tape\.jsonl, line 4: this is no JSON") as e:
+    with pytest.raises(TapeDamaged, match=r"tape\.jsonl, line 4: this is not JSON") as e:
         tape.replay()
     assert e.value.line == 4
     assert isinstance(e.value, SpecKittyError)
@@ -515,17 +515,17 @@ def test_a_cut_line_is_named(tape: Tape) -> None:
 @pytest.mark.parametrize(
     ("number", "text", "what"),
     [
-        (1, '{"tape": 99}', "no header of a tape of format 1"),
-        (1, '{"contract_version": "1.0.0"}', "no header"),
-        (1, "hello", "no JSON"),
-        (2, "[]", "no object"),
-        (2, "{}", "no call"),
-        (2, '{"program": "rm", "args": []}', "no call"),
+        (1, '{"tape": 99}', "not the header of a tape of format 1"),
+        (1, '{"contract_version": "1.0.0"}', "not the header"),
+        (1, "hello", "not JSON"),
+        (2, "[]", "not a JSON object"),
+        (2, "{}", "not a call"),
+        (2, '{"program": "rm", "args": []}', "not a call"),
         (2, '{"program": "git", "args": "abc"}', "args are a list, not str"),
-        (2, '{"program": "git", "args": [1]}', "no call"),
-        (2, '{"program": "git", "args": [], "stdout": 1}', "no call"),
-        (2, '{"program": "git", "args": [], "else": 1}', "no call"),
-        (2, "[" * 100_000, "no JSON"),
+        (2, '{"program": "git", "args": [1]}', "not a call"),
+        (2, '{"program": "git", "args": [], "stdout": 1}', "not a call"),
+        (2, '{"program": "git", "args": [], "else": 1}', "not a call"),
+        (2, "[" * 100_000, "not JSON"),
     ],
 )
 def test_damage_is_named(tape: Tape, number: int, text: str, what: str) -> None:
@@ -539,7 +539,7 @@ def test_damage_is_named(tape: Tape, number: int, text: str, what: str) -> None:
 
 
 def test_an_empty_file_is_no_tape(tmp_path: Path) -> None:
-    """Neither is a file that is not there."""
+    """An empty or missing file is refused."""
     (tmp_path / "tape").touch()
     with pytest.raises(TapeDamaged, match="line 1"):
         Tape(tmp_path / "tape").replay()

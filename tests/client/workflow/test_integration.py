@@ -78,7 +78,7 @@ def test_work_in_the_folder_of_the_mission_is_proven_as_well(repo: Path) -> None
 
 
 def test_planning_work_that_does_not_merge_is_told_before_the_host_is_asked(repo: Path) -> None:
-    """Nothing is left half-merged, and the work stays where it is."""
+    """A conflict of planning work is raised before the host is called, and aborted."""
     host = finished("3.2.7", repo, {"WP01": PackagePlan(planning=True), "WP02": PackagePlan()})
     lane = repo / ".worktrees" / f"{SLUG}-lane-planning"
     commit(lane, "WP02.txt", "another\n")
@@ -141,7 +141,7 @@ def test_commits_that_no_branch_has_are_told_before_the_merge(repo: Path) -> Non
 
 @pytest.mark.parametrize("release", ["1.0.3", "2.1.3"])
 def test_a_merge_that_passes_over_a_branch_in_silence_is_told(release: str, repo: Path) -> None:
-    """Up to 2.1.3 hosts leave out what is done and has no branch any more, and report success."""
+    """Up to 2.1.3 hosts leave out done work without a branch; the SDK raises MergeDamaged."""
     host = finished(release, repo, {"WP01": [], "WP02": []})
     git(repo, "worktree", "remove", "--force", str(host.worktree("WP02")))
     git(repo, "branch", "-D", host.branch("WP02"))
@@ -152,7 +152,7 @@ def test_a_merge_that_passes_over_a_branch_in_silence_is_told(release: str, repo
 
 @pytest.mark.parametrize(("key", "target"), [("merge_target_branch", "release"), (None, "work")])
 def test_the_target_is_named_to_the_host(repo: Path, key: str | None, target: str) -> None:
-    """So that host and client cannot mean different branches."""
+    """The SDK names the target in the call, so that host and client use the same branch."""
     host = finished("3.2.7", repo)
     if key:
         git(repo, "branch", "release")

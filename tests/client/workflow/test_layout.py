@@ -45,7 +45,7 @@ def files(
 def test_newer_hosts_count_the_subtasks_of_the_front_matter(
     front: str, ids: tuple[str, ...]
 ) -> None:
-    """As YAML reads the list: an id stays the text that somebody wrote."""
+    """Subtask ids in the front matter stay strings, as written."""
     found = files(front=front, index="## WP01\n- [ ] T099 box\n").package("WP01", host("3.2.7"))
 
     assert (found.subtasks, found.open_boxes, found.roster_problem) == (ids, 0, None)

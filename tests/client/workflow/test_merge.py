@@ -88,7 +88,7 @@ def test_the_checkout_of_the_target_is_up_to_date_afterwards(release: str, repo:
 def test_a_merge_over_the_users_own_changes_is_refused(
     release: str, repo: Path, *, staged: bool
 ) -> None:
-    """From 3.2.0 on hosts find them last of all; they are named before anything is merged."""
+    """From 3.2.0 on the user's uncommitted changes are named before anything is merged."""
     commit(repo, "mine.txt", "old\n")
     host = finished(release, repo)
     (repo / "mine.txt").write_text("new\n")
@@ -119,7 +119,7 @@ def test_the_users_changes_elsewhere_stop_no_merge(repo: Path) -> None:
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.1.10"])
 def test_the_users_own_changes_survive_a_merge(release: str, repo: Path) -> None:
-    """What is uncommitted in the checkout of the target has nothing to do with the mission."""
+    """Uncommitted changes in the target's checkout survive a merge."""
     commit(repo, "mine.txt", "old\n")
     host = finished(release, repo)
     (repo / "mine.txt").write_text("new\n")
@@ -172,7 +172,7 @@ def test_uncommitted_work_stops_a_merge(release: str, repo: Path, how: str) -> N
         git(path, "add", name)
     before = head(repo)
 
-    with pytest.raises(WouldLoseWork, match="not committed") as e:
+    with pytest.raises(WouldLoseWork, match="uncommitted changes") as e:
         client(host).mission(SLUG).merge()
     assert e.value.paths == (f"{path}/{name}",)
     assert (path / name).read_text() == "precious\n"
@@ -195,7 +195,7 @@ def test_the_folder_of_the_mission_is_committed_first(release: str, repo: Path) 
 
 
 def test_only_the_folder_of_the_mission_is_committed(repo: Path) -> None:
-    """What the user has staged for a commit of his own stays staged."""
+    """The user's staged files stay staged."""
     commit(repo, "mine.txt", "old\n")
     host = finished("3.1.10", repo)
     (repo / "mine.txt").write_text("new\n")
@@ -222,7 +222,7 @@ def test_a_mission_that_is_merged_is_recognised(release: str, repo: Path) -> Non
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3"])
 def test_a_merge_can_be_repeated_where_branches_stay(release: str, repo: Path) -> None:
-    """Up to 3.0.3 the host is asked again, and nothing is merged twice."""
+    """Up to 3.0.3 a repeated merge calls the host, and merges nothing twice."""
     host = finished(release, repo)
     mine = client(host)
     first = mine.mission(SLUG).merge()
@@ -278,7 +278,7 @@ def test_a_merge_that_takes_commits_away_is_told(release: str, repo: Path) -> No
 @every_kind
 @pytest.mark.parametrize("what", ["new", "changed", "deleted"])
 def test_a_merge_that_touches_strange_files_is_told(release: str, repo: Path, what: str) -> None:
-    """What no work package has changed must not change by its merge."""
+    """A merge that changes a file no work package has changed raises MergeDamaged."""
     commit(repo, "other.txt", "somebody else's\n")
     host = finished(release, repo)
     before = head(repo)
@@ -315,7 +315,7 @@ def test_files_of_the_mission_itself_are_not_strange(release: str, repo: Path) -
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.2.7"])
 def test_a_conflict_is_the_hosts_to_tell(release: str, repo: Path) -> None:
-    """What does not merge by itself is no damage, and the work stays on its branches."""
+    """A conflict is the host's error, not damage, and the work stays on its branches."""
     host = finished(release, repo)
     commit(repo, "WP01.txt", "something else\n")
 
@@ -348,7 +348,7 @@ def test_a_strategy_that_fails_half_way_is_refused(
 
 @pytest.mark.parametrize("release", ["3.0.3", "3.2.1", "3.2.7"])
 def test_a_squash_that_works_is_left_alone(release: str, repo: Path) -> None:
-    """From 2.1.0 on, any number of work packages."""
+    """From 2.1.0 on a squash works for any number of work packages."""
     host = finished(release, repo)
     merged = client(host).mission(SLUG).merge(strategy=MergeStrategy.SQUASH)
 
@@ -423,7 +423,7 @@ def test_an_acceptance_whose_answer_was_lost_is_repeated(
 
 @every_host
 def test_a_mission_that_is_not_ready_is_not_accepted(release: str, repo: Path) -> None:
-    """Up to 3.1.x everything has to be done; from 3.2.0 on approved is enough."""
+    """Up to 3.1.x accept needs all work done; from 3.2.0 on approved is enough."""
     host = WithGit(release, dict(PAIR), repo)
     approved = "in_progress" if RELEASES[release] == "F1" else "approved"
     host.put("WP01", "done")
@@ -455,7 +455,7 @@ async def test_a_merge_async(release: str, repo: Path) -> None:
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3"])
 def test_a_merge_that_changes_nothing_says_so(release: str, repo: Path) -> None:
-    """Up to 3.0.3 a second merge succeeds and moves nothing."""
+    """Up to 3.0.3 a second merge succeeds with changed=False."""
     host = finished(release, repo)
     mine = client(host)
     first = mine.mission(SLUG).merge()
@@ -467,7 +467,7 @@ def test_a_merge_that_changes_nothing_says_so(release: str, repo: Path) -> None:
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.2.7"])
 def test_a_target_that_has_another_history_is_damage(release: str, repo: Path) -> None:
-    """Nothing in common is the worst that can happen to a branch, not a failure of git."""
+    """A target without common history raises MergeDamaged, not GitFailed."""
     host = finished(release, repo)
     before = head(repo)
 
@@ -523,7 +523,7 @@ def test_what_is_reworked_after_a_merge_can_be_merged(release: str, repo: Path) 
 
 @every_kind
 def test_work_that_renames_and_deletes_is_merged(release: str, repo: Path) -> None:
-    """What a work package takes away is its work as well."""
+    """Renamed and deleted files of a work package are merged as well."""
     commit(repo, "old.txt", "same text\n" * 20)
     commit(repo, "gone.txt", "gone\n")
     host = WithGit(release, {"WP01": []}, repo)
@@ -543,7 +543,7 @@ def test_work_that_renames_and_deletes_is_merged(release: str, repo: Path) -> No
 
 @every_kind
 def test_a_target_that_went_on_is_no_damage(release: str, repo: Path) -> None:
-    """What others have merged meanwhile is there before and after."""
+    """Commits of others on the target during the merge are no damage."""
     host = finished(release, repo)
     commit(repo, "other.txt", "somebody else's\n")
 
@@ -565,7 +565,7 @@ def test_a_merge_while_another_branch_is_checked_out(release: str, repo: Path) -
 
 @every_kind
 def test_a_merge_that_leaves_work_behind_is_told(release: str, repo: Path) -> None:
-    """What a work package has added has to be in the target afterwards."""
+    """A merge that leaves out an added file raises MergeDamaged."""
     host = finished(release, repo)
 
     def lose() -> None:

@@ -76,7 +76,7 @@ def test_the_reason_of_the_host_is_told(done: Completed, reason: str) -> None:
 
 
 def test_a_host_that_does_not_end_is_a_timeout() -> None:
-    """As for every other call."""
+    """Marking subtasks raises HostTimeout if the host does not end."""
     with pytest.raises(HostTimeout, match="120 seconds"):
         complete_with(ended(None))
 

@@ -112,7 +112,7 @@ def prepared(verb: str, release: str) -> tuple[Verb, Simulated, str]:
 
 @every_case
 def test_a_verb_leads_to_its_lane(verb: str, release: str) -> None:
-    """The same word does the same on every host, by at most one call that changes something."""
+    """A verb leads to the same lane on every host, with at most one mutation."""
     call, host, after = prepared(verb, release)
     before = host.lanes["WP01"]
     moved = call(client(host))
@@ -124,7 +124,7 @@ def test_a_verb_leads_to_its_lane(verb: str, release: str) -> None:
 
 @every_case
 def test_a_verb_that_is_repeated_changes_nothing(verb: str, release: str) -> None:
-    """Whoever does not know whether it was done can do it again."""
+    """Every verb is idempotent."""
     call, host, after = prepared(verb, release)
     mine = client(host)
     call(mine)
@@ -138,7 +138,7 @@ def test_a_verb_that_is_repeated_changes_nothing(verb: str, release: str) -> Non
 @every_case
 @every_fault
 def test_a_lost_answer_ends_in_the_same_state(verb: str, release: str, fault: Fault) -> None:
-    """Nothing is left undone, and nothing is done twice, whenever the host fell silent."""
+    """A lost answer at any call leads to the same state, and nothing is done twice."""
     call, host, after = prepared(verb, release)
     before = host.lanes["WP01"]
     for name in ("transition", "start-review"):
@@ -181,7 +181,7 @@ def test_force_goes_out_only_where_there_is_no_option(verb: str, release: str) -
 
 @every_case
 def test_no_verb_leaves_the_rules_of_the_board(verb: str, release: str) -> None:
-    """From any lane a verb goes a way that its host allows, or none, and forces nothing else."""
+    """From any lane a verb makes only moves that its host allows, and forces no other."""
     rules = EDGES[RELEASES[release]]
     for lane in {before for before, _ in rules}:
         host = at(release, lane)
@@ -216,7 +216,7 @@ def test_a_verb_from_a_wrong_lane_is_refused(verb: str, lane: str, release: str)
 @pytest.mark.parametrize("release", REVIEWED)
 @pytest.mark.parametrize("verb", ["approve", "finish", "request_changes"])
 def test_nothing_is_judged_before_its_review_has_begun(verb: str, release: str) -> None:
-    """Where a review has a lane, what waits for one cannot be judged, and is never forced."""
+    """A work package that waits for its review is never judged or forced."""
     host = at(release, "for_review")
 
     with pytest.raises(TransitionRejected):
@@ -266,7 +266,7 @@ def judged(options: dict[str, str]) -> set[str]:
     ],
 )
 def test_what_an_approval_brings_along(release: str, to: str, given: set[str]) -> None:
-    """As much of the proof as the host has options for."""
+    """An approval sends all evidence for which the host has options."""
     options = sent("approve", release)
 
     assert options["to"] == to
@@ -304,7 +304,7 @@ def test_an_approval_says_who_has_judged(release: str) -> None:
     ],
 )
 def test_how_changes_are_requested(release: str, verb: str, given: set[str]) -> None:
-    """Up to 3.1.0 start-review is the word for it; evidence is for approvals alone."""
+    """Changes are requested with start-review up to 3.1.0, and never with evidence."""
     call, host, _ = prepared("request_changes", release)
     call(client(host))
     (options,) = host.sent(verb)
@@ -319,7 +319,7 @@ def test_how_changes_are_requested(release: str, verb: str, given: set[str]) -> 
 @every_host
 @pytest.mark.parametrize("note", [None, "see the log"])
 def test_a_note_of_the_caller_is_kept(release: str, note: str | None) -> None:
-    """What has to be said beside it does not take its place."""
+    """A note that the SDK adds does not replace the caller's note."""
     _, host, _ = prepared("approve", release)
     client(host).mission(SLUG).work_package("WP01").approve(REVIEW, note=note)
     (options,) = host.sent("transition")
@@ -343,7 +343,7 @@ def test_the_path_of_feedback_reaches_the_hosts_that_take_it(release: str) -> No
 
 @pytest.mark.parametrize("release", LATER)
 def test_changes_can_be_requested_of_what_was_approved(release: str) -> None:
-    """Whoever finds something late says from where it goes back."""
+    """Changes can be requested after an approval."""
     host = at(release, "approved")
     moved = (
         client(host).mission(SLUG).work_package("WP01").request_changes(REVIEW, lane=Lane.APPROVED)
@@ -355,7 +355,7 @@ def test_changes_can_be_requested_of_what_was_approved(release: str) -> None:
 
 @every_host
 def test_a_known_lane_saves_a_read(release: str) -> None:
-    """Where nothing has to be forced, one call is enough."""
+    """With a known lane and no force, a verb makes one call."""
     before, after = "for_review" if release in F1 else "approved", "done"
     host = at(release, before)
     mine = client(host)
@@ -369,7 +369,7 @@ def test_a_known_lane_saves_a_read(release: str) -> None:
 
 @pytest.mark.parametrize("release", LATER)
 def test_a_lane_that_is_wrong_forces_nothing(release: str) -> None:
-    """What the caller remembers is not believed where force opens every way."""
+    """Before a forced move the SDK reads the lane, whatever the caller passed."""
     host = at(release, "planned")
 
     with pytest.raises(TransitionRejected):
@@ -411,7 +411,7 @@ def test_blocking_in_a_review_names_who_has_judged() -> None:
 
 @every_host
 def test_a_claim_of_somebody_else_is_not_ours(release: str) -> None:
-    """Who comes second is told who has it."""
+    """The error of a second claim names the actor who has the work package."""
     host = Simulated(release)
     client(host, "bob").start_implementation(SLUG, "WP01")
 
@@ -423,7 +423,7 @@ def test_a_claim_of_somebody_else_is_not_ours(release: str) -> None:
 
 @every_host
 def test_a_claim_that_was_lost_to_somebody_else_is_not_ours(release: str) -> None:
-    """Also when the answer that said so was the second one."""
+    """A claim refused at the retry is still another actor's claim."""
     host = Simulated(release)
     host.put("WP01", "in_progress", "bob")
     host.faults["start-implementation"] = [Fault.TIMEOUT_BEFORE]
@@ -474,7 +474,7 @@ def test_a_review_that_may_be_somebody_elses_is_no_change(release: str) -> None:
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10"])
 def test_dependencies_are_checked_where_the_host_does_not(release: str) -> None:
-    """Up to 3.1.x a host starts anything; the error is the one of newer hosts."""
+    """Up to 3.1.x the SDK refuses open dependencies with the error of newer hosts."""
     host = Simulated(release, {"WP01": [], "WP02": ["WP01"]})
     host.put("WP01", "in_progress")
 
@@ -486,7 +486,7 @@ def test_dependencies_are_checked_where_the_host_does_not(release: str) -> None:
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.5", "3.2.7", "4.0.0rc7"])
 def test_dependencies_are_left_to_the_host_that_checks_them(release: str) -> None:
-    """One call, and its answer."""
+    """On hosts that check dependencies, a claim makes one call."""
     host = Simulated(release, {"WP01": [], "WP02": ["WP01"]})
 
     with pytest.raises(NotReady):
@@ -527,7 +527,7 @@ async def test_a_whole_review_async(release: str) -> None:
 
 
 def test_a_board_without_events_is_not_believed() -> None:
-    """Where a host has lost its event log, nothing that is done is begun anew."""
+    """After the host has lost its event log, a claim does not start done work again."""
     summary = dict.fromkeys(("planned", "in_review", "done"), 0)
     packages = [{"wp_id": "WP01", "lane": "planned", "dependencies": [], "last_actor": None}]
     board = {"mission_slug": "m", "summary": summary, "work_packages": packages}
@@ -548,7 +548,7 @@ def test_a_claim_by_an_id_works_where_merge_looks(name: str) -> None:
 
 
 def test_a_claim_by_the_slug_takes_one_call() -> None:
-    """What is a slug already is not looked up."""
+    """A claim by slug makes no read."""
     host = SimulatedHost(release="3.2.7")
     Client(transport=host, actor="me", policy=POLICY).mission(host.mission.slug).work_package(
         "WP01"

@@ -77,7 +77,7 @@ def test_a_mission_is_told_from_its_packages_to_its_acceptance(
 
 
 def test_watching_is_one_read_per_interval(repo: Path, waits: list[float]) -> None:
-    """As long as there is work left, nothing but the state is asked for, and no git runs."""
+    """While work is left, a watch makes one state read per interval and runs no git."""
     host = made("3.2.7", repo)
     told = Client(transport=host).mission(SLUG).watch()
     [next(told), next(told)]
@@ -93,7 +93,7 @@ def test_watching_is_one_read_per_interval(repo: Path, waits: list[float]) -> No
 def test_quiet_intervals_tell_nothing(
     repo: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nothing has moved the watch goes on without an event."""
+    """An interval without a move yields no event."""
     host = made("3.2.7", repo)
     told = Client(transport=host).mission(SLUG).watch()
     [next(told), next(told)]
@@ -121,7 +121,7 @@ def test_a_new_work_package_is_told(repo: Path, waits: list[float]) -> None:
 
 
 def test_a_mission_that_is_over_is_told_at_once(repo: Path, waits: list[float]) -> None:
-    """Whoever comes late sees the end and does not wait."""
+    """A watch of an accepted mission ends at once."""
     host = made("3.2.7", repo)
     end(host)
     events = list(Client(transport=host).mission(SLUG).watch())

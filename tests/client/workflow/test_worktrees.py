@@ -107,7 +107,7 @@ def test_a_claim_whose_answer_was_lost_ends_the_same(release: str, repo: Path) -
 def test_the_work_of_a_dependency_is_in_the_worktree(
     release: str, repo: Path, shared: bool
 ) -> None:
-    """Whoever builds on it finds it there, in the same lane or merged from another one."""
+    """A worktree has its dependencies' work, from the same lane or merged."""
     host = made(release, repo, shared=shared and Simulated(release).since("3.1.0"))
     done(host)
     path = Path(client(host).mission(SLUG).work_package("WP02").claim().workspace_path)
@@ -180,7 +180,7 @@ def test_a_conflict_leaves_nothing_half_merged(release: str, repo: Path) -> None
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3"])
 def test_the_branch_starts_at_the_target_of_its_mission(release: str, repo: Path) -> None:
-    """Not at whatever happens to be checked out."""
+    """The branch starts at the mission's target, not at the branch checked out."""
     host = made(release, repo)
     git(repo, "checkout", "--quiet", "-b", "elsewhere")
     commit(repo, "unrelated.txt", "x")
@@ -208,7 +208,7 @@ def test_a_mission_without_lanes_says_what_to_do(release: str, repo: Path) -> No
     git(repo, "rm", "--quiet", f"{FOLDER}/lanes.json")
     git(repo, "commit", "--quiet", "--message=no lanes")
 
-    with pytest.raises(GitFailed, match="Finalise the mission's tasks"):
+    with pytest.raises(GitFailed, match="finalize-tasks --mission"):
         client(host).mission(SLUG).work_package("WP01").claim()
 
 
@@ -252,7 +252,7 @@ def test_planning_work_gets_a_branch_of_its_own(release: str, repo: Path) -> Non
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.3"])
 def test_planning_work_is_located_where_it_is_claimed(release: str, repo: Path) -> None:
-    """Also before the claim; nothing is made for the question."""
+    """Planning work has the same path before and after the claim; locate makes nothing."""
     host = made(release, repo)
     planned(host, repo, "WP01")
 
@@ -278,7 +278,7 @@ def test_planning_work_is_in_the_worktree_of_what_depends_on_it(release: str, re
 
 
 def test_a_claim_that_is_refused_leaves_no_worktree_of_planning_work(repo: Path) -> None:
-    """What was made for it goes again, because it would miss the work of its dependencies."""
+    """A refused claim removes its new worktree, which would lack later dependencies."""
     host = made("3.2.7", repo)
     planned(host, repo, "WP02")
 
@@ -301,7 +301,7 @@ def test_planning_work_is_left_to_people_where_a_host_takes_no_other(repo: Path)
 
 
 def test_a_transport_without_git_is_told_as_such() -> None:
-    """Who brings a transport of his own learns which method is missing."""
+    """The error for a transport without git names the missing method."""
     host = Simulated("3.1.10")
 
     with pytest.raises(GitFailed, match="Simulated has no method `git`"):
@@ -312,7 +312,7 @@ def test_a_transport_without_git_is_told_as_such() -> None:
 
 @pytest.mark.parametrize("release", ["3.2.3", "3.2.7"])
 def test_a_host_that_makes_worktrees_needs_no_git_of_ours(release: str) -> None:
-    """One call, and its answer as it came, also through a transport that has no git."""
+    """From 3.2.2 on a claim is one call, also through a transport without git."""
     host = Simulated(release)
     started = (
         Client(actor="ada", policy=POLICY, transport=host)
@@ -337,7 +337,7 @@ def test_a_claim_on_such_a_host_reads_the_missions_files_once(release: str, repo
 
 @every_kind
 def test_locating_is_reading(release: str, repo: Path) -> None:
-    """Where a work package will be is told before it is claimed, and nothing is made for it."""
+    """Locating an unclaimed work package returns its path and makes nothing."""
     host = made(release, repo)
     found = client(host).mission(SLUG).work_package("WP02").locate()
 
@@ -353,7 +353,7 @@ def test_locating_is_reading(release: str, repo: Path) -> None:
 
 @every_host
 def test_locating_and_claiming_name_the_same_place(release: str, repo: Path) -> None:
-    """Whoever asks first and works later goes to the same folder."""
+    """Locate and claim return the same path."""
     host = made(release, repo)
     mine = client(host)
     found, started = (

@@ -106,8 +106,8 @@ def test_a_host_from_before_the_api_is_told(healthy: Program, repo: Path) -> Non
     """Doctor says of it what a run says: the release, and the command that upgrades it."""
     healthy.prints(err="No such command 'orchestrator-api'.", code=2)
     healthy.prints("spec-kitty-cli version 0.16.2\n", verbs=("--version",))
-    upgrade = "Host 0.16.2 has no orchestrator-api: pip install --upgrade spec-kitty-cli"
-    assert bad(repo)["host"] == upgrade
+    upgrade = "Upgrade the host: pip install --upgrade spec-kitty-cli"
+    assert bad(repo)["host"] == f"Host 0.16.2 has no orchestrator-api. {upgrade}"
 
 
 def test_an_unknown_mission_is_told(healthy: Program, repo: Path, run: Command) -> None:

@@ -1,8 +1,8 @@
-"""Proof that a mission's work is in a branch, also when the host has removed its lanes.
+"""Prove that a mission's work is in a branch, even after the host has removed its lanes.
 
-Before a merge the head of every lane is kept under a ref of this SDK, and after it the commit at
-which the target then was: ``refs/spec-kitty-client/merges/<slug>/``. Clones do not get these refs
-and `git gc` keeps what they name, so that work which a squash has left behind can be found again.
+Before a merge the SDK records the head commit of every lane under
+``refs/spec-kitty-client/merges/<slug>/``, and after it the new commit of the target. `git gc` keeps
+these commits, so that work left out by a squash can be restored. Clones do not fetch these refs.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,12 +21,12 @@ def _refs(slug: str) -> str:
 
 
 def record_lanes(slug: str, heads: Mapping[str, str], top: str) -> Steps[None]:
-    """Keep the head of each branch that is about to be merged.
+    """Record the head commit of each branch that is about to be merged.
 
     Args:
-        slug: The mission.
-        heads: Commits by the name of their branch.
-        top: The primary checkout.
+        slug: Slug of the mission.
+        heads: Commit of each branch, by branch name.
+        top: Path of the primary checkout.
     """
     for branch, head in heads.items():
         name = f"{_refs(slug)}/lanes/{branch.rpartition('/')[2]}"
@@ -34,12 +34,12 @@ def record_lanes(slug: str, heads: Mapping[str, str], top: str) -> Steps[None]:
 
 
 def record_result(slug: str, commit: str, top: str) -> Steps[None]:
-    """Keep the commit at which the target is after a merge that was proven."""
+    """Record the commit of the target after a proven merge."""
     yield from git("update-ref", f"{_refs(slug)}/{_RESULT}", commit, folder=top)
 
 
 def recorded(slug: str, top: str) -> Steps[tuple[str | None, tuple[str, ...]]]:
-    """Return the result of the last merge, if it was proven, and the lanes that it merged."""
+    """Return the target's commit after the last proven merge or None, and the merged heads."""
     form = "--format=%(refname)%00%(objectname)"
     listed = yield from git("for-each-ref", form, _refs(slug), folder=top)
     rows: dict[str, str] = {}
@@ -51,9 +51,9 @@ def recorded(slug: str, top: str) -> Steps[tuple[str | None, tuple[str, ...]]]:
 
 
 def holds(target: str, commits: Iterable[str], top: str) -> Steps[bool]:
-    """Return whether a branch has the work of all these commits: themselves, or their files.
+    """Return whether a branch contains all these commits, or the files as they left them.
 
-    False where there is no commit: without one nothing is proven.
+    False if there are no commits: nothing is proven then.
     """
     every = tuple(dict.fromkeys(commits))
     for commit in every:
@@ -69,14 +69,14 @@ def _has(target: str, commit: str, top: str) -> Steps[bool]:
         return True
     try:
         base = yield from fork_point(target, commit, top)
-    except GitFailed:  # they have nothing in common
+    except GitFailed:  # no common ancestor
         return False
     files = yield from changed(base, commit, top)
     return bool(files) and not files & (yield from changed(commit, target, top))
 
 
 def left_out(commits: Iterable[str], heads: Iterable[str], top: str) -> Steps[str]:
-    """Return one of these commits that is on none of these branches; empty if all are."""
+    """Return the first of these commits that no branch contains, or an empty string."""
     branches = tuple(heads)
     for commit in dict.fromkeys(commits):
         args = ("rev-list", "--max-count=1", commit, "--not", *branches)

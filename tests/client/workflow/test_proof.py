@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.workflow.evidence`, in real repositories."""
+"""Tests of `spec_kitty_client.workflow.proof`, in real repositories."""
 
 import subprocess
 from collections.abc import Generator
@@ -7,7 +7,7 @@ from typing import Any
 
 from spec_kitty_client._engine.core import Git
 from spec_kitty_client.transports import Completed
-from spec_kitty_client.workflow.evidence import (
+from spec_kitty_client.workflow.proof import (
     holds,
     left_out,
     record_lanes,
@@ -62,7 +62,7 @@ def test_a_commit_that_was_merged_is_held(repo: Path) -> None:
 
 
 def test_the_files_of_a_commit_that_was_squashed_are_held(repo: Path) -> None:
-    """As long as the target has them as they were."""
+    """A squashed commit counts as merged while the target has its files unchanged."""
     one = commit(repo, "lane", "a.txt", "a\n")
     git(repo, "merge", "--quiet", "--squash", "lane")
     git(repo, "commit", "--quiet", "--message=squashed")

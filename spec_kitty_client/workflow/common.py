@@ -1,4 +1,4 @@
-"""One mission, as every workflow verb has to know it: its state, its layout, its name."""
+"""Steps that several workflow verbs share: read a mission's state, layout and slug; retry."""
 
 import re
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from spec_kitty_client.errors import Failure, HostError, NotReady, rejection
 from spec_kitty_client.workflow.git import root
 from spec_kitty_client.workflow.layout import MissionLayout, layout_of, read_files
 
-__all__ = ["Package", "insist", "layout", "refusal", "slug_of", "state"]
+__all__ = ["Package", "layout", "refusal", "retry_idempotent", "slug_of", "state"]
 
 R = TypeVar("R", bound=replies.Reply)
 
@@ -25,31 +25,31 @@ _SLUG = re.compile(r".+-[0-9A-HJKMNP-TV-Z]{8}")  # as missions are named from 3.
 
 @frozen(kw_only=True)
 class Package:
-    """A work package, as the verbs are told which."""
+    """A work package, the actor who calls, and the lane that the caller knows it is in."""
 
     mission: str
     wp: str
     actor: str | None = None
     lane: AnyLane | None = None
-    """Where it is, if that is known; it saves a read."""
+    """The present lane, if the caller knows it; saves one host call."""
 
 
 def state(mission: str) -> Steps[replies.Mission]:
-    """Read where every work package stands.
+    """Read a mission's work packages and their lanes.
 
     Raises:
-        NotFound: Also where the host reports a success that cannot be believed; see
-            `replies.Mission.doubt`.
+        NotFound: If there is no such mission, or the host's reply cannot be trusted; see
+            `replies.Mission.problem`.
     """
     found: replies.Mission = yield MissionState(mission=mission)
-    if found.doubt:
-        msg = f"mission {found.mission_slug} {found.doubt}"
+    if found.problem:
+        msg = f"mission {found.mission_slug} {found.problem}"
         raise refusal(MissionState(mission=mission), ErrorCode.MISSION_NOT_FOUND, msg)
     return found
 
 
 def layout(mission: str | replies.Mission) -> Steps[MissionLayout]:
-    """Tell how a mission is laid out: topology, target, and what each work package needs.
+    """Return a mission's layout: topology, target branch, and what each work package needs.
 
     Raises:
         NotFound: If there is no such mission.
@@ -63,18 +63,18 @@ def layout(mission: str | replies.Mission) -> Steps[MissionLayout]:
 
 
 def slug_of(contract: Contract, mission: str) -> Steps[str]:
-    """Return the slug of a mission, however it was named.
+    """Return the slug of a mission, given its slug or id.
 
-    Hosts from 3.2.2 on name branches and worktrees after the name that they are given, be it
-    the slug or an id. Merge takes those of the slug.
+    Hosts from 3.2.2 on name branches and worktrees after the name in the call, which may be the
+    id. Their merge looks for branches named after the slug.
     """
     if not contract.supports(Feature.WORKTREES) or _SLUG.fullmatch(mission):
         return mission
     return (yield from state(mission)).mission_slug
 
 
-def insist(command: Command[R]) -> Steps[R]:
-    """Send what can be repeated as it is; a lost answer is asked for again."""
+def retry_idempotent(command: Command[R]) -> Steps[R]:
+    """Send an idempotent command; if its answer was lost, send it once more."""
     try:
         reply: R = yield command
     except HostError as e:
@@ -83,7 +83,7 @@ def insist(command: Command[R]) -> Steps[R]:
         try:
             reply = yield command
         except HostError as later:
-            # Neither tells what the first one has done.
+            # These errors do not say whether the first call took effect.
             if later.retryable or isinstance(later, NotReady):
                 raise e from later
             raise
@@ -91,7 +91,7 @@ def insist(command: Command[R]) -> Steps[R]:
 
 
 def refusal(call: Command[Any], code: ErrorCode, msg: str, **data: object) -> HostError:
-    """Return the error that a newer host would have answered with."""
+    """Return the error that a newer host would give here; nothing was sent."""
     return rejection(
         Failure(
             verb=call.verb,
