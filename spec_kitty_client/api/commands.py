@@ -226,8 +226,8 @@ ORIGIN_CHECK = {"option": "--origin-check", "since": "4.0.0rc6"}
 class ContractVersion(Command[replies.HostContract]):
     """Ask which contract the host speaks."""
 
-    verb = "contract-version"
-    reply_type = replies.HostContract
+    verb: ClassVar[str] = "contract-version"
+    reply_type: ClassVar[type[replies.Reply]] = replies.HostContract
 
     provider_version: str | None = field(default=None, metadata={"option": "--provider-version"})
     """If given, the host refuses providers older than it supports."""
@@ -241,8 +241,8 @@ class ContractVersion(Command[replies.HostContract]):
 class MissionState(Command[replies.Mission]):
     """Ask where every work package of a mission stands."""
 
-    verb = "mission-state"
-    reply_type = replies.Mission
+    verb: ClassVar[str] = "mission-state"
+    reply_type: ClassVar[type[replies.Reply]] = replies.Mission
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -251,8 +251,8 @@ class MissionState(Command[replies.Mission]):
 class ListReady(Command[replies.ReadyList]):
     """Ask which work packages may be started now."""
 
-    verb = "list-ready"
-    reply_type = replies.ReadyList
+    verb: ClassVar[str] = "list-ready"
+    reply_type: ClassVar[type[replies.Reply]] = replies.ReadyList
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -261,9 +261,9 @@ class ListReady(Command[replies.ReadyList]):
 class ResolveWorkspace(Command[replies.Workspace]):
     """Ask where a work package is worked on, without starting it."""
 
-    verb = "resolve-workspace"
-    reply_type = replies.Workspace
-    since = "3.2.4"
+    verb: ClassVar[str] = "resolve-workspace"
+    reply_type: ClassVar[type[replies.Reply]] = replies.Workspace
+    since: ClassVar[str] = "3.2.4"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -273,9 +273,9 @@ class ResolveWorkspace(Command[replies.Workspace]):
 class StartImplementation(Command[replies.ImplementationStarted]):
     """Claim a work package. Can be repeated by the same actor. Makes its worktree from 3.2.2 on."""
 
-    verb = "start-implementation"
-    reply_type = replies.ImplementationStarted
-    mutates = True
+    verb: ClassVar[str] = "start-implementation"
+    reply_type: ClassVar[type[replies.Reply]] = replies.ImplementationStarted
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -297,9 +297,9 @@ class StartReview(Command[replies.ReviewStarted]):
     back to ``in_progress``, with a ``review_ref``. The workflow verbs know.
     """
 
-    verb = "start-review"
-    reply_type = replies.ReviewStarted
-    mutates = True
+    verb: ClassVar[str] = "start-review"
+    reply_type: ClassVar[type[replies.Reply]] = replies.ReviewStarted
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -317,9 +317,9 @@ class StartReview(Command[replies.ReviewStarted]):
 class Transition(Command[replies.Transitioned]):
     """Move a work package to another lane. Not to be repeated without a look at the state."""
 
-    verb = "transition"
-    reply_type = replies.Transitioned
-    mutates = True
+    verb: ClassVar[str] = "transition"
+    reply_type: ClassVar[type[replies.Reply]] = replies.Transitioned
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -364,9 +364,9 @@ class Transition(Command[replies.Transitioned]):
 class AppendHistory(Command[replies.HistoryAppended]):
     """Add a note to a work package. A repetition adds a second one."""
 
-    verb = "append-history"
-    reply_type = replies.HistoryAppended
-    mutates = True
+    verb: ClassVar[str] = "append-history"
+    reply_type: ClassVar[type[replies.Reply]] = replies.HistoryAppended
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -378,9 +378,9 @@ class AppendHistory(Command[replies.HistoryAppended]):
 class AcceptMission(Command[replies.MissionAccepted]):
     """Accept a mission all of whose work packages are done; from 3.2.0 on approved is enough."""
 
-    verb = "accept-mission"
-    reply_type = replies.MissionAccepted
-    mutates = True
+    verb: ClassVar[str] = "accept-mission"
+    reply_type: ClassVar[type[replies.Reply]] = replies.MissionAccepted
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     actor: str | None = field(default=None, metadata=ACTOR)
@@ -399,10 +399,10 @@ class MergeMission(Command[replies.MissionMerged]):
     the workflow verb ``merge`` do so.
     """
 
-    verb = "merge-mission"
-    reply_type = replies.MissionMerged
-    mutates = True
-    time_limit = _MERGE_LIMIT
+    verb: ClassVar[str] = "merge-mission"
+    reply_type: ClassVar[type[replies.Reply]] = replies.MissionMerged
+    mutates: ClassVar[bool] = True
+    time_limit: ClassVar[float] = _MERGE_LIMIT
 
     mission: str = field(metadata=MISSION, validator=name_only)
     target: str | None = field(default=None, metadata={"option": "--target"})

@@ -6,12 +6,13 @@ a mission's work are in `spec_kitty_client.api.commands`.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen, validators
 
 from spec_kitty_client.api import design_replies as replies
 from spec_kitty_client.api.commands import ACTOR, MISSION, POLICY, Command, R_co, name_only, one_of
+from spec_kitty_client.api.replies import Reply
 from spec_kitty_client.policy import Policy
 
 __all__ = [
@@ -93,15 +94,15 @@ def _maybe_result(value: StepResult | str | None) -> StepResult | None:
 class DesignCommand(Command[R_co]):
     """A verb of design."""
 
-    since = "3.2.6"
+    since: ClassVar[str] = "3.2.6"
 
 
 @frozen(kw_only=True)
 class DesignChange(Command[R_co]):
     """A verb of design that changes something, for which the host wants a policy."""
 
-    mutates = True
-    since = "3.2.6"
+    mutates: ClassVar[bool] = True
+    since: ClassVar[str] = "3.2.6"
 
     policy: Policy | None = field(default=None, metadata=POLICY)
 
@@ -115,8 +116,8 @@ class DesignChange(Command[R_co]):
 class Specify(DesignChange[replies.MissionSpecified]):
     """Make a mission. The same name again makes another one."""
 
-    verb = "specify"
-    reply_type = replies.MissionSpecified
+    verb: ClassVar[str] = "specify"
+    reply_type: ClassVar[type[Reply]] = replies.MissionSpecified
 
     name: str = field(metadata=MISSION, validator=name_only)
     """What humans call it; the slug is in the answer."""
@@ -135,8 +136,8 @@ class Plan(DesignChange[replies.PlanStep]):
     Success does not mean done: see `design_replies.PlanStep`.
     """
 
-    verb = "plan"
-    reply_type = replies.PlanStep
+    verb: ClassVar[str] = "plan"
+    reply_type: ClassVar[type[Reply]] = replies.PlanStep
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -145,8 +146,8 @@ class Plan(DesignChange[replies.PlanStep]):
 class Tasks(DesignChange[replies.TasksFinalized]):
     """Finalise the work packages of a mission; from then on they can be worked on."""
 
-    verb = "tasks"
-    reply_type = replies.TasksFinalized
+    verb: ClassVar[str] = "tasks"
+    reply_type: ClassVar[type[Reply]] = replies.TasksFinalized
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -155,8 +156,8 @@ class Tasks(DesignChange[replies.TasksFinalized]):
 class CheckPrerequisites(DesignCommand[replies.Prerequisites]):
     """Ask which documents of a mission are there. Success does not mean valid."""
 
-    verb = "check-prerequisites"
-    reply_type = replies.Prerequisites
+    verb: ClassVar[str] = "check-prerequisites"
+    reply_type: ClassVar[type[Reply]] = replies.Prerequisites
 
     mission: str = field(metadata=MISSION, validator=name_only)
     include_tasks: bool = field(default=False, metadata={"option": "--include-tasks"})
@@ -166,8 +167,8 @@ class CheckPrerequisites(DesignCommand[replies.Prerequisites]):
 class RecordAnalysis(DesignChange[replies.AnalysisRecorded]):
     """Record what an analysis of the mission has found. Needs a clean work tree."""
 
-    verb = "record-analysis"
-    reply_type = replies.AnalysisRecorded
+    verb: ClassVar[str] = "record-analysis"
+    reply_type: ClassVar[type[Reply]] = replies.AnalysisRecorded
 
     mission: str = field(metadata=MISSION, validator=name_only)
     input_file: str = field(metadata={"option": "--input-file"})
@@ -180,8 +181,8 @@ class RecordAnalysis(DesignChange[replies.AnalysisRecorded]):
 class OpenDecision(DesignChange[replies.Decision]):
     """Put a question that somebody has to decide. Can be repeated."""
 
-    verb = "open-decision"
-    reply_type = replies.Decision
+    verb: ClassVar[str] = "open-decision"
+    reply_type: ClassVar[type[Reply]] = replies.Decision
 
     mission: str = field(metadata=MISSION, validator=name_only)
     origin: Origin = field(metadata={"option": "--origin"}, converter=_origin)
@@ -204,8 +205,8 @@ class OpenDecision(DesignChange[replies.Decision]):
 class ResolveDecision(DesignChange[replies.Decision]):
     """Decide a question."""
 
-    verb = "resolve-decision"
-    reply_type = replies.Decision
+    verb: ClassVar[str] = "resolve-decision"
+    reply_type: ClassVar[type[Reply]] = replies.Decision
 
     mission: str = field(metadata=MISSION, validator=name_only)
     decision_id: str = field(metadata=_DECISION)
@@ -222,8 +223,8 @@ class ResolveDecision(DesignChange[replies.Decision]):
 class DeferDecision(DesignChange[replies.Decision]):
     """Put a question off."""
 
-    verb = "defer-decision"
-    reply_type = replies.Decision
+    verb: ClassVar[str] = "defer-decision"
+    reply_type: ClassVar[type[Reply]] = replies.Decision
 
     mission: str = field(metadata=MISSION, validator=name_only)
     decision_id: str = field(metadata=_DECISION)
@@ -237,8 +238,8 @@ class DeferDecision(DesignChange[replies.Decision]):
 class CancelDecision(DesignChange[replies.Decision]):
     """Take a question back."""
 
-    verb = "cancel-decision"
-    reply_type = replies.Decision
+    verb: ClassVar[str] = "cancel-decision"
+    reply_type: ClassVar[type[Reply]] = replies.Decision
 
     mission: str = field(metadata=MISSION, validator=name_only)
     decision_id: str = field(metadata=_DECISION)
@@ -252,8 +253,8 @@ class CancelDecision(DesignChange[replies.Decision]):
 class AnswerDecision(DesignChange[replies.NextStep]):
     """Answer the question that a step of the host's own loop waits for."""
 
-    verb = "answer-decision"
-    reply_type = replies.NextStep
+    verb: ClassVar[str] = "answer-decision"
+    reply_type: ClassVar[type[Reply]] = replies.NextStep
 
     mission: str = field(metadata=MISSION, validator=name_only)
     agent: str = field(metadata={"option": "--agent"})
@@ -267,8 +268,8 @@ class AnswerDecision(DesignChange[replies.NextStep]):
 class DesignStatus(DesignCommand[replies.DesignState]):
     """Ask how far the making of a mission is."""
 
-    verb = "design-status"
-    reply_type = replies.DesignState
+    verb: ClassVar[str] = "design-status"
+    reply_type: ClassVar[type[Reply]] = replies.DesignState
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -277,9 +278,9 @@ class DesignStatus(DesignCommand[replies.DesignState]):
 class ArtifactRead(DesignCommand[replies.Artifact]):
     """Read a document of a mission, with the checksum that a change of it has to name."""
 
-    verb = "artifact-read"
-    reply_type = replies.Artifact
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "artifact-read"
+    reply_type: ClassVar[type[Reply]] = replies.Artifact
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     kind: str = field(metadata={"option": "--kind"})
@@ -292,9 +293,9 @@ class ArtifactRead(DesignCommand[replies.Artifact]):
 class ArtifactSubmit(DesignChange[replies.ArtifactsSubmitted]):
     """Hand in documents of a mission; the host checks, writes and commits them."""
 
-    verb = "artifact-submit"
-    reply_type = replies.ArtifactsSubmitted
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "artifact-submit"
+    reply_type: ClassVar[type[Reply]] = replies.ArtifactsSubmitted
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     request: Mapping[str, Any] = field(metadata={"option": "--request-json", "json": True})
@@ -307,9 +308,9 @@ class ArtifactSubmit(DesignChange[replies.ArtifactsSubmitted]):
 class DesignValidate(DesignCommand[replies.DesignValidated]):
     """Ask whether a stage is complete."""
 
-    verb = "design-validate"
-    reply_type = replies.DesignValidated
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "design-validate"
+    reply_type: ClassVar[type[Reply]] = replies.DesignValidated
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     stage: str = field(metadata=_STAGE)
@@ -320,9 +321,9 @@ class DesignValidate(DesignCommand[replies.DesignValidated]):
 class DesignContext(DesignCommand[replies.DesignBasis]):
     """Ask for all that a stage is to be written from. The answer is large."""
 
-    verb = "design-context"
-    reply_type = replies.DesignBasis
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "design-context"
+    reply_type: ClassVar[type[Reply]] = replies.DesignBasis
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str | None = field(
         default=None, metadata=MISSION, validator=validators.optional(name_only)
@@ -336,9 +337,9 @@ class DesignContext(DesignCommand[replies.DesignBasis]):
 class InterviewRecord(DesignChange[replies.InterviewRecorded]):
     """Record the answers to the questions of a stage."""
 
-    verb = "interview-record"
-    reply_type = replies.InterviewRecorded
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "interview-record"
+    reply_type: ClassVar[type[Reply]] = replies.InterviewRecorded
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     stage: str = field(metadata=_STAGE)
@@ -351,9 +352,9 @@ class InterviewRecord(DesignChange[replies.InterviewRecorded]):
 class Next(DesignChange[replies.NextStep]):
     """Ask what the host's own loop wants next; with a result, after telling it of the last."""
 
-    verb = "next"
-    reply_type = replies.NextStep
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "next"
+    reply_type: ClassVar[type[Reply]] = replies.NextStep
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     agent: str | None = field(default=None, metadata={"option": "--agent"})

@@ -559,7 +559,7 @@ def test_a_host_that_wants_a_newer_provider_says_so() -> None:
     """The question with a version can be refused like any call."""
     host = Scripted(refusal("contract-version", "CONTRACT_VERSION_MISMATCH"))
 
-    with pytest.raises(EnvironmentProblem, match=r"Upgrade spec-kitty-client\."):
+    with pytest.raises(EnvironmentProblem, match="pip install -U spec-kitty-client"):
         Client(transport=host).contract_version(provider_version="0.0.1")
 
 
