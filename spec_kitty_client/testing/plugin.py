@@ -98,13 +98,13 @@ def _dialect(name: str) -> Dialect:
 
 def _release(name: str) -> str:
     newest = oldest_release(NEWEST_TESTED)
+    if not isinstance(name, str):
+        msg = f"a release is text, such as {DEFAULT!r}, and not {name!r}"
+        raise MarkerMisused(msg)
     try:
         release = Release(name)
     except UnsupportedHost as e:
         raise MarkerMisused(str(e)) from e
-    except TypeError:
-        msg = f"a release is text, such as {DEFAULT!r}, and not {name!r}"
-        raise MarkerMisused(msg) from None
     if newest is not None and release.version > newest:
         msg = f"host {name} is newer than {newest}, the newest that is simulated"
         raise MarkerMisused(msg)
