@@ -93,7 +93,7 @@ def lowest(session: nox.Session, only: tuple[str, ...]) -> None:
     """
     session.install("uv")
     python = f"--python={session.virtualenv.location}"
-    oldest = ("--resolution=lowest-direct", ".[testing]", *group("tests"))
+    oldest = ("--resolution=lowest-direct", ".[testing,otel]", *group("tests"))
     session.run("uv", "pip", "install", "--quiet", python, *oldest)
     session.run("pytest", "--numprocesses=auto", *only, *session.posargs)
 

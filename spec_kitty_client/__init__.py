@@ -79,6 +79,7 @@ from spec_kitty_client.errors import (
 )
 from spec_kitty_client.failure import Failure, OriginFreshness
 from spec_kitty_client.mission import MissionHandle, WorkPackageHandle
+from spec_kitty_client.observe import CallEnded, CallStarted, Observer, trace_calls
 from spec_kitty_client.policy import ApprovalMode, NetworkMode, Policy, SandboxMode
 from spec_kitty_client.policy.errors import PolicyError, PolicyProblem, PolicyRule
 from spec_kitty_client.policy.rules import policy_problems
@@ -117,6 +118,8 @@ __all__ = [
     "AsyncMissionHandle",
     "AsyncTransport",
     "AsyncWorkPackageHandle",
+    "CallEnded",
+    "CallStarted",
     "CannotBeWarm",
     "Client",
     "Command",
@@ -167,6 +170,7 @@ __all__ = [
     "NetworkMode",
     "NotFound",
     "NotReady",
+    "Observer",
     "OriginCheck",
     "OriginFreshness",
     "PackageLayout",
@@ -211,6 +215,7 @@ __all__ = [
     "lanes_of",
     "needs",
     "policy_problems",
+    "trace_calls",
 ]
 
 __version__: str

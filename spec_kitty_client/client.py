@@ -22,6 +22,7 @@ from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import InvalidCall
 from spec_kitty_client.mission import MissionHandle
+from spec_kitty_client.observe import Observer
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import Transport
 
@@ -54,6 +55,8 @@ class Client:
         warm: Whether the host is loaded once and forked for every call, which takes a tenth of
             the time and gives the same answers. ``"auto"``: if that is possible; True: or else
             `CannotBeWarm` is raised; False: each call starts the host anew.
+        on_call: Gets a `CallStarted` before and a `CallEnded` after every call to the host, in
+            the thread or task that makes it. It must not wait, and must not call the client.
 
     Raises:
         InvalidCall: If an argument makes no sense, or two exclude each other.
@@ -72,6 +75,7 @@ class Client:
         time_limit: float | None = None,
         retry: Retry | None = None,
         warm: Literal["auto"] | bool = "auto",
+        on_call: Observer | None = None,
     ) -> None:
         if transport is None:
             transport = _transport(repo, warm)
@@ -81,7 +85,8 @@ class Client:
         elif warm is True:
             msg = "warm=True is for a client's own transport; give it WarmTransport(transport)"
             raise InvalidCall(msg)
-        self._driver = Driver(Core(actor, policy, time_limit, transport), transport, retry)
+        core = Core(actor, policy, time_limit, transport, on_call)
+        self._driver = Driver(core, transport, retry)
 
     def prepare(self) -> None:
         """Load a host that is kept warm while the program does something else."""

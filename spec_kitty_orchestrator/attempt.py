@@ -46,7 +46,9 @@ async def run_attempt(
     while True:
         found = await _existing_attempt(run, wp, role)
         attempt = found or _launch(run, wp, role, await prompt())
-        exit_record = await _wait(run, attempt)
+        name = f"{role} attempt {attempt.number}"
+        with run.spans.step(name, work_package=wp, agent=attempt.agent, attempt=attempt.number):
+            exit_record = await _wait(run, attempt)
         if not (found and exit_record.reason in ("stopped", "lost")):
             return _result(run, attempt, exit_record)
         _record_stop(run, attempt, exit_record)

@@ -14,6 +14,7 @@ from spec_kitty_orchestrator.scheduling.priority import Durations
 from spec_kitty_orchestrator.settings import Settings
 from spec_kitty_orchestrator.state.history import History
 from spec_kitty_orchestrator.state.journal import Journal
+from spec_kitty_orchestrator.state.spans import Spans
 from spec_kitty_orchestrator.worktree import Worktree
 
 __all__ = ["Run"]
@@ -40,6 +41,8 @@ class Run:
     """The work packages that no agent can be started on, each with the reason."""
     runner: Runner = local
     """Where agents run."""
+    spans: Spans = field(factory=Spans)
+    """Makes OpenTelemetry spans, if the program has loaded OpenTelemetry."""
     worktree: Callable[[Path], Worktree] = Worktree
     """Returns the worktree in a folder."""
 

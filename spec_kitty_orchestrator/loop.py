@@ -1,7 +1,6 @@
 """The reference loop: start every work package that is ready, and wait for news.
 
-Read this page before you write a loop of your own, then follow the calls down. Nothing below
-calls back into the loop:
+Read this page first, then follow the calls down. Nothing below calls back into the loop:
 
 1. `work_package`: the next step of a work package, from the lane that the host reports.
 2. `attempt`: one agent run, started or re-attached to.
@@ -29,7 +28,7 @@ class Loop:
     """Moves every work package of a mission as far as it can go.
 
     A work package holds a slot for one agent's turn, and none while it waits for the next role.
-    Each has a task of its own: a host call for one never delays the agent of another.
+    Each has a task of its own: a host call for one does not delay the agent of another.
 
     Args:
         run: The run.
@@ -55,7 +54,7 @@ class Loop:
         """Run until no work package can start any more.
 
         Raises:
-            HostProblem: If the host failed on the way. The other agents end their turns first.
+            HostProblem: If the host failed. The other agents end their turns first.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._heartbeat)
@@ -77,7 +76,8 @@ class Loop:
         """Run one turn of a work package. If it fails, the other ones go on."""
         lane, stuck = wp.lane, None
         try:
-            turn = await self._take_turn(wp, tasks)
+            with self._run.spans.turn(wp.wp_id, wp.lane):
+                turn = await self._take_turn(wp, tasks)
             lane, stuck = turn.lane, turn.blocked_because
         except DependenciesNotReady as e:
             lane = await self._look_again(wp)

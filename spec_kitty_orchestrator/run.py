@@ -14,6 +14,7 @@ from stamina.instrumentation import RetryDetails
 from spec_kitty_client import (
     AcceptanceUnavailable,
     AsyncClient,
+    AsyncTransport,
     Feature,
     HostCrashed,
     HostError,
@@ -49,35 +50,39 @@ from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, recall
 from spec_kitty_orchestrator.state.journal import Journal, Listener, read
 from spec_kitty_orchestrator.state.lock import only_run
+from spec_kitty_orchestrator.state.spans import Spans
 
 __all__ = ["accept", "client_for", "look", "merge", "merge_command", "run_mission"]
 
 
-def client_for(settings: Settings, policy: Policy) -> AsyncClient:
+def client_for(
+    settings: Settings, policy: Policy, transport: AsyncTransport, spans: Spans | None = None
+) -> AsyncClient:
     """Return the client of a run. It retries calls that cannot have had an effect, twice."""
     return AsyncClient(
-        settings.repo_root,
+        transport=transport,
         actor=settings.actor,
         policy=policy,
         time_limit=settings.host_timeout,
         retry=Retry(),
-        warm="auto" if settings.warm else False,
+        on_call=spans.observer if spans else None,
     )
 
 
-def run_mission(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
+def run_mission(plan: Plan, listeners: Sequence[Listener], transport: AsyncTransport) -> ExitCode:
     """Run a mission to its end and return the exit code.
 
     Args:
         plan: The checked settings.
         listeners: Called with each event of the journal.
+        transport: How calls reach the host.
 
     Raises:
         OrchestratorError: If the run cannot start, or the host fails on the way.
     """
     with only_run(StateFiles(plan.settings.repo_root)):
         try:
-            return anyio.run(_run, plan, listeners)
+            return anyio.run(_run, plan, listeners, transport)
         except BaseExceptionGroup as group:
             errors, rest = group.split(OSError)
             if errors is None or rest is not None:
@@ -91,13 +96,19 @@ def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
-async def _run(plan: Plan, listeners: Sequence[Listener]) -> ExitCode:
-    client = client_for(plan.settings, plan.policy)
-    mission, found = await look(client, plan.settings)
-    if found.problems:
-        raise UsageProblem(" ".join(found.problems))
-    run = _open(plan, client, mission, found, listeners)
-    loop = Loop(run, mission)
+async def _run(plan: Plan, listeners: Sequence[Listener], transport: AsyncTransport) -> ExitCode:
+    spans = Spans()
+    client = client_for(plan.settings, plan.policy, transport, spans)
+    with spans.run(plan.settings.mission):
+        mission, found = await look(client, plan.settings)
+        if found.problems:
+            raise UsageProblem(" ".join(found.problems))
+        run = _open(plan, client, mission, found, listeners, spans=spans)
+        return await _supervise(run, Loop(run, mission))
+
+
+async def _supervise(run: Run, loop: Loop) -> ExitCode:
+    """Run the loop until its end or a signal, and record how the run ended."""
     problem: OrchestratorError | None = None
     code = ExitCode.INTERRUPTED
     with anyio.CancelScope() as scope:
@@ -186,6 +197,8 @@ def _open(
     mission: Mission,
     found: Survey,
     listeners: Sequence[Listener],
+    *,
+    spans: Spans,
 ) -> Run:
     files = StateFiles(plan.settings.repo_root)
     slug = mission.mission_slug
@@ -219,6 +232,7 @@ def _open(
         agents=plan.agents,
         lanes=found.worktrees,
         left_to_people=found.left_to_people,
+        spans=spans,
     )
 
 

@@ -5,13 +5,14 @@ does so in its own way of waiting, and sends back what came of it. `Client` and
 `AsyncClient` differ in nothing else.
 """
 
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 from attrs import frozen
 
+from spec_kitty_client import observe
 from spec_kitty_client.api import commands, replies
 from spec_kitty_client.api.commands import Command
 from spec_kitty_client.api.envelope import conclude
@@ -25,6 +26,7 @@ from spec_kitty_client.errors import (
     ProtocolError,
     UsageRejected,
 )
+from spec_kitty_client.observe import Observer
 from spec_kitty_client.policy import Policy
 from spec_kitty_client.transports import Completed, Identified
 
@@ -43,6 +45,8 @@ class HostCall:
 
     args: tuple[str, ...]
     time_limit: float
+    env: Mapping[str, str] | None = None
+    """Variables for this call alone."""
 
 
 @frozen
@@ -118,10 +122,13 @@ class Core:
         policy: Policy | None,
         time_limit: float | None,
         transport: object,
+        on_call: Observer | None = None,
     ) -> None:
         self.actor = actor
         self.policy = policy
         self.time_limit = time_limit
+        self._on_call = on_call
+        self._transport = transport
         self._identify: Callable[[], Hashable] = (
             transport.identity if isinstance(transport, Identified) else lambda: None
         )
@@ -168,29 +175,39 @@ class Core:
         return spell(command, self.contract) == spell(command, before)
 
     def _send(self, command: Command[R]) -> Steps[R]:
-        call = HostCall(spell(command, self.contract), self.time_limit or command.time_limit)
-        completed: Completed = yield call
-        try:
-            reply, envelope = conclude(command, completed)
-        except HostError as e:
-            self._notice(e.failure.contract_version)
-            raise
-        self._notice(envelope.contract_version)
-        return reply
+        args = spell(command, self.contract)
+        limit = self.time_limit or command.time_limit
+        with observe.begin(self._on_call, command.verb, args, limit, self._transport) as seen:
+            completed: Completed = yield HostCall(args, limit, seen.env)
+            seen.warm, seen.exit_code = completed.warm, completed.exit_code
+            try:
+                reply, envelope = conclude(command, completed)
+            except HostError as e:
+                self._notice(e.failure.contract_version)
+                raise
+            seen.correlation_id = envelope.correlation_id
+            self._notice(envelope.contract_version)
+            return reply
 
     def negotiation(self) -> Steps[Contract]:
         """Ask the host what it is: its contract, and its release where that does not tell."""
         if self._seen is None:
             yield from self._send(_HELLO)
         if self._contract is None:
-            ask = HostCall(("--version",), self.time_limit or _HELLO.time_limit)
-            completed: Completed = yield ask
+            completed = yield from self._ask_version()
             if completed.exit_code != 0:
                 conclude(_HELLO, completed)  # raises what that means
             release = release_in(completed.stdout.decode("utf-8", "backslashreplace"))
             self._learn(recognise(self._seen or _OLD, release))
         assert self._contract is not None  # noqa: S101 - one of the two has told
         return self._contract
+
+    def _ask_version(self) -> Steps[Completed]:
+        args, limit = ("--version",), self.time_limit or _HELLO.time_limit
+        with observe.begin(self._on_call, args[0], args, limit, self._transport) as seen:
+            completed: Completed = yield HostCall(args, limit, seen.env)
+            seen.warm, seen.exit_code = completed.warm, completed.exit_code
+            return completed
 
     def _complete(self, command: Command[R]) -> Command[R]:
         names = {a.name for a in attrs.fields(type(command))}

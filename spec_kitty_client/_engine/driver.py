@@ -7,6 +7,7 @@ that needs no waiting is in `core` and in `spec_kitty_client.workflow`.
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spec_kitty_client._engine.core import Core, Git, HostCall, Negotiate, Retry, Steps
@@ -22,6 +23,7 @@ from spec_kitty_client.transports import (
     GitTransport,
     Kept,
     Transport,
+    call_environment,
 )
 
 if TYPE_CHECKING:
@@ -92,24 +94,26 @@ class Driver:
         return self._run(self.core.call(command))
 
     def _run(self, steps: Steps[T]) -> T:
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = self._do(step)
-                except SpecKittyError as e:
-                    step = steps.throw(e)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        with closing(steps):  # also at Ctrl-C, so that an observer sees the end of the call
+            try:
+                step = next(steps)
+                while True:
+                    try:
+                        answer = self._do(step)
+                    except SpecKittyError as e:
+                        step = steps.throw(e)
+                    else:
+                        step = steps.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
 
     def _do(self, step: Any) -> Any:
         if isinstance(step, Command):
             return self._repeat(self._send, step)
         if isinstance(step, HostCall):
-            return self.transport.run(step.args, time_limit=step.time_limit)
+            with call_environment(step.env):
+                return self.transport.run(step.args, time_limit=step.time_limit)
         if isinstance(step, Negotiate):
             return self.negotiate()
         return self._git(step)
@@ -188,24 +192,26 @@ class AsyncDriver:
         return await self._run(self.core.call(command))
 
     async def _run(self, steps: Steps[T]) -> T:
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = await self._do(step)
-                except SpecKittyError as e:
-                    step = steps.throw(e)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        with closing(steps):  # also when cancelled, so that an observer sees the end of the call
+            try:
+                step = next(steps)
+                while True:
+                    try:
+                        answer = await self._do(step)
+                    except SpecKittyError as e:
+                        step = steps.throw(e)
+                    else:
+                        step = steps.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
 
     async def _do(self, step: Any) -> Any:
         if isinstance(step, Command):
             return await self._repeat(self._send, step)
         if isinstance(step, HostCall):
-            return await self.transport.run(step.args, time_limit=step.time_limit)
+            with call_environment(step.env):
+                return await self.transport.run(step.args, time_limit=step.time_limit)
         if isinstance(step, Negotiate):
             return await self.negotiate()
         return await self._git(step)

@@ -5,7 +5,9 @@ methods of `GitTransport` or `AsyncGitTransport` the workflow verbs can look aft
 and worktrees; with that of `Identified` what is known about a host is known to all clients.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
 from attrs import field, frozen
@@ -19,6 +21,8 @@ __all__ = [
     "InRepository",
     "Kept",
     "Transport",
+    "call_environment",
+    "call_variables",
 ]
 
 
@@ -34,6 +38,29 @@ class Completed:
     stderr: bytes = field(repr=False)
     time_limit: float
     """Seconds that it was given."""
+    warm: bool = field(default=False, eq=False)
+    """Whether a host that was loaded already has answered."""
+
+
+_call_env: ContextVar[Mapping[str, str]] = ContextVar("spec_kitty_client_call_env")
+
+
+@contextmanager
+def call_environment(env: Mapping[str, str] | None) -> Generator[None]:
+    """Give host calls of this thread or task variables of their own, within the block."""
+    if not env:
+        yield
+        return
+    token = _call_env.set(env)
+    try:
+        yield
+    finally:
+        _call_env.reset(token)
+
+
+def call_variables() -> Mapping[str, str]:
+    """Return the variables that the host of the current call gets besides all others."""
+    return _call_env.get({})
 
 
 class Transport(Protocol):

@@ -1,4 +1,4 @@
-"""What is behind the name of a program: an interpreter of Python, and what it is to run."""
+"""Find the Python interpreter behind a program, and the script or module that it runs."""
 
 import re
 import shlex
@@ -11,11 +11,11 @@ __all__ = ["HEAD", "Launch", "NotPython", "find"]
 
 HEAD = 4096  # bytes at the beginning of a program that tell what it is
 _SHELLS = {"sh", "bash", "dash"}
-_OPTIONS = re.compile(r"-[bBEIOPqsSu]+")  # of Python, such as a fork has them as well
-# Words in which a shell replaces nothing.
+_OPTIONS = re.compile(r"-[bBEIOPqsSu]+")  # of Python, that a fork has like its parent
+# Words in which a shell expands nothing.
 _WORDS = r"""((?:[\w@%+=:,./ -]|'[^'\n]*'|"[^"$`\\\n]*"|\\[^\n])+)"""
-# What pip and uv write where the path of the interpreter is too long for a first line, or has
-# spaces: nothing to the shell but a command, and to Python a text and the end of it.
+# Written by pip and uv if the path of the interpreter is too long for a first line or has spaces: a
+# command for the shell, and a string for Python.
 _FOR_BOTH = re.compile(rf"""'''exec' {_WORDS} "\$0" "\$@"\n' '''\n""")
 _WRAPPER = re.compile(rf'exec {_WORDS} "\$@"')
 _NOTHING = re.compile(r"#.*|set -[eu]+|")
@@ -24,29 +24,29 @@ _DEEPEST = 5  # wrappers around wrappers
 
 
 class NotPython(Exception):
-    """It is not known to be a program in Python; the reason is for people."""
+    """The program is not Python, or not known to be; the message says why."""
 
 
 @frozen(kw_only=True)
 class Launch:
-    """How the interpreter is started, and with what."""
+    """The command that starts an interpreter, and the program that it runs."""
 
     interpreter: tuple[str, ...]
     """Its path, or ``/usr/bin/env`` and its name, and its options."""
     script: str | None = None
     module: str | None = None
-    """As after ``-m``, where there is no script."""
+    """The argument of ``-m``, if there is no script."""
 
 
 def find(words: Sequence[str], head: Callable[[str], bytes]) -> Launch:
-    """Look behind first lines, links and wrappers that only call another program.
+    """Return the interpreter behind first lines, links and wrappers that only call a program.
 
     Args:
         words: The absolute path of a program, and words of its own.
         head: Reads the beginning of a file.
 
     Raises:
-        NotPython: If something else is behind it, or something that is not understood.
+        NotPython: If it is another program, or a wrapper that is not understood.
     """
     program = words[0]
     for _ in range(_DEEPEST):
@@ -70,7 +70,7 @@ def find(words: Sequence[str], head: Callable[[str], bytes]) -> Launch:
 
 
 def _scripts(interpreter: Sequence[str], script: str) -> Launch:
-    """Return how a script is started, if its interpreter does nothing else."""
+    """Return the launch of a script, if its first line has no other option."""
     env = PurePosixPath(interpreter[0]).name == "env"
     if not interpreter[0].startswith("/") or not all(
         _OPTIONS.fullmatch(word) for word in interpreter[1 + env :]
@@ -91,7 +91,7 @@ def _is_python(program: str) -> bool:
 
 
 def _launch(words: Sequence[str]) -> Launch:
-    """Return what an interpreter is told to run: a module or a script, after its options."""
+    """Return the launch that an interpreter is asked for: its options, then a module or script."""
     options = 1
     while options < len(words) and _OPTIONS.fullmatch(words[options]):
         options += 1
@@ -99,10 +99,10 @@ def _launch(words: Sequence[str]) -> Launch:
     match list(words[options:]):
         case ["-m", module]:
             return Launch(interpreter=interpreter, module=module)
-        case [script] if script.startswith("/"):  # else it depends on where that is
+        case [script] if script.startswith("/"):  # a relative one depends on the folder
             return Launch(interpreter=interpreter, script=script)
         case _:
-            raise NotPython(f"{' '.join(words)}: it is not understood what this runs")
+            raise NotPython(f"{' '.join(words)}: this command line is not understood")
 
 
 def _interpreter(program: str, first: str) -> list[str]:
@@ -116,14 +116,14 @@ def _interpreter(program: str, first: str) -> list[str]:
 
 
 def _program(interpreter: Sequence[str]) -> str:
-    """Return what ``env`` would start."""
+    """Return the program that is started, also by ``env``."""
     if PurePosixPath(interpreter[0]).name == "env" and len(interpreter) > 1:
         return interpreter[1]
     return interpreter[0]
 
 
 def _wrapped(program: str, body: str, *, bash: bool) -> list[str]:
-    """Return what a wrapper calls, if it does nothing else."""
+    """Return the command that a wrapper runs, if it does nothing else."""
     lines = [line.strip(" \t") for line in body.split("\n")]
     left = [line for line in lines if not _NOTHING.fullmatch(line)]
     if bash:

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import converters, field, frozen
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
-from spec_kitty_client.transports import Completed, program
+from spec_kitty_client.transports import Completed, call_variables, program
 from spec_kitty_client.transports.launchers import HEAD
 from spec_kitty_client.transports.program import GRACE
 
@@ -99,7 +99,7 @@ def _git_settings(env: Mapping[str, str]) -> Path:
 
 @frozen(kw_only=True)
 class _Host:
-    """Where the host is and what it runs in. What both transports are made of."""
+    """The host and its environment, for both transports."""
 
     repo: Path = field(default=Path(), converter=Path)
     """The folder in which the host runs: a repository, or anything inside one."""
@@ -138,15 +138,15 @@ class _Host:
         """Return the git folder that all worktrees of the repository share."""
         return ("local", str(_shared_git_folder(self.repo.absolute())))
 
-    def place(self) -> "LocalPlace | None":
-        """See `Warmable.place`."""
+    def location(self) -> "LocalServer | None":
+        """See `Warmable.location`."""
         identity = self.identity()
         if identity is None or not self.repo.is_dir():
             return None  # a process of its own says what is wrong
         with self._ready() as (words, env), suppress(FileNotFoundError):  # a folder that is gone
             here = "" if self.repo.is_absolute() else os.getcwd()  # noqa: PTH109
             folder = os.path.join(here, self.repo)  # noqa: PTH118 - as the kernel
-            return LocalPlace(
+            return LocalServer(
                 words=words, env=env, folder=folder, umask=_umask(), identity=identity
             )
         return None
@@ -222,8 +222,8 @@ def _umask() -> int | None:
 
 
 @frozen(kw_only=True)
-class LocalPlace:
-    """A host on this machine, as a server of `warm` needs to know it."""
+class LocalServer:
+    """A host on this machine, for which a fork server can be started."""
 
     words: tuple[str, ...]
     env: dict[str, str]
@@ -233,8 +233,8 @@ class LocalPlace:
 
     @property
     def key(self) -> Hashable:
-        """The same for the same program in the same environment."""
-        # What a module is may depend on the folder; where a script is does not.
+        """Equal for the same program in the same environment."""
+        # `python -m` may find another module in another folder; a script has one path.
         folder = self.folder if len(self.words) > 1 else None
         return (*self.identity, folder, frozenset(self.env.items()))
 
@@ -250,7 +250,7 @@ class LocalPlace:
         )
 
     def lost(self, proc: Any) -> tuple[int, bytes]:
-        """End what a server that was killed has left, which is all in its session."""
+        """Kill the calls that a killed server has left, which are in its session."""
         if program.wait_at_most(proc, GRACE) is None:
             proc.kill()
         if proc.wait() != 0:
@@ -270,6 +270,7 @@ class ProcessTransport(_Host):
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`. Ctrl-C ends the host with all its children."""
         with self._ready() as (host, env):
+            env.update(call_variables())
             return program.run((*host, *args), cwd=self.repo, env=env, time_limit=time_limit)
 
     def git(
@@ -287,6 +288,7 @@ class AsyncProcessTransport(_Host):
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `AsyncTransport.run`."""
         with self._ready() as (host, env):
+            env.update(call_variables())
             return await program.run_async(
                 (*host, *args), cwd=self.repo, env=env, time_limit=time_limit
             )

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 from rich.console import Console
 
-from spec_kitty_client import Feature
+from spec_kitty_client import AsyncTransport, Feature
 from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.mission import supports
 from spec_kitty_orchestrator.preflight.plan import Plan
@@ -22,13 +22,13 @@ from spec_kitty_orchestrator.state.journal import read
 __all__ = ["preview", "print_preview"]
 
 
-def preview(plan: Plan) -> dict[str, Any]:
+def preview(plan: Plan, transport: AsyncTransport) -> dict[str, Any]:
     """Return what a run would do, as plain values. It only reads."""
-    return anyio.run(partial(_preview, plan))
+    return anyio.run(partial(_preview, plan, transport))
 
 
-async def _preview(plan: Plan) -> dict[str, Any]:
-    client = client_for(plan.settings, plan.policy)
+async def _preview(plan: Plan, transport: AsyncTransport) -> dict[str, Any]:
+    client = client_for(plan.settings, plan.policy, transport)
     mission, found = await look(client, plan.settings)
     names: dict[Role, str] = {role: agent.name for role, agent in plan.agents.items()}
     board = Board(

@@ -6,7 +6,7 @@ often than all other help.
 
 import os
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
@@ -16,7 +16,13 @@ from spec_kitty_orchestrator.cli.missions import (
     missions_here,
     unknown_mission,
 )
-from spec_kitty_orchestrator.cli.parameters import Json, find_root, print_json, spinner
+from spec_kitty_orchestrator.cli.parameters import (
+    Json,
+    find_root,
+    loading_host,
+    print_json,
+    spinner,
+)
 from spec_kitty_orchestrator.errors import ExitCode, HostProblem, OrchestratorError, UsageProblem
 from spec_kitty_orchestrator.settings import (
     Flags,
@@ -29,6 +35,7 @@ from spec_kitty_orchestrator.settings import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from spec_kitty_client import AsyncTransport
     from spec_kitty_orchestrator.preflight.plan import Plan
 
 __all__ = ["orchestrate_app", "resume_app"]
@@ -53,7 +60,9 @@ Examples:
   spec-kitty-orchestrator resume --merge
 """
 _NOTHING = Settings()
-_QUIET = {"negative": "", "show_default": False}
+_DryRun = Annotated[
+    bool, Parameter(help="Check everything, move nothing.", negative="", show_default=False)
+]
 
 
 def _from_everywhere(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -78,7 +87,7 @@ def _from_last_run(_app: App, _commands: tuple[str, ...], arguments: ArgumentCol
 def _locate(arguments: ArgumentCollection) -> "Path":
     """Return the primary checkout, and make it the value of --repo-root."""
     (argument,) = arguments.filter_by(keys_prefix=("repo_root",))
-    given = argument.convert() if argument.tokens else None
+    given: Any = argument.convert() if argument.tokens else None
     root = find_root(given)
     argument.tokens[:] = [Token(keyword="--repo-root", implicit_value=root)]
     return root
@@ -96,7 +105,7 @@ def orchestrate(
     /,
     *,
     settings: Flags = _NOTHING,
-    dry_run: Annotated[bool, Parameter(help="Check everything, move nothing.", **_QUIET)] = False,
+    dry_run: _DryRun = False,
     as_json: Json = False,
 ) -> int:
     """Run a mission until every work package is done."""
@@ -115,40 +124,39 @@ def resume(
 
 
 def _start(settings: Settings, *, dry_run: bool, as_json: bool) -> int:
-    from spec_kitty_client import Client
     from spec_kitty_orchestrator.agents import choose
-    from spec_kitty_orchestrator.preflight.plan import make_plan
 
     settings = choose(settings)
-    # Loading the host takes longest, so it is started before everything else.
-    with Client(settings.repo_root, warm="auto" if settings.warm else False) as host:
-        host.prepare()
+    with loading_host(settings.repo_root, warm=settings.warm) as transport:
+        from spec_kitty_orchestrator.preflight.plan import make_plan
+
         plan = make_plan(settings)
         try:
-            return _preview(plan, as_json) if dry_run else _run(plan, as_json)
+            start = _preview if dry_run else _run
+            return start(plan, transport, as_json)
         except OrchestratorError as e:
             if (better := _explain(e, settings)) is None:
                 raise
             raise better from e
 
 
-def _preview(plan: "Plan", as_json: bool) -> int:
+def _preview(plan: "Plan", transport: "AsyncTransport", as_json: bool) -> int:
     from spec_kitty_orchestrator.cli.dryrun import preview, print_preview
 
     with spinner(as_json)("Asking the host"):
-        found = preview(plan)
+        found = preview(plan, transport)
     print_json(found) if as_json else print_preview(found)
     return ExitCode.USAGE if found["problems"] else ExitCode.DONE
 
 
-def _run(plan: "Plan", as_json: bool) -> int:
+def _run(plan: "Plan", transport: "AsyncTransport", as_json: bool) -> int:
     from rich.console import Console
 
     from spec_kitty_orchestrator.cli.view import watch
     from spec_kitty_orchestrator.run import run_mission
 
     with watch(Console(), as_json=as_json) as watcher:
-        return run_mission(plan, [watcher])
+        return run_mission(plan, [watcher], transport)
 
 
 def _explain(error: OrchestratorError, settings: Settings) -> OrchestratorError | None:

@@ -1,16 +1,20 @@
 """Parameters that several commands share, and the output that they have in common."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from spec_kitty_orchestrator.errors import UsageProblem
 from spec_kitty_orchestrator.settings import ENV_PREFIX
 
-__all__ = ["Json", "Root", "find_folder", "find_root", "print_json", "spinner"]
+if TYPE_CHECKING:
+    from spec_kitty_client import AsyncTransport
+
+__all__ = ["Json", "Root", "find_folder", "find_root", "loading_host", "print_json", "spinner"]
 
 Json = Annotated[
     bool, Parameter(name="--json", negative="", show_default=False, help="Print JSON, for scripts.")
@@ -48,6 +52,27 @@ def find_root(given: Path | None) -> Path:
     from spec_kitty_orchestrator.worktree import root_of  # it loads the SDK
 
     return root_of(find_folder(given))
+
+
+@contextmanager
+def loading_host(repo: Path, *, warm: bool) -> "Generator[AsyncTransport]":
+    """Start to load the host of a repository, which takes longest, before everything else.
+
+    Args:
+        repo: The repository.
+        warm: Whether the host stays loaded between two calls, until the end of the block.
+    """
+    from spec_kitty_client.transports.process import AsyncProcessTransport
+
+    cold = AsyncProcessTransport(repo=repo)
+    if not warm:
+        yield cold
+        return
+    from spec_kitty_client.transports.warm import AsyncWarmTransport
+
+    with closing(AsyncWarmTransport(cold)) as transport:
+        transport.prepare()
+        yield transport
 
 
 def spinner(as_json: bool) -> Callable[[str], Any]:

@@ -29,12 +29,12 @@ class Process:
     """
 
     def __init__(self, cold: ProcessTransport) -> None:
-        place = cold.place()
-        if place is None:
+        location = cold.location()
+        if location is None:
             raise RuntimeError("there is no host")
-        launch = find(place.words, place.head)
-        argv = [*launch.interpreter, str(_HOST), place.words[0]]
-        self.proc = subprocess.Popen(argv, env=place.env, stdin=PIPE, stdout=PIPE, text=True)
+        launch = find(location.words, location.head)
+        argv = [*launch.interpreter, str(_HOST), location.words[0]]
+        self.proc = subprocess.Popen(argv, env=location.env, stdin=PIPE, stdout=PIPE, text=True)
 
     def call(self, args: Sequence[str], folder: Path) -> dict[str, Any]:
         """Make a call, and return its code and outputs."""

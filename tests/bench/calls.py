@@ -113,7 +113,7 @@ def _run(
     if server is None or server is not warm["first"]._server:
         raise RuntimeError("two clients of the same host do not share its server")
     about = {"first_answer_s": time.perf_counter() - start}
-    pid = server.line.proc.pid
+    pid = server.connection.proc.pid
     walkers = {name: Walker(Timed(t, pid), mission) for name, t in warm.items()}
     walkers["cold"] = Walker(Timed(cold["cold"], os.getpid()), mission)
     walkers["alone"] = Walker(Timed(Alone(process, cold["alone"]), process.proc.pid), mission)

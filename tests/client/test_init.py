@@ -62,6 +62,8 @@ MODULES = (
     workflow,
 )
 INNER = {
+    "call_environment",
+    "call_variables",
     "AsyncDesignClient",
     "AsyncDriver",
     "DesignClient",

@@ -238,9 +238,9 @@ class Killer:
     def _kill(self, what: str) -> bool:
         self.transport.prepare()
         server = self.transport._server
-        if server is None or not server.line.ready or not server.line.usable:
+        if server is None or not server.connection.ready or not server.connection.usable:
             return False
-        pid = server.line.proc.pid
+        pid = server.connection.proc.pid
         with suppress(psutil.Error, ProcessLookupError):
             calls = [c.pid for c in psutil.Process(pid).children()]
             # A child has a group of its own as soon as it is a call.

@@ -4,19 +4,18 @@ import os
 import shlex
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
-from spec_kitty_client import AsyncClient, Policy, Retry
+from spec_kitty_client import Policy
 from spec_kitty_orchestrator import agents
-from spec_kitty_orchestrator import run as session
-from spec_kitty_orchestrator.cli import _main
+from spec_kitty_orchestrator.cli import _main, orchestrate
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.preflight import plan
-from spec_kitty_orchestrator.settings import Settings
 from spec_kitty_orchestrator.state.events import (
     AttemptStopped,
     FinishFailed,
@@ -47,10 +46,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Orchestrate:
     """Return the command line, on the host of a world."""
 
     def run(w: World, *words: str) -> int:
-        def client_for(settings: Settings, policy: Policy) -> AsyncClient:
-            return AsyncClient(actor=settings.actor, policy=policy, transport=w.host, retry=Retry())
-
-        monkeypatch.setattr(session, "client_for", client_for)
+        monkeypatch.setattr(orchestrate, "loading_host", lambda _, **__: nullcontext(w.host))
         monkeypatch.chdir(w.root)
         both = (f"--impl-agent={w.implementer}", f"--review-agent={w.reviewer}")
         usual = ("orchestrate", f"--mission={SLUG}", *both)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from spec_kitty_client import AsyncClient, Policy, Retry
 from spec_kitty_client.testing.host import AsyncSimulatedRepository, SimulatedRepository
 from spec_kitty_client.testing.host.store import make
 from spec_kitty_orchestrator import agents
@@ -45,11 +44,6 @@ def test_a_run_on_a_simulated_host_with_git(
     root = tmp_path / "repo"
     host = SimulatedRepository(PLAN, release=release, folder=root)
 
-    def client_for(settings: Settings, policy: Policy) -> AsyncClient:
-        transport = AsyncSimulatedRepository(host)
-        return AsyncClient(actor=settings.actor, policy=policy, transport=transport, retry=Retry())
-
-    monkeypatch.setattr(session, "client_for", client_for)
     implementer, reviewer = both(tmp_path, REFUSES_ONCE)
     settings = Settings(
         mission=host.mission.slug,
@@ -58,7 +52,7 @@ def test_a_run_on_a_simulated_host_with_git(
         review_agent=reviewer,
         merge=True,
     )
-    code = session.run_mission(make_plan(settings), [])
+    code = session.run_mission(make_plan(settings), [], AsyncSimulatedRepository(host))
     last = list(read(StateFiles(root).journal))[-1]
     assert code == ExitCode.DONE, (last, host.lanes())
     assert set(host.lanes().values()) == {"done"}

@@ -24,6 +24,10 @@ _GONE = {
     re.compile(r"\b[0-9a-f]{40}\b"): "0" * 40,
     re.compile(r"(?<=^WIP on )(\S+: )[0-9a-f]{7,}\b", re.MULTILINE): r"\g<1>0000000",
     re.compile(r"(?<=\tWIP on )(\S+: )[0-9a-f]{7,}\b"): r"\g<1>0000000",
+    # Port and process of the dashboard that 1.0.3 starts by itself.
+    re.compile(
+        r"(?<=^http://127\.0\.0\.1:)\d+\n\d+\n([0-9a-f]{32})\n\d+", re.MULTILINE
+    ): r"0\n0\n\1\n0",
     # A reflog has seconds, with which nothing else in there can be confused.
     re.compile(r"(?<=> )\d{10} [+-]\d{4}(?=\t|$)", re.MULTILINE): "0 +0000",
 }

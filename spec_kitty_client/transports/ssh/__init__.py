@@ -1,35 +1,32 @@
 """A new host process for every call, on another machine.
 
-plumbum starts the ssh client; the other machine needs a POSIX shell and its usual tools,
-nothing of ours. What is to be done goes there as a shell script on the client's input,
-because a command line would be limited to 128 KiB in sum and could be read by others. That
-input is then kept open: its end is how the other side learns that nobody waits any more, so
-nothing goes on there whichever way the connection ends. The host writes to unnamed files over
-there, whose content is sent at its end, between marks that no host can print.
+plumbum starts the ssh client. The other machine needs a POSIX shell and its usual tools, and
+nothing of the SDK. The task goes there as a shell script on the client's stdin, because a command
+line is limited to 128 KiB and can be read by other users. That stdin is then kept open: its end
+tells the other machine that the caller is gone, so that nothing goes on there however the
+connection ends. The host writes to unnamed files over there, which are sent when it has ended,
+between random marks.
 """
 
 import math
 import os
 import re
 import secrets
-import select
 import shlex
 import shutil
 import tempfile
-import threading
 from collections.abc import Generator, Hashable, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import cached_property
 from subprocess import PIPE
-from typing import IO, Any
+from typing import Any
 
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 from plumbum import LocalPath
-from plumbum.machines.ssh_machine import SshMachine
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
-from spec_kitty_client.transports import Completed
+from spec_kitty_client.transports import Completed, call_variables
 from spec_kitty_client.transports.launchers import HEAD
 from spec_kitty_client.transports.process import GIT_REDIRECTS, GIT_SET, SET, UNSET
 from spec_kitty_client.transports.program import (
@@ -40,6 +37,13 @@ from spec_kitty_client.transports.program import (
     stop_now,
     wait,
     wait_at_most,
+)
+from spec_kitty_client.transports.ssh.client import (
+    LOST,
+    Machine,
+    SshProcess,
+    StdinPipe,
+    words_of,
 )
 from spec_kitty_client.transports.ssh.script import (
     OTHER_HOME,
@@ -53,127 +57,6 @@ from spec_kitty_client.transports.ssh.script import (
 __all__ = ["AsyncSshTransport", "SshTransport"]
 
 _CONNECT = 20  # seconds
-_ANSWER = GRACE + 5.0  # seconds for the other side to end a host and to send what it wrote
-_LOST = 255  # the exit code of ssh itself
-
-
-class _NoSession:
-    """In place of the interactive session that plumbum would open first, for two questions."""
-
-    def run(self, *_: Any, **__: Any) -> tuple[int, str, str]:
-        return 0, "", ""
-
-    def close(self) -> None:
-        pass
-
-
-class _Machine(SshMachine):
-    """Another machine, of which nothing is asked but to run what an option of ssh says.
-
-    Before the words of a command plumbum would put an environment and a folder of its own.
-    """
-
-    def session(self, *_: Any, **__: Any) -> Any:
-        return _NoSession()
-
-
-class _Lifeline:
-    """The input of an ssh client: a script, and then nothing, as long as somebody waits."""
-
-    def __init__(self, script: bytes) -> None:
-        self._script = script
-        self._over = threading.Event()
-        self.end, ours = os.pipe()
-        # A thread, because a pipe holds less than a script may have.
-        threading.Thread(target=self._feed, args=(ours,), daemon=True).start()
-
-    def _feed(self, ours: int) -> None:
-        with suppress(BrokenPipeError), open(ours, "wb", buffering=0) as pipe:
-            pipe.writelines(
-                self._script[at : at + select.PIPE_BUF]
-                for at in range(0, len(self._script), select.PIPE_BUF)
-            )
-            self._over.wait()
-
-    def let_go(self) -> None:
-        """Tell the other side that nobody waits any more."""
-        self._over.set()
-
-    def untouched(self) -> bool:
-        """Tell whether nothing was taken from it; for after the end of the client, once."""
-        self.let_go()
-        with open(self.end, "rb", closefd=False) as left:
-            return left.read() == self._script
-
-    def close(self) -> None:
-        self.let_go()
-        os.close(self.end)
-
-
-@frozen(kw_only=True)
-class _Call:
-    """One ssh client, what it was given to do, and what came back."""
-
-    host: str
-    argv: tuple[str, ...]
-    mark: str
-    time_limit: float
-    lifeline: _Lifeline
-    out: IO[bytes]
-    err: IO[bytes]
-    proc: Any
-
-    def patience(self) -> float:
-        """Let go, and return how long the other side may take to end the host, in seconds."""
-        self.lifeline.let_go()
-        # The client shares its place in the file, so that must not be moved.
-        so_far = os.pread(self.err.fileno(), LARGEST, 0)
-        return _ANSWER if f"{self.mark}begun;".encode() in so_far else 0.0
-
-    def _told(self, file: IO[bytes]) -> dict[bytes, bytes]:
-        """Return what came after each mark; before the first, under an empty name."""
-        file.seek(0)
-        parts = re.split(self.mark.encode() + rb"(\w+);", file.read())
-        return {b"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
-
-    def completed(self, code: int | None) -> Completed:
-        """Return what the host did, if it could be started and was heard of."""
-        out, err = self._told(self.out), self._told(self.err)
-        if b"refused" in err:
-            raise HostNotFound(_text(err[b"refused"]))
-        if b"end" in out and b"code" in err and b"end" in err:
-            written = err.get(b"host", err[b"begun"])
-            # The first mark may have been lost in a flood; the second one comes last.
-            if b"failed" in err or (b"host" not in err and len(written) < LARGEST):
-                why = f"{_text(written)}\nInstall it anew."
-                raise HostNotFound(f"It cannot be started on {self.host}: {why}")
-            ended = None if code is None else int(err[b"code"])
-            return self._completed(ended, out[b"begun"], written)
-        if b"begun" not in err and code is not None:
-            self._check_connection(code, _text(err[b""]))
-        words = b"".join(list(err.values())[1:] or err.values())
-        return self._completed(None if code is None else _LOST, b"", words)
-
-    def _check_connection(self, code: int, words: str) -> None:
-        if code not in range(_LOST):  # of ssh, or it was killed
-            if self.lifeline.untouched():
-                advice = (
-                    f"`ssh -o BatchMode=yes {self.host} true` has to work without a question: "
-                    "check the name, port, keyfile and known_hosts."
-                )
-                raise HostNotFound(f"ssh to {self.host} failed: {words}\n{advice}")
-        else:
-            advice = "It has to be one that runs what it is given."
-            raise HostNotFound(f"The shell on {self.host} did not start: {words}\n{advice}")
-
-    def _completed(self, code: int | None, out: bytes, err: bytes) -> Completed:
-        return Completed(
-            argv=self.argv, exit_code=code, stdout=out, stderr=err, time_limit=self.time_limit
-        )
-
-
-def _text(words: bytes) -> str:
-    return words.decode(errors="backslashreplace").strip() or "it said nothing"
 
 
 def _words(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -187,24 +70,24 @@ def _names(_: object, __: object, env: Mapping[str, str]) -> None:
 
 
 @frozen
-class _Far:
-    """Where the host is and what it runs in. What both transports are made of."""
+class _SshOptions:
+    """The host and its environment, for both transports."""
 
     host: str
-    """As for ssh: ``user@box``, a name from its configuration, or ``ssh://user@box:2222``."""
+    """The machine, as for ssh: ``user@box``, a name from its configuration, or ``ssh://user@box:2222``."""
     repo: str = field(default=".", converter=str, kw_only=True)
     """The folder there in which the host runs; a relative one begins at the login folder."""
     executable: tuple[str, ...] = field(default=("spec-kitty",), converter=_words, kw_only=True)
     """A path there, or a name to be found on the PATH there. With words of its own: a tuple
     such as ``("python3", "-m", "specify_cli")``."""
     port: int | None = field(default=None, kw_only=True)
-    """None: what ssh is configured to use; likewise `keyfile`."""
+    """None: as ssh is configured; likewise `keyfile`."""
     keyfile: str | None = field(default=None, converter=optional(str), kw_only=True)
     """The private key to log in with; ssh then tries no other."""
     ssh_options: tuple[str, ...] = field(default=(), converter=_words, kw_only=True)
-    """What ssh gets after ``-o``, for example ``("ProxyJump=bastion",)``."""
+    """Options for ``ssh -o``, for example ``("ProxyJump=bastion",)``."""
     env: Mapping[str, str] = field(factory=dict, validator=_names, kw_only=True, repr=False)
-    """Set on top of the environment there. It does not show in any list of processes."""
+    """Variables set on top of the environment there. No list of processes shows them."""
     home: str | None = field(default=None, converter=optional(str), kw_only=True)
     """A HOME there for the host alone; None: the user's."""
 
@@ -212,9 +95,9 @@ class _Far:
         """Return machine and folder; two names of one machine or folder are not recognised."""
         return ("ssh", self.host, self.port, self.repo)
 
-    def place(self) -> "FarPlace | None":
-        """See `Warmable.place`."""
-        return FarPlace(self)
+    def location(self) -> "SshServer | None":
+        """See `Warmable.location`."""
+        return SshServer(self)
 
     def _host_call(self, args: Sequence[str]) -> Task:
         name = self.executable[0]
@@ -224,7 +107,7 @@ class _Far:
             folder=self.repo,
             nowhere=f"There is no folder {self.repo} on {self.host}. Check `repo`.",
             steps=[
-                *environment(self.env, UNSET, SET),
+                *environment({**self.env, **call_variables()}, UNSET, SET),
                 ': "${GIT_SSH_COMMAND=ssh -oBatchMode=yes}"; export GIT_SSH_COMMAND',
                 *([] if self.home is None else [OTHER_HOME.replace("@", path(self.home))]),
                 *found(name, missing + "give its full path with executable=."),
@@ -233,7 +116,7 @@ class _Far:
         )
 
     def head_call(self, program: str | None) -> Task:
-        """Return what tells the whole path of a program, or the host's, and its beginning."""
+        """Return the task that prints the path of a program, None: the host, and its beginning."""
         host = self._host_call(())
         name = '"$k_host"' if program is None else shlex.quote(program)
         return evolve(
@@ -243,11 +126,11 @@ class _Far:
         )
 
     def server_script(self, argv: Sequence[str]) -> bytes:
-        """Return what starts a server over there; its input is what follows."""
+        """Return the script that starts a server over there, which reads the rest of stdin."""
         call = self._host_call(())
         refuse = 'k_refuse() { printf %s "$1" >&2; exit 1; }'
         cd = f"cd {path(call.folder)} || k_refuse {shlex.quote(call.nowhere)}"
-        # Whoever kills it leaves calls behind, which are all in its session.
+        # A server that is killed leaves its calls behind, in its session.
         sweep = '[ "$k_code" = 0 ] || pkill -KILL -s 0; exit "$k_code"'
         run = f"{shlex.join(argv)} 2>&1; k_code=$?"
         lines = ("{ " + refuse, *call.steps, cd, run, sweep, "}")
@@ -266,23 +149,23 @@ class _Far:
         )
 
     @contextmanager
-    def started(self, task: Task, time_limit: float) -> Generator[_Call]:
+    def started(self, task: Task, time_limit: float) -> Generator[SshProcess]:
         mark = secrets.token_hex(16)
         script = task.script(mark, time_limit)
         with (
-            closing(_Lifeline(script)) as lifeline,
+            closing(StdinPipe(script)) as stdin,
             tempfile.TemporaryFile() as out,
             tempfile.TemporaryFile() as err,
         ):
-            yield _Call(
+            yield SshProcess(
                 host=self.host,
                 argv=self._shown(task),
                 mark=mark,
                 time_limit=time_limit,
-                lifeline=lifeline,
+                stdin=stdin,
                 out=out,
                 err=err,
-                proc=self.client(script, time_limit, stdin=lifeline.end, stdout=out, stderr=err),
+                proc=self.client(script, time_limit, stdin=stdin.end, stdout=out, stderr=err),
             )
 
     def client(self, script: bytes, time_limit: float, **files: Any) -> Any:
@@ -292,14 +175,14 @@ class _Far:
             (), ssh_opts=["-o", command, "--"], new_session=True, **files
         )
 
-    def _machine(self, time_limit: float) -> _Machine:
+    def _machine(self, time_limit: float) -> Machine:
         client_path = shutil.which("ssh")
         if client_path is None:
             raise HostNotFound("There is no ssh on PATH. Install it: apt install openssh-client")
-        # The environment of this moment; plumbum has that of its import.
+        # The environment of now, because plumbum uses that of its import.
         client: Any = Program(LocalPath(client_path)).with_env(**os.environ)
         options = self._options(time_limit)
-        return _Machine(
+        return Machine(
             self.host,
             port=self.port,
             keyfile=self.keyfile,
@@ -309,32 +192,32 @@ class _Far:
         )
 
     def _options(self, time_limit: float) -> list[str]:
-        """Return options in an order in which the first one of a name counts."""
+        """Return options in order: of two with the same name, ssh uses the first."""
         return [
             "BatchMode=yes",
             *self.ssh_options,
             f"ConnectTimeout={math.ceil(max(1, min(time_limit, _CONNECT)))}",
             "ServerAliveInterval=15",
             "ServerAliveCountMax=3",
-            # What a configuration may have for people would be in the way of programs.
+            # A forwarding in the user's configuration would fail while another session has it.
             "ClearAllForwardings=yes",
             *([] if self.keyfile is None else ["IdentitiesOnly=yes"]),
         ]
 
     def _shown(self, task: Task) -> tuple[str, ...]:
-        """Return what a person would type."""
+        """Return the command as a person would type it."""
         port = () if self.port is None else ("-p", str(self.port))
         key = () if self.keyfile is None else ("-i", self.keyfile)
         folder = shlex.quote(task.folder.removeprefix("~/"))
         return ("ssh", *port, *key, self.host, f"cd {folder} && {shlex.join(task.words)}")
 
 
-class SshTransport(_Far):
+class SshTransport(_SshOptions):
     """Starts a host process on another machine for every call and waits for it.
 
-    ssh has to get there without a question. A host that was killed by signal n has the exit
-    code 128+n, as shells say it. If the connection is lost during a call, the exit code is 255,
-    there is no output but what ssh said, and the host has been ended.
+    ssh must connect without a question. A host that was killed by signal n has the exit code
+    128+n, as in a shell. If the connection is lost during a call, the host is ended, the exit code
+    is 255, and the only output is that of ssh.
     """
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
@@ -348,8 +231,8 @@ class SshTransport(_Far):
         return _run(self, self._git_call(args, folder), time_limit)
 
 
-def _run(far: _Far, task: Task, time_limit: float) -> Completed:
-    with far.started(task, time_limit) as call:
+def _run(options: _SshOptions, task: Task, time_limit: float) -> Completed:
+    with options.started(task, time_limit) as call:
         code: int | None = None
         try:
             code = wait_at_most(call.proc, time_limit)
@@ -359,8 +242,8 @@ def _run(far: _Far, task: Task, time_limit: float) -> Completed:
         return call.completed(code)
 
 
-def _hang_up(call: _Call) -> None:
-    """Have the host ended, then the connection; an interruption only shortens the grace."""
+def _hang_up(call: SshProcess) -> None:
+    """End the host, then the connection; an interruption only shortens the grace."""
     try:
         wait_at_most(call.proc, call.patience())
     finally:
@@ -368,7 +251,7 @@ def _hang_up(call: _Call) -> None:
             stop_now(call.proc)
 
 
-class AsyncSshTransport(_Far):
+class AsyncSshTransport(_SshOptions):
     """The same, under any anyio event loop."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
@@ -395,7 +278,7 @@ class AsyncSshTransport(_Far):
             return call.completed(code)
 
 
-async def _hang_up_async(call: _Call) -> None:
+async def _hang_up_async(call: SshProcess) -> None:
     import anyio
 
     with anyio.CancelScope(shield=True):
@@ -405,34 +288,34 @@ async def _hang_up_async(call: _Call) -> None:
             await stop(call.proc)
 
 
-class FarPlace:
-    """A host on another machine, as a server of `warm` needs to know it."""
+class SshServer:
+    """A host on another machine, for which a fork server can be started."""
 
     folder = None
     umask = None
 
-    def __init__(self, far: _Far) -> None:
-        self._far = far
+    def __init__(self, options: _SshOptions) -> None:
+        self._options = options
 
     @property
     def key(self) -> Hashable:
-        """A server has one connection, which is that of one transport."""
-        return id(self._far)
+        """A server belongs to one transport, because it has one connection."""
+        return id(self._options)
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The host as it is called."""
-        return (self._found[0], *self._far.executable[1:])
+        """The command of the host."""
+        return (self._found[0], *self._options.executable[1:])
 
     @cached_property
     def _found(self) -> tuple[str, bytes]:
         return self._look(None)
 
     def _look(self, program: str | None) -> tuple[str, bytes]:
-        looked = _run(self._far, self._far.head_call(program), _CONNECT)
+        looked = _run(self._options, self._options.head_call(program), _CONNECT)
         where, _, head = looked.stdout.partition(b"\n")
         if looked.exit_code != 0 or not where:
-            raise OSError(None, _text(looked.stderr))
+            raise OSError(None, words_of(looked.stderr))
         return os.fsdecode(where), head
 
     def head(self, path: str) -> bytes:
@@ -442,9 +325,9 @@ class FarPlace:
 
     def start(self, argv: Sequence[str]) -> Any:
         """Start a program with pipes for input and all output."""
-        script = self._far.server_script(argv)
+        script = self._options.server_script(argv)
         with tempfile.TemporaryFile() as err:
-            proc = self._far.client(script, _CONNECT, stdin=PIPE, stdout=PIPE, stderr=err)
+            proc = self._options.client(script, _CONNECT, stdin=PIPE, stdout=PIPE, stderr=err)
             self._said = os.dup(err.fileno())
         os.write(proc.stdin.fileno(), script)  # which is less than a pipe takes
         return proc
@@ -455,4 +338,4 @@ class FarPlace:
             stop_now(proc)
         with open(self._said, "rb") as said:  # noqa: PTH123 - a descriptor
             said.seek(0)
-            return proc.returncode or _LOST, said.read(LARGEST)
+            return proc.returncode or LOST, said.read(LARGEST)

@@ -21,7 +21,7 @@ from spec_kitty_client.transports.process import ProcessTransport, host_environm
 from spec_kitty_orchestrator import __version__
 from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.cli.demo import agent as demo_agent
-from spec_kitty_orchestrator.cli.parameters import Json
+from spec_kitty_orchestrator.cli.parameters import Json, loading_host
 from spec_kitty_orchestrator.cli.view import watch
 from spec_kitty_orchestrator.errors import ExitCode, HostProblem
 from spec_kitty_orchestrator.preflight.plan import make_plan
@@ -110,17 +110,18 @@ def _demo(base: Path, console: Console, *, as_json: bool) -> ExitCode:
         except SpecKittyError as e:
             raise HostProblem(str(e)) from e
     agent = "script:" + shlex.join([sys.executable, "-I", demo_agent.__file__])
-    plan = make_plan(
-        Settings(
-            mission=project.mission,
-            repo_root=project.root,
-            impl_agent=agent,
-            review_agent=agent,
-            merge=True,
-        )
+    settings = Settings(
+        mission=project.mission,
+        repo_root=project.root,
+        impl_agent=agent,
+        review_agent=agent,
+        merge=True,
     )
-    with watch(console if not as_json else Console(), as_json=as_json) as watcher:
-        code = session.run_mission(plan, [watcher])
+    with (
+        loading_host(project.root, warm=True) as transport,
+        watch(console if not as_json else Console(), as_json=as_json) as watcher,
+    ):
+        code = session.run_mission(make_plan(settings), [watcher], transport)
     if not as_json and not console.is_terminal:
         console.print(watcher, width=160)  # a terminal has the live one
     missing = sorted(set(project.files.values()) - project.merged_files())

@@ -385,7 +385,7 @@ def test_words_for_an_interpreter(words: tuple[str, ...], launch: Launch) -> Non
 )
 def test_other_words_for_an_interpreter_are_not_guessed_at(words: tuple[str, ...]) -> None:
     """What is not surely one module or one script is called as it is."""
-    with pytest.raises(NotPython, match="it is not understood what this runs"):
+    with pytest.raises(NotPython, match="this command line is not understood"):
         found(PYTHON, *words)
 
 

@@ -1,1 +1,1 @@
-"""The side of a warm host that runs in the host's own interpreter."""
+"""The part of a warm host that runs in the host's own interpreter."""

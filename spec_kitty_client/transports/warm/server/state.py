@@ -1,7 +1,4 @@
-"""What a process has only once, and whoever changes it changes it for all of it.
-
-Run by the host's own interpreter; see `main`.
-"""
+"""The state of a process that every module in it shares."""
 
 import atexit
 import builtins
@@ -19,19 +16,22 @@ import warnings
 from collections.abc import Generator
 from typing import Any
 
-__all__ = ["different", "inside", "state", "threads", "undone"]
+__all__ = ["changes", "private", "state", "threads", "undone"]
 
 
-def inside(module: types.ModuleType) -> Any:
-    """Return a module with what it does not promise to have, and has had for ever."""
+_USUAL: tuple[Any, ...] = [], logging.NOTSET, True, False  # settings of a logger
+
+
+def private(module: types.ModuleType) -> Any:
+    """Return a standard module as Any: its private attributes have been there for years."""
     return module
 
 
 @contextlib.contextmanager
 def undone() -> Generator[None]:
-    """Put back what a program sets up for all of its process."""
+    """Put back everything that a program sets up for all of its process."""
     before, folder, argv = state(), os.getcwd(), list(sys.argv)
-    captured, main = inside(logging)._warnings_showwarning, sys.modules["__main__"]
+    captured, main = private(logging)._warnings_showwarning, sys.modules["__main__"]
     logs = [
         (x, list(x.handlers), [(h, h.level) for h in x.handlers], x.level, x.propagate, x.disabled)
         for _, x in _loggers()
@@ -45,10 +45,10 @@ def undone() -> Generator[None]:
                 handler.setLevel(own)
             logger.setLevel(level)
             logger.propagate, logger.disabled = propagate, disabled
-        inside(logging)._warnings_showwarning = captured
+        private(logging)._warnings_showwarning = captured
         warnings.showwarning, sys.excepthook = before["warnings"][0], before["hooks"][0]
         warnings.resetwarnings()
-        inside(warnings).filters.extend(before["warnings"][1])
+        private(warnings).filters.extend(before["warnings"][1])
         os.environ.clear()
         os.environ.update(before["environment"])
         os.chdir(folder)
@@ -71,10 +71,9 @@ def _settings(logger: logging.Logger) -> tuple[Any, ...]:
 
 
 def state() -> dict[str, Any]:
-    """Return what a process has only once, and whoever changes it changes it for all."""
+    """Return everything that there is once in a process, by name."""
     umask = os.umask(0)
     os.umask(umask)
-    usual: tuple[Any, ...] = [], logging.NOTSET, True, False
     socket, random = sys.modules.get("socket"), sys.modules.get("random")
     limits = [getattr(resource, x) for x in dir(resource) if x.startswith("RLIMIT_")]
     return {
@@ -83,18 +82,18 @@ def state() -> dict[str, Any]:
         "umask": umask,
         "paths": (list(sys.path), list(sys.meta_path), list(sys.path_hooks)),
         "warnings": (warnings.showwarning, list(warnings.filters)),
-        "loggers": {n: about for n, x in _loggers() if (about := _settings(x)) != usual},
+        "loggers": {n: about for n, x in _loggers() if (about := _settings(x)) != _USUAL},
         "logging": (logging.root.manager.disable, logging.getLogRecordFactory()),
         "signals": {n: signal.getsignal(n) for n in signal.valid_signals()},
         "locale": locale.setlocale(locale.LC_ALL),
-        "names for all": dict(vars(builtins)),
+        "builtins": dict(vars(builtins)),
         "hooks": (sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook),
-        "end": inside(atexit)._ncallbacks(),
+        "exit": private(atexit)._ncallbacks(),
         "threads": threads(),
         "limits": {number: resource.getrlimit(number) for number in limits},
-        "sockets": (inside(socket).getdefaulttimeout() if socket else None,),
-        "chance": inside(random).getstate() if random else None,
-        "input and outputs": [
+        "sockets": (private(socket).getdefaulttimeout() if socket else None,),
+        "random": private(random).getstate() if random else None,
+        "streams": [
             (x, getattr(x, "encoding", None), getattr(x, "errors", None))
             for x in (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
         ],
@@ -104,14 +103,14 @@ def state() -> dict[str, Any]:
     }
 
 
-def different(before: dict[str, Any]) -> list[str]:
-    """Return what is not as it was, as far as it was known."""
-    now = state()
+def changes(before: dict[str, Any], after: dict[str, Any] | None = None) -> list[str]:
+    """Return the names under which the state is not the same, by default that of now."""
+    now = after or state()
     return [name for name in before if before[name] not in (None, now[name])]
 
 
 def threads() -> int:
-    """Return how many threads this process has; none but the first is in a fork."""
+    """Return the number of threads; a fork has only the one that forks."""
     with contextlib.suppress(OSError):
         return len(os.listdir("/proc/self/task"))
     return threading.active_count()

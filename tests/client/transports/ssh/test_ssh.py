@@ -22,8 +22,9 @@ import psutil
 import pytest
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
-from spec_kitty_client.transports import Completed, process, program, ssh
+from spec_kitty_client.transports import Completed, process, program
 from spec_kitty_client.transports.ssh import AsyncSshTransport, SshTransport
+from spec_kitty_client.transports.ssh import client as ssh_client
 from spec_kitty_client.transports.ssh import script as remote
 from spec_kitty_client.transports.warm import WarmTransport
 from tests.client.transports.scripts import (
@@ -216,7 +217,7 @@ def test_the_end_of_an_output_without_end_is_kept(
 ) -> None:
     """The answer is at the end, so the beginning is what a flood loses, on the other side."""
     monkeypatch.setattr(remote, "LARGEST", 10)
-    monkeypatch.setattr(ssh, "LARGEST", 10)
+    monkeypatch.setattr(ssh_client, "LARGEST", 10)
     host("echo 0123456789; echo the end; echo 0123456789 >&2; echo no end >&2")
     done = near(server, tmp_path).run((), time_limit=PATIENCE)
 
@@ -665,7 +666,7 @@ def test_the_time_limit_is_also_for_the_way_there() -> None:
     done = transport.run(["x" * 300_000], time_limit=0.5)
 
     assert (done.exit_code, done.stdout) == (None, b"")
-    assert time.monotonic() - begun < ssh._ANSWER
+    assert time.monotonic() - begun < ssh_client._ANSWER
     assert not clients()
 
 

@@ -1,4 +1,4 @@
-"""Tests of `transports.warm.server.main` that no transport can make from outside."""
+"""Tests of `transports.warm.server.forkserver` that no transport can make from outside."""
 
 import json
 import subprocess
@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from spec_kitty_client.transports import warm
 from spec_kitty_client.transports.launchers import find
+from spec_kitty_client.transports.warm import connection
 from tests.client.transports.scripts import PATIENCE, eventually, written
 from tests.client.transports.warm.warmhost import Caller, install
 
@@ -23,18 +23,18 @@ def server(folder: Path) -> Iterator[Any]:
     """Start a server whose replies are read only when a test does so."""
     repo = folder / "repo"
     repo.mkdir()
-    place = Caller(install(folder / "host"), repo).cold.place()
-    launch = find(place.words, place.head)
+    location = Caller(install(folder / "host"), repo).cold.location()
+    launch = find(location.words, location.head)
     with subprocess.Popen(
-        [*launch.interpreter, "-c", warm._BOOT],
-        env=place.env,
+        [*launch.interpreter, "-c", connection._BOOT],
+        env=location.env,
         cwd=repo,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as proc:
         try:
             assert proc.stdin is not None
-            proc.stdin.write(warm._first_words(launch))
+            proc.stdin.write(connection._first_input(launch))
             yield proc
             proc.stdin.close()
             assert proc.wait(PATIENCE) == 0
@@ -73,4 +73,4 @@ def test_what_another_call_has_written_is_not_open_in_a_call(tmp_path: Path) -> 
         assert eventually(lambda: written(repo / "other"))
 
     files = [name for name in (repo / "other").read_text().split("\n") if "(deleted)" in name]
-    assert len(files) == 3, files  # two outputs, and what it tells its parent
+    assert len(files) == 2, files
