@@ -1,6 +1,7 @@
 """Every check of this project. Plain ``nox`` runs what CI runs; the rest goes by name."""
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -25,9 +26,20 @@ HOSTS: dict[str, tuple[str, ...]] = {  # release: what its environment needs bes
 DOES_NOT_START = "3.2.1"  # with the newest typer; that is recorded as well
 RECORDED = {**HOSTS, "3.2.2": (OLD_TYPER,), "4.0.0rc7": ()}
 NEWEST = "3.2.7"
+PYTHONS = [
+    classifier.rpartition(" :: ")[2]
+    for classifier in PROJECT["project"]["classifiers"]
+    if classifier.startswith("Programming Language :: Python :: 3.")
+]
+WITHOUT_IO = (
+    "tests/client",
+    "--ignore=tests/client/transports",
+    "--ignore=tests/client/testing",
+    "--ignore=tests/client/aio",
+)
 CI_HOSTS = ("1.0.3", "3.1.10", NEWEST)
 nox.options.sessions = [
-    *("lint", "types", "docs", "tests"),
+    *("lint", "types", "docs", "tests", "lowest(quick)"),
     *(f"e2e(host={host!r})" for host in CI_HOSTS),
 ]
 
@@ -53,6 +65,8 @@ def types(session: nox.Session) -> None:
         "mypy", "spec_kitty_client", "spec_kitty_orchestrator", "tests/typing", "docs/examples"
     )
     session.run("pyright")
+    # Complete: every public symbol has a type that all checkers agree on.
+    session.run("pyright", "--verifytypes=spec_kitty_client", "--ignoreexternal")
     session.run("pyrefly", "check", "tests/typing/api.py")
 
 
@@ -67,6 +81,36 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Unit and property tests."""
     session.install(".", *group("tests"))
+    session.run("pytest", "--numprocesses=auto", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("only", [nox.param(WITHOUT_IO, id="quick"), nox.param((), id="all")])
+def lowest(session: nox.Session, only: tuple[str, ...]) -> None:
+    """Unit and property tests with the oldest dependencies that pyproject.toml allows.
+
+    ``quick`` leaves out transports, the testing kit, properties and the orchestrator.
+    """
+    session.install("uv")
+    python = f"--python={session.virtualenv.location}"
+    oldest = ("--resolution=lowest-direct", ".[testing,otel]", *group("tests"))
+    session.run("uv", "pip", "install", "--quiet", python, *oldest)
+    session.run("pytest", "--numprocesses=auto", *only, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """Unit and property tests of the built wheel, beside a copy of the tests alone."""
+    session.install("build", *group("tests"))
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    session.run("python", "-m", "build", "--wheel", f"--outdir={folder}", silent=True)
+    session.install(*map(str, folder.glob("*.whl")))
+    for name in ("tests", "docs"):
+        shutil.copytree(name, folder / name)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(name, folder)
+    session.chdir(folder)
     session.run("pytest", "--numprocesses=auto", *session.posargs)
 
 

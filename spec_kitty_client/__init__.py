@@ -210,9 +210,23 @@ __all__ = [
     "WorkPackageHandle",
     "Workspace",
     "WouldLoseWork",
+    "__version__",
     "allowed",
     "lanes_of",
     "needs",
     "policy_problems",
     "trace_calls",
 ]
+
+__version__: str
+"""The version of the distribution."""
+
+
+def __getattr__(name: str) -> str:
+    # Only when somebody asks: importing importlib.metadata takes 18 ms.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("spec-kitty-client")
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

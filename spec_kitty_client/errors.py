@@ -110,7 +110,9 @@ class UnsupportedByHost(SpecKittyError):
 
     def __init__(self, what: str, since: str, release: str) -> None:
         super().__init__(what, since, release)
-        self.what, self.since, self.release = what, since, release
+        self.what = what
+        self.since = since
+        self.release = release
 
     def __str__(self) -> str:
         return encodable(
@@ -130,8 +132,9 @@ class AcceptanceUnavailable(UnsupportedByHost):
     def __init__(self, mission: str, topology: str, release: str) -> None:
         what = f"accept-mission for the topology {topology}"
         super().__init__(what, since="4.0.0rc5", release=release)
-        self.args = (mission, topology, release)
-        self.mission, self.topology = mission, topology
+        self.args: tuple[str, ...] = (mission, topology, release)
+        self.mission = mission
+        self.topology = topology
 
     @property
     def command(self) -> str:
@@ -163,7 +166,8 @@ class WouldLoseWork(SpecKittyError):
 
     def __init__(self, message: str, paths: tuple[str, ...] = ()) -> None:
         super().__init__(message, paths)
-        self.message, self.paths = message, paths
+        self.message = message
+        self.paths = paths
 
     def __str__(self) -> str:
         return encodable(self.message)
@@ -181,7 +185,10 @@ class MergeDamaged(SpecKittyError):
 
     def __init__(self, target: str, before: str, what: str, paths: tuple[str, ...] = ()) -> None:
         super().__init__(target, before, what, paths)
-        self.target, self.before, self.what, self.paths = target, before, what, paths
+        self.target = target
+        self.before = before
+        self.what = what
+        self.paths = paths
 
     def __str__(self) -> str:
         named = f": {', '.join(self.paths[:_MOST_NAMED])}" if self.paths else ""

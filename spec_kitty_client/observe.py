@@ -81,7 +81,7 @@ class Observation:
     """One call under observation, from `Observation.begin` to the end of a ``with`` block."""
 
     def __init__(self, observer: Observer | None, started: CallStarted) -> None:
-        self.env = started.env
+        self.env: dict[str, str] = started.env
         self.warm = False
         self.exit_code: int | None = None
         self.correlation_id: str | None = None

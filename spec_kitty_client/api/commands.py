@@ -246,8 +246,8 @@ ORIGIN_CHECK = {"option": "--origin-check", "since": "4.0.0rc6"}
 class ContractVersion(Command[replies.HostContract]):
     """Read the host's contract version."""
 
-    verb = "contract-version"
-    reply_type = replies.HostContract
+    verb: ClassVar[str] = "contract-version"
+    reply_type: ClassVar[type[replies.Reply]] = replies.HostContract
 
     provider_version: str | None = field(default=None, metadata={"option": "--provider-version"})
     """Version of the calling program; the host refuses one that it no longer supports."""
@@ -261,8 +261,8 @@ class ContractVersion(Command[replies.HostContract]):
 class MissionState(Command[replies.Mission]):
     """Read the lane of every work package of a mission."""
 
-    verb = "mission-state"
-    reply_type = replies.Mission
+    verb: ClassVar[str] = "mission-state"
+    reply_type: ClassVar[type[replies.Reply]] = replies.Mission
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -271,8 +271,8 @@ class MissionState(Command[replies.Mission]):
 class ListReady(Command[replies.ReadyList]):
     """Read which work packages can be started now."""
 
-    verb = "list-ready"
-    reply_type = replies.ReadyList
+    verb: ClassVar[str] = "list-ready"
+    reply_type: ClassVar[type[replies.Reply]] = replies.ReadyList
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -281,9 +281,9 @@ class ListReady(Command[replies.ReadyList]):
 class ResolveWorkspace(Command[replies.Workspace]):
     """Read the worktree path and branch of a work package, without starting it."""
 
-    verb = "resolve-workspace"
-    reply_type = replies.Workspace
-    since = "3.2.4"
+    verb: ClassVar[str] = "resolve-workspace"
+    reply_type: ClassVar[type[replies.Reply]] = replies.Workspace
+    since: ClassVar[str] = "3.2.4"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -293,9 +293,9 @@ class ResolveWorkspace(Command[replies.Workspace]):
 class StartImplementation(Command[replies.ImplementationStarted]):
     """Claim a work package. Idempotent for the same actor. Makes the worktree from 3.2.2 on."""
 
-    verb = "start-implementation"
-    reply_type = replies.ImplementationStarted
-    mutates = True
+    verb: ClassVar[str] = "start-implementation"
+    reply_type: ClassVar[type[replies.Reply]] = replies.ImplementationStarted
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -318,9 +318,9 @@ class StartReview(Command[replies.ReviewStarted]):
     host.
     """
 
-    verb = "start-review"
-    reply_type = replies.ReviewStarted
-    mutates = True
+    verb: ClassVar[str] = "start-review"
+    reply_type: ClassVar[type[replies.Reply]] = replies.ReviewStarted
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -338,9 +338,9 @@ class StartReview(Command[replies.ReviewStarted]):
 class Transition(Command[replies.Transitioned]):
     """Move a work package to another lane. Not idempotent: read the state before a repetition."""
 
-    verb = "transition"
-    reply_type = replies.Transitioned
-    mutates = True
+    verb: ClassVar[str] = "transition"
+    reply_type: ClassVar[type[replies.Reply]] = replies.Transitioned
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -386,9 +386,9 @@ class Transition(Command[replies.Transitioned]):
 class AppendHistory(Command[replies.HistoryAppended]):
     """Add a note to a work package's history. Not idempotent: a repetition adds a second note."""
 
-    verb = "append-history"
-    reply_type = replies.HistoryAppended
-    mutates = True
+    verb: ClassVar[str] = "append-history"
+    reply_type: ClassVar[type[replies.Reply]] = replies.HistoryAppended
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     wp: str = field(metadata=WP, validator=name_only)
@@ -400,9 +400,9 @@ class AppendHistory(Command[replies.HistoryAppended]):
 class AcceptMission(Command[replies.MissionAccepted]):
     """Accept a mission, if all work packages are done, or from 3.2.0 on at least approved."""
 
-    verb = "accept-mission"
-    reply_type = replies.MissionAccepted
-    mutates = True
+    verb: ClassVar[str] = "accept-mission"
+    reply_type: ClassVar[type[replies.Reply]] = replies.MissionAccepted
+    mutates: ClassVar[bool] = True
 
     mission: str = field(metadata=MISSION, validator=name_only)
     actor: str | None = field(default=None, metadata=ACTOR)
@@ -421,10 +421,10 @@ class MergeMission(Command[replies.MissionMerged]):
     ``client.mission(...).merge()`` checks for these first.
     """
 
-    verb = "merge-mission"
-    reply_type = replies.MissionMerged
-    mutates = True
-    time_limit = _MERGE_LIMIT
+    verb: ClassVar[str] = "merge-mission"
+    reply_type: ClassVar[type[replies.Reply]] = replies.MissionMerged
+    mutates: ClassVar[bool] = True
+    time_limit: ClassVar[float] = _MERGE_LIMIT
 
     mission: str = field(metadata=MISSION, validator=name_only)
     target: str | None = field(default=None, metadata={"option": "--target"})

@@ -6,12 +6,13 @@ about a mission's work are in `spec_kitty_client.api.commands`.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen, validators
 
 from spec_kitty_client.api import design_replies as replies
 from spec_kitty_client.api.commands import ACTOR, MISSION, POLICY, Command, R_co, name_only, one_of
+from spec_kitty_client.api.replies import Reply
 from spec_kitty_client.policy import Policy
 
 __all__ = [
@@ -97,15 +98,15 @@ def _maybe_result(value: StepResult | str | None) -> StepResult | None:
 class DesignCommand(Command[R_co]):
     """The base class of design verbs that only read."""
 
-    since = "3.2.6"
+    since: ClassVar[str] = "3.2.6"
 
 
 @frozen(kw_only=True)
 class DesignChange(Command[R_co]):
     """The base class of design verbs that change something; hosts require a policy for them."""
 
-    mutates = True
-    since = "3.2.6"
+    mutates: ClassVar[bool] = True
+    since: ClassVar[str] = "3.2.6"
 
     policy: Policy | None = field(default=None, metadata=POLICY)
 
@@ -119,8 +120,8 @@ class DesignChange(Command[R_co]):
 class Specify(DesignChange[replies.MissionSpecified]):
     """Make a mission. Not idempotent: the same name again makes another mission."""
 
-    verb = "specify"
-    reply_type = replies.MissionSpecified
+    verb: ClassVar[str] = "specify"
+    reply_type: ClassVar[type[Reply]] = replies.MissionSpecified
 
     name: str = field(metadata=MISSION, validator=name_only)
     """Name of the mission for people; the reply has the slug."""
@@ -139,8 +140,8 @@ class Plan(DesignChange[replies.PlanStep]):
     A successful reply does not mean that the plan is complete; see `design_replies.PlanStep`.
     """
 
-    verb = "plan"
-    reply_type = replies.PlanStep
+    verb: ClassVar[str] = "plan"
+    reply_type: ClassVar[type[Reply]] = replies.PlanStep
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -149,8 +150,8 @@ class Plan(DesignChange[replies.PlanStep]):
 class Tasks(DesignChange[replies.TasksFinalized]):
     """Finalise the work packages of a mission, so that they can be started."""
 
-    verb = "tasks"
-    reply_type = replies.TasksFinalized
+    verb: ClassVar[str] = "tasks"
+    reply_type: ClassVar[type[Reply]] = replies.TasksFinalized
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -159,8 +160,8 @@ class Tasks(DesignChange[replies.TasksFinalized]):
 class CheckPrerequisites(DesignCommand[replies.Prerequisites]):
     """Check which documents of a mission exist; the reply's ``valid`` has the result."""
 
-    verb = "check-prerequisites"
-    reply_type = replies.Prerequisites
+    verb: ClassVar[str] = "check-prerequisites"
+    reply_type: ClassVar[type[Reply]] = replies.Prerequisites
 
     mission: str = field(metadata=MISSION, validator=name_only)
     include_tasks: bool = field(default=False, metadata={"option": "--include-tasks"})
@@ -170,8 +171,8 @@ class CheckPrerequisites(DesignCommand[replies.Prerequisites]):
 class RecordAnalysis(DesignChange[replies.AnalysisRecorded]):
     """Record the findings of an analysis of the mission. Needs a clean worktree."""
 
-    verb = "record-analysis"
-    reply_type = replies.AnalysisRecorded
+    verb: ClassVar[str] = "record-analysis"
+    reply_type: ClassVar[type[Reply]] = replies.AnalysisRecorded
 
     mission: str = field(metadata=MISSION, validator=name_only)
     input_file: str = field(metadata={"option": "--input-file"})
@@ -184,8 +185,8 @@ class RecordAnalysis(DesignChange[replies.AnalysisRecorded]):
 class OpenDecision(DesignChange[replies.Decision]):
     """Open a question that somebody must decide. Idempotent."""
 
-    verb = "open-decision"
-    reply_type = replies.Decision
+    verb: ClassVar[str] = "open-decision"
+    reply_type: ClassVar[type[Reply]] = replies.Decision
 
     mission: str = field(metadata=MISSION, validator=name_only)
     origin: Origin = field(metadata={"option": "--origin"}, converter=_origin)
@@ -208,8 +209,8 @@ class OpenDecision(DesignChange[replies.Decision]):
 class ResolveDecision(DesignChange[replies.Decision]):
     """Record the answer to an open decision."""
 
-    verb = "resolve-decision"
-    reply_type = replies.Decision
+    verb: ClassVar[str] = "resolve-decision"
+    reply_type: ClassVar[type[Reply]] = replies.Decision
 
     mission: str = field(metadata=MISSION, validator=name_only)
     decision_id: str = field(metadata=_DECISION)
@@ -226,8 +227,8 @@ class ResolveDecision(DesignChange[replies.Decision]):
 class DeferDecision(DesignChange[replies.Decision]):
     """Postpone an open decision."""
 
-    verb = "defer-decision"
-    reply_type = replies.Decision
+    verb: ClassVar[str] = "defer-decision"
+    reply_type: ClassVar[type[Reply]] = replies.Decision
 
     mission: str = field(metadata=MISSION, validator=name_only)
     decision_id: str = field(metadata=_DECISION)
@@ -241,8 +242,8 @@ class DeferDecision(DesignChange[replies.Decision]):
 class CancelDecision(DesignChange[replies.Decision]):
     """Cancel an open decision."""
 
-    verb = "cancel-decision"
-    reply_type = replies.Decision
+    verb: ClassVar[str] = "cancel-decision"
+    reply_type: ClassVar[type[Reply]] = replies.Decision
 
     mission: str = field(metadata=MISSION, validator=name_only)
     decision_id: str = field(metadata=_DECISION)
@@ -256,8 +257,8 @@ class CancelDecision(DesignChange[replies.Decision]):
 class AnswerDecision(DesignChange[replies.NextStep]):
     """Answer the question for which the host's own loop is waiting."""
 
-    verb = "answer-decision"
-    reply_type = replies.NextStep
+    verb: ClassVar[str] = "answer-decision"
+    reply_type: ClassVar[type[Reply]] = replies.NextStep
 
     mission: str = field(metadata=MISSION, validator=name_only)
     agent: str = field(metadata={"option": "--agent"})
@@ -271,8 +272,8 @@ class AnswerDecision(DesignChange[replies.NextStep]):
 class DesignStatus(DesignCommand[replies.DesignState]):
     """Read the current design phase of a mission, and the next verb to call."""
 
-    verb = "design-status"
-    reply_type = replies.DesignState
+    verb: ClassVar[str] = "design-status"
+    reply_type: ClassVar[type[Reply]] = replies.DesignState
 
     mission: str = field(metadata=MISSION, validator=name_only)
 
@@ -281,9 +282,9 @@ class DesignStatus(DesignCommand[replies.DesignState]):
 class ArtifactRead(DesignCommand[replies.Artifact]):
     """Read a document of a mission and its checksum, which a change of it must name."""
 
-    verb = "artifact-read"
-    reply_type = replies.Artifact
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "artifact-read"
+    reply_type: ClassVar[type[Reply]] = replies.Artifact
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     kind: str = field(metadata={"option": "--kind"})
@@ -296,9 +297,9 @@ class ArtifactRead(DesignCommand[replies.Artifact]):
 class ArtifactSubmit(DesignChange[replies.ArtifactsSubmitted]):
     """Store documents of a mission: the host checks, writes and commits them."""
 
-    verb = "artifact-submit"
-    reply_type = replies.ArtifactsSubmitted
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "artifact-submit"
+    reply_type: ClassVar[type[Reply]] = replies.ArtifactsSubmitted
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     request: Mapping[str, Any] = field(metadata={"option": "--request-json", "json": True})
@@ -311,9 +312,9 @@ class ArtifactSubmit(DesignChange[replies.ArtifactsSubmitted]):
 class DesignValidate(DesignCommand[replies.DesignValidated]):
     """Check whether a stage is complete."""
 
-    verb = "design-validate"
-    reply_type = replies.DesignValidated
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "design-validate"
+    reply_type: ClassVar[type[Reply]] = replies.DesignValidated
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     stage: str = field(metadata=_STAGE)
@@ -324,9 +325,9 @@ class DesignValidate(DesignCommand[replies.DesignValidated]):
 class DesignContext(DesignCommand[replies.DesignBasis]):
     """Read all material for writing a stage. The reply is large."""
 
-    verb = "design-context"
-    reply_type = replies.DesignBasis
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "design-context"
+    reply_type: ClassVar[type[Reply]] = replies.DesignBasis
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str | None = field(
         default=None, metadata=MISSION, validator=validators.optional(name_only)
@@ -340,9 +341,9 @@ class DesignContext(DesignCommand[replies.DesignBasis]):
 class InterviewRecord(DesignChange[replies.InterviewRecorded]):
     """Record the answers to the questions of a stage."""
 
-    verb = "interview-record"
-    reply_type = replies.InterviewRecorded
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "interview-record"
+    reply_type: ClassVar[type[Reply]] = replies.InterviewRecorded
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     stage: str = field(metadata=_STAGE)
@@ -355,9 +356,9 @@ class InterviewRecord(DesignChange[replies.InterviewRecorded]):
 class Next(DesignChange[replies.NextStep]):
     """Read the next step of the host's own loop, or report a result and read the step after."""
 
-    verb = "next"
-    reply_type = replies.NextStep
-    since = "4.0.0rc6"
+    verb: ClassVar[str] = "next"
+    reply_type: ClassVar[type[Reply]] = replies.NextStep
+    since: ClassVar[str] = "4.0.0rc6"
 
     mission: str = field(metadata=MISSION, validator=name_only)
     agent: str | None = field(default=None, metadata={"option": "--agent"})

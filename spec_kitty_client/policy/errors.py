@@ -86,7 +86,10 @@ class PolicyProblem(InvalidCall):
 
     def __init__(self, path: str, rule: PolicyRule, reason: str, word: str | None = None) -> None:
         super().__init__(path, rule, reason, word)
-        self.path, self.rule, self.reason, self.word = path, rule, reason, word
+        self.path = path
+        self.rule = rule
+        self.reason = reason
+        self.word = word
         named = f", word: {word!r}" if word is not None else ""
         self.add_note(f"field: {path}, rule: {rule}{named}, applied by: {self.releases}")
 

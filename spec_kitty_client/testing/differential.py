@@ -158,10 +158,10 @@ class HostMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.real = self.begin()
-        self.as_release = Release(self.release)
-        self.simulated = self.simulate()
-        self.differed = False
+        self.real: RealMission = self.begin()
+        self.as_release: Release = Release(self.release)
+        self.simulated: SimulatedHost = self.simulate()
+        self.differed: bool = False
         mission = self.simulated.mission
         if self.real.ulid:
             mission.called(self.real.ulid)
@@ -188,7 +188,9 @@ class HostMachine(RuleBasedStateMachine):
 
     # What can be asked
 
-    wps = st.runner().flatmap(lambda m: st.sampled_from([*m.plan, *m.plan, "WP99"]))
+    wps: ClassVar[st.SearchStrategy[str]] = st.runner().flatmap(
+        lambda m: st.sampled_from([*m.plan, *m.plan, "WP99"])
+    )
 
     @rule(data=st.data())
     def go_on(self, data: st.DataObject) -> None:

@@ -76,7 +76,7 @@ class Placeholders:
 
     def __init__(self, known: Mapping[str, str], patterns: Mapping[str, str]) -> None:
         kinds = [*known, *patterns, *_MADE_UP]
-        self.names = tuple(sorted(set(kinds)))
+        self.names: tuple[str, ...] = tuple(sorted(set(kinds)))
         """The names of all placeholders."""
         for kind in self.names:
             if not kind.isidentifier() or kinds.count(kind) > 1:

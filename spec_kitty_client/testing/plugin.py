@@ -97,9 +97,12 @@ def _dialect(name: str) -> Dialect:
 
 def _release(name: str) -> str:
     newest = oldest_release(NEWEST_TESTED)
+    if not isinstance(name, str):
+        msg = f"a release is text, such as {DEFAULT!r}, and not {name!r}"
+        raise MarkerMisused(msg)
     try:
         release = Release(name)
-    except (UnsupportedHost, TypeError) as e:
+    except UnsupportedHost as e:
         raise MarkerMisused(str(e)) from e
     if newest is not None and release.version > newest:
         msg = f"host {name} is newer than {newest}, the newest simulated host"

@@ -1,6 +1,6 @@
 """Transports that pass calls on and record the results on a tape."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -35,7 +35,8 @@ class _Recorder:
         with path.open("w" if overwrite else "x", encoding="utf-8") as file:
             file.write(header(placeholders.names, git=git))
         if isinstance(transport, Closeable):
-            self.prepare, self.close = transport.prepare, transport.close
+            self.prepare: Callable[[], None] = transport.prepare
+            self.close: Callable[[], None] = transport.close
 
     @contextmanager
     def _call(
@@ -87,7 +88,7 @@ class Recording(_Recorder):
         super().__init__(path, placeholders, transport, overwrite=overwrite)
         self._transport: Any = transport
         if isinstance(transport, GitTransport):
-            self.git = self._git
+            self.git: Callable[..., Completed] = self._git
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`."""
@@ -110,7 +111,7 @@ class AsyncRecording(_Recorder):
         super().__init__(path, placeholders, transport, overwrite=overwrite)
         self._transport: Any = transport
         if isinstance(transport, AsyncGitTransport):
-            self.git = self._git
+            self.git: Callable[..., Coroutine[Any, Any, Completed]] = self._git
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `AsyncTransport.run`."""

@@ -2,10 +2,10 @@
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Self
+from typing import Any, Self
 
 import anyio.lowlevel
 from attrs import evolve
@@ -32,7 +32,9 @@ class _Player:
     """Finds the recorded call for each call. Safe to use from several threads."""
 
     def __init__(self, path: Path, placeholders: Placeholders, *, strict: bool) -> None:
-        self._path, self._placeholders, self._strict = path, placeholders, strict
+        self._path = path
+        self._placeholders = placeholders
+        self._strict = strict
         self._has_git, self._calls = read(path, placeholders.names)
         self._ids, self._lock = Ids(), Lock()
         self._left = list(range(len(self._calls)))
@@ -167,7 +169,7 @@ class Replay(_Player):
     def __init__(self, path: Path, placeholders: Placeholders, *, strict: bool) -> None:
         super().__init__(path, placeholders, strict=strict)
         if self._has_git:
-            self.git = self._git
+            self.git: Callable[..., Completed] = self._git
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`; raises `TapeMismatch` as well."""
@@ -185,7 +187,7 @@ class AsyncReplay(_Player):
     def __init__(self, path: Path, placeholders: Placeholders, *, strict: bool) -> None:
         super().__init__(path, placeholders, strict=strict)
         if self._has_git:
-            self.git = self._git
+            self.git: Callable[..., Coroutine[Any, Any, Completed]] = self._git
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `AsyncTransport.run`; raises `TapeMismatch` as well."""

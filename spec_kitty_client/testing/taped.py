@@ -28,7 +28,9 @@ class TapeDamaged(SpecKittyError, ValueError):
 
     def __init__(self, path: str, line: int, what: str) -> None:
         super().__init__(path, line, what)
-        self.path, self.line, self.what = path, line, what
+        self.path = path
+        self.line = line
+        self.what = what
 
     def __str__(self) -> str:
         return encodable(f"{self.path}, line {self.line}: {self.what}. Record the tape anew.")

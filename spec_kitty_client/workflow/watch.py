@@ -36,7 +36,9 @@ class WaitTimeout(SpecKittyError, TimeoutError):
 
     def __init__(self, mission: str, timeout: float, state: replies.Mission) -> None:
         super().__init__(mission, timeout, state)
-        self.mission, self.timeout, self.state = mission, timeout, state
+        self.mission = mission
+        self.timeout = timeout
+        self.state = state
 
     def __str__(self) -> str:
         lanes = ", ".join(f"{wp} {lane}" for wp, lane in self.state.lanes().items())

@@ -9,6 +9,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 import spec_kitty_orchestrator
+from spec_kitty_orchestrator.cli.installation import mixed_up
 from spec_kitty_orchestrator.cli.streams import repair_streams
 from spec_kitty_orchestrator.errors import ExitCode, OrchestratorError
 
@@ -50,6 +51,8 @@ for _position, (_name, _help) in enumerate(_COMMANDS.items()):
 def main() -> NoReturn:
     """Run the command line and exit."""
     repair_streams()
+    if problem := mixed_up():
+        print(f"spec-kitty-orchestrator: warning: {problem}", file=sys.stderr)
     sys.exit(_main(sys.argv[1:]))
 
 

@@ -22,6 +22,7 @@ from spec_kitty_client.contract import release_in
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport
 from spec_kitty_orchestrator.agents import KNOWN, choose, find, installed
+from spec_kitty_orchestrator.cli.installation import mixed_up
 from spec_kitty_orchestrator.cli.missions import (
     MissionFlag,
     MissionWord,
@@ -90,8 +91,9 @@ def examine(folder: Path, mission: str | None = None) -> list[Check]:
     try:
         root = root_of(folder)
     except UsageProblem as e:
-        return [host, _installed(), Check(name="repository", ok=False, found=str(e))]
-    checks = [host, Check(name="repository", ok=True, found=str(root))]
+        found = Check(name="repository", ok=False, found=str(e))
+        return [host, *_installation(), _installed(), found]
+    checks = [host, *_installation(), Check(name="repository", ok=True, found=str(root))]
     settings = Settings()
     try:
         settings = read(environment(os.environ), settings_file(root))
@@ -122,6 +124,11 @@ def print_checks(checks: list[Check]) -> None:
         mark = "[green]ok[/]     " if check.ok else "[red]problem[/]"
         console.print(mark, f"{check.name:<11}", end=" ")
         console.print(check.found, markup=False)
+
+
+def _installation() -> list[Check]:
+    problem = mixed_up()
+    return [Check(name="package", ok=False, found=problem)] if problem else []
 
 
 def _host(transport: WarmTransport[ProcessTransport]) -> tuple[Check, Contract | None]:

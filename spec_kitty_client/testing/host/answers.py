@@ -38,8 +38,10 @@ class Refused(Exception):
         mission: Mission | None = None,
     ) -> None:
         super().__init__(code, message)
-        self.code, self.message, self.mission = code, message, mission
-        self.details = details or {}
+        self.code = code
+        self.message = message
+        self.mission = mission
+        self.details: Mapping[str, object] = details or {}
 
 
 class Misused(Exception):

@@ -47,6 +47,7 @@ class StdinPipe:
     def __init__(self, script: bytes) -> None:
         self._script = script
         self._over = threading.Event()
+        self.end: int
         self.end, ours = os.pipe()
         # A thread, because a pipe holds less than a script may have.
         threading.Thread(target=self._feed, args=(ours,), daemon=True).start()

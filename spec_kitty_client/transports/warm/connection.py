@@ -113,13 +113,13 @@ class ServerConnection:
 
     def __init__(self, location: ServerLocation, launch: Launch) -> None:
         self.location = location
-        self.proc = location.start([*launch.interpreter, "-c", _BOOT])
-        self.owner = os.getpid()
+        self.proc: Any = location.start([*launch.interpreter, "-c", _BOOT])
+        self.owner: int = os.getpid()
         self.over: str | None = None
         """Why it takes no more calls."""
-        self.again = False
+        self.again: bool = False
         """Whether another server may do better."""
-        self.ready = False
+        self.ready: bool = False
         """Whether the host is imported. Nothing is sent before, so until then nothing was done."""
         self._go = threading.Event()
         self._calls: dict[int, PendingCall] = {}

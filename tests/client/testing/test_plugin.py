@@ -164,7 +164,7 @@ def test_git_is_behind_it_where_the_marker_says_so(pytester: pytest.Pytester) ->
         ({"releases": ["0.9.0"]}, "the first that has is 1.0.0"),
         ({"releases": ["newest"]}, "'newest' is not a release"),
         ({"releases": ["99.0"]}, "host 99.0 is newer than 4.0.0rc7"),
-        ({"releases": [3]}, "3"),
+        ({"releases": [3]}, "a release is text, such as '3.2.7', and not 3"),
     ],
 )
 def test_a_host_that_there_is_not_is_explained(arguments: dict[str, Any], said: str) -> None:

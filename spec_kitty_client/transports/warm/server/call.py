@@ -19,14 +19,18 @@ class ForkedCall:
     """A child of the fork server, which may be forked before its request arrives."""
 
     def __init__(self, folder: str) -> None:
-        self.number = 0
+        self.number: int = 0
         """The number of the request; 0: it has none yet."""
         self.pid = 0
+        self.out: IO[bytes]
+        self.err: IO[bytes]
         self.out, self.err = (_temporary_file(folder) for _ in range(2))
+        self.socket: socket.socket
+        self.socket_of_child: socket.socket
         self.socket, self.socket_of_child = socket.socketpair()
         self.socket.settimeout(GRACE)
         self.socket_of_child.settimeout(None)  # the host may have changed the default
-        self.signals = [signal.SIGKILL]
+        self.signals: list[signal.Signals] = [signal.SIGKILL]
         """The signals that are still to be sent to end it."""
         self.next_signal_at: float | None = None
 

@@ -42,22 +42,26 @@ class ForkServer:
     def __init__(
         self, options: dict[str, Any], requests: int, replies: int, printed: IO[bytes]
     ) -> None:
-        self.program = Program(options)
+        self.program: Program = Program(options)
         self.largest: int = options["largest"]
         self.temporary: str = options["temporary"]
         """The folder of the output files."""
-        self.requests, self.replies = requests, replies
+        self.requests: int = requests
+        self.replies: int = replies
         self.printed = printed
         """The stdout and stderr of this process, for anything that an import prints."""
         self.calls: dict[int, ForkedCall] = {}  # by pid
         self.preforked: ForkedCall | None = None
-        self.may_prefork = True
+        self.may_prefork: bool = True
         """Whether a call has ended since; so a child that dies is not forked again and again."""
-        self.unread = b""
-        self.unsent = bytearray()
+        self.unread: bytes = b""
+        self.unsent: bytearray = bytearray()
         self.cannot_fork: dict[str, Any] = {}
         """The reply to all requests, once it is known that this process must not be forked."""
-        self.closing = False
+        self.closing: bool = False
+        self.folder: os.stat_result
+        self.woken: int
+        self.wake: int
         self.woken, self.wake = os.pipe()
         for end in (self.woken, self.wake, requests, replies):
             os.set_blocking(end, False)

@@ -59,7 +59,7 @@ class Program:
         self.module: str = options["module"]
         self.first_on_path: bool = options["first_on_path"]
         self.code: types.CodeType | None = None
-        self.depends_on_folder = False
+        self.depends_on_folder: bool = False
         """Whether other modules may be found in another folder."""
         self.files: dict[str, tuple[int, ...]] = {}
         self.folders: dict[str, int | None] = {}

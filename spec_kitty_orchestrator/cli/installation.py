@@ -1,0 +1,21 @@
+"""Detect the PyPI distribution ``spec-kitty-orchestrator``: its files have the names of ours."""
+
+from pathlib import Path
+
+__all__ = ["mixed_up"]
+
+_THEIRS = "executor.py"  # a module of theirs that this package does not have
+
+
+def mixed_up() -> str | None:
+    """Return what is wrong and the commands that help; None: the installation is ours alone.
+
+    It looks for one file, because loading importlib.metadata for every command takes 18 ms.
+    """
+    if not (Path(__file__).parents[1] / _THEIRS).exists():
+        return None
+    return (
+        "The distribution spec-kitty-orchestrator is installed in this environment as well, and "
+        "has files and a command of the same names: either may break. Repair it: pip uninstall "
+        "spec-kitty-orchestrator spec-kitty-client, then pip install spec-kitty-client"
+    )
