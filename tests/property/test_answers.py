@@ -185,7 +185,7 @@ def test_unknown_fields_survive(outside: dict[str, Any], inside: dict[str, Any])
 
 @given(st.text())
 def test_any_word_is_a_lane_and_a_code(word: str) -> None:
-    """Both types are open, and a word always reads as itself, but for the one old name."""
+    """Any word is read as a lane and a code, and stays as it was, except doing."""
     assert parse_lane(word) == (word if word != "doing" else "in_progress")
     assert parse_code(word) == word
 

@@ -65,7 +65,7 @@ def test_layers_depend_on_the_layer_before_and_on_nothing_but_the_seed(
 
 
 def test_agents_that_follow_each_other_are_not_at_the_same_time() -> None:
-    """An end and a start at the same moment are one agent."""
+    """An end and a start at the same moment count as one agent."""
     runs = [AgentRun("WP01", "implement", 0, 5), AgentRun("WP01", "review", 5, 7)]
     assert most_at_once(runs) == 1
     assert most_at_once([*runs, AgentRun("WP02", "implement", 6, 9)]) == 2

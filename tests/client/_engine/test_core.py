@@ -118,7 +118,7 @@ def test_beginning_with_a_workflow_verb_asks_first(release: str) -> None:
 @pytest.mark.parametrize("release", [r for r in SAMPLE if tells(r)])
 @pytest.mark.parametrize("read", ["mission_state", "list_ready"])
 def test_beginning_with_a_read_asks_nothing(read: str, release: str) -> None:
-    """Any answer names its contract."""
+    """A client that starts with a read learns the contract from the answer."""
     host = Simulated(release)
     mine = client(host)
     getattr(mine, read)(SLUG)
@@ -161,7 +161,7 @@ def test_beginning_with_a_read_that_an_old_host_does_not_understand(
 @pytest.mark.anyio
 @every_host
 async def test_an_async_client_asks_the_same(release: str) -> None:
-    """Whichever way is waited."""
+    """The async client makes the same calls to recognise a host."""
     host = WithGit(release)
     mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
     await mine.append_history(SLUG, "WP01", "n")
@@ -328,7 +328,7 @@ def test_a_wrapper_that_hides_the_version_of_a_new_host_does_no_harm() -> None:
 
 @pytest.mark.parametrize("exit_code", [None, 1])
 def test_a_version_that_does_not_come_is_an_error_of_the_host(exit_code: int | None) -> None:
-    """It is told as what it is, and the next call asks again."""
+    """A failed --version raises a HostError, and the next call asks again."""
     lost = completed(exit_code=exit_code)
     old = success("contract-version", version="1.0.0")
     host = Scripted(old, lost, completed(b"spec-kitty-cli version 3.1.10\n"))
@@ -459,7 +459,7 @@ BUSY = refusal("start-implementation", "STATUS_LOCK_HELD")
 
 @pytest.mark.usefixtures("no_wait")
 def test_a_read_that_was_lost_is_repeated() -> None:
-    """It can have changed nothing."""
+    """A read without an answer is retried."""
     host = Scripted(LOST, LOST, success("mission-state"))
 
     assert retrying(host).mission_state("m").work_packages
@@ -468,7 +468,7 @@ def test_a_read_that_was_lost_is_repeated() -> None:
 @pytest.mark.usefixtures("no_wait")
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 def test_a_read_is_repeated_as_often_as_was_said(attempts: int) -> None:
-    """The last error is raised, as it is without retries."""
+    """After the last attempt the last error is raised."""
     host = Scripted(*[LOST] * 9)
 
     with pytest.raises(HostTimeout):
@@ -477,7 +477,7 @@ def test_a_read_is_repeated_as_often_as_was_said(attempts: int) -> None:
 
 
 def test_nothing_is_repeated_unless_it_was_asked_for() -> None:
-    """A client without a `Retry` says what happened the first time."""
+    """A client without a `Retry` raises the first error."""
     host = Scripted(LOST, success("mission-state"))
 
     with pytest.raises(HostTimeout):
@@ -488,7 +488,7 @@ def test_nothing_is_repeated_unless_it_was_asked_for() -> None:
 @pytest.mark.usefixtures("no_wait")
 @pytest.mark.parametrize("lost", [LOST, completed(exit_code=1), completed(exit_code=-9)])
 def test_what_may_have_had_an_effect_is_never_repeated(lost: Completed) -> None:
-    """A second note would be a second note."""
+    """A mutation with an unknown outcome is not retried."""
     host = Scripted(HELLO, lost, success("append-history"))
 
     with pytest.raises(SpecKittyError):
@@ -498,7 +498,7 @@ def test_what_may_have_had_an_effect_is_never_repeated(lost: Completed) -> None:
 
 @pytest.mark.usefixtures("no_wait")
 def test_a_not_now_is_repeated() -> None:
-    """Another call may be over a moment later, and the host has done nothing."""
+    """A refusal because of a held lock is retried."""
     host = Scripted(HELLO, BUSY, BUSY, success("start-implementation"))
 
     assert retrying(host).start_implementation("m", "WP01").to_lane == "in_progress"
@@ -507,7 +507,7 @@ def test_a_not_now_is_repeated() -> None:
 
 @pytest.mark.usefixtures("no_wait")
 def test_a_not_now_that_stays_is_raised() -> None:
-    """With the code of the last answer."""
+    """If the lock stays held, the error has the code of the last answer."""
     host = Scripted(HELLO, *[BUSY] * 9)
 
     with pytest.raises(Conflict):
@@ -521,7 +521,7 @@ def test_a_not_now_that_stays_is_raised() -> None:
     ["WP_ALREADY_CLAIMED", "TRANSITION_REJECTED", "WP_ON_FIRE", "DEPENDENCIES_NOT_SATISFIED"],
 )
 def test_a_no_is_not_repeated(code: str) -> None:
-    """Asking again does not change the mind of a host."""
+    """A refusal that a retry cannot change is not retried."""
     host = Scripted(HELLO, refusal("start-implementation", code))
 
     with pytest.raises(SpecKittyError):
@@ -531,7 +531,7 @@ def test_a_no_is_not_repeated(code: str) -> None:
 
 @pytest.mark.usefixtures("no_wait")
 def test_the_reads_of_a_workflow_verb_are_repeated() -> None:
-    """A verb that has to look is not given up for one lost look."""
+    """A lost read inside a workflow verb is retried."""
     host = Simulated("3.2.7")
     host.put("WP01", "in_progress")
     host.faults["mission-state"] = [Fault.TIMEOUT_BEFORE, Fault.CRASH_BEFORE]
@@ -544,7 +544,7 @@ def test_the_reads_of_a_workflow_verb_are_repeated() -> None:
 @pytest.mark.anyio
 @pytest.mark.usefixtures("no_wait")
 async def test_a_read_that_was_lost_is_repeated_async() -> None:
-    """On both event loops."""
+    """The async client retries a lost read on both event loops."""
     host = WithGit("3.2.7")
     host.faults["mission-state"] = [Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER]
     mine = AsyncClient(transport=Waiting(host), retry=Retry())
@@ -556,7 +556,7 @@ async def test_a_read_that_was_lost_is_repeated_async() -> None:
 @pytest.mark.anyio
 @pytest.mark.usefixtures("no_wait")
 async def test_what_may_have_had_an_effect_is_never_repeated_async() -> None:
-    """The rule is the same."""
+    """The async client does not retry a mutation with an unknown outcome."""
     host = WithGit("3.2.7")
     host.faults["append-history"] = [Fault.TIMEOUT_AFTER]
     mine = AsyncClient(actor="ada", transport=Waiting(host), retry=Retry())

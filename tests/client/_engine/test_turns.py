@@ -82,7 +82,7 @@ def test_mutations_of_threads_take_turns() -> None:
 
 
 def test_without_turns_they_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The host above does notice when nobody takes turns."""
+    """The host of these tests notices when mutations run at the same time."""
 
     class NoTurn:
         def hold(self) -> nullcontext[None]:

@@ -192,7 +192,7 @@ def test_the_two_starts_always_need_a_policy() -> None:
 @pytest.mark.parametrize("name", ["", "  ", "..", "../pay", "a/b", "a\\b", "kitty-specs/pay"])
 @pytest.mark.parametrize("field", ["mission", "wp"])
 def test_what_is_no_name_is_refused(field: str, name: str) -> None:
-    """Hosts answer an empty name or a path with a traceback, so it is not sent."""
+    """An empty name or a path, on which hosts crash, is not sent."""
     with pytest.raises(InvalidCall, match="Use a slug or an id") as e:
         ResolveWorkspace(**{**WP, field: name})
 
@@ -202,7 +202,7 @@ def test_what_is_no_name_is_refused(field: str, name: str) -> None:
 
 @pytest.mark.parametrize("lane", ["finished", "genesis", "", UnknownLane("parked")])
 def test_an_unknown_lane_is_no_target(lane: str) -> None:
-    """Hosts answer an unknown target with a traceback, so the choice is told instead."""
+    """An unknown target lane, on which hosts crash, is not sent."""
     with pytest.raises(InvalidCall, match="planned, claimed, in_progress") as e:
         Transition(**WP, to=lane)
 

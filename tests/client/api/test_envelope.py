@@ -156,7 +156,7 @@ def test_megabytes_that_begin_like_an_envelope_are_read_in_linear_time() -> None
 
 @pytest.mark.parametrize("key", SEVEN)
 def test_an_object_without_one_of_the_keys_is_no_envelope(key: str) -> None:
-    """All seven are needed, so other JSON in the output is not mistaken for the answer."""
+    """An object without all seven keys is not an envelope."""
     raw = envelope("mission-state")
     del raw[key]
 
@@ -183,7 +183,7 @@ def test_a_key_of_the_wrong_type_makes_no_envelope(key: str, value: object) -> N
 
 
 def test_further_keys_do_no_harm() -> None:
-    """A host may add to the envelope."""
+    """An envelope may have further keys."""
     found, _ = find(json.dumps({**envelope("mission-state"), "trace": "x"}))
 
     assert found is not None
@@ -219,7 +219,7 @@ def test_no_answer_in_time_is_a_timeout() -> None:
 
 
 def test_an_answer_of_a_host_that_would_not_end_is_a_timeout() -> None:
-    """A mutation that said yes and then hung is in doubt, not done."""
+    """A mutation that printed a success and then hung has an unknown outcome."""
     with pytest.raises(HostTimeout) as e:
         conclude(MOVE, completed(line("transition"), exit_code=None))
 
@@ -295,7 +295,7 @@ def test_prose_of_the_option_parser_is_a_usage_error(stderr: str) -> None:
 
 
 def test_exit_code_2_without_a_word_is_no_answer() -> None:
-    """Some other program may end like that."""
+    """Exit code 2 without output is not taken for a usage error."""
     with pytest.raises(ProtocolError, match=r"printed nothing \(exit code 2\)"):
         conclude(STATE, completed(exit_code=2))
 
@@ -423,7 +423,7 @@ def test_half_a_character_in_an_answer_can_be_printed() -> None:
 
 
 def test_an_unknown_code_is_a_refusal() -> None:
-    """A host that adds a code is still understood to say no."""
+    """A refusal with an unknown code raises HostRejected."""
     with pytest.raises(HostRejected) as e:
         conclude(STATE, refusal("mission-state", "WP_ON_FIRE"))
 
@@ -438,7 +438,7 @@ def test_a_refusal_by_the_option_parser_need_not_name_the_verb() -> None:
 
 
 def test_success_with_a_bad_exit_code_is_no_success() -> None:
-    """When two signs disagree the call is in doubt."""
+    """A success with a bad exit code has an unknown outcome."""
     with pytest.raises(ProtocolError, match="exit code is 1") as e:
         conclude(MOVE, completed(line("transition"), exit_code=1))
 
@@ -454,7 +454,7 @@ def test_success_with_a_bad_exit_code_is_no_success() -> None:
 def test_success_with_an_error_code_is_no_success(
     code: str, command: Command[Any], verb: str, outcome: str
 ) -> None:
-    """A yes and a no in one answer leave a change in doubt, and neither is acted upon."""
+    """A success with an error code has an unknown outcome."""
     with pytest.raises(ProtocolError, match=f"success, but has the error code '{code}'") as e:
         conclude(command, success(verb, error_code=code))
 
@@ -466,7 +466,7 @@ def test_success_with_an_error_code_is_no_success(
 
 @pytest.mark.parametrize("code", [None, ""])
 def test_a_refusal_without_a_code_is_a_refusal(code: str | None) -> None:
-    """A host that says no without saying why is still understood to say no."""
+    """A refusal without an error code raises HostRejected."""
     answer = completed(line("transition", {}, success=False, error_code=code), exit_code=1)
     with pytest.raises(HostRejected) as e:
         conclude(MOVE, answer)
@@ -487,7 +487,7 @@ def test_the_answer_to_another_call_is_no_answer(code: str | None) -> None:
 
 
 def test_a_refusal_of_another_call_leaves_a_change_in_doubt() -> None:
-    """A code that belongs to another call does not say that this one had no effect."""
+    """A refusal of another call says nothing about the effect of this one."""
     with pytest.raises(ProtocolError, match="the answer is to") as e:
         conclude(MOVE, refusal("start-review", "WP_NOT_FOUND"))
 
@@ -581,7 +581,7 @@ def test_bytes_that_are_no_text_are_kept_readable() -> None:
 
 
 def test_an_error_keeps_the_end_of_a_long_output() -> None:
-    """Output without end does not make an error without end."""
+    """An error keeps only the end of a long output."""
     with pytest.raises(ProtocolError) as e:
         conclude(STATE, completed(b"x" * 10**6 + b"end", exit_code=1, stderr=b"y" * 10**6 + b"E"))
 

@@ -65,7 +65,7 @@ def test_a_contract_between_two_known_ones_is_taken_for_the_older(version: str) 
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.0.1"])
 def test_the_oldest_contract_does_not_tell(version: str) -> None:
-    """Five dialects call themselves 1.0.0, so the release has to be asked for."""
+    """Contract 1.0.0 needs the release, because five dialects share it."""
     assert recognise(version) is None
 
 
@@ -342,7 +342,7 @@ SINCE = {
 
 
 def test_every_feature_has_a_first_release() -> None:
-    """None is left without an answer."""
+    """Every feature has a first release."""
     assert set(SINCE) == set(Feature)
 
 

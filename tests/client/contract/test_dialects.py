@@ -38,7 +38,7 @@ def test_a_contract_stands_for_the_oldest_release_that_has_it(contract: str, rel
 
 @pytest.mark.parametrize("contract", ["1.0.0", "1.0.9", "0.1"])
 def test_the_oldest_contract_stands_for_no_release(contract: str) -> None:
-    """Five dialects share it."""
+    """Contract 1.0.0 gives no release, because five dialects share it."""
     assert oldest_release(Version(contract)) is None
 
 

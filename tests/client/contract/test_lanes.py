@@ -96,7 +96,7 @@ def test_the_lanes_of_a_dialect(dialect: Dialect) -> None:
 @every_dialect
 @pytest.mark.parametrize("before", Lane)
 def test_the_ways_out_of_a_lane(dialect: Dialect, before: Lane) -> None:
-    """Every move that a host allows is allowed here, and no other one."""
+    """A dialect allows exactly the moves that its hosts allow."""
     found = {after for after in Lane if allowed(before, after, dialect)}
 
     assert found == {b for a, b in EDGES[dialect] if a == before}
@@ -125,7 +125,7 @@ def test_force_is_needed_only_where_there_is_no_option(dialect: Dialect) -> None
 @every_dialect
 @pytest.mark.parametrize("lane", [Lane.DONE, Lane.CANCELED])
 def test_what_has_ended_stays_ended(dialect: Dialect, lane: Lane) -> None:
-    """There is no way back from the end, but for 1.0.x, where anything can be blocked."""
+    """No move leaves done or canceled, except to blocked or canceled on 1.0.x."""
     ways = {after for after in Lane if allowed(lane, after, dialect)}
 
     assert ways <= ({Lane.BLOCKED, Lane.CANCELED, lane} if dialect is Dialect.F1 else set())
@@ -141,6 +141,6 @@ def test_there_is_no_way_from_or_to_an_unknown_lane(dialect: Dialect) -> None:
 
 
 def test_the_needs_of_a_way_that_is_none() -> None:
-    """The question has no answer."""
+    """The needs of a move that is not allowed raise KeyError."""
     with pytest.raises(KeyError):
         needs(Lane.PLANNED, Lane.DONE, Dialect.M4)

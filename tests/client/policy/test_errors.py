@@ -37,7 +37,7 @@ def parts(problem: PolicyProblem) -> tuple[object, ...]:
     ],
 )
 def test_which_hosts_have_a_rule(rule: PolicyRule, since: str | None) -> None:
-    """A rule counts from its first release on, and where no release is named."""
+    """A rule applies from its first release on, and if no release is given."""
     assert rule.since == (Version(since) if since else None)
     assert rule.releases == (f"host {since} and later" if since else "every host")
     assert rule.applies_to(None)
@@ -95,7 +95,7 @@ def pickled(error: PolicyError) -> PolicyError:
 
 @pytest.mark.parametrize("again", [pickled, copy.copy, copy.deepcopy])
 def test_errors_can_be_copied(again: Callable[[PolicyError], PolicyError]) -> None:
-    """They go to other processes, with all they carry and no note twice."""
+    """Errors keep all their fields and notes when pickled or copied."""
     error = PolicyError((MISSING, BANNED))
     error.add_note("of plan.json")
     other = again(error)
@@ -135,6 +135,6 @@ def test_problems_can_be_caught_as_a_group() -> None:
 
 
 def test_an_error_without_a_problem_cannot_be_made() -> None:
-    """A policy that has none is no error."""
+    """A policy error without a problem cannot be made."""
     with pytest.raises(ValueError, match="empty"):
         PolicyError(())

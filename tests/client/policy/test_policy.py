@@ -49,7 +49,7 @@ def test_flags_may_be_left_out_in_python() -> None:
 
 
 def test_known_words_are_members() -> None:
-    """A mode that has a meaning for us is told by type, however it was given."""
+    """A known mode becomes an enum member, however it was given."""
     policy = Policy.from_dict({**GOOD, "approval_mode": "full_auto"})
 
     assert policy.approval_mode is ApprovalMode.FULL_AUTO
@@ -59,14 +59,14 @@ def test_known_words_are_members() -> None:
 
 
 def test_the_known_words() -> None:
-    """They are what agents are held to."""
+    """The known modes are those that agents are configured by."""
     assert {*ApprovalMode} == {"full_auto", "supervised", "interactive"}
     assert {*SandboxMode} == {"read_only", "workspace_write", "none"}
     assert {*NetworkMode} == {"none", "allowlist", "open"}
 
 
 def test_other_words_stay() -> None:
-    """Hosts take any word, so that records of other people can be read."""
+    """An unknown mode stays a string, because hosts accept any word."""
     policy = Policy.from_dict({**GOOD, "sandbox_mode": "Workspace_Write"})
 
     assert (policy.approval_mode, policy.sandbox_mode) == ("manual", "Workspace_Write")
@@ -230,7 +230,7 @@ def test_a_policy_can_be_built_for_one_host(raw: object) -> None:
 
 
 def test_an_old_host_has_rules_too() -> None:
-    """By the rules of one host means by all of its rules."""
+    """A policy for one host is checked by all rules of that host."""
     with pytest.raises(PolicyError, match="agent_family contains 'key'"):
         Policy.for_contract({**GOOD, "agent_family": "monkey"}, OLD)
     with pytest.raises(PolicyError, match="must be an object"):
@@ -238,7 +238,7 @@ def test_an_old_host_has_rules_too() -> None:
 
 
 def test_for_whom_it_was_built_is_no_part_of_a_policy() -> None:
-    """Two policies that are sent alike are equal, and the release is not sent."""
+    """The release of a policy is neither compared nor sent."""
     assert Policy.for_contract(GOOD, OLD) == Policy.from_dict(GOOD)
     assert Policy.for_contract(GOOD, OLD).to_json() == Policy.from_dict(GOOD).to_json()
 
@@ -254,7 +254,7 @@ def test_a_policy_can_be_changed_into_another() -> None:
 
 
 def test_what_is_changed_is_checked_again() -> None:
-    """No way leads to a policy that a host would refuse."""
+    """A changed policy is checked again."""
     with pytest.raises(PolicyError, match="agent_family contains 'key'"):
         Policy.from_dict(GOOD).evolve(agent_family="monkey")
     with pytest.raises(TypeError, match="colour"):
@@ -262,7 +262,7 @@ def test_what_is_changed_is_checked_again() -> None:
 
 
 def test_a_change_is_checked_by_the_rules_it_was_built_by() -> None:
-    """A policy for an older host stays one."""
+    """A changed policy is checked by the rules of the same release."""
     policy = Policy.for_contract(LOOSE, OLD).evolve(agent_family="x")
 
     assert policy.release == OLD.release
@@ -277,7 +277,7 @@ def test_a_policy_cannot_be_changed_in_place() -> None:
 
 
 def test_a_policy_can_be_copied() -> None:
-    """It goes to other processes, for one host or for all."""
+    """A policy can be pickled and copied."""
     for policy in (Policy.from_dict(GOOD), Policy.for_contract(LOOSE, OLD)):
         again = pickle.loads(pickle.dumps(policy))  # noqa: S301 - our own
         for other in (again, copy.deepcopy(policy)):

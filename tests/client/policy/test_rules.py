@@ -72,7 +72,7 @@ def test_a_good_policy_has_no_problem(form: object) -> None:
 
 @pytest.mark.parametrize("field", GOOD)
 def test_a_missing_field_is_named(field: str) -> None:
-    """Every host needs all seven."""
+    """The problem of a missing field names it; every host needs all seven."""
     bad = {k: v for k, v in GOOD.items() if k != field}
     assert reasons(bad) == {field: f"{field} is missing"}
     assert told(bad, "1.0.3") == {field: PolicyRule.REQUIRED}
@@ -95,7 +95,7 @@ def test_a_text_field_has_to_be_text(field: str, value: object, kind: str) -> No
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
 def test_a_text_field_may_be_empty(field: str) -> None:
-    """No host minds."""
+    """Every host accepts an empty text field."""
     assert not told({**GOOD, field: ""})
 
 
@@ -155,7 +155,7 @@ def test_letters_that_only_look_different_are_the_same(spelled: str) -> None:
 
 @pytest.mark.parametrize("text", ["ke y", "ke\u200by", "passw\u00f6rd", "t0ken", "cr\u00e9dential"])
 def test_what_hosts_do_not_find_is_no_secret(text: str) -> None:
-    """The rules are no stricter than hosts are."""
+    """Text that hosts accept is not reported as a secret."""
     assert not told({**GOOD, "agent_family": text})
 
 
@@ -276,7 +276,7 @@ def test_a_text_that_cannot_be_read_is_too_deep(text: str) -> None:
 
 
 def test_a_circle_is_too_deep() -> None:
-    """A policy that contains itself ends in a problem, not in a search without end."""
+    """A policy that contains itself is a problem, not an endless loop."""
     circle: dict[str, Any] = {}
     circle["again"] = circle
     circle["and"] = circle

@@ -23,18 +23,18 @@ def test_a_value_follows_or_is_attached() -> None:
 
 @pytest.mark.parametrize("value", ["", " ", "--to", "-x", "a=b", 'two\n"lines"', "é"])
 def test_a_value_may_be_anything(value: str) -> None:
-    """It is taken as it is, whatever it looks like."""
+    """A value is taken unchanged, even if it looks like an option."""
     assert understand((*STATE, f"--mission={value}"), NEWEST).options == {"mission": value}
     assert understand((*STATE, "--mission", value), NEWEST).options == {"mission": value}
 
 
 def test_the_last_one_counts() -> None:
-    """An option may be repeated."""
+    """Of a repeated option the last value counts."""
     assert understand((*STATE, "--mission=a", "--mission=b"), NEWEST).options == {"mission": "b"}
 
 
 def test_a_flag_has_no_value() -> None:
-    """It is there or not."""
+    """A flag with a value is refused."""
     assert understand((*MOVE, "--to=done", "--force"), NEWEST).options["force"] == ""
     with pytest.raises(Misused, match="does not take a value"):
         understand((*MOVE, "--to=done", "--force=yes"), NEWEST)
@@ -58,14 +58,14 @@ def test_a_flag_has_no_value() -> None:
     ],
 )
 def test_what_is_no_call_is_refused_unread(args: tuple[str, ...], why: str) -> None:
-    """Words too many, too few or unknown are misuse."""
+    """Missing, extra and unknown arguments are usage errors."""
     with pytest.raises(Misused, match=why):
         understand(args, NEWEST)
 
 
 @pytest.mark.parametrize("args", [("--help",), ("mission-state", "--help")])
 def test_help_goes_first(args: tuple[str, ...]) -> None:
-    """Help needs no options, and is no error."""
+    """--help works without required options, and is no error."""
     with pytest.raises(Help):
         understand(("orchestrator-api", *args), NEWEST)
     done = SimulatedHost().run(("orchestrator-api", *args), time_limit=1)
@@ -101,7 +101,7 @@ def test_only_1_0_has_the_option_json(release: str, known: bool) -> None:
 
 @pytest.mark.parametrize("release", ["1.0.0", "3.0.3"])
 def test_a_feature_is_a_mission(release: str) -> None:
-    """The word of old hosts becomes ours."""
+    """The verb and options of old hosts get their newest names."""
     asked = understand(("orchestrator-api", "feature-state", "--feature=m"), Release(release))
     assert asked == Asked("feature-state", "mission-state", {"mission": "m"})
     with pytest.raises(Misused, match="No such command 'mission-state'"):
@@ -113,7 +113,7 @@ def test_a_feature_is_a_mission(release: str) -> None:
     [("evidence-json", "3.0.3", "3.1.0"), ("review-result-json", "3.2.5", "3.2.6")],
 )
 def test_an_option_came_with_a_release(option: str, without: str, with_it: str) -> None:
-    """Hosts do not know what came later."""
+    """A release refuses options that came later."""
     new = ("orchestrator-api", "transition", "--wp=WP01", "--to=done", "--actor=a", f"--{option}=x")
     assert option in understand((*new, "--mission=m"), Release(with_it)).options
     selector = "feature" if without.startswith("3.0") else "mission"
@@ -129,7 +129,7 @@ def test_other_commands_are_not_simulated(args: tuple[str, ...]) -> None:
 
 
 def test_a_verb_of_design_is_not_simulated() -> None:
-    """It is one where the release has it, and unknown where it has not."""
+    """A design verb raises NotSimulated on releases that have it, and is unknown on others."""
     with pytest.raises(NotSimulated, match="design-status"):
         understand(("orchestrator-api", "design-status"), NEWEST)
     with pytest.raises(Misused, match="No such command"):

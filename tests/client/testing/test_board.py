@@ -34,7 +34,7 @@ def test_a_circle_is_no_plan(dag: Plan) -> None:
 
 
 def test_a_dependency_is_there() -> None:
-    """The error names what is missing."""
+    """The error names the dependencies that do not exist."""
     with pytest.raises(InvalidCall, match="WP09"):
         mission({"WP01": ["WP09"]})
 
@@ -45,7 +45,7 @@ def test_the_order_of_the_plan_does_not_matter() -> None:
 
 
 def test_a_move_is_remembered() -> None:
-    """The lane, who did it and what has happened are told."""
+    """A move records the lane, the actor and the event."""
     made = mission(DIAMOND)
     made.move("WP01", "claimed", "a1")
     made.move("WP01", "done", "rev", forced=True, reason="by hand")
@@ -108,7 +108,7 @@ def test_what_has_no_orchestrator_api_is_no_release(name: str) -> None:
 
 
 def test_a_plan_may_say_more() -> None:
-    """Lists and package plans may stand side by side, and mean the same dependencies."""
+    """A plan may mix lists and PackagePlans."""
     whole = PackagePlan(needs=["WP01"], subtasks=["T001"], owns=["src/**"], planning=True)
     made = mission({"WP01": [], "WP02": whole})
     assert made.packages["WP01"].subtasks == {}
@@ -118,7 +118,7 @@ def test_a_plan_may_say_more() -> None:
 
 
 def test_a_subtask_has_one_work_package() -> None:
-    """Hosts find it by its id alone, so two of an id are no plan."""
+    """A plan with the same subtask id twice is refused."""
     twice = {"WP01": PackagePlan(subtasks=["T001"]), "WP02": PackagePlan(subtasks=["T001"])}
     with pytest.raises(InvalidCall, match="T001"):
         mission(twice)

@@ -110,7 +110,7 @@ def check(fault: Fault, host: Simulated, e: pytest.ExceptionInfo[SpecKittyError]
 
 @every_fault
 def test_a_call_that_changes_something(fault: Fault) -> None:
-    """A fault is a typed error or harmless, and nobody denies an effect that was there."""
+    """Every fault of a mutation is a typed error or harmless, and its outcome is honest."""
     host = at("3.2.7", "in_progress")
     mine = client(faulty(host, {"transition": [fault]}))
     with seen(fault) as e:
@@ -137,7 +137,7 @@ async def test_a_call_that_changes_something_without_blocking(fault: Fault) -> N
 @every_fault
 @every_host
 def test_a_read(fault: Fault, release: str) -> None:
-    """A read that failed may be repeated at once, and then it is right."""
+    """A failed read can be retried, and the retry is correct."""
     host = at(release, "in_progress")
     mine = client(faulty(host, {"mission-state": [None, fault]}))
     mine.negotiate()
@@ -284,7 +284,7 @@ def test_verbs_go_by_any_of_their_names(name: str) -> None:
 
 
 def test_a_word_that_is_no_verb() -> None:
-    """A script with a mistake in it would test nothing."""
+    """A script with an unknown verb is refused."""
     with pytest.raises(ValueError, match=r"no verb 'transitoin'\. Use one of: contract-version"):
         faulty(Scripted(), {"transitoin": [Fault.LOST_AFTER]})
     with pytest.raises(ValueError, match="no verb 'claim'"):
@@ -330,14 +330,14 @@ class Everything(Simulated):
 )
 @pytest.mark.parametrize("kind", [FaultyTransport, AsyncFaultyTransport])
 def test_it_can_do_what_the_wrapped_one_can(wrapped: object, kind: Callable[..., object]) -> None:
-    """A client that asks what a transport can do is told the same."""
+    """The faulty transport has the same optional methods as the wrapped one."""
     transport = kind(wrapped, {})
     for protocol in (GitTransport, AsyncGitTransport, HasIdentity, Closeable):
         assert isinstance(transport, protocol) == isinstance(wrapped, protocol)
 
 
 def test_what_is_passed_on_reaches_the_wrapped_one() -> None:
-    """A client that is closed ends what is behind the faults."""
+    """Closing the faulty transport closes the wrapped one."""
     host = Everything("3.2.7")
     with client(faulty(host, {})) as mine:
         mine.list_ready(SLUG)
@@ -436,7 +436,7 @@ def test_noise_is_read_in_linear_time(fault: Fault) -> None:
     ],
 )
 def test_what_a_host_leaves(kind: Kind, exit_codes: tuple[int | None, int | None]) -> None:
-    """A transport of somebody's own, which is tested with these, sees what hosts really leave."""
+    """Each fault leaves the output and exit code of a real host."""
     for fault, exit_code in zip((f for f in Fault if f.kind is kind), exit_codes, strict=True):
         done = faulty(at("3.2.7", "planned"), lambda *_, fault=fault: fault).run(
             ("orchestrator-api", "list-ready", f"--mission={SLUG}"), time_limit=9.0
@@ -468,7 +468,7 @@ def test_bytes_that_are_no_utf8_are_on_both_sides() -> None:
 
 @pytest.mark.parametrize("fault", [Fault.STALE_BEFORE, Fault.STALE_AFTER])
 def test_only_reads_are_stale(fault: Fault) -> None:
-    """A call that changes something is never answered from memory."""
+    """A mutation never gets a stale answer."""
     host = at("3.2.7", "in_progress")
     transport = faulty(host, {"append-history": [None, fault]})
     mine = client(transport)
@@ -479,14 +479,14 @@ def test_only_reads_are_stale(fault: Fault) -> None:
 
 
 def test_noise_is_as_much_as_was_asked_for() -> None:
-    """The size is that of all noise together."""
+    """The total size of the noise is the wanted one."""
     transport = FaultyTransport(Scripted(completed()), lambda *_: Fault.NOISE_AFTER, noise=100_000)
     done = transport.run(("--version",), time_limit=9.0)
     assert 99_000 < len(done.stdout) <= 100_000
 
 
 def test_two_answers_contradict_each_other() -> None:
-    """A client that takes the first is wrong, whatever the host has answered."""
+    """The first of two answers has the opposite result."""
     host = at("3.2.7", "for_review")
     mine = faulty(host, lambda *_: Fault.TWO_ANSWERS_AFTER)
     words = ("orchestrator-api", "transition", f"--mission={SLUG}", "--wp=WP01", "--actor=ada")

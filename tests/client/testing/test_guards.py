@@ -98,7 +98,7 @@ def test_an_unknown_lane_is_refused_or_crashes(
 
 
 def test_there_is_a_way() -> None:
-    """Lanes that are not joined are not joined."""
+    """A move that the dialect does not allow is refused."""
     assert refused(guards.there_is_a_way, attempt("3.2.7", "planned", "done"))
     assert not refused(guards.there_is_a_way, attempt("3.2.7", "planned", "claimed"))
 
@@ -114,7 +114,7 @@ def test_the_way_back_from_for_review_came_with_1_0_2(release: str, known: bool)
     [("planned", "claimed"), ("claimed", "in_progress"), ("for_review", "in_review")],
 )
 def test_somebody_does_it(before: str, to: str) -> None:
-    """Taking a work package takes an actor from 2.1.0 on; giving it back does not."""
+    """A claim, a start and a review need an actor from 2.1.0 on; a move back does not."""
     for nobody in ("", " "):
         assert refused(guards.somebody_does_it, attempt("3.2.7", before, to, actor=nobody))
     assert not refused(guards.somebody_does_it, attempt("3.2.7", before, to))
@@ -124,13 +124,13 @@ def test_somebody_does_it(before: str, to: str) -> None:
 
 
 def test_nobody_takes_a_work_package() -> None:
-    """The rule is asked on every transition."""
+    """A move that takes a work package without an actor is refused."""
     with pytest.raises(Refused, match="an actor is needed"):
         guards.check(attempt("3.2.7", "planned", "claimed", actor=" "))
 
 
 def test_a_note_is_given() -> None:
-    """Work is not given back without a word."""
+    """A move back to planned needs a note."""
     back = ("3.2.7", "in_progress", "planned")
     assert refused(guards.note_is_given, attempt(*back, note=" "))
     assert not refused(guards.note_is_given, attempt(*back, note="n"))
@@ -153,7 +153,7 @@ def test_evidence_is_given() -> None:
 
 
 def test_a_review_result_is_given() -> None:
-    """A review is left with its result from 3.2.6 on."""
+    """A move out of in_review needs a review result from 3.2.6 on."""
     way = ("in_review", "in_progress")
     assert refused(guards.review_result_is_given, attempt("3.2.6", *way))
     assert not refused(guards.review_result_is_given, attempt("3.2.6", *way, review_result=REWORK))
@@ -169,7 +169,7 @@ def test_what_has_no_option_is_forced() -> None:
 
 @pytest.mark.parametrize("proof", ["review_result", "evidence"])
 def test_the_verdict_fits(proof: str) -> None:
-    """A review that asked for changes approves nothing from 3.2.6 on."""
+    """A review that asked for changes cannot approve from 3.2.6 on."""
 
     def tried(release: str, to: str, review: object) -> bool:
         given = {proof: {"review": review} if proof == "evidence" else review}
@@ -200,13 +200,13 @@ def test_every_rule_is_asked(name: str) -> None:
 
 
 def test_the_rules_are_known() -> None:
-    """For each there is an example, and none is asked twice."""
+    """Every rule has an example, and is checked once."""
     assert sorted(rule.__name__ for rule in EVERY) == sorted(ONLY)
 
 
 @pytest.mark.parametrize("differs", ["reviewer", "verdict", "reference"])
 def test_evidence_and_result_tell_of_one_review(differs: str) -> None:
-    """Two reviews are one too many, whatever they differ in."""
+    """Evidence and review result that differ in any field are refused."""
     given = {"review_result": APPROVED, "evidence": {"review": APPROVED | {differs: "other"}}}
     assert refused(guards.proofs_agree, attempt("3.2.7", "in_review", "approved", **given))
     # On a way that takes no result nobody compares.
@@ -222,7 +222,7 @@ def test_the_review_ref_is_that_of_the_result() -> None:
 
 
 def test_work_is_committed() -> None:
-    """Without a commit nothing is handed in from 3.2.2 on, and the answer names the lane."""
+    """From 3.2.2 on work without a commit is refused, with its lane in the answer."""
     given = {"worked_on": lambda: False}
     handed_in = attempt("3.2.2", "in_progress", "for_review", **given)
     with pytest.raises(Refused) as caught:
@@ -274,7 +274,7 @@ def test_force_is_explained() -> None:
 
 
 def test_force_opens_every_way() -> None:
-    """It switches the other rules off."""
+    """Force switches the other rules off."""
     guards.check(attempt("3.2.7", "planned", "done", forced=True, note="n"))
 
 
@@ -295,7 +295,7 @@ def test_evidence_is_whole(evidence: object) -> None:
 
 @pytest.mark.parametrize("read", [guards.parse_evidence, guards.parse_review_result])
 def test_proofs_are_json_objects(read: Any) -> None:
-    """Anything else is misuse; nothing is nothing."""
+    """Evidence and review results that are not JSON objects are usage errors."""
     for wrong in ("{", "[]", "1", "[" * 100_000):
         with pytest.raises(Refused) as caught:
             read(wrong)

@@ -70,7 +70,7 @@ def test_a_client_finds_out_which_host_it_is(release: str) -> None:
 
 @pytest.mark.parametrize("release", SAMPLE)
 def test_a_client_reads_what_is_there(release: str) -> None:
-    """Lanes and what is ready arrive as replies, on every dialect."""
+    """Lanes and ready work packages arrive as replies on every dialect."""
     host = SimulatedHost(PLAN, release=release)
     client, slug = Client(transport=host), host.mission.slug
     host.mission.move("WP03", "in_progress", "a1")
@@ -80,7 +80,7 @@ def test_a_client_reads_what_is_there(release: str) -> None:
 
 
 def test_nothing_is_by_chance() -> None:
-    """Two hosts that are asked the same say the same, to the byte."""
+    """Two hosts give the same answers to the same calls, to the byte."""
     one, other = SimulatedHost(PLAN), SimulatedHost(PLAN)
     for args in (("--version",), ("orchestrator-api", "contract-version")):
         assert one.run(args, time_limit=1) == other.run(args, time_limit=1)
@@ -120,7 +120,7 @@ def test_the_version_is_the_last_word(release: str) -> None:
 
 
 def test_what_it_was_asked_is_kept() -> None:
-    """Calls that it has understood are told in order, in our words."""
+    """The valid calls are recorded in order, with the newest names."""
     host = SimulatedHost(release="1.0.3")
     host.run(("orchestrator-api", "bogus"), time_limit=1)
     host.run(("orchestrator-api", "feature-state", "--feature=nope"), time_limit=1)
@@ -130,7 +130,7 @@ def test_what_it_was_asked_is_kept() -> None:
 
 
 def test_a_call_that_is_refused_changes_nothing() -> None:
-    """The board is as it was."""
+    """A refused call does not change the board."""
     host = SimulatedHost(PLAN)
     before = pickle.dumps(host.missions)
     assert start(host, "WP02")["error_code"] == "DEPENDENCIES_NOT_SATISFIED"
@@ -171,7 +171,7 @@ def test_a_mission_has_names(release: str, names: set[str]) -> None:
 
 
 def test_missions_are_apart() -> None:
-    """Work packages of one name in two missions are two."""
+    """Work packages of the same id in two missions are independent."""
     host = SimulatedHost(PLAN)
     host.add_mission({"WP01": []}, slug="other-01K00002", ulid="01K00002" + "X" * 18)
     start(host, "WP01")
@@ -187,7 +187,7 @@ def test_a_plan_has_to_be_one(plan: dict[str, Sequence[str]]) -> None:
 
 
 def test_a_release_has_to_be_one() -> None:
-    """There was no API before 1.0.0."""
+    """A release before 1.0.0 is refused."""
     with pytest.raises(UnsupportedHost):
         SimulatedHost(release="0.13.0")
 
@@ -393,7 +393,7 @@ def test_an_async_client_uses_the_same_host(backend: str) -> None:
 
 
 def test_an_async_call_lets_others_go_first() -> None:
-    """A loop that asks and asks does not keep everybody else from running."""
+    """A task that makes many calls does not keep other tasks from running."""
     turns: list[str] = []
 
     async def asks(host: AsyncSimulatedHost, name: str) -> None:

@@ -160,7 +160,7 @@ def test_the_host_with_git_answers_as_the_real_one(release: str, tmp_path: Path)
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_nothing_is_left_out_in_silence(release: str, tmp_path: Path) -> None:
-    """Whatever was recorded is played, is a verb of design, or is listed with the reason."""
+    """Every recording is played, is of a design verb, or is listed with the reason."""
     played = {*play(release, tmp_path), *scenarios._merges(InMemory(release, tmp_path))}
     rest = {entry["scenario"] for entry in recorded(release)} - played
     rest -= {entry["scenario"] for entry in of_design(release)}

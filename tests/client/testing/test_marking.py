@@ -69,7 +69,7 @@ def test_a_mark_is_told_one_by_one(release: str, form: str) -> None:
 
 
 def test_only_4_0_says_that_it_was_done_before() -> None:
-    """Older hosts mark it again."""
+    """Only 4.0 reports that a subtask was done already; older hosts mark it again."""
     for release, outcome in (("3.2.7", "updated"), ("4.0.0rc7", "already_satisfied")):
         of = host(release)
         mark(of, "T001")
@@ -134,7 +134,7 @@ def test_misuse_is_told_in_words(words: tuple[str, ...]) -> None:
 
 
 def test_a_mission_has_to_be_named() -> None:
-    """3.0.0 and later look for none."""
+    """From 3.0.0 on marking without a mission is refused."""
     words = [*COMMAND, "T001", "--status=done", "--json"]
     assert host("3.2.7").run(words, time_limit=1).exit_code == 1
     with pytest.raises(NotSimulated, match="looks for a mission"):

@@ -64,7 +64,7 @@ def test_the_entry_point_is_the_plugin() -> None:
 
 
 def test_who_does_not_use_it_does_not_pay() -> None:
-    """At the start of pytest nothing is imported but one small module: no package of ours."""
+    """At its start pytest imports one small module, and no package of ours."""
     code = (
         "import pytest, runpy, sys; runpy.run_path('/dev/null'); old = {*sys.modules};"
         f"runpy.run_path({FILE!r}); print(sorted({{*sys.modules}} - old))"
@@ -117,7 +117,7 @@ def test_a_marker_names_dialects_and_releases(pytester: pytest.Pytester) -> None
 
 
 def test_the_fixture_is_the_host_that_the_id_names(pytester: pytest.Pytester) -> None:
-    """The id of a test is no mere word: it is the release that the fixture is."""
+    """The fixture's release is the one in the test's id."""
     test = (
         "def test_it(simulated_host, request):\n"
         "    assert request.node.name == f'test_it[{simulated_host.release.name}]'"
@@ -159,9 +159,9 @@ def test_git_is_behind_it_where_the_marker_says_so(pytester: pytest.Pytester) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"dialects": ["M9"]}, r"'M9'; there are F1, F2, M0, M1, M2, M3, M4, M5, and \"all\""),
+        ({"dialects": ["M9"]}, r"'M9'. Use F1, F2, M0, M1, M2, M3, M4, M5, or \"all\""),
         ({"dialects": ["F1", "all"]}, "there is no dialect 'all'"),
-        ({"releases": ["0.9.0"]}, "the first that has is 1.0.0"),
+        ({"releases": ["0.9.0"]}, "Use 1.0.0 or later"),
         ({"releases": ["newest"]}, "'newest' is not a release"),
         ({"releases": ["99.0"]}, "host 99.0 is newer than 4.0.0rc7"),
         ({"releases": [3]}, "a release is text, such as '3.2.7', and not 3"),
@@ -253,7 +253,7 @@ def test_a_conftest_may_have_its_own_host(pytester: pytest.Pytester) -> None:
 
 
 def test_a_fault_hits_the_call_it_is_for() -> None:
-    """A script names verbs and calls, and what happened can be asked for."""
+    """A fault affects the call that the script names, and is listed afterwards."""
     host = SimulatedHost()
     faulty = Faulty(host)
     client = Client(transport=faulty({"append-history": [Fault.HANG_AFTER]}), actor="ada")
@@ -357,7 +357,7 @@ def test_calls_that_are_not_made_are_an_error(pytester: pytest.Pytester) -> None
 
 
 def test_a_failure_is_not_told_twice(pytester: pytest.Pytester) -> None:
-    """A test that failed is not blamed for the calls that it did not get to."""
+    """A failed test gets no second error for calls that it did not make."""
     record(pytester, "test_a_failure_is_not_told_twice/test_it.jsonl")
     pytester.makepyfile("def test_it(tape): assert False")
     pytester.runpytest().assert_outcomes(failed=1)

@@ -48,7 +48,7 @@ def drawn(strategy: Any, many: int = 150) -> list[Any]:
 
 
 def test_policies_are_taken_by_every_host() -> None:
-    """They are good, and stay so on their way through text."""
+    """Every drawn policy is accepted by all hosts, also after a round trip through JSON."""
     for policy in drawn(policies()):
         assert not policy_problems(policy.to_json())
         assert Policy.from_json(policy.to_json()) == policy
@@ -91,7 +91,7 @@ def test_an_invalid_policy_breaks_any_rule() -> None:
     ],
 )
 def test_a_rule_is_broken_in_every_place(rule: PolicyRule, places: set[str]) -> None:
-    """No field is left out."""
+    """A rule is broken in every field that it applies to."""
     every = drawn(invalid_policies(rule))
     assert {p.path for raw, _ in every for p in policy_problems(raw)} == places
 

@@ -200,7 +200,7 @@ def test_a_worktree_has_the_work_that_it_depends_on(tmp_path: Path) -> None:
 
 
 def test_a_worktree_that_was_removed_is_made_again(tmp_path: Path) -> None:
-    """Its branch with the work is taken up."""
+    """A removed worktree is made again from its branch."""
     host = made("3.2.7", tmp_path)
     start(host, "WP01")
     path = worktree(host, "WP01")
@@ -213,7 +213,7 @@ def test_a_worktree_that_was_removed_is_made_again(tmp_path: Path) -> None:
 
 
 def test_work_is_a_commit(tmp_path: Path) -> None:
-    """Files that are not committed do not count, those of what came before neither."""
+    """Uncommitted files and commits of dependencies do not count as work."""
     host = made("3.2.7", tmp_path)
     hand_in = ("transition", "--wp=WP01", "--to=for_review", "--actor=a1")
     policy = f"--policy={missions.POLICY}"
@@ -242,7 +242,7 @@ def test_moves_are_written_and_some_hosts_commit_them(release: str, tmp_path: Pa
 
 @pytest.mark.parametrize("release", SAMPLE)
 def test_what_somebody_has_staged_is_not_committed(release: str, tmp_path: Path) -> None:
-    """A commit of the host holds its own files."""
+    """A commit of the host has only its own files."""
     host = made(release, tmp_path)
     (host.folder / "mine.txt").write_text("mine\n")
     git(host.folder, "add", "mine.txt")
@@ -252,7 +252,7 @@ def test_what_somebody_has_staged_is_not_committed(release: str, tmp_path: Path)
 
 @pytest.mark.parametrize("release", ["1.0.3", "2.1.3", "3.0.3", *NEW])
 def test_a_merge_brings_all_of_it(release: str, tmp_path: Path) -> None:
-    """The work of every work package is in the target afterwards."""
+    """After a merge the target has the work of every work package."""
     host = whole(release, tmp_path)
     done = ask(host, "merge-mission")
     assert done["success"], done
@@ -439,7 +439,7 @@ def test_a_file_in_the_way_of_a_merge(release: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10", "3.2.7"])
 def test_a_push(release: str, tmp_path: Path) -> None:
-    """It reaches the remote; without one, old hosts refuse and later ones do without."""
+    """A merge with --push reaches the remote."""
     host = whole(release, tmp_path)
     bare = tmp_path / "remote"
     subprocess.run(["git", "init", "--quiet", "--bare", str(bare)], check=True)
@@ -450,7 +450,7 @@ def test_a_push(release: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("release", "code"), [("1.0.3", "PUSH_FAILED"), ("3.2.7", None)])
 def test_a_push_without_a_remote(release: str, code: str | None, tmp_path: Path) -> None:
-    """The merge is made all the same."""
+    """A merge with --push and no remote is made all the same."""
     host = whole(release, tmp_path)
     assert ask(host, "merge-mission", "--push")["error_code"] == code
     assert in_target(host) == ["WP01.txt", "WP02.txt"]
@@ -468,7 +468,7 @@ def test_a_push_that_fails_is_a_traceback(tmp_path: Path) -> None:
 
 
 def test_git_is_at_hand(tmp_path: Path) -> None:
-    """The host is a transport for git as well, in the repository or in a folder of it."""
+    """The host is a GitTransport, for the repository and its folders."""
     host = made("3.2.7", tmp_path)
     start(host, "WP01")
     said = host.git(("branch", "--show-current"), time_limit=60)
@@ -479,7 +479,7 @@ def test_git_is_at_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_twin_works_in_a_thread(backend: str, tmp_path: Path) -> None:
-    """Calls and git of the async host are those of the other."""
+    """The async host has the same calls and git as the blocking one."""
     host = made("3.2.7", tmp_path)
     twin = AsyncSimulatedRepository(host)
 

@@ -70,7 +70,7 @@ def stable(text: str) -> object:
 def test_a_client_calls_it_by_its_name(
     tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On PATH it is spec-kitty, from wherever it is called."""
+    """A client runs the simulated host as spec-kitty on PATH, from any folder."""
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -129,7 +129,7 @@ def test_the_state_outlives_the_call(program: Path) -> None:
 
 
 def test_a_read_writes_nothing(program: Path) -> None:
-    """The state is not even replaced by the same."""
+    """A read does not write the state file."""
     path = program.parents[1] / "state.json"
     before = path.stat().st_ino, path.stat().st_mtime_ns
     call(program.parents[1], STATE)
@@ -277,7 +277,7 @@ def test_make_refuses_what_is_no_plan(plan: str, tmp_path: Path) -> None:
 
 
 def test_a_place_has_to_be_named() -> None:
-    """Without the variable the program says which one."""
+    """Without the environment variable the program names it."""
     env = {k: v for k, v in os.environ.items() if k != PLACE}
     argv = [*MODULE, *STATE]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)

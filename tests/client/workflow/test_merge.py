@@ -301,7 +301,7 @@ def test_a_merge_that_touches_strange_files_is_told(release: str, repo: Path, wh
 
 @every_kind
 def test_files_of_the_mission_itself_are_not_strange(release: str, repo: Path) -> None:
-    """Hosts write their own books while they merge."""
+    """Files that the host writes during a merge are not reported as damage."""
     host = finished(release, repo)
 
     def book() -> None:
@@ -359,7 +359,7 @@ def test_a_squash_that_works_is_left_alone(release: str, repo: Path) -> None:
 
 @every_kind
 def test_a_target_of_ones_own_is_merged_into(release: str, repo: Path, tmp_path: Path) -> None:
-    """The mission's own target stays where it is."""
+    """A merge into another target leaves the mission's own target unchanged."""
     host = finished(release, repo)
     git(repo, "init", "--quiet", "--bare", str(tmp_path / "remote"))
     git(repo, "remote", "add", "origin", str(tmp_path / "remote"))
@@ -440,7 +440,7 @@ def test_a_mission_that_is_not_ready_is_not_accepted(release: str, repo: Path) -
 @pytest.mark.anyio
 @every_kind
 async def test_a_merge_async(release: str, repo: Path) -> None:
-    """The async client takes the same care."""
+    """The async client makes the same checks before a merge."""
     host = finished(release, repo)
     mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
     (host.worktree("WP01") / "new.txt").write_text("precious\n")

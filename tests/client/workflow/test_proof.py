@@ -51,7 +51,7 @@ def commit(repo: Path, branch: str, name: str, text: str) -> str:
 
 
 def test_a_commit_that_was_merged_is_held(repo: Path) -> None:
-    """By itself, also where the file was changed afterwards."""
+    """A merged commit counts as merged, even if its file was changed later."""
     one = commit(repo, "lane", "a.txt", "a\n")
     assert not drive(holds("work", [one], str(repo)))
     git(repo, "merge", "--quiet", "--no-ff", "--no-edit", "lane")
@@ -74,7 +74,7 @@ def test_the_files_of_a_commit_that_was_squashed_are_held(repo: Path) -> None:
 
 
 def test_nothing_proves_nothing(repo: Path) -> None:
-    """Without a commit, with one that is not there, and with one of another history."""
+    """No commit, a missing commit and one of another history prove nothing."""
     assert not drive(holds("work", [], str(repo)))
     assert not drive(holds("work", ["0" * 40], str(repo)))
     git(repo, "checkout", "--quiet", "--orphan", "alien")
@@ -85,7 +85,7 @@ def test_nothing_proves_nothing(repo: Path) -> None:
 
 
 def test_one_commit_that_is_missing_is_enough(repo: Path) -> None:
-    """A mission of which half was merged is not merged."""
+    """A mission with one unmerged commit is not merged."""
     one, two = commit(repo, "lane-a", "a.txt", "a\n"), commit(repo, "lane-b", "b.txt", "b\n")
     git(repo, "merge", "--quiet", "--no-edit", "lane-a")
 
@@ -108,7 +108,7 @@ def test_what_is_recorded_survives_the_branches(repo: Path) -> None:
 
 
 def test_a_commit_that_is_on_no_branch_is_named(repo: Path) -> None:
-    """An agent may have worked on a branch of its own."""
+    """A commit on no branch of the mission is named."""
     one, two = commit(repo, "lane-a", "a.txt", "a\n"), commit(repo, "lane-b", "b.txt", "b\n")
 
     assert drive(left_out([one, two], ["lane-a", "lane-b"], str(repo))) == ""

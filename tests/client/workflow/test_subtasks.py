@@ -44,7 +44,7 @@ def complete_with(done: Completed, release: str = "3.2.7") -> HostCall:
 
 @pytest.mark.parametrize(("release", "flag"), [("2.1.3", "--feature"), ("3.1.0", "--mission")])
 def test_all_are_marked_by_one_call(release: str, flag: str) -> None:
-    """With the host's own command, in the words of the release."""
+    """All subtasks are marked by one call with the options of the release."""
     call = complete_with(ended(0, '{"result": "success"}'), release)
 
     words = ("agent", "tasks", "mark-status", "T001", "T002", "--status", "done", flag, "m")
@@ -67,7 +67,7 @@ def test_nothing_is_asked_where_there_is_nothing_to_mark() -> None:
     ],
 )
 def test_the_reason_of_the_host_is_told(done: Completed, reason: str) -> None:
-    """Its error where it prints one, else its last line; the call may have had its effect."""
+    """The error has the host's reason, and an unknown outcome."""
     with pytest.raises(ProtocolError, match=reason) as failed:
         complete_with(done)
 
@@ -82,7 +82,7 @@ def test_a_host_that_does_not_end_is_a_timeout() -> None:
 
 
 def test_the_way_out_is_named() -> None:
-    """By command where there is one, and by the edit that helps where there is none."""
+    """The advice names the command that helps, or the edit if there is none."""
     said = advice("m", ONE, host("3.2.7"))
     assert "spec-kitty agent tasks mark-status T001 T002 --status done --mission m" in str(said)
 

@@ -228,7 +228,7 @@ def test_nothing_is_judged_before_its_review_has_begun(verb: str, release: str) 
 @every_host
 @pytest.mark.parametrize("verb", ["approve", "request_changes", "block", "finish"])
 def test_a_work_package_that_is_none_is_told(verb: str, release: str) -> None:
-    """A mistyped name ends in the same error on every host."""
+    """An unknown work package raises the same error on every host."""
     host = Simulated(release, {"WP02": []})
 
     with pytest.raises(NotFound):
@@ -507,7 +507,7 @@ def test_a_mission_without_work_packages_is_not_found() -> None:
 @pytest.mark.anyio
 @every_host
 async def test_a_whole_review_async(release: str) -> None:
-    """The async client drives the same steps."""
+    """The async client makes the same calls for a whole review."""
     host = WithGit(release)
     host.put("WP01", "in_progress")
     mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))

@@ -214,7 +214,7 @@ def test_a_mission_without_lanes_says_what_to_do(release: str, repo: Path) -> No
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.1"])
 def test_damaged_lanes_are_named(release: str, repo: Path) -> None:
-    """The file is in the text, and how to get it back."""
+    """The error for damaged lanes names the file and how to restore it."""
     host = made(release, repo)
     (repo / FOLDER / "lanes.json").write_text("{cut")
     git(repo, "commit", "--quiet", "--all", "--message=cut")
@@ -369,7 +369,7 @@ def test_locating_and_claiming_name_the_same_place(release: str, repo: Path) -> 
 
 @every_kind
 def test_a_work_package_that_is_none_has_no_place(release: str, repo: Path) -> None:
-    """The error is the same on every host."""
+    """Locating an unknown work package raises the same error on every host."""
     with pytest.raises(NotFound):
         client(made(release, repo)).mission(SLUG).work_package("WP07").locate()
 
