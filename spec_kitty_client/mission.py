@@ -34,7 +34,7 @@ class MissionHandle:
 
     def __init__(self, driver: Driver, name: str) -> None:
         self._driver = driver
-        self.name = name
+        self.name: str = name
 
     def __repr__(self) -> str:
         return f"MissionHandle({self.name!r})"
@@ -185,8 +185,8 @@ class WorkPackageHandle:
 
     def __init__(self, driver: Driver, mission: MissionHandle, wp_id: str) -> None:
         self._driver = driver
-        self.mission = mission
-        self.wp_id = wp_id
+        self.mission: MissionHandle = mission
+        self.wp_id: str = wp_id
 
     def __repr__(self) -> str:
         return f"WorkPackageHandle({self.mission.name!r}, {self.wp_id!r})"

@@ -143,9 +143,9 @@ class Core:
         if time_limit is not None and not time_limit > 0:
             msg = f"time_limit={time_limit!r} must be more than 0 seconds; None: the verb's own"
             raise InvalidCall(msg)
-        self.actor = actor
-        self.policy = _checked(policy)
-        self.time_limit = time_limit
+        self.actor: str | None = actor
+        self.policy: Policy | None = _checked(policy)
+        self.time_limit: float | None = time_limit
         self._on_call = on_call
         self._transport = transport
         self._identify: Callable[[], Hashable] = (

@@ -45,9 +45,9 @@ class Driver:
     """
 
     def __init__(self, core: Core, transport: Transport, retry: Retry | None) -> None:
-        self.core = core
-        self.transport = transport
-        self.retry = retry
+        self.core: Core = core
+        self.transport: Transport = transport
+        self.retry: Retry | None = retry
         self._negotiation = threading.Lock()
 
     def prepare(self) -> None:
@@ -134,9 +134,9 @@ class AsyncDriver:
     """
 
     def __init__(self, core: Core, transport: AsyncTransport, retry: Retry | None) -> None:
-        self.core = core
-        self.transport = transport
-        self.retry = retry
+        self.core: Core = core
+        self.transport: AsyncTransport = transport
+        self.retry: Retry | None = retry
         self._negotiation: anyio.Lock | None = None  # anyio is loaded when it is needed
 
     def prepare(self) -> None:

@@ -34,7 +34,7 @@ class AsyncMissionHandle:
 
     def __init__(self, driver: AsyncDriver, name: str) -> None:
         self._driver = driver
-        self.name = name
+        self.name: str = name
 
     def __repr__(self) -> str:
         return f"AsyncMissionHandle({self.name!r})"
@@ -185,8 +185,8 @@ class AsyncWorkPackageHandle:
 
     def __init__(self, driver: AsyncDriver, mission: AsyncMissionHandle, wp_id: str) -> None:
         self._driver = driver
-        self.mission = mission
-        self.wp_id = wp_id
+        self.mission: AsyncMissionHandle = mission
+        self.wp_id: str = wp_id
 
     def __repr__(self) -> str:
         return f"AsyncWorkPackageHandle({self.mission.name!r}, {self.wp_id!r})"

@@ -1,7 +1,7 @@
-"""A simulated host and a real one get the same calls, and have to give the same answers.
+"""Compare a simulated host with a real one: the same calls must get the same answers.
 
-Subclass `HostMachine`, say in ``begin`` how a mission begins on your host, and let pytest
-collect its ``TestCase``; or run it with ``hypothesis.stateful.run_state_machine_as_test``.
+Subclass `HostMachine` and override ``begin``, which makes a mission on your host. Then let pytest
+collect its ``TestCase``, or run it with ``hypothesis.stateful.run_state_machine_as_test``.
 """
 
 import difflib
@@ -43,16 +43,16 @@ _POLICY = json.dumps(
 
 @frozen(kw_only=True)
 class RealMission:
-    """A mission at its beginning, on a real host.
+    """A new mission on a real host, with all work packages planned.
 
     Attributes:
-        transport: How to call the host.
-        slug: The mission's name.
-        root: The primary checkout, as the host names it in its answers.
-        target: The branch that the mission is merged into.
-        ulid: The mission's id, from 3.1.1 on.
-        planner: Whom 1.0.x names as the last actor of what nobody has touched.
-        agent: How to call what is not orchestrator-api; None: in the same way.
+        transport: The transport for calls of the host.
+        slug: Slug of the mission.
+        root: Path of the primary checkout, as in the host's answers.
+        target: The branch to merge the mission into.
+        ulid: Id of the mission (3.1.1 and later).
+        planner: The last actor of untouched work packages, as hosts 1.0.x report it.
+        agent: The transport for other commands than orchestrator-api; None: ``transport``.
     """
 
     transport: Transport
@@ -65,10 +65,14 @@ class RealMission:
 
 
 def comparable(completed: Completed, root: str) -> dict[str, Any]:
-    """Return what two hosts have to agree on in an answer.
+    """Return the part of an answer that must be equal on both hosts.
 
-    Time, ids and paths are those of nobody, and the wording of messages is the host's own.
-    An answer without an envelope is its exit code, and whether there was a traceback.
+    Times, ids, paths and the texts of messages are left out. For an answer without an envelope,
+    this is the exit code and whether there was a traceback.
+
+    Args:
+        completed: The result of a call.
+        root: Path of the host's primary checkout.
     """
     envelope, _ = find(completed.stdout.decode("utf-8", "replace"))
     if envelope is None:
@@ -85,9 +89,9 @@ def comparable(completed: Completed, root: str) -> dict[str, Any]:
 
 
 def comparable_words(completed: Completed) -> dict[str, Any]:
-    """Return what two hosts have to agree on in an answer that is no envelope.
+    """Return the part of an answer without an envelope that must be equal on both hosts.
 
-    That is each line of JSON, but not the wording of messages in it.
+    This is every line of JSON, without the texts of messages.
     """
     lines = completed.stdout.decode("utf-8", "replace").splitlines()
     told = [json.loads(line) for line in lines if line.startswith("{")]
@@ -123,26 +127,26 @@ _REVIEWS = [
 
 
 def _mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
-    """Return a strategy that draws the usual thing in two of three cases."""
+    """Return a strategy that draws the usual value in two of three cases."""
     return st.sampled_from([usual] * (2 * max(1, len(others))) + list(others))
 
 
 def _actors(usual: str, *others: str) -> st.SearchStrategy[str]:
-    """Return a strategy for actors, of whom one has no name."""
+    """Return a strategy for actors, an empty one among them."""
     return st.runner().flatmap(lambda m: _mostly(usual, *others, *m.blank("")))
 
 
 class HostMachine(RuleBasedStateMachine):
-    """Drives a simulated host and a real one with the same calls.
+    """Sends the same calls to a simulated host and a real one.
 
-    After each call the answers are compared, and at the end the state that both report.
-    What is compared is told by `comparable`.
+    It compares the answers after each call, and at the end the state that both hosts report; see
+    `comparable`.
 
     Attributes:
         release: The release of the real host.
-        plan: The work packages of the mission, each with what it depends on, or with a
+        plan: The work packages of the mission, each with the ids of its dependencies or with a
             `PackagePlan`.
-        topology: Of the mission.
+        topology: The mission's topology.
         headed: Whether the boxes in its ``tasks.md`` have a heading of their own.
     """
 

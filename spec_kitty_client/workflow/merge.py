@@ -20,19 +20,15 @@ import re
 from attrs import evolve, frozen
 
 from spec_kitty_client._engine.core import Negotiate, Steps
-from spec_kitty_client.api import replies
-from spec_kitty_client.api.commands import MergeMission, MergeStrategy
+from spec_kitty_client.api.commands import MergeMission
 from spec_kitty_client.contract import Contract
-from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import (
     GitFailed,
     HostError,
     MergeDamaged,
-    UnsupportedByHost,
-    WouldLoseWork,
 )
-from spec_kitty_client.values import Value
 from spec_kitty_client.workflow.common import state
 from spec_kitty_client.workflow.git import (
     branches,
@@ -44,90 +40,30 @@ from spec_kitty_client.workflow.git import (
     fork_point,
     git,
     is_ancestor,
-    removed,
     root,
 )
-from spec_kitty_client.workflow.integration import Integration, conflicts, prepare, tidy
-from spec_kitty_client.workflow.layout import MissionLayout, layout_of, read_files
+from spec_kitty_client.workflow.integration import prepare, tidy
+from spec_kitty_client.workflow.layout import layout_of, read_files
+from spec_kitty_client.workflow.merge_checks import (
+    HOST_STATE,
+    KEEP_BRANCHES,
+    MergeContext,
+    Merged,
+    check,
+)
 from spec_kitty_client.workflow.proof import (
     holds,
-    left_out,
     record_lanes,
     record_result,
     recorded,
 )
-from spec_kitty_client.workflow.worktrees import branches_of, folder_of
 
 __all__ = ["Merged", "merge"]
-
-_KEEP_BRANCHES = (Dialect.F1, Dialect.F2)
-_HOST_STATE = (".kittify/sync-state.json",)
-"""Files that only the host writes, during any call (3.2.7), tracked or not."""
 
 _HOST_FILES = frozenset(
     {"meta.json", "lanes.json", "tasks.md", "status.json", "status.events.jsonl"}
 )
 """Files in a mission's folder that the host writes; all others may be somebody's work."""
-
-
-@frozen(kw_only=True)
-class Merged(Value):
-    """The result of a merge."""
-
-    target: str
-    """The branch merged into."""
-    before: str
-    """Its commit before the merge."""
-    after: str
-    """Its commit after the merge."""
-    changed: bool
-    """False if the mission was merged already."""
-
-
-@frozen(kw_only=True)
-class _MergeContext:
-    """Everything a merge knows before it starts: the host, the mission, the branches."""
-
-    contract: Contract
-    top: str
-    mission: replies.Mission
-    layout: MissionLayout
-    target: str
-    before: str
-
-    @property
-    def slug(self) -> str:
-        """The mission's slug."""
-        return self.mission.mission_slug
-
-    @property
-    def folder(self) -> str:
-        """The mission's folder, relative to the root of the repository."""
-        return folder_of(self.slug)
-
-    @property
-    def integration(self) -> Integration:
-        """The branches that take part in the merge."""
-        return Integration(
-            top=self.top,
-            slug=self.slug,
-            target=self.target,
-            coordination=self.layout.coordination_branch,
-        )
-
-    def branches(self) -> Steps[dict[str, str | None]]:
-        """Return the branches with the mission's work, each with its worktree or None."""
-        wps = tuple(wp.wp_id for wp in self.mission.work_packages)
-        return (yield from branches_of(self.contract, self.slug, wps, self.top))
-
-    def lanes(self) -> Steps[dict[str, str | None]]:
-        """Return the branches that a merge removes: all but the mission's own."""
-        found = yield from self.branches()
-        return {name: path for name, path in found.items() if name != self.integration.mission}
-
-    def merged(self, after: str, *, changed: bool) -> Merged:
-        """Return the result of the merge."""
-        return Merged(target=self.target, before=self.before, after=after, changed=changed)
 
 
 def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
@@ -157,12 +93,7 @@ def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
             )
             raise GitFailed(msg)
         return context.merged(context.before, changed=False)
-    _refuse_strategy(call, contract)
-    yield from _forget_removed(context)
-    yield from _refuse_dirty((yield from context.branches()))
-    yield from _refuse_dirty_target(context)
-    yield from _refuse_left_out(context, commits)
-    yield from _refuse_taking_back(context, call)
+    yield from check(context, call, commits)
     if (yield from _commit_records(context)):
         context = yield from _look(call, contract)
     yield from prepare(context.integration)
@@ -177,12 +108,12 @@ def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
         e.add_note(f"Before the merge, {context.target} was at commit {context.before}.")
         yield from _tell_missing(e, context)
         # Hosts remove the lanes last: if they are gone, the merge worked and its answer was lost.
-        if not lanes or (yield from context.lanes()) or contract.dialect in _KEEP_BRANCHES:
+        if not lanes or (yield from context.lanes()) or contract.dialect in KEEP_BRANCHES:
             raise
     return (yield from _compare(context, work))
 
 
-def _tell_missing(error: HostError, context: _MergeContext) -> Steps[None]:
+def _tell_missing(error: HostError, context: MergeContext) -> Steps[None]:
     """Add the command that restores each branch that the host misses.
 
     From 3.1.0 on hosts merge all lanes or none, and remove them at the end. The SDK cannot see
@@ -197,11 +128,11 @@ def _tell_missing(error: HostError, context: _MergeContext) -> Steps[None]:
             )
 
 
-def _message(context: _MergeContext) -> str:
+def _message(context: MergeContext) -> str:
     return f"chore({context.slug}): record status"
 
 
-def _look(call: MergeMission, contract: Contract) -> Steps[_MergeContext]:
+def _look(call: MergeMission, contract: Contract) -> Steps[MergeContext]:
     mission = yield from state(call.mission)
     top = yield from root()
     files = yield from read_files(mission.mission_slug, top)
@@ -212,12 +143,12 @@ def _look(call: MergeMission, contract: Contract) -> Steps[_MergeContext]:
         told = "" if call.target else f" (the mission's {layout.target_source})"
         msg = f"there is no branch {target!r}{told} in {top} to merge into. Create it there."
         raise GitFailed(msg)
-    return _MergeContext(
+    return MergeContext(
         contract=contract, top=top, mission=mission, layout=layout, target=target, before=before
     )
 
 
-def _is_merged(context: _MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
+def _is_merged(context: MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
     """Return whether it is proven that nothing is left to merge."""
     if not all(wp.lane in (Lane.DONE, Lane.CANCELED) for wp in context.mission.work_packages):
         return False
@@ -234,98 +165,23 @@ def _is_merged(context: _MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
     return (yield from holds(context.before, (*heads, *commits), context.top))
 
 
-def _is_whole(context: _MergeContext, lanes: dict[str, str | None]) -> bool:
+def _is_whole(context: MergeContext, lanes: dict[str, str | None]) -> bool:
     """Return whether every work package in ``done`` has its branch."""
     done = [wp.wp_id for wp in context.mission.work_packages if wp.lane == Lane.DONE]
-    if context.contract.dialect in _KEEP_BRANCHES:
+    if context.contract.dialect in KEEP_BRANCHES:
         return all(f"{context.slug}-{wp}" in lanes for wp in done)
     packages = (context.layout.packages[wp] for wp in done)
     mission = context.integration.mission
     return all(f"{mission}-{p.lane}" in lanes for p in packages if not p.planning)
 
 
-def _refuse_strategy(call: MergeMission, contract: Contract) -> None:
-    """Refuse a strategy that would fail half-way on this host."""
-    if contract.dialect is Dialect.F1 and call.strategy == MergeStrategy.SQUASH:
-        what = "squash that commits what it has merged; use merge, or a host that has"
-        raise UnsupportedByHost(what, since="2.1.0", release=str(contract.release))
-    if contract.dialect in _KEEP_BRANCHES and call.strategy == MergeStrategy.REBASE:
-        what = "rebase of branches that are checked out in worktrees; use merge, or a host that has"
-        raise UnsupportedByHost(what, since="3.2.0", release=str(contract.release))
-
-
-def _forget_removed(context: _MergeContext) -> Steps[None]:
-    """Deregister worktrees whose folders were deleted, so that git can delete their branches."""
-    own = f"{context.top}/.worktrees/{context.slug}-"
-    for path in (yield from removed(context.top)):
-        if path.startswith(own):
-            yield from git("worktree", "remove", path, folder=context.top)
-
-
-def _refuse_dirty(lanes: dict[str, str | None]) -> Steps[None]:
-    found: list[str] = []
-    for path in lanes.values():
-        if path is not None:
-            found += [f"{path}/{name}" for name in (yield from dirty(path))]
-    if found:
-        msg = (
-            f"a merge would delete uncommitted changes: {', '.join(found[:10])}. Commit or remove "
-            "them."
-        )
-        raise WouldLoseWork(msg, tuple(found))
-
-
-def _refuse_dirty_target(context: _MergeContext) -> Steps[None]:
-    """Refuse a target with uncommitted changes, before the host has merged half of it."""
-    if not context.contract.supports(Feature.CLEAN_TARGET):
-        return
-    path = (yield from branches(context.top, context.target)).get(context.target)
-    found = (yield from dirty(path, untracked=False)) if path else ()
-    own = (f"{context.folder}/", *_HOST_STATE)
-    if others := [name for name in found if not name.startswith(own)]:
-        msg = (
-            f"{path}, where {context.target} is checked out, has uncommitted changes: "
-            f"{', '.join(others[:10])}. This host does not merge then. Commit or stash them."
-        )
-        raise WouldLoseWork(msg, tuple(f"{path}/{name}" for name in others))
-
-
-def _refuse_left_out(context: _MergeContext, commits: tuple[str, ...]) -> Steps[None]:
-    if not (yield from context.lanes()):
-        return  # the host names the branches that it misses
-    heads = (*(yield from context.branches()), context.before)
-    missing = yield from left_out(commits, heads, context.top)
-    if missing:
-        msg = (
-            f"the commit {missing[:12]} was handed in, but is on no branch that would be merged "
-            f"into {context.target}. Run `git branch --all --contains {missing[:12]}` to find its "
-            "branch, and merge that into the lane's branch."
-        )
-        raise WouldLoseWork(msg, (missing,))
-
-
-def _refuse_taking_back(context: _MergeContext, call: MergeMission) -> Steps[None]:
-    """Refuse a squash that would revert newer changes on the target (3.2.0 and later)."""
-    if call.strategy != MergeStrategy.SQUASH or not context.contract.supports(Feature.CLEAN_TARGET):
-        return
-    for lane in (yield from context.lanes()):
-        files = yield from conflicts(context.before, lane, context.top, apart=f"{context.folder}/")
-        if files:
-            msg = (
-                f"{context.target} has changes newer than {lane} in "
-                f"{', '.join(sorted(files)[:10])}, and a squash by this host would revert them. "
-                "Merge the target into the lane's worktree first, or use the strategy merge."
-            )
-            raise WouldLoseWork(msg, tuple(sorted(files)))
-
-
-def _commit_records(context: _MergeContext) -> Steps[bool]:
+def _commit_records(context: MergeContext) -> Steps[bool]:
     """Commit the host's records of the mission, and its own state file if that is tracked."""
     path = (yield from branches(context.top, context.target)).get(context.target)
     committed = False
     if path and context.contract.supports(Feature.CLEAN_TARGET):
         found = yield from dirty(path, untracked=False)
-        for name in _HOST_STATE:
+        for name in HOST_STATE:
             if name in found:
                 yield from commit_folder(path, name, f"chore({context.slug}): record host state")
                 committed = True
@@ -340,7 +196,7 @@ class _Work:
     files: set[str]
 
 
-def _work_of(lanes: dict[str, str | None], context: _MergeContext) -> Steps[dict[str, _Work]]:
+def _work_of(lanes: dict[str, str | None], context: MergeContext) -> Steps[dict[str, _Work]]:
     """Return the head and changed files of each branch."""
     found: dict[str, _Work] = {}
     for lane in lanes:
@@ -350,7 +206,7 @@ def _work_of(lanes: dict[str, str | None], context: _MergeContext) -> Steps[dict
     return found
 
 
-def _compare(context: _MergeContext, work: dict[str, _Work]) -> Steps[Merged]:
+def _compare(context: MergeContext, work: dict[str, _Work]) -> Steps[Merged]:
     """Check that the target has its old commits, all work of the lanes, and nothing else."""
     after = yield from commit_of(f"refs/heads/{context.target}", context.top)
     target, before = context.target, context.before
@@ -373,7 +229,7 @@ def _compare(context: _MergeContext, work: dict[str, _Work]) -> Steps[Merged]:
 
 
 def _missing(
-    work: dict[str, _Work], new: set[str], after: str, context: _MergeContext
+    work: dict[str, _Work], new: set[str], after: str, context: MergeContext
 ) -> Steps[set[str]]:
     """Return the files of the lanes that differ in the target after the merge."""
     found: set[str] = set()
@@ -389,16 +245,16 @@ def _is_hosts(path: str, folder: str) -> bool:
     return inside != path and (inside in _HOST_FILES or inside.startswith("tasks/"))
 
 
-def _refuse_unproven(context: _MergeContext, work: dict[str, _Work]) -> None:
+def _refuse_unproven(context: MergeContext, work: dict[str, _Work]) -> None:
     """Refuse work packages without a branch, which hosts up to 3.0.3 leave out silently."""
-    if context.contract.dialect not in _KEEP_BRANCHES:
+    if context.contract.dialect not in KEEP_BRANCHES:
         return
     worked = [wp.wp_id for wp in context.mission.work_packages if wp.lane != Lane.CANCELED]
     if gone := tuple(wp for wp in worked if f"{context.slug}-{wp}" not in work):
         raise MergeDamaged(context.target, context.before, "left out work without a branch", gone)
 
 
-def _refresh(context: _MergeContext, after: str, new: set[str]) -> Steps[None]:
+def _refresh(context: MergeContext, after: str, new: set[str]) -> Steps[None]:
     """Update a stale checkout of the target (3.1.x), keeping the user's changes.
 
     Raises:

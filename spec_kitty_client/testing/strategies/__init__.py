@@ -1,6 +1,7 @@
-"""Hypothesis strategies for the contract: hosts, boards, answers, policies, missions and calls.
+"""Hypothesis strategies for hosts, lanes, answers, policies, missions and calls.
 
-They need the extra ``testing``. Each says what it is for and what it shrinks to.
+They need the extra ``testing``. Each docstring has the purpose of the strategy, and the simplest
+value that it shrinks to.
 """
 
 from spec_kitty_client.testing.strategies.contracts import contracts, dialects

@@ -1,4 +1,4 @@
-"""Strategies for hosts: which dialects there are, and which releases and contracts speak them."""
+"""Strategies for hosts: dialects, releases and contracts."""
 
 from hypothesis import strategies as st
 from packaging.version import Version
@@ -17,26 +17,26 @@ _HOSTS = tuple(Contract(contract_of(r), r) for r in map(Version, _RELEASES.split
 
 
 def hosts(dialect: Dialect | None = None) -> tuple[Contract, ...]:
-    """Return the hosts that `contracts` chooses from, the oldest first.
+    """Return the hosts that `contracts` chooses from, oldest first.
 
     Args:
-        dialect: Only those that speak it; None: of every dialect.
+        dialect: Only hosts of this dialect; None: all hosts.
     """
     return tuple(host for host in _HOSTS if dialect in (None, host.dialect))
 
 
 def dialects() -> st.SearchStrategy[Dialect]:
-    """Choose a dialect, for a test that has to hold for every host. Shrinks to the oldest."""
+    """Draw a dialect, for a test of every host. Shrinks to the oldest."""
     return st.sampled_from(Dialect)
 
 
 def contracts(dialect: Dialect | None = None) -> st.SearchStrategy[Contract]:
-    """Choose a host: its release and the contract that it names. Shrinks to the oldest.
+    """Draw a host's contract, with its release. Shrinks to the oldest.
 
-    Use it where a dialect is too coarse: ``resolve-workspace``, for example, came in the
-    middle of M3.
+    Use it if a dialect is not precise enough. For example, ``resolve-workspace`` is new in a
+    release in the middle of M3.
 
     Args:
-        dialect: Only hosts that speak it; None: of every dialect.
+        dialect: Only hosts of this dialect; None: all hosts.
     """
     return st.sampled_from(hosts(dialect))

@@ -25,7 +25,7 @@ _KEYS = tuple(a.name for a in fields(Envelope))
 
 
 class Flaw(StrEnum):
-    """Why something that looks like an envelope is not the answer."""
+    """The reason why text that looks like an envelope is not the answer."""
 
     MISSING_KEY = "one of the seven keys is missing"
     WRONG_TYPE = "one of the seven keys has a value of another type"
@@ -38,15 +38,15 @@ class Flaw(StrEnum):
 
 @frozen(kw_only=True)
 class Printed:
-    """What a host printed, and what has to be made of it."""
+    """The output of a host, and the expected result of parsing it."""
 
     stdout: bytes
     envelope: Envelope | None
-    """What `spec_kitty_client.api.envelope.find` has to find; None: nothing."""
+    """The envelope that `spec_kitty_client.api.envelope.find` must find; None: no envelope."""
     exit_code: int
-    """What a host that prints this ends with: 0 after a success, else 1."""
+    """The exit code of the host: 0 after a success, otherwise 1."""
     flaw: Flaw | None = None
-    """What is wrong with the near-envelope in it; None: there is none in it."""
+    """The flaw of the near-envelope in the output; None: there is no near-envelope."""
 
 
 _families = [[str(c) for c in ErrorCode if c.family is family] for family in Family]
@@ -111,14 +111,14 @@ _noise = st.lists(st.sampled_from(_noise_lines) | st.binary(max_size=6), max_siz
 
 @st.composite
 def envelopes(draw: st.DrawFn) -> Printed:
-    """Draw what a host printed, with one envelope in it: for whatever reads a host's output.
+    """Draw the output of a host with one envelope in it, for code that reads such output.
 
-    Successes, refusals with known codes of every family and with unknown ones, contracts of
-    all versions and of some to come, fields that nobody knows, strange text with and
-    without escapes, and lines before and after which are no envelope and need not be
-    text. The payload is not what the verb promises; for that use `replies`.
+    It has successes, and refusals with unknown codes or known codes of every family; present and
+    future contract versions; unknown fields; unusual characters with and without escapes; and
+    other lines before and after, which may not be UTF-8. The data does not match the verb; for
+    that use `replies`.
 
-    Shrinks to one line: a success of ``contract-version`` with an empty payload.
+    Shrinks to one line: a success of ``contract-version`` with empty data.
     """
     envelope = draw(_envelopes)
     unknown = draw(JSON_OBJECTS)
@@ -164,14 +164,14 @@ def _printed(
 
 @st.composite
 def near_envelopes(draw: st.DrawFn) -> Printed:
-    """Draw what a host printed, with something in it that is nearly an envelope.
+    """Draw the output of a host with text in it that is nearly an envelope.
 
-    It is for readers that must not make an answer up: keys missing or of a wrong type, text
-    that was cut off, more on the same line, bytes that are no text. In some
-    examples a sound envelope stands before or after it, and that one counts; where both
-    are sound, the last one does, and one on one line before one that is spread over lines.
+    Use it to test that a reader does not invent an answer. Keys are missing or of a wrong type,
+    text is cut off, there is more on the same line, or bytes are not UTF-8. In some examples there
+    is a valid envelope before or after it, which is the answer. If both are valid, the last one is
+    the answer, and one on a single line has priority over one spread over several lines.
 
-    Shrinks to an envelope without its first key, and nothing else.
+    Shrinks to an envelope without its first key, and no other output.
     """
     near = draw(_envelopes)
     flaw = draw(st.sampled_from(Flaw))

@@ -1,4 +1,4 @@
-"""Strategies for the board: lanes, and the moves between them."""
+"""Strategies for lanes, and for moves between lanes."""
 
 from typing import Literal, overload
 
@@ -24,14 +24,14 @@ _STRANGE = st.sampled_from(["genesis", "uninitialized", "rework"]) | st.text(max
 
 @frozen(kw_only=True)
 class Move:
-    """A work package's way from one lane to another, by the rules of a dialect."""
+    """A move of a work package from one lane to another, in one dialect."""
 
     dialect: Dialect
     before: Lane
     after: Lane
     needs: frozenset[Need] | None
-    """What ``transition`` has to bring along, beside actor and policy; None: no host of this
-    dialect allows it, whatever it brings (but force)."""
+    """The options that ``transition`` requires, beside actor and policy; None: no host of this
+    dialect allows the move without force."""
 
 
 @overload
@@ -43,12 +43,12 @@ def lanes(dialect: Dialect | None = None, *, unknown: bool) -> st.SearchStrategy
 def lanes(
     dialect: Dialect | None = None, *, unknown: bool = False
 ) -> st.SearchStrategy[Lane] | st.SearchStrategy[AnyLane]:
-    """Choose a lane, for code that must cope with each of them. Shrinks to ``planned``.
+    """Draw a lane, for code that must handle all lanes. Shrinks to ``planned``.
 
     Args:
-        dialect: Only the lanes that it has; None: of every dialect.
-        unknown: Also draw lanes that this SDK has no name for, as a newer host may answer
-            them. They can be read, but not be the target of a transition.
+        dialect: Only lanes of this dialect; None: all lanes.
+        unknown: Also draw lanes that this SDK does not know, as newer hosts may report. They
+            can be read, but are no target of a transition.
     """
     has = set(Lane) if dialect is None else lanes_of(dialect)
     known = st.sampled_from([lane for lane in Lane if lane in has])
@@ -60,15 +60,15 @@ def _unknown() -> st.SearchStrategy[UnknownLane]:
 
 
 def transitions(dialect: Dialect | None = None, *, allowed: bool = True) -> st.SearchStrategy[Move]:
-    """Choose a move, for code that takes or predicts decisions of the board.
+    """Draw a move, for code that decides or predicts moves of work packages.
 
-    Shrinks to the move that comes first in the order of the board, of the oldest dialect.
-    Both lanes are lanes of the dialect.
+    Both lanes are lanes of the dialect. Shrinks to the first move of the oldest dialect, in the
+    order of the lanes.
 
     Args:
-        dialect: Whose rules; None: those of any.
-        allowed: Draw moves that hosts allow if their needs are met, or else those that no
-            host allows. To stay in a lane counts as a move.
+        dialect: The dialect whose rules apply; None: any dialect.
+        allowed: True: draw moves that hosts allow with the required options. False: draw moves
+            that no host allows. Staying in a lane counts as a move.
     """
     whose = Dialect if dialect is None else [dialect]
     return st.sampled_from(

@@ -1,4 +1,4 @@
-"""Strategies for missions: work packages, and what each of them depends on."""
+"""Strategies for missions: work packages and their dependencies."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -19,25 +19,25 @@ class Shape(StrEnum):
     WIDE = "all others depend on one"
     LAYERED = "layers, each of which depends on some of the one before"
     DIAMOND = "one, then several side by side, then one that joins them"
-    DISCONNECTED = "groups that have nothing to do with each other"
+    DISCONNECTED = "groups without dependencies between them"
 
 
 def missions(
     *, shape: Shape | None = None, min_size: int = 1, max_size: int = 8
 ) -> st.SearchStrategy[dict[str, list[str]]]:
-    """Draw a mission: its work packages in plan order, each with those that it depends on.
+    """Draw a mission: work package ids in plan order, each with the ids of its dependencies.
 
-    It is for schedulers and hosts, or whatever else walks through dependencies. There are no
-    cycles. In some examples work packages depend only on earlier ones of the plan, in others
-    only on later ones or on both, as in real plans.
+    Use it to test schedulers, hosts, and other code that follows dependencies. There are no
+    cycles. In some examples work packages depend only on earlier ones of the plan, in others only
+    on later ones or on both, as in real plans.
 
-    Shrinks to ``{"WP01": []}``, and otherwise to few work packages in plan order.
+    Shrinks to ``{"WP01": []}``, or to few work packages in plan order.
 
     Args:
-        shape: How they depend on each other; None: in any way. A mission that is too small
-            for its shape is a chain.
-        min_size: Work packages at least.
-        max_size: Work packages at most.
+        shape: The shape of the dependencies; None: any shape. A mission that is too small for its
+            shape is a chain.
+        min_size: Minimum number of work packages.
+        max_size: Maximum number of work packages.
     """
     return _missions(list(Shape) if shape is None else [shape], st.integers(min_size, max_size))
 

@@ -44,41 +44,41 @@ class _Object:
 def policies() -> st.SearchStrategy[Policy]:
     """Draw policies that every host accepts, for code that sends, stores or shows them.
 
-    Modes are the known ones, or any other word; there may be further fields, nested ones too.
-    Shrinks to a policy of empty texts with the first known modes.
+    Modes are known ones or any other word. There may be further fields, also nested ones. Shrinks
+    to a policy with empty texts and the first known modes.
     """
     return _policies
 
 
 def invalid_policies(rule: PolicyRule | None = None) -> st.SearchStrategy[tuple[Any, PolicyRule]]:
-    """Draw a policy as it would be sent, and the one rule that it breaks.
+    """Draw a policy as it is sent, and the one rule that it breaks.
 
-    For code that builds policies out of what users give it, or shows why one is refused. A rule
-    is broken in every place where it can be. `PolicyRule.JSON` is not among them, because what
-    is no JSON is no object; see `policy_json`. Shrinks to an otherwise empty policy.
+    Use it to test code that makes policies from user input, or explains a refusal. Each rule is
+    broken in every place where it applies. `PolicyRule.JSON` is not drawn, because only text can
+    break it; see `policy_json`. Shrinks to an otherwise empty policy.
 
     Args:
-        rule: The rule to break; None: any of them.
+        rule: The rule to break; None: any rule.
 
     Raises:
         ValueError: If no object breaks the rule.
     """
     if rule is PolicyRule.JSON:
-        msg = f"what breaks the rule {rule} is a text and no object: see policy_json"
+        msg = f"no object can break the rule {rule}, only text can. Use policy_json."
         raise ValueError(msg)
     some = _BREAKS if rule is None else {rule: _BREAKS[rule]}
     return st.one_of([st.tuples(broken, st.just(name)) for name, broken in some.items()])
 
 
 def policy_json() -> st.SearchStrategy[str]:
-    """Draw text that is a policy, or nearly one, for code that reads what others wrote.
+    """Draw text that is a policy, or nearly one, for code that reads policies of other people.
 
-    Wrong types, names that come twice, nesting, escapes, strings and numbers without end,
-    ``NaN``, text that is cut off or has something before or behind it. About a third of it is
-    fine for some release of the host and not for another. All of it can be an argument of
-    a program: no null characters, and less than 120,000 bytes. It is never between
-    100 levels and tens of thousands deep, where the answer depends on the host's Python.
-    Shrinks to the shortest text of the simplest kind.
+    It has wrong types, repeated names, nesting, escapes, very long strings and numbers, ``NaN``,
+    and text that is cut off or has other text around it. About a third of the texts are accepted
+    by some host releases and refused by others. Every text fits on a command line: no null
+    character, and less than 120,000 bytes. It is at most 100 levels deep, or tens of thousands:
+    in between, the answer depends on the host's Python. Shrinks to the shortest text of the
+    simplest kind.
     """
     return _texts().filter(lambda text: len(text.encode()) < _LONGEST)
 

@@ -92,22 +92,22 @@ _NAMED: dict[str, st.SearchStrategy[Any]] = {  # what a text is about, by the en
 def replies(
     command: Command[Any] | type[Command[Any]], dialect: Dialect | None = None
 ) -> st.SearchStrategy[Completed]:
-    """Draw a call that has ended well, with the answer that its verb promises.
+    """Draw the result of a successful call, with a valid answer of its verb.
 
-    It is for whatever consumes replies, or stands in for a host:
-    `spec_kitty_client.api.envelope.conclude` makes ``command.reply_type`` of each of them. The
-    answer has the fields of one release, in the words of that release (``feature_slug`` up
-    to 3.0.3), the values that the call named, and now and then fields that nobody knows.
+    Use it to test code that reads replies, or test doubles of hosts.
+    `spec_kitty_client.api.envelope.conclude` parses each result into ``command.reply_type``. The
+    answer has the fields and names of one release (``feature_slug`` up to 3.0.3), the values in
+    the call, and sometimes unknown fields.
 
-    Shrinks to the oldest host that has the call, and to few and short values.
+    Shrinks to the oldest host that has the call, and to few short values.
 
     Args:
-        command: The call, or its class: then what it needs is drawn as well.
-        dialect: Of which dialect the host is; None: of any that has the call.
+        command: The call; or its class, and then its arguments are drawn as well.
+        dialect: The host's dialect; None: any dialect that has the call.
 
     Raises:
         UnsupportedByHost: If no host of the dialect has the call.
-        InvalidCall: If it cannot be spelled (while drawing).
+        InvalidCall: While drawing, if the call cannot be spelled.
     """
     able = [host for host in hosts(dialect) if host.supports(command)]
     if not able:

@@ -1,4 +1,4 @@
-"""Strategies for what an orchestrator says to a host about one mission, from first call to last."""
+"""Strategies for all calls of an orchestrator about one mission, from the first to the last."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,16 +27,16 @@ _LONG = 15  # calls, after which a small mission may be merged
 
 @frozen(kw_only=True)
 class HostScript:
-    """Calls about one mission, in the order in which a host is to get them."""
+    """Calls about one mission, in the order in which to send them."""
 
     contract: Contract
-    """The host whom the calls are for."""
+    """The contract of the host for which the calls are."""
     slug: str
-    """The mission; some senseless calls are about another one, which there is not."""
+    """Slug of the mission; some wrong calls name a mission that does not exist."""
     mission: _Mission
-    """The work packages in plan order, each with those that it depends on."""
+    """Work package ids in plan order, each with the ids of its dependencies."""
     commands: tuple[Command[Any], ...]
-    """With actor and policy, where they are meant to have them."""
+    """The calls; all have their actor and policy, except calls that are wrong on purpose."""
 
 
 def host_scripts(
@@ -47,26 +47,26 @@ def host_scripts(
     max_calls: int = 25,
     unsupported: bool = False,
 ) -> st.SearchStrategy[HostScript]:
-    """Draw calls that make sense on a mission: for whatever stands in for a host, or drives one.
+    """Draw a realistic sequence of calls, to test a test double of a host or its callers.
 
-    Most of them go on from the state that the ones before have led to: claim, submit, review,
-    approve or send back, read, leave notes, accept when all is finished, and merge, which is
-    always the last. In between is a share of calls that hosts refuse, so that their rules are
-    reached as well: a work package or mission that there is not, lanes out of order, what a
-    move needs left out, somebody else's work, no policy, too early, twice.
+    Most calls continue from the state after the calls before: claim, submit, review, approve or
+    request changes, read, add notes, accept when all work is finished, and merge as the last call.
+    Some calls are wrong, to reach the host's rules as well: an unknown work package or mission, a
+    move that is not allowed, a missing option, another actor's work, no policy, a call that comes
+    too early or twice.
 
-    Where a host wants a commit before ``for_review`` (3.2.2 and later), and a clean checkout
-    before a merge, whoever plays the script has to see to that.
+    Hosts from 3.2.2 on require a commit before ``for_review``, and a clean checkout before a
+    merge. The code that sends the calls must provide these.
 
-    Shrinks to a single ``mission-state`` of a mission with one work package, and otherwise to
-    few and simple calls.
+    Shrinks to one ``mission-state`` of a mission with one work package, or to few simple calls.
 
     Args:
-        host: Whom the calls are for; None: any host. Each can be spelled for it.
-        mission: What there is to work on; None: `missions` of up to four work packages.
-        slug: What it is called.
-        max_calls: Calls at most, 1 or more.
-        unsupported: Also draw calls that the host has no verb, option or lane for, which
+        host: The host or dialect for which the calls are; None: any host. Every call can be
+            spelled for it.
+        mission: Strategy for the mission; None: `missions` of up to four work packages.
+        slug: Slug of the mission.
+        max_calls: Maximum number of calls, at least 1.
+        unsupported: Also draw calls whose verb, option or lane the host does not have, and which
             ``spell`` refuses.
     """
     chosen = st.just(host) if isinstance(host, Contract) else contracts(host)
@@ -83,7 +83,7 @@ def host_scripts(
 
 
 def _script(contract: Contract, slug: str, mission: _Mission, picks: list[_Pick]) -> HostScript:
-    """Turn numbers into calls. That they are drawn without a look at the board shrinks well."""
+    """Turn drawn numbers into calls. Drawing them independently of the board shrinks well."""
     board, commands = Board(contract, slug, mission), list[Command[Any]]()
     names = list(mission)
     for step, which, n in picks:

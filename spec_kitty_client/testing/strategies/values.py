@@ -1,4 +1,4 @@
-"""Strategies for the smallest parts of an answer, which the others share."""
+"""Strategies for the smallest parts of an answer, shared by the other modules."""
 
 from typing import Any
 

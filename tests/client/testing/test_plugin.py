@@ -343,7 +343,7 @@ def test_a_missing_tape_says_how_to_get_it(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["E *record it with pytest --spec-kitty-record=REPOSITORY 'test_mine.py::test_it'"]
+        ["E *Record it: pytest --spec-kitty-record=REPOSITORY 'test_mine.py::test_it'"]
     )
 
 
