@@ -102,8 +102,9 @@ def lowest(session: nox.Session, only: tuple[str, ...]) -> None:
 def pythons(session: nox.Session) -> None:
     """Unit and property tests of the built wheel, beside a copy of the tests alone."""
     session.install("build", *group("tests"))
-    folder = Path(session.create_tmp()).resolve()
-    shutil.rmtree(folder)
+    # Not `create_tmp`: pytest would put the folders of tests there, below this pyproject.toml.
+    folder = Path(session.cache_dir).resolve() / f"wheel-{session.python}"
+    shutil.rmtree(folder, ignore_errors=True)
     session.run("python", "-m", "build", "--wheel", f"--outdir={folder}", silent=True)
     session.install(*map(str, folder.glob("*.whl")))
     for name in ("tests", "docs"):

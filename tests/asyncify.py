@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent.parent / "spec_kitty_client"
+import spec_kitty_client
+
+PACKAGE = Path(spec_kitty_client.__file__).parent
 SAME = "_at|contract|design|mission|prepare|work_package"  # methods that wait for nothing
 NAMES = ("client", "design_client", "mission")
 
