@@ -4,7 +4,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spec_kitty_client.codes import ErrorCode, UnknownErrorCode
@@ -111,6 +111,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), json_values))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the first draw of text
 def test_no_value_makes_a_property_raise(data: dict[str, Any]) -> None:
     """Whoever handles an error gets no second one out of it."""
     known = told(**data)
