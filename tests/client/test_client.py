@@ -412,7 +412,7 @@ def test_what_is_missing_is_told_before_anything_is_sent(
     client = Client(transport=host, **own)
     client.negotiate()
 
-    with pytest.raises(InvalidCall, match=f"{missing}=, in the call or in the client"):
+    with pytest.raises(InvalidCall, match=f"{missing}=: pass it to this call or to the client"):
         getattr(client, name)("m", **given)
     assert host.verbs == ["contract-version"]
 
@@ -439,7 +439,7 @@ async def test_what_is_missing_is_told_before_anything_is_sent_async(
     client = AsyncClient(transport=host, **own)
     await client.negotiate()
 
-    with pytest.raises(InvalidCall, match=f"{missing}=, in the call or in the client"):
+    with pytest.raises(InvalidCall, match=f"{missing}=: pass it to this call or to the client"):
         await getattr(client, name)("m", **given)
     assert host.verbs == ["contract-version"]
 
