@@ -129,7 +129,7 @@ class Storm:
     def close(self) -> None:
         """Check that each repository is as it must be, and let the host end."""
         for client in self.clients.values():
-            client.close()
+            client._driver.transport.close()
         told = [book for book in self.books if not book.lost]
         assert told
         self.killer.transport.prepare()  # one server for all of them
