@@ -50,7 +50,7 @@ def test_a_work_package_is_done_and_merged_on_another_machine(
         async def state() -> dict[str, object]:
             cold = AsyncSshTransport(**login)
             transport = AsyncWarmTransport(cold, only=True) if warm else cold
-            with AsyncClient(transport=transport) as reader:
+            async with AsyncClient(transport=transport) as reader:
                 mission = await reader.mission_state(here.mission)
             return dict(mission.lanes())
 
