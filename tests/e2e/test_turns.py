@@ -1,6 +1,6 @@
 """Two threads and two tasks change one mission at the same time, and nothing is lost.
 
-``ROUNDS`` in the environment: how often (default 5). ``TURNS=off`` switches the turn-taking of the
+``ROUNDS`` in the environment: how often (default 3). ``TURNS=off`` switches the turn-taking of the
 SDK off, to see that this test then fails.
 """
 
@@ -17,7 +17,7 @@ from spec_kitty_client._engine.turns import Turn
 
 from .conftest import POLICY, Scene
 
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 
 
 @pytest.fixture(autouse=True)
