@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .conftest import Scene
 
 TRACED = """\
@@ -34,6 +36,7 @@ def above(span: dict[str, Any], by_id: dict[str, dict[str, Any]]) -> list[str]:
     return names
 
 
+@pytest.mark.once
 def test_a_run_is_one_tree_of_spans(scene: Callable[..., Scene], tmp_path: Path) -> None:
     """Run, turns of work packages, attempts and host calls: all in one trace, each in its place."""
     here = scene(2)

@@ -128,7 +128,9 @@ def test_a_mission_as_the_templates_make_it_is_merged(
     assert not [b for b in branches if "lane-" in b]
 
 
-@pytest.mark.parametrize("program", ["own_loop.py", "own_async_loop.py"])
+@pytest.mark.parametrize(
+    "program", ["own_loop.py", pytest.param("own_async_loop.py", marks=pytest.mark.once)]
+)
 def test_the_same_mission_is_merged_by_a_loop_of_ones_own(
     lab: Callable[..., Lab], release: Version, topology: str, program: str
 ) -> None:
