@@ -11,7 +11,7 @@ __all__ = ["ADVICE", "AnyErrorCode", "ErrorCode", "Family", "UnknownErrorCode", 
 
 
 class Family(StrEnum):
-    """What kind of trouble a code means; each family has an exception class."""
+    """A group of error codes with the same meaning; each has an exception class."""
 
     USAGE = "usage"
     POLICY = "policy"

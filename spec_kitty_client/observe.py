@@ -37,7 +37,7 @@ class CallStarted(Value):
     verb: str
     """The verb by its newest name, or ``--version``."""
     argv: tuple[str, ...]
-    """What comes after the name of the program, with the policy replaced by ``***``."""
+    """The arguments after the program's name, with the policy replaced by ``***``."""
     transport: str
     """Name of the transport's class."""
     time_limit: float
@@ -55,7 +55,7 @@ class CallEnded(Value):
     verb: str
     """The verb by its newest name, or ``--version``."""
     argv: tuple[str, ...]
-    """What comes after the name of the program, with the policy replaced by ``***``."""
+    """The arguments after the program's name, with the policy replaced by ``***``."""
     transport: str
     """Name of the transport's class."""
     seconds: float

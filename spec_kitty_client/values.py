@@ -1,4 +1,4 @@
-"""What all values of this SDK have in common: printable text, and a form for JSON."""
+"""The base class of the SDK's values, with their form for JSON, and printable text."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

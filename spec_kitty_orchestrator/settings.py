@@ -49,7 +49,7 @@ Strategy = Literal["merge", "squash", "rebase"]
 
 
 class Order(StrEnum):
-    """Which of the work packages that can be started comes first."""
+    """The order in which ready work packages start."""
 
     LONGEST_PATH = "longest-path"
     """The one with the most remaining work on its longest chain of dependent work packages."""

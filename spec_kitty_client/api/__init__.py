@@ -1,1 +1,1 @@
-"""What can be asked of a host, and what it answers."""
+"""The commands that a host takes, the replies that it gives, and their spelling."""

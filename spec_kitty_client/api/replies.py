@@ -208,7 +208,7 @@ class MissionAccepted(MissionReply):
     done_wps: tuple[str, ...] = ()
     merge_pending_wps: tuple[str, ...] = ()
     origin_warnings: tuple[str, ...] = ()
-    """What the host could not compare with the remote, in words. Told from 4.0.0rc6 on, with
+    """Branches that the host could not compare with the remote. Told from 4.0.0rc6 on, with
     ``origin_check="warn"`` or ``"off"``; a refusal has `Failure.origin_freshness` instead."""
 
 
@@ -224,5 +224,5 @@ class MissionMerged(MissionReply):
     worktree_removed: bool = False
     """Always false, even if the host has removed worktrees."""
     origin_warnings: tuple[str, ...] = ()
-    """What the host could not compare with the remote, in words. Told from 4.0.0rc6 on, with
+    """Branches that the host could not compare with the remote. Told from 4.0.0rc6 on, with
     ``origin_check="warn"`` or ``"off"``; a refusal has `Failure.origin_freshness` instead."""

@@ -96,7 +96,7 @@ def _plain(value: Any) -> Any:
 
 @frozen(kw_only=True)
 class Policy:
-    """What an agent may do. The client sends it with every call that starts an agent.
+    """The permissions of an agent. The client sends it with every call that starts an agent.
 
     Raises:
         PolicyError: If any host would refuse this policy; it has all the reasons.

@@ -89,7 +89,7 @@ def _not_empty(_: object, attribute: "Attribute[str]", value: object) -> None:
 
 @frozen
 class Review(Value):
-    """Who reviewed, and where the review is: ``Review("ada", "reviews/WP01.md")``.
+    """A review's author, and where it can be read: ``Review("ada", "reviews/WP01.md")``.
 
     Raises:
         InvalidCall: If the reviewer or the reference is empty.

@@ -1,1 +1,1 @@
-"""Which work package starts next: `board` decides, `priority` ranks, `slots` limits."""
+"""The choice of the next work package: `board` decides, `priority` ranks, `slots` limits."""

@@ -1,1 +1,1 @@
-"""What a run writes to disk, and what a later run reads: the journal, its history, the lock."""
+"""The files of a run: the journal, the history made of it, and the lock."""

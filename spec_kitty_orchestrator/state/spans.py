@@ -27,7 +27,7 @@ class Spans:
 
     @property
     def observer(self) -> Observer | None:
-        """What makes spans of host calls; each is a child of the span around the call."""
+        """An observer that makes a span of each host call, as a child of the current one."""
         return trace_calls() if self._tracer else None
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What each verb does to a mission, and what it answers."""
+"""The effect of each verb on a mission, and its reply."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

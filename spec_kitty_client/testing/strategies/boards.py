@@ -1,4 +1,4 @@
-"""What becomes of a mission's board by the rules of its host, as far as a script has to know.
+"""A model of a mission's lanes by the rules of its host, as far as a script has to know.
 
 It guides `scripts` to calls that make sense; whether a call is right is for a host to say.
 """

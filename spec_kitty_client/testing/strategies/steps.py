@@ -1,4 +1,4 @@
-"""What can be said next to a host, given where its board stands: with sense or without."""
+"""The next call to a host, drawn for the lanes of its mission: one that makes sense or not."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""What goes to another machine: a shell script that runs a program there, and owns it.
+"""The shell script that runs a program on another machine, and owns its processes.
 
 It needs a POSIX shell and its usual tools, and ``setsid`` or bash. The script is the first
 thing on its input, and the end of that input is how it learns that nobody waits any more.
@@ -91,13 +91,13 @@ def path(given: str) -> str:
 
 @frozen(kw_only=True)
 class Task:
-    """What is to be run on the other machine."""
+    """A program to run on the other machine."""
 
     words: tuple[str, ...]
     """As a person would type them."""
     folder: str
     nowhere: str
-    """What to say if there is no such folder."""
+    """The error message if there is no such folder."""
     steps: Sequence[str]
     """Shell commands that set the environment, and ``k_host`` to the path of the program."""
 
