@@ -63,7 +63,6 @@ __all__ = [
 ]
 
 _BEFORE = {2, 4, 5, 6}  # exit codes: option parser; project too old, too new, damaged
-
 _READINESS_APPLIED = Version("1.7.0")  # contract; accept-mission refuses what accept refuses
 _HALFWAY = "reconciliation_required"  # as 4.0.0 says it
 _MOST_NAMED = 10  # files in a message
