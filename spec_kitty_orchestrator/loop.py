@@ -32,7 +32,7 @@ class Loop:
 
     Args:
         run: The run.
-        mission: The lanes and dependencies of all work packages, as the host reported them.
+        mission: The host's report on all work packages.
     """
 
     def __init__(self, run: Run, mission: Mission) -> None:
@@ -58,12 +58,11 @@ class Loop:
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._heartbeat)
-            while True:
+            self._start_ready(tasks)
+            while self.board.busy:
+                await self._news.wait()
                 self._news = anyio.Event()
                 self._start_ready(tasks)
-                if not self.board.busy:
-                    break
-                await self._news.wait()
             tasks.cancel_scope.cancel()
         if self._host_problem:
             raise HostProblem(self._host_problem)
@@ -85,8 +84,7 @@ class Loop:
                 stuck = self._record_stuck(wp, str(e))
         except WorkPackageFailed as e:
             stuck = self._record_stuck(wp, e.reason)
-            if e.host:
-                self._host_problem = stuck
+            self._host_problem = stuck if e.host else self._host_problem
         self.board.release(wp.wp_id, lane, stuck)
         self.board.update_estimates(self._run.durations.costs(self._run.agent_names))
         self._news.set()
@@ -107,23 +105,23 @@ class Loop:
 
     async def _look_again(self, wp: WorkPackage) -> AnyLane:
         """Read the mission again after a rejected claim, and return the work package's lane."""
-        asked_at = self.board.moves
         with suppress(SpecKittyError):  # keep the last known lane
-            mission = await self._run.host.state()
-            self.board.update(mission, asked_at)
-            return mission.lanes().get(wp.wp_id, wp.lane)
+            return (await self._read_mission()).lanes().get(wp.wp_id, wp.lane)
         return wp.lane
 
     async def _heartbeat(self) -> None:
         """Notice the moves of other people, if they could let a work package start."""
         while True:
             await anyio.sleep(self._run.settings.heartbeat)
-            if not self.board.has_free_slot():
-                continue  # the next claim notices the moves of others
-            asked_at = self.board.moves
-            try:
-                mission = await self._run.host.state()
-            except SpecKittyError:
-                continue  # if the host is down, the next mutation reports it
-            if not mission.problem and self.board.update(mission, asked_at):
-                self._news.set()
+            if self.board.has_free_slot():  # else the next claim notices the moves of others
+                with suppress(SpecKittyError):  # if the host is down, the next mutation reports it
+                    await self._read_mission()
+
+    async def _read_mission(self) -> Mission:
+        """Read the mission; once more if the report denies moves that this run has made."""
+        asked_at, mission = self.board.moves, await self._run.host.state()
+        if self.board.contradicts(mission, asked_at):
+            asked_at, mission = self.board.moves, await self._run.host.state()
+        if not mission.problem and self.board.update(mission, asked_at):
+            self._news.set()
+        return mission

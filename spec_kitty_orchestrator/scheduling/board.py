@@ -124,20 +124,32 @@ class Board:
             mission: The report.
             asked_at: The value of `moves` when the report was asked for; None: the current one.
         """
-        asked_at = self.moves if asked_at is None else asked_at
-        changed = [
-            wp
-            for wp in mission.work_packages
-            if self.packages.get(wp.wp_id) != wp
-            and wp.wp_id not in self.busy
-            and self._moved.get(wp.wp_id, 0) <= asked_at
-        ]
+        changed = self._changed(mission, self.moves if asked_at is None else asked_at)
         if not changed:
             return False
         self.packages |= {wp.wp_id: wp for wp in changed}
         self._link()
         self._rank()
         return True
+
+    def contradicts(self, mission: Mission, asked_at: int) -> bool:
+        """Return whether a report denies a move that this run's own calls have made.
+
+        Args:
+            mission: The report.
+            asked_at: The value of `moves` when the report was asked for.
+        """
+        return any(wp.wp_id in self._moved for wp in self._changed(mission, asked_at))
+
+    def _changed(self, mission: Mission, asked_at: int) -> list[WorkPackage]:
+        """Return the work packages about which a report says something new."""
+        return [
+            wp
+            for wp in mission.work_packages
+            if self.packages.get(wp.wp_id) != wp
+            and wp.wp_id not in self.busy
+            and self._moved.get(wp.wp_id, 0) <= asked_at
+        ]
 
     def start_ready(self) -> list[WorkPackage]:
         """Return the work packages to start now. Each holds a slot until it is released.

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spec_kitty_client import Lane
-from spec_kitty_client.testing.faults import by_chance
+from spec_kitty_client.testing.faults import Fault, by_chance
 from spec_kitty_client.testing.host.arguments import Asked
+from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.state.events import (
     AttemptFailed,
     AttemptStarted,
@@ -25,7 +26,7 @@ from spec_kitty_orchestrator.state.events import (
     WorkPackageStuck,
 )
 from tests.bench.bounds import Dag, chain, layered, lower_bound, wide
-from tests.virtual.agents import by_seed, steady
+from tests.virtual.agents import Play, by_seed, steady
 from tests.virtual.world import World, folder, in_virtual_time
 
 EVERY_DIALECT = ("1.0.3", "2.1.3", "3.1.0", "3.1.10", "3.2.1", "3.2.2", "3.2.7", "4.0.0rc7")
@@ -208,6 +209,23 @@ def test_whatever_the_host_does_a_run_comes_to_its_end(
 
         in_virtual_time(main, seed)
         assert is_done(world), (world.host.lanes(), world.troubles)
+        assert moved_twice(world) == started_twice(world) == []
+
+
+def test_an_outdated_report_starts_no_agent() -> None:
+    """A report from before a work package was done does not start its implementer again."""
+
+    def plays(wp: str, role: Role, _: int) -> Play:
+        long = 10 if wp == "WP02" else 1
+        return Play(150 * long, "works") if role == "implement" else Play(40, "approves")
+
+    def outdated(verb: str, calls: int) -> Fault | None:
+        return Fault.STALE_AFTER if verb == "mission-state" and calls == 2 else None
+
+    with folder() as root:
+        world = World.of(root, wide(2), plays, heartbeat=100.0)
+        in_virtual_time(lambda: world.live(faults=outdated))
+        assert is_done(world)
         assert moved_twice(world) == started_twice(world) == []
 
 
