@@ -10,7 +10,7 @@ from spec_kitty_orchestrator.agents.base import AgentOutput
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper
-from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped
+from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped, WarningGiven
 
 __all__ = ["AttemptResult", "run_attempt"]
 
@@ -107,13 +107,23 @@ async def _wait(run: Run, attempt: AttemptStarted) -> ExitRecord:
     """Wait for the end of an attempt. If the run is cancelled, end all its processes."""
     directory = Path(attempt.directory)
     try:
-        return await run.runner.wait(directory)
+        exit_record = await run.runner.wait(directory)
     except anyio.get_cancelled_exc_class():
         with anyio.CancelScope(shield=True):
             exit_record = await run.runner.stop(directory)
+            _name_left(run, attempt, exit_record)
             if exit_record.reason == "stopped":
                 _record_stop(run, attempt, exit_record)
         raise
+    _name_left(run, attempt, exit_record)
+    return exit_record
+
+
+def _name_left(run: Run, attempt: AttemptStarted, exit_record: ExitRecord) -> None:
+    """Warn of processes of an agent that could not be ended, which may go on in the worktree."""
+    for process in exit_record.left:
+        message = f"{attempt.wp}: the agent has left {process}. End it with: {process.remedy}"
+        run.journal.write(WarningGiven(message=message))
 
 
 def _record_stop(run: Run, attempt: AttemptStarted, exit_record: ExitRecord) -> None:

@@ -1,12 +1,12 @@
 """Where agent processes run: the interface that a run uses. `runners.local` is this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
-__all__ = ["AgentProcessSpec", "ExitReason", "ExitRecord", "Runner"]
+__all__ = ["AgentProcessSpec", "ExitReason", "ExitRecord", "LeftProcess", "Runner"]
 
 ExitReason = Literal["exited", "deadline", "stopped", "not_started", "lost"]
 
@@ -20,11 +20,35 @@ class AgentProcessSpec:
     argv: tuple[str, ...]
     cwd: Path
     env: Mapping[str, str]
-    """Added to the environment of this process."""
+    """Added to the environment of this process. It is in no file."""
     prompt: str
     """Given on stdin."""
     time_limit: float
     """Seconds."""
+    max_log: int = 256 * 1024 * 1024
+    """Bytes that are kept of stdout, and of stderr: the head and the tail."""
+
+
+@frozen(kw_only=True)
+class LeftProcess:
+    """A process of an agent run that could not be ended."""
+
+    pid: int
+    command: str
+    """The name of the program, without its arguments."""
+    why: str
+
+    @property
+    def remedy(self) -> str:
+        """The command that ends it."""
+        return f"sudo kill -9 {self.pid}"
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.command}): {self.why}"
+
+
+def _left(found: Iterable[LeftProcess | Mapping[str, Any]]) -> tuple[LeftProcess, ...]:
+    return tuple(p if isinstance(p, LeftProcess) else LeftProcess(**p) for p in found)
 
 
 @frozen(kw_only=True)
@@ -32,7 +56,8 @@ class ExitRecord:
     """How an agent process ended."""
 
     reason: ExitReason
-    """``lost``: the keeper died without writing a record, for example with the machine."""
+    """``lost``: the keeper died without writing a record, for example with the machine. Its
+    processes have been ended by the reader of this."""
     exit_code: int | None = None
     """The negative signal number if a signal killed it; None if the keeper ended or never
     started it."""
@@ -42,6 +67,8 @@ class ExitRecord:
     """Seconds since the epoch."""
     ended_at: float = 0.0
     """Seconds since the epoch."""
+    left: tuple[LeftProcess, ...] = field(default=(), converter=_left)
+    """The processes of the agent that could not be ended."""
 
 
 class Runner(Protocol):
@@ -60,7 +87,7 @@ class Runner(Protocol):
         ...
 
     async def stop(self, directory: Path) -> ExitRecord:
-        """End a process if it is alive, and return how it ended."""
+        """End a process if it is alive, and return how it ended. Takes ten seconds at most."""
         ...
 
     def tail(self, directory: Path, name: str = ...) -> str:

@@ -113,7 +113,7 @@ class RunAborted(Event):
 
 @frozen(kw_only=True)
 class WarningGiven(Event):
-    """The user was warned that an agent cannot be held to the policy."""
+    """The user was warned, for example that an agent cannot be held to the policy."""
 
     kind = "warning"
     message: str

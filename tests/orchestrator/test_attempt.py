@@ -10,12 +10,13 @@ from attrs import evolve
 from spec_kitty_orchestrator.agents import KNOWN, Agent
 from spec_kitty_orchestrator.attempt import AttemptResult, run_attempt
 from spec_kitty_orchestrator.roles import Role
-from spec_kitty_orchestrator.runners import keeper, local
+from spec_kitty_orchestrator.runners import ExitRecord, LeftProcess, keeper, local
 from spec_kitty_orchestrator.state.events import (
     AttemptStarted,
     AttemptStopped,
     Claimed,
     Implemented,
+    WarningGiven,
 )
 from tests.orchestrator.processes import gone, number_in
 from tests.orchestrator.worlds import World, world
@@ -203,3 +204,22 @@ def test_the_files_of_an_attempt_have_their_names(w: World) -> None:
     directory = Path(attempt(w).attempt.directory)
     names = {path.name for path in directory.iterdir()}
     assert names >= {keeper.PROMPT, keeper.OUTPUT, keeper.ERRORS, keeper.EXIT}
+
+
+def test_processes_that_an_agent_leaves_are_named(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that could not be ended is in a warning, with the command that ends it."""
+    left = LeftProcess(pid=77, command="mysqld", why="it belongs to another user")
+    plain_wait = local.wait
+
+    async def wait(directory: Path) -> ExitRecord:
+        return evolve(await plain_wait(directory), left=(left,))
+
+    monkeypatch.setattr(local, "wait", wait)
+    assert attempt(w).failure is None
+    (warning,) = w.events(WarningGiven)
+    assert warning.message == (
+        "WP01: the agent has left process 77 (mysqld): it belongs to another user. End it with: "
+        "sudo kill -9 77"
+    )

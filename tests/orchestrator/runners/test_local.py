@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +16,7 @@ import spec_kitty_orchestrator
 from spec_kitty_orchestrator.runners import keeper, local
 from spec_kitty_orchestrator.runners.local import AgentProcessSpec, ExitRecord
 from tests.orchestrator.processes import eventually, gone, number_in
-
-Launch = Callable[..., Path]
+from tests.orchestrator.runners.agents import OWN_PID, Changed, Launch, keeper_of, wait
 
 STUBBORN = """\
 import os, subprocess, sys, time
@@ -31,9 +29,6 @@ while not os.path.exists("child.pid") or not os.path.getsize("child.pid"):
 """
 """An agent with a child in a session of its own that ignores SIGTERM."""
 
-OWN_PID = "import os, time\nwith open('own.pid', 'w') as file: file.write(f'{os.getpid()}\\n')\n"
-
-
 SLOW_START = """\
 import subprocess
 class _Slow(subprocess.Popen):
@@ -42,54 +37,6 @@ class _Slow(subprocess.Popen):
         time.sleep(0.5)
 subprocess.Popen = _Slow
 """
-
-
-@pytest.fixture
-def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Use a keeper with one line of it replaced."""
-
-    def change(old: str, new: str) -> None:
-        source = Path(keeper.__file__).read_text()
-        assert source.count(f"{old}\n") == 1
-        copy = tmp_path / "keeper.py"
-        copy.write_text(source.replace(f"{old}\n", f"{new}\n"))
-        monkeypatch.setattr(keeper, "__file__", str(copy))
-
-    return change
-
-
-@pytest.fixture
-def hasty(changed: Callable[[str, str], None]) -> None:
-    """Use a keeper that does not wait long between asking to end and ending."""
-    line = "_GRACE = 5.0  # seconds between SIGTERM and SIGKILL"
-    changed(line, "_GRACE = 0.3")
-
-
-@pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Launch]:
-    """Launch Python code as an agent, and end it at last, whatever a test finds out."""
-    folder = tmp_path / "run"
-
-    def start(code: str, *, argv: tuple[str, ...] | None = None, **changes: object) -> Path:
-        usual: dict[str, object] = {
-            "directory": folder,
-            "argv": argv or (sys.executable, "-I", "-S", "-c", code),
-            "cwd": tmp_path,
-            "env": {},
-            "prompt": "",
-            "time_limit": 60.0,
-        }
-        local.launch(AgentProcessSpec(**{**usual, **changes}))  # type: ignore[arg-type]
-        return folder
-
-    yield start
-    if local.is_alive(folder):
-        anyio.run(local.stop, folder)
-
-
-def wait(directory: Path) -> ExitRecord:
-    """Wait for the end of a run."""
-    return anyio.run(local.wait, directory)
 
 
 def test_output_goes_to_files(launch: Launch) -> None:
@@ -169,9 +116,7 @@ def test_a_run_may_have_all_the_time_there_is(launch: Launch, seconds: float) ->
     assert wait(launch("", time_limit=seconds)).reason == "exited"
 
 
-def test_an_agent_that_ends_at_once_has_ended(
-    launch: Launch, changed: Callable[[str, str], None]
-) -> None:
+def test_an_agent_that_ends_at_once_has_ended(launch: Launch, changed: Changed) -> None:
     """An agent that ends at once does not make its keeper wait for the deadline."""
     changed("import subprocess", SLOW_START)
     ended = wait(launch("raise SystemExit(3)", time_limit=5.0))
@@ -263,9 +208,7 @@ def test_an_agent_dies_with_its_keeper(launch: Launch, tmp_path: Path) -> None:
     """The agent dies with its keeper, and the run is lost."""
     folder = launch(OWN_PID + "time.sleep(100)")
     agent = number_in(tmp_path / "own.pid")
-    pid = local._pid(folder)
-    assert pid
-    os.kill(pid, signal.SIGKILL)
+    os.kill(keeper_of(folder), signal.SIGKILL)
     assert wait(folder) == ExitRecord(reason="lost")
     assert eventually(partial(gone, agent))
     assert not local.is_alive(folder)
@@ -324,7 +267,7 @@ def test_no_zombie_stays(launch: Launch) -> None:
     folder = launch("")
     wait(folder)
     with pytest.raises(ChildProcessError):
-        os.waitpid(local._pid(folder) or 0, os.WNOHANG)
+        os.waitpid(keeper_of(folder), os.WNOHANG)
 
 
 def test_only_the_end_of_a_large_output_is_looked_at(tmp_path: Path) -> None:
@@ -354,3 +297,152 @@ def test_the_keeper_needs_nothing_installed(tmp_path: Path) -> None:
     )
     assert "IndexError" in told.stderr
     assert "ModuleNotFoundError" not in told.stderr
+
+
+def test_all_that_a_run_makes_is_private(launch: Launch, tmp_path: Path) -> None:
+    """Files of a run are for its owner alone, whatever the umask, which the agent keeps."""
+    folder = tmp_path / "logs" / "m" / "run"
+    before = os.umask(0)
+    try:
+        launch("import os; print(oct(os.umask(0)))", directory=folder)
+    finally:
+        os.umask(before)
+    wait(folder)
+    assert local.tail(folder) == "0o0\n"
+    made = [*folder.iterdir()]
+    assert {path.name for path in made} >= {keeper.SPEC, keeper.PROMPT, keeper.LOCK, keeper.EXIT}
+    assert {oct(path.stat().st_mode & 0o777) for path in made} == {"0o600"}
+    folders = [folder, folder.parent, folder.parent.parent]
+    assert {oct(path.stat().st_mode & 0o777) for path in folders} == {"0o700"}
+
+
+def test_no_file_holds_the_environment(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret in the environment gets to the agent, and is written nowhere."""
+    monkeypatch.setenv("OUTER_TOKEN", "sesame-1")
+    code = "import os; print(len(os.environ['OUTER_TOKEN'] + os.environ['TOKEN']))"
+    folder = launch(code, env={"TOKEN": "sesame-2"})
+    wait(folder)
+    assert local.tail(folder) == "16\n"
+    assert not [path for path in folder.iterdir() if b"sesame" in path.read_bytes()]
+
+
+def test_a_keeper_that_is_suspended_is_alive(launch: Launch, tmp_path: Path) -> None:
+    """A suspended keeper is waited for, nothing is killed, and its agent's end is not lost."""
+    folder = launch(OWN_PID + "time.sleep(0.5)")
+    agent = number_in(tmp_path / "own.pid")
+    os.kill(keeper_of(folder), signal.SIGSTOP)
+
+    async def watch() -> bool:
+        with anyio.move_on_after(0.7):
+            await local.wait(folder)
+            return False
+        return local.is_alive(folder)
+
+    async def both() -> bool:
+        alive = await watch()
+        os.kill(keeper_of(folder), signal.SIGCONT)
+        return alive
+
+    assert anyio.run(both)
+    assert wait(folder).exit_code == 0
+    assert gone(agent)
+
+
+def test_an_agent_that_is_suspended_is_alive(launch: Launch, tmp_path: Path) -> None:
+    """A suspended agent is not taken for a dead one."""
+    folder = launch(OWN_PID + "time.sleep(0.3)")
+    agent = number_in(tmp_path / "own.pid")
+    os.kill(agent, signal.SIGSTOP)
+
+    async def watch() -> None:
+        with anyio.move_on_after(0.6):
+            await local.wait(folder)
+        os.kill(agent, signal.SIGCONT)
+
+    anyio.run(watch)
+    assert wait(folder).exit_code == 0
+
+
+def test_a_suspended_keeper_can_be_stopped(launch: Launch, tmp_path: Path) -> None:
+    """Stopping wakes a suspended keeper, which then ends its agent and writes its record."""
+    folder = launch(OWN_PID + "time.sleep(100)")
+    agent = number_in(tmp_path / "own.pid")
+    os.kill(keeper_of(folder), signal.SIGSTOP)
+    assert anyio.run(local.stop, folder).reason == "stopped"
+    assert gone(agent)
+
+
+def test_a_keeper_that_does_not_end_is_killed(
+    launch: Launch, changed: Changed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopping takes a bounded time, even if the keeper does not listen; nothing is left."""
+    changed("        self._stop_requested = True", "        pass")
+    monkeypatch.setattr(local, "_STOP_LIMIT", 0.3)
+    folder = launch(STUBBORN + OWN_PID + "time.sleep(100)")
+    pids = [number_in(tmp_path / name) for name in ("own.pid", "child.pid")]
+    pids.append(keeper_of(folder))
+    assert anyio.run(local.stop, folder) == ExitRecord(reason="lost")
+    assert all(eventually(partial(gone, pid)) for pid in pids)
+
+
+def test_an_end_at_once_leaves_no_grace(launch: Launch, tmp_path: Path) -> None:
+    """A second signal does not wait for an agent that ignores SIGTERM."""
+    folder = launch(STUBBORN + "time.sleep(100)")
+    child = number_in(tmp_path / "child.pid")
+    took: list[float] = []
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(local.wait, folder)
+            await anyio.sleep(0.1)
+            begin = anyio.current_time()
+            local.end_at_once(5.0)
+            took.append(anyio.current_time() - begin)
+
+    anyio.run(main)
+    assert took[0] < keeper.GRACE
+    assert gone(child)
+    assert local.result(folder).reason == "stopped"
+
+
+def test_the_newest_output_is_read_while_a_long_one_goes_on(launch: Launch, tmp_path: Path) -> None:
+    """The tail of an output that is over its limit is right, before and after the agent's end."""
+    code = "import os, sys\nfor i in range(20_000): print(f'line {i}', flush=True)\n"
+    hold = "open('written', 'w').close()\nwhile not os.path.exists('go'): pass\n"
+    folder = launch(code + hold, max_log=40_000)
+    assert eventually((tmp_path / "written").exists)
+    assert eventually(lambda: local.tail(folder).endswith("line 19999\n"))
+    (tmp_path / "go").touch()
+    wait(folder)
+    text = local.tail(folder)
+    assert text.startswith("line 0\n")
+    assert text.endswith("line 19999\n")
+    assert len(text) < 40_100
+    assert "bytes of output were dropped here" in text
+    assert sorted(path.name for path in folder.glob("output*")) == ["output.log"]
+
+
+def test_the_output_of_a_killed_keeper_is_read_to_its_end(launch: Launch, tmp_path: Path) -> None:
+    """The newest output is read from the pieces if no keeper has put them together."""
+    code = "import os, time\nfor i in range(5000): print(f'line {i}', flush=True)\n"
+    folder = launch(code + "time.sleep(0.3)\n" + OWN_PID + "time.sleep(100)", max_log=8_000)
+    number_in(tmp_path / "own.pid")
+    os.kill(keeper_of(folder), signal.SIGKILL)
+    assert wait(folder).reason == "lost"
+    assert local.tail(folder).endswith("line 4999\n")
+
+
+def test_an_agent_does_not_wait_for_a_reader(launch: Launch) -> None:
+    """An agent that writes to stderr and stdout in turn is not held up by either."""
+    code = "import os\nfor _ in range(200): os.write(1, b'x' * 99_999); os.write(2, b'y' * 99_999)"
+    folder = launch(code)
+    assert wait(folder).exit_code == 0
+    sizes = [(folder / name).stat().st_size for name in (keeper.OUTPUT, keeper.ERRORS)]
+    assert sizes == [200 * 99_999] * 2
+
+
+def test_what_an_agent_prints_last_is_kept(launch: Launch) -> None:
+    """Output that is in the pipe when an agent ends is not lost, and neither is its child's."""
+    folder = launch("import os\nif os.fork(): os.write(1, b'z' * 900_000); os._exit(0)")
+    wait(folder)
+    assert (folder / keeper.OUTPUT).stat().st_size == 900_000
