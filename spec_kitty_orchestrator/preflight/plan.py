@@ -11,9 +11,9 @@ from attrs import frozen
 from spec_kitty_client import ApprovalMode, NetworkMode, Policy, PolicyError, SandboxMode
 from spec_kitty_orchestrator import __version__, agents
 from spec_kitty_orchestrator.errors import UsageProblem, suggest
+from spec_kitty_orchestrator.git.calls import GitError, git
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.worktree import GitError, git
 
 __all__ = [
     "PROTECTION_OFF",
