@@ -9,9 +9,10 @@ from spec_kitty_client.transports import Completed, program
 from spec_kitty_client.transports.git import git_environment, git_words
 from spec_kitty_orchestrator.errors import OrchestratorError, UsageProblem
 
-__all__ = ["GitError", "GitNotFound", "git", "root_of", "run_git"]
+__all__ = ["GitError", "GitNotFound", "commit_problem", "git", "root_of", "run_git"]
 
 _TIME_LIMIT = 600.0  # seconds; a commit runs the hooks of the repository
+_SIGNING = 60.0  # seconds, in which a person may type a passphrase
 _LONGEST = 2000  # characters of git's own words in a message
 
 
@@ -34,19 +35,20 @@ class GitNotFound(GitError):
     """There is no git on PATH."""
 
 
-def git(folder: Path, *args: str) -> str:
+def git(folder: Path, *args: str, time_limit: float = _TIME_LIMIT) -> str:
     """Run git and return its stdout. Bytes that are not UTF-8 are escaped.
 
     Args:
         folder: The working directory.
         args: The arguments of git.
+        time_limit: Seconds.
 
     Raises:
-        GitError: If git fails, takes longer than ten minutes, or is not installed.
+        GitError: If git fails, takes longer than the time limit, or is not installed.
     """
     argv, env = _call(args, {})
     try:
-        done = program.run(argv, cwd=folder, env=env, time_limit=_TIME_LIMIT)
+        done = program.run(argv, cwd=folder, env=env, time_limit=time_limit)
     except program.CannotStart as e:
         raise GitError(str(e)) from e
     return _stdout(done, folder, args)
@@ -89,11 +91,47 @@ def _stdout(done: Completed, folder: Path, args: tuple[str, ...]) -> str:
         output = output[-_LONGEST:]
         end = f"exit code {done.exit_code}"
         if done.exit_code is None:
-            end = f"it did not end within {_TIME_LIMIT:.0f} s"
+            end = f"it did not end within {done.time_limit:.0f} s"
         command = next((word for word in args if not word.startswith("-") and "=" not in word), "")
         msg = f"git {command} in {folder}: {output or end}"
         raise GitError(msg, done.exit_code, output)
     return done.stdout.decode("utf-8", "backslashreplace")
+
+
+def commit_problem(root: Path) -> str | None:
+    """Return why nothing can be committed in a repository, and what helps; None if all is well.
+
+    Where commits are signed, a signature is tried. That may ask for a passphrase, which then
+    happens before the night and not in it.
+
+    Args:
+        root: The primary checkout.
+    """
+    try:
+        git(root, "var", "GIT_COMMITTER_IDENT")
+    except GitError:
+        return (
+            "Git does not know who you are, so that nothing can be committed. Run: git config "
+            "--global user.name 'Your Name' && git config --global user.email you@example.com"
+        )
+    try:
+        if not _signs(root):
+            return None
+        nothing = git(root, "hash-object", "-w", "-t", "tree", os.devnull).strip()
+        git(root, "commit-tree", "-S", nothing, "-m", "signature", time_limit=_SIGNING)
+    except GitError as e:
+        return (
+            f"Git cannot sign a commit, as the setting commit.gpgSign asks for: {e.output or e}. "
+            "Unlock or correct the key, or run: git config commit.gpgSign false"
+        )
+    return None
+
+
+def _signs(root: Path) -> bool:
+    try:
+        return git(root, "config", "--type=bool", "commit.gpgSign").strip() == "true"
+    except GitError:
+        return False  # not set
 
 
 def root_of(folder: Path) -> Path:

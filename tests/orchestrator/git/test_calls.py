@@ -7,7 +7,13 @@ import anyio
 import pytest
 
 from spec_kitty_orchestrator.errors import UsageProblem
-from spec_kitty_orchestrator.git.calls import GitError, git, root_of, run_git
+from spec_kitty_orchestrator.git.calls import (
+    GitError,
+    commit_problem,
+    git,
+    root_of,
+    run_git,
+)
 from tests.orchestrator.git.repositories import do, hook, linked, write
 from tests.orchestrator.processes import gone, number_in
 
@@ -130,3 +136,35 @@ def test_a_cancelled_call_ends_the_hook_as_well(repo: Path) -> None:
     assert time.monotonic() - before < 8
     assert save_later.exists()
     assert gone(number_in(alive))
+
+
+# commit_problem
+
+
+def test_a_repository_in_which_git_can_commit_has_no_problem(repo: Path) -> None:
+    """The usual case."""
+    assert commit_problem(repo) is None
+
+
+def test_a_missing_identity_is_a_problem(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says how to set it."""
+    monkeypatch.setenv("GIT_COMMITTER_NAME", "")
+    assert "git config --global user.name" in str(commit_problem(repo))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gpg.program": "false"},
+        {"gpg.format": "ssh", "user.signingKey": "/nowhere/key.pub"},
+        {"gpg.program": "/nowhere/gpg"},
+    ],
+    ids=["refused", "no key", "no program"],
+)
+def test_a_signature_that_fails_is_a_problem(repo: Path, settings: dict[str, str]) -> None:
+    """It is told before any agent has worked, with git's own words and the ways out."""
+    for name, value in {**settings, "commit.gpgSign": "true"}.items():
+        git(repo, "config", name, value)
+    problem = str(commit_problem(repo))
+    assert "cannot sign" in problem
+    assert "commit.gpgSign false" in problem
