@@ -51,6 +51,8 @@ class PackageLayout(Value):
     """The execution lane, such as ``lane-a`` (host 3.1.0 and later)."""
     lane_needs: tuple[str, ...] = ()
     """The execution lanes that its own lane depends on."""
+    owned_files: tuple[str, ...] = ()
+    """The files and patterns in its front matter, which it is meant to change."""
 
     @property
     def planning(self) -> bool:
@@ -118,6 +120,7 @@ class MissionFiles:
             roster_problem=problem,
             lane=lane,
             lane_needs=needs,
+            owned_files=_owned(self.prompts.get(wp)),
         )
 
     def _lane(self, wp: str) -> tuple[str | None, tuple[str, ...]]:
@@ -222,20 +225,35 @@ def _roster(text: str | None) -> tuple[tuple[str, ...], str | None]:
     """Return the subtasks in a work package's front matter, or why it has none."""
     if text is None:
         return (), None  # the file may be on another branch
-    found = _FRONT_MATTER.match(text)
-    if found is None or len(found[1]) > _LARGEST_FRONT_MATTER:
-        return (), "its file has no front matter"
-    import yaml  # here, because it takes 15 ms and only hosts from 3.2.6 on need it
-
-    try:
-        front = yaml.load(found[1], Loader=yaml.BaseLoader)  # noqa: S506 - makes only strings
-    except (yaml.YAMLError, RecursionError, ValueError) as e:
-        return (), f"its front matter is damaged: {str(e).splitlines()[0]}"
-    named = front.get("subtasks") if isinstance(front, dict) else None
+    front = _front_matter(text)
+    if isinstance(front, str):
+        return (), front
+    named = front.get("subtasks")
     if named is None or named == "":
         return (), "its front matter has no list `subtasks`"
     ids = [v.strip() for v in named if isinstance(v, str)] if isinstance(named, list) else []
     return tuple(dict.fromkeys(filter(None, ids))), None
+
+
+def _owned(text: str | None) -> tuple[str, ...]:
+    if text is None or "owned_files" not in text:
+        return ()
+    front = _front_matter(text)
+    return () if isinstance(front, str) else _words(front.get("owned_files"))
+
+
+def _front_matter(text: str) -> Mapping[str, Any] | str:
+    """Return the front matter of a work package's file, or what is wrong with it."""
+    found = _FRONT_MATTER.match(text)
+    if found is None or len(found[1]) > _LARGEST_FRONT_MATTER:
+        return "its file has no front matter"
+    import yaml  # here, because it takes 15 ms and not every mission needs it
+
+    try:
+        front = yaml.load(found[1], Loader=yaml.BaseLoader)  # noqa: S506 - makes only strings
+    except (yaml.YAMLError, RecursionError, ValueError) as e:
+        return f"its front matter is damaged: {str(e).splitlines()[0]}"
+    return front if isinstance(front, dict) else {}
 
 
 def _open_boxes(index: str, wp: str, *, deep: bool) -> Iterator[str | None]:
