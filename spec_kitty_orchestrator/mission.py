@@ -1,4 +1,4 @@
-"""The host's calls for one mission; no mutation is cut short."""
+"""The host's calls for one mission; no mutation is cut short, unless the host hangs."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -28,6 +28,7 @@ from spec_kitty_client import (
 __all__ = ["MissionClient", "supports"]
 
 T = TypeVar("T")
+_END_SOON = 3.0  # seconds
 _MAX_NOTE = 2000  # characters of a reason that are sent to the host
 Call = Callable[[], Awaitable[T]]
 """A callable, not an awaitable, so that a call that is cancelled while queued never starts."""
@@ -38,19 +39,12 @@ def supports(contract: Contract | None, feature: Feature) -> bool:
     return contract is not None and contract.supports(feature)
 
 
-async def _to_its_end(call: Call[T]) -> T:
-    """Wait for the end of a call, also if the caller is cancelled meanwhile."""
-    replies: list[T] = []
-    with anyio.CancelScope(shield=True):
-        replies.append(await call())
-    return replies[0]
-
-
 class MissionClient:
     """The calls of a run for one mission.
 
     A cancellation does not cut a mutation short, so that Ctrl-C leaves no half-done call; one that
-    is still queued never starts. The SDK finds out what a lost answer means.
+    is still queued never starts. After `end_soon` it has three seconds left. The SDK finds out
+    what a lost answer means.
 
     Args:
         client: The SDK's client.
@@ -61,6 +55,7 @@ class MissionClient:
         self._client = client
         self._handle = client.mission(mission)
         self._queue = anyio.Lock()  # a call that waits here can be cancelled, one that runs cannot
+        self._under_way: anyio.CancelScope | None = None
         self.mission = mission
 
     @property
@@ -153,7 +148,21 @@ class MissionClient:
 
     async def _mutate(self, call: Call[T]) -> T:
         async with self._queue:
-            return await _to_its_end(call)
+            replies: list[T] = []
+            with anyio.CancelScope(shield=True) as self._under_way:
+                replies.append(await call())
+            if not replies:
+                await anyio.sleep_forever()  # the run is cancelled
+            return replies[0]
+
+    def end_soon(self) -> None:
+        """Cut short the mutation that is under way, if it does not end in three seconds.
+
+        Called when the run is cancelled. A host that hangs must not keep it; the next run reads the
+        state again.
+        """
+        if self._under_way:
+            self._under_way.deadline = anyio.current_time() + _END_SOON
 
 
 def _printable(text: str) -> str:

@@ -1,13 +1,13 @@
 """One run, from its lock to its exit code: check the mission, run the loop, accept, merge."""
 
 import shlex
-import signal
 import sys
 import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
-import anyio
 import stamina.instrumentation
 from stamina.instrumentation import RetryDetails
 
@@ -39,6 +39,7 @@ from spec_kitty_orchestrator.errors import (
     UsageProblem,
     is_host_failure,
 )
+from spec_kitty_orchestrator.interruption import Interruption
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.preflight.plan import Plan, how_to_leave, protected_branch, where_it_is
@@ -69,20 +70,27 @@ def client_for(
     )
 
 
-def run_mission(plan: Plan, listeners: Sequence[Listener], transport: AsyncTransport) -> ExitCode:
+def run_mission(
+    plan: Plan,
+    listeners: Sequence[Listener],
+    transport: AsyncTransport,
+    interruption: Interruption | None = None,
+) -> ExitCode:
     """Run a mission to its end and return the exit code.
 
     Args:
         plan: The checked settings.
         listeners: Called with each event of the journal.
         transport: How calls reach the host.
+        interruption: Handles signals; None: they are handled during the run.
 
     Raises:
         OrchestratorError: If the run cannot start, or the host fails on the way.
     """
-    with only_run(StateFiles(plan.settings.repo_root)):
+    handled = nullcontext(interruption) if interruption else Interruption()
+    with only_run(StateFiles(plan.settings.repo_root)), handled as signals:
         try:
-            return anyio.run(_run, plan, listeners, transport)
+            return signals.run(_run, plan, listeners, transport, signals)
         except BaseExceptionGroup as group:
             errors, rest = group.split(OSError)
             if errors is None or rest is not None:
@@ -96,29 +104,33 @@ def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
-async def _run(plan: Plan, listeners: Sequence[Listener], transport: AsyncTransport) -> ExitCode:
+async def _run(
+    plan: Plan,
+    listeners: Sequence[Listener],
+    transport: AsyncTransport,
+    interruption: Interruption,
+) -> ExitCode:
     spans = Spans()
     client = client_for(plan.settings, plan.policy, transport, spans)
     with spans.run(plan.settings.mission):
-        mission, found = await look(client, plan.settings)
+        seen = await interruption.until_signal(partial(look, client, plan.settings))
+        if seen is None:
+            return ExitCode.INTERRUPTED
+        mission, found = seen
         if found.problems:
             raise UsageProblem(" ".join(found.problems))
         run = _open(plan, client, mission, found, listeners, spans=spans)
-        return await _supervise(run, Loop(run, mission))
+        return await _supervise(run, Loop(run, mission), interruption)
 
 
-async def _supervise(run: Run, loop: Loop) -> ExitCode:
+async def _supervise(run: Run, loop: Loop, interruption: Interruption) -> ExitCode:
     """Run the loop until its end or a signal, and record how the run ended."""
     problem: OrchestratorError | None = None
-    code = ExitCode.INTERRUPTED
-    with anyio.CancelScope() as scope:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_until_signal, scope)
-            try:
-                code = await _work(run, loop)
-            except OrchestratorError as e:
-                problem, code = e, e.exit_code
-            tasks.cancel_scope.cancel()
+    try:
+        ended = await interruption.until_signal(partial(_work, run, loop), run.host.end_soon)
+        code = ExitCode.INTERRUPTED if ended is None else ended
+    except OrchestratorError as e:
+        problem, code = e, e.exit_code
     run.journal.write(
         events.RunEnded(
             outcome=code.name.lower(),
@@ -342,19 +354,3 @@ def _reopen_command(run: Run, wp: str) -> str:
         note="reopened by hand" if forced else None,
     )
     return shlex.join(["spec-kitty", *spell(call, contract)])
-
-
-async def _until_signal(scope: anyio.CancelScope) -> None:
-    """Cancel the run on Ctrl-C, SIGTERM or a closed terminal; a second signal kills it.
-
-    A signal that was ignored at the start stays ignored: nohup survives a closed terminal.
-    """
-    every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    numbers = [n for n in every if signal.getsignal(n) != signal.SIG_IGN]
-    with anyio.open_signal_receiver(*numbers) as signals:
-        async for _ in signals:
-            print("Ending the agents...", file=sys.stderr, flush=True)
-            scope.cancel()
-            break
-    for number in numbers:
-        signal.signal(number, signal.SIG_DFL)

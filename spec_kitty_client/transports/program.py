@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from subprocess import DEVNULL, TimeoutExpired
@@ -28,6 +29,7 @@ __all__ = [
     "LONGEST_WAIT",
     "CannotStart",
     "Program",
+    "kill_all",
     "run",
     "run_async",
     "start",
@@ -37,9 +39,12 @@ __all__ = [
     "wait_at_most",
 ]
 
-GRACE = 5.0  # seconds between asking a program to end and ending it
+GRACE = 4.0  # seconds between asking a program to end and ending it
 LONGEST_WAIT = 7 * 24 * 3600.0  # seconds; the system call counts milliseconds in 32 bits
 LARGEST = 64 * 1024 * 1024  # bytes of output read back; what matters is at the end
+
+
+_started: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class CannotStart(OSError):
@@ -89,7 +94,7 @@ def start(
         CannotStart: If the operating system refuses.
     """
     try:
-        return Program(LocalPath(argv[0])).popen(
+        proc = Program(LocalPath(argv[0])).popen(
             argv[1:],
             cwd=str(cwd),
             env=dict(env),
@@ -104,6 +109,8 @@ def start(
             raise CannotStart(msg) from e
         msg = f"{argv[0]} cannot be started: {e.strerror or e}"
         raise CannotStart(msg) from e
+    _started.add(proc)
+    return proc
 
 
 def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], time_limit: float) -> Completed:
@@ -151,11 +158,12 @@ def wait_at_most(proc: Any, seconds: float) -> int | None:
 
 def stop_now(proc: Any) -> None:
     """End a process and what it started; a second interruption only shortens the grace."""
+    family = _family([proc.pid])
     try:
         _end(proc.pid, signal.SIGTERM)
         wait_at_most(proc, GRACE)
     finally:
-        _end(proc.pid, signal.SIGKILL)
+        _kill(proc.pid, family)
         proc.wait()
 
 
@@ -197,11 +205,50 @@ async def stop(proc: Any) -> None:
     import anyio
 
     with anyio.CancelScope(shield=True):
+        family = _family([proc.pid])
         _end(proc.pid, signal.SIGTERM)
         with anyio.move_on_after(GRACE):
             await wait(proc)
-        _end(proc.pid, signal.SIGKILL)
+        _kill(proc.pid, family)
         await wait(proc)
+
+
+def kill_all() -> None:
+    """Kill all programs that this process has started, before it ends without an order."""
+    pids = [proc.pid for proc in tuple(_started) if proc.returncode is None]
+    family = _family(pids)
+    for pid in pids:
+        _kill(pid, family)
+
+
+def _family(pids: Sequence[int]) -> list[Any]:
+    """Return the processes in the sessions of these programs, and all their descendants.
+
+    A hook of git may have started one in a session of its own.
+    """
+    import psutil
+
+    table = {process.pid: process for process in psutil.process_iter(["ppid"])}
+    found, size = {pid for pid in table if _session(pid) in pids}, 0
+    while size < len(found):
+        size = len(found)
+        found |= {pid for pid, process in table.items() if process.info["ppid"] in found}
+    return [table[pid] for pid in found]
+
+
+def _session(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        return os.getsid(pid)
+    return None
+
+
+def _kill(pid: int, family: Sequence[Any]) -> None:
+    import psutil
+
+    _end(pid, signal.SIGKILL)
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def _end(pid: int, how: signal.Signals) -> None:

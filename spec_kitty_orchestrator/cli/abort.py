@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from spec_kitty_orchestrator.cli.parameters import Json, Root, find_root, print_json, spinner
-from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.errors import AnotherRun, ExitCode
 from spec_kitty_orchestrator.git.calls import GitError, git
 from spec_kitty_orchestrator.git.worktree import Worktree
 from spec_kitty_orchestrator.runners import local
@@ -23,7 +23,8 @@ from spec_kitty_orchestrator.state.lock import end_live_run, only_run
 
 __all__ = ["Aborted", "abort", "abort_app", "print_aborted"]
 
-_LIMIT = 180.0  # seconds for a run to end: a host call may have to finish first
+_LIMIT = 10.0  # seconds for a run to end after its first SIGTERM
+_AT_ONCE = 3.0  # seconds for it to end after its second one
 _EXAMPLES = """\
 Lanes, branches and commits stay as they are.
 
@@ -43,6 +44,8 @@ class Aborted:
     """Whether a run was alive and has been stopped."""
     agents_ended: list[str] = field(factory=list)
     """Folders of the agents that a dead run had left running."""
+    not_ended: list[str] = field(factory=list)
+    """Processes of agents that could not be ended, with the reason."""
     removed: list[str] = field(factory=list)
     """Worktrees that were removed."""
     left: dict[str, str] = field(factory=dict)
@@ -80,15 +83,25 @@ def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
         AnotherRun: If the run does not end.
     """
     places = StateFiles(root)
-    done = Aborted(run_ended=end_live_run(places, _LIMIT))
+    running = [Path(attempt.directory) for attempt in _running(places)]
+    done = Aborted(run_ended=_end_run(places))
     with only_run(places):
         for history in recall(read(places.journal)).values():
-            if any(_left(history)):
-                anyio.run(partial(_end_agents, places, history, done))
+            if left := list(_left(history)):
+                anyio.run(partial(_end_agents, places, history.mission, left, done))
             if cleanup_worktrees:
                 anyio.run(partial(_clean_up, root, history, done))
         _record(places, done)
+    done.not_ended += [str(left) for folder in running for left in local.result(folder).left]
     return done
+
+
+def _end_run(places: StateFiles) -> bool:
+    """End the live run, and return whether there was one."""
+    try:
+        return end_live_run(places, _LIMIT)
+    except AnotherRun:
+        return end_live_run(places, _AT_ONCE) or True
 
 
 def _record(places: StateFiles, done: Aborted) -> None:
@@ -99,17 +112,28 @@ def _record(places: StateFiles, done: Aborted) -> None:
         journal.close()
 
 
+def _running(places: StateFiles) -> Iterator[AttemptStarted]:
+    """Yield the attempts whose end is not recorded."""
+    for history in recall(read(places.journal)).values():
+        yield from (wp.running for wp in history.work_packages.values() if wp.running)
+
+
 def _left(history: History) -> Iterator[AttemptStarted]:
-    """Yield the agents of a mission that are alive."""
+    """Yield the attempts of a mission that have live processes."""
     for package in history.work_packages.values():
-        if package.running and local.is_alive(Path(package.running.directory)):
+        if package.running and local.has_processes(Path(package.running.directory)):
             yield package.running
 
 
-async def _end_agents(places: StateFiles, history: History, done: Aborted) -> None:
-    journal = Journal(places.journal, mission=history.mission, run="abort")
-    for attempt in _left(history):
-        await local.stop(Path(attempt.directory))
+async def _end_agents(
+    places: StateFiles, mission: str, left: list[AttemptStarted], done: Aborted
+) -> None:
+    """End agents, all at the same time."""
+    async with anyio.create_task_group() as tasks:
+        for attempt in left:
+            tasks.start_soon(local.stop, Path(attempt.directory))
+    journal = Journal(places.journal, mission=mission, run="abort")
+    for attempt in left:
         done.agents_ended.append(attempt.directory)
         wp, role, number = attempt.wp, attempt.role, attempt.number
         journal.write(AttemptStopped(wp=wp, role=role, number=number, reason="aborted"))
@@ -139,6 +163,8 @@ def print_aborted(done: Aborted, *, resumable: bool) -> None:
     console.print("The run was stopped." if done.run_ended else "No run is alive.")
     for directory in done.agents_ended:
         console.print(f"Stopped the agent of {directory}")
+    for process in done.not_ended:
+        console.print(f"Could not end {process}")
     for workspace in done.removed:
         console.print(f"Removed {workspace}; its branch and commits are still there.")
     for workspace, why in done.left.items():

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spec_kitty_client import AsyncTransport
+    from spec_kitty_orchestrator.interruption import Interruption
     from spec_kitty_orchestrator.preflight.plan import Plan
 
 __all__ = ["orchestrate_app", "resume_app"]
@@ -125,15 +126,20 @@ def resume(
 
 def _start(settings: Settings, *, dry_run: bool, as_json: bool) -> int:
     from spec_kitty_orchestrator.agents import choose
+    from spec_kitty_orchestrator.interruption import Interruption
 
     settings = choose(settings)
-    with loading_host(settings.repo_root, warm=settings.warm) as transport:
+    with (
+        Interruption() as interruption,
+        loading_host(settings.repo_root, warm=settings.warm) as transport,
+    ):
         from spec_kitty_orchestrator.preflight.plan import make_plan
 
         plan = make_plan(settings)
         try:
-            start = _preview if dry_run else _run
-            return start(plan, transport, as_json)
+            if dry_run:
+                return _preview(plan, transport, as_json)
+            return _run(plan, transport, interruption, as_json=as_json)
         except OrchestratorError as e:
             if (better := _explain(e, settings)) is None:
                 raise
@@ -149,14 +155,16 @@ def _preview(plan: "Plan", transport: "AsyncTransport", as_json: bool) -> int:
     return ExitCode.USAGE if found["problems"] else ExitCode.DONE
 
 
-def _run(plan: "Plan", transport: "AsyncTransport", as_json: bool) -> int:
+def _run(
+    plan: "Plan", transport: "AsyncTransport", interruption: "Interruption", *, as_json: bool
+) -> int:
     from rich.console import Console
 
     from spec_kitty_orchestrator.cli.view import watch
     from spec_kitty_orchestrator.run import run_mission
 
     with watch(Console(), as_json=as_json) as watcher:
-        return run_mission(plan, [watcher], transport)
+        return run_mission(plan, [watcher], transport, interruption)
 
 
 def _explain(error: OrchestratorError, settings: Settings) -> OrchestratorError | None:

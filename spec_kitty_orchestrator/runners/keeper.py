@@ -29,7 +29,7 @@ SPEC, STARTED, EXIT = "spec.json", "keeper.json", "exit.json"
 PROMPT, OUTPUT, ERRORS = "prompt.md", "output.log", "errors.log"
 LOCK, KEEPER_ERRORS = "lock", "keeper.log"
 
-GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+GRACE = 4.0  # seconds between SIGTERM and SIGKILL
 KILL_LIMIT = 1.0  # seconds for processes to end after SIGKILL
 MAX_LOG = 256 * 1024 * 1024  # bytes of an output file
 PRIVATE = 0o600

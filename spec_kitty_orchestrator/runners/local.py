@@ -27,7 +27,16 @@ from spec_kitty_client.transports.program import Program
 from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper
 from spec_kitty_orchestrator.runners.orphans import MARK, Orphans, add_mark
 
-__all__ = ["end_at_once", "is_alive", "launch", "result", "stop", "tail", "wait"]
+__all__ = [
+    "end_at_once",
+    "has_processes",
+    "is_alive",
+    "launch",
+    "result",
+    "stop",
+    "tail",
+    "wait",
+]
 
 _TAIL = 512 * 1024  # bytes at the end of an output file that are read
 _STOP_LIMIT = keeper.GRACE + keeper.KILL_LIMIT + 1.5  # seconds for a keeper to end its agent
@@ -113,6 +122,13 @@ def is_alive(directory: Path) -> bool:
         os.close(lock)
 
 
+def has_processes(directory: Path) -> bool:
+    """Return whether the keeper of a directory is alive, or was killed and has left processes."""
+    if is_alive(directory):
+        return True
+    return _record(directory) is None and bool(Orphans(directory).find())
+
+
 def result(directory: Path) -> ExitRecord:
     """Return how a process that is not alive ended; if its keeper was killed, end what is left."""
     record = _record(directory)
@@ -191,15 +207,17 @@ def _tell(directory: Path, number: signal.Signals) -> bool:
 
 
 def end_at_once(seconds: float) -> None:
-    """Have all keepers that this process waits for kill their agents, without a grace period.
+    """Have the keepers that this process has to do with kill their agents, without a grace period.
 
     Args:
         seconds: How long to wait for their end.
     """
-    for directory in tuple(_watched):
-        _tell(directory, signal.SIGQUIT)
+    directories = {*_watched, *_keepers}
+    for directory in directories:
+        if not _tell(directory, signal.SIGQUIT) and directory in _keepers:
+            _keepers[directory].kill()  # it has not started its agent yet
     until = time.monotonic() + seconds
-    while any(map(is_alive, tuple(_watched))) and time.monotonic() < until:
+    while any(map(is_alive, directories)) and time.monotonic() < until:
         time.sleep(0.01)
 
 

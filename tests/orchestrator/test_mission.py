@@ -19,6 +19,7 @@ from spec_kitty_client import (
     SpecKittyError,
     TransitionRejected,
 )
+from spec_kitty_orchestrator import mission
 from spec_kitty_orchestrator.agents import script
 from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.preflight.plan import default_policy
@@ -235,3 +236,34 @@ def test_a_claim_is_not_cut_short(repo: Path) -> None:
 
     assert do(main)
     assert (watched.worktree("WP01") / "README.md").is_file()
+
+
+def test_a_mutation_that_hangs_is_cut_short(
+    watched: WatchedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `end_soon` a call that hangs is cancelled, and one that ends in time has its effect."""
+    monkeypatch.setattr(mission, "_END_SOON", 0.2)
+    watched.work("WP01", "done.py")
+    host, plain_run = on(watched), watched.run
+    seconds = {"transition": 60.0}
+
+    async def slow(args: tuple[str, ...], *, time_limit: float) -> object:
+        await anyio.sleep(seconds.get(args[1], 0))
+        return await plain_run(args, time_limit=time_limit)
+
+    watched.run = slow  # type: ignore[method-assign, assignment]
+
+    async def main() -> bool:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(host.submit, "WP01")
+                await anyio.sleep(0.1)
+                scope.cancel()
+                host.end_soon()
+        return scope.cancelled_caught
+
+    assert do(main)
+    assert watched.moves("WP01") == []
+    seconds["transition"] = 0.15
+    assert do(main)
+    assert watched.moves("WP01") == ["for_review"]

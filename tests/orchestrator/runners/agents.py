@@ -32,7 +32,7 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Changed:
 @pytest.fixture
 def hasty(changed: Changed) -> None:
     """Use a keeper that does not wait long between asking to end and ending."""
-    changed("GRACE = 5.0  # seconds between SIGTERM and SIGKILL", "GRACE = 0.3")
+    changed("GRACE = 4.0  # seconds between SIGTERM and SIGKILL", "GRACE = 0.3")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 __all__ = ["GRACE", "ForkedCall"]
 
-GRACE = 5.0  # seconds from a hang-up to SIGTERM, and from SIGTERM to SIGKILL
+GRACE = 4.0  # seconds from a hang-up to SIGTERM, and from SIGTERM to SIGKILL
 BEGUN = b"\n"
 
 
