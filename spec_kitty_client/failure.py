@@ -53,6 +53,8 @@ class Failure(Value):
     data: Mapping[str, Any] = field(factory=dict)
     correlation_id: str | None = None
     contract_version: str | None = None
+    unchanged: bool = False
+    """Whether the SDK has seen in git that the call changed nothing, although it mutates."""
 
     @property
     def preflight_error_code(self) -> AnyErrorCode | None:

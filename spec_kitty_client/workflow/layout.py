@@ -21,6 +21,7 @@ from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.values import Value
 from spec_kitty_client.workflow.git import checked_out, git, show_all
+from spec_kitty_client.workflow.names import check_names
 
 __all__ = ["PLANNING_LANE", "MissionFiles", "MissionLayout", "PackageLayout", "read_files"]
 
@@ -145,7 +146,7 @@ def read_files(slug: str, top: str) -> Steps[MissionFiles]:
         top: Path of the primary checkout.
 
     Raises:
-        GitFailed: If a file is damaged.
+        GitFailed: If a file is damaged, or names something that cannot be a branch.
     """
     folder = f"kitty-specs/{slug}"
     names = ("meta.json", "lanes.json", "tasks.md", "tasks")
@@ -155,10 +156,13 @@ def read_files(slug: str, top: str) -> Steps[MissionFiles]:
         found = _WP_FILE.fullmatch(path.removeprefix(f"{folder}/tasks/"))
         if found:
             prompts.setdefault(found[1].upper(), texts[path])
+    meta = _facts(f"{folder}/meta.json", texts)
+    lanes = _facts(f"{folder}/lanes.json", texts)
+    check_names(folder, meta, lanes)
     return MissionFiles(
         slug=slug,
-        meta=_facts(f"{folder}/meta.json", texts),
-        lanes=_facts(f"{folder}/lanes.json", texts),
+        meta=meta,
+        lanes=lanes,
         index=texts.get(f"{folder}/tasks.md", ""),
         prompts=prompts,
     )
@@ -207,7 +211,10 @@ def _facts(path: str, texts: Mapping[str, str]) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as e:
         msg = f"{path} is damaged: {e}. Restore it from git."
         raise GitFailed(msg) from e
-    return facts if isinstance(facts, dict) else {}
+    if not isinstance(facts, dict):
+        msg = f"{path} is damaged: it holds no JSON object. Restore it from git."
+        raise GitFailed(msg)
+    return facts
 
 
 def _objects(value: object) -> Iterator[Mapping[str, Any]]:
