@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from spec_kitty_client.transports import program
-from spec_kitty_client.transports.process import git_environment
+from spec_kitty_client.transports.git import git_environment, git_words
 from spec_kitty_orchestrator.errors import OrchestratorError, UsageProblem
 
 __all__ = ["GitError", "Worktree", "git", "root_of"]
@@ -41,7 +41,7 @@ def git(folder: Path, *args: str) -> str:
         msg = "There is no program 'git' on PATH. Install git."
         raise GitNotFound(msg)
     try:
-        done = program.run((where, *args), cwd=folder, env=env, time_limit=_TIME_LIMIT)
+        done = program.run((where, *git_words(args)), cwd=folder, env=env, time_limit=_TIME_LIMIT)
     except program.CannotStart as e:
         raise GitError(str(e)) from e
     if done.exit_code != 0:

@@ -15,31 +15,17 @@ from attrs import converters, field, frozen
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
 from spec_kitty_client.transports import Completed, call_variables, program
+from spec_kitty_client.transports.git import GIT_REDIRECTS, git_environment, git_words
 from spec_kitty_client.transports.launchers import HEAD
 from spec_kitty_client.transports.program import GRACE
 
 __all__ = [
-    "GIT_REDIRECTS",
-    "GIT_SET",
     "SET",
     "UNSET",
     "AsyncProcessTransport",
     "ProcessTransport",
-    "git_environment",
     "host_environment",
 ]
-
-GIT_REDIRECTS = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-)
-"""Variables that point git at another repository, for example inside a hook."""
 
 SET = {
     "SPEC_KITTY_ENABLE_SAAS_SYNC": "0",
@@ -53,7 +39,6 @@ SET = {
     "TERM": "dumb",
     "PYTHONUTF8": "1",
 }
-GIT_SET = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C.UTF-8"}
 UNSET = (
     "SPECIFY_REPO_ROOT",
     "SPEC_KITTY_TEST_MODE",
@@ -82,11 +67,6 @@ def host_environment(
         env.setdefault("GIT_CONFIG_GLOBAL", str(_git_settings(env)))
         env |= {"HOME": str(home), "SPEC_KITTY_HOME": str(home / ".spec-kitty")}
     return env
-
-
-def git_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a git call: this repository and no other, and no prompt."""
-    return {k: v for k, v in base.items() if k not in GIT_REDIRECTS} | GIT_SET
 
 
 def _git_settings(env: Mapping[str, str]) -> Path:
@@ -278,7 +258,7 @@ class ProcessTransport(_Host):
     ) -> Completed:
         """See `GitTransport.git`."""
         with self._git_ready(folder) as (git, cwd, env):
-            return program.run((git, *args), cwd=cwd, env=env, time_limit=time_limit)
+            return program.run((git, *git_words(args)), cwd=cwd, env=env, time_limit=time_limit)
 
 
 @frozen(kw_only=True)
@@ -298,4 +278,5 @@ class AsyncProcessTransport(_Host):
     ) -> Completed:
         """See `GitTransport.git`."""
         with self._git_ready(folder) as (git, cwd, env):
-            return await program.run_async((git, *args), cwd=cwd, env=env, time_limit=time_limit)
+            argv = (git, *git_words(args))
+            return await program.run_async(argv, cwd=cwd, env=env, time_limit=time_limit)

@@ -28,11 +28,7 @@ __all__ = [
     "show_all",
 ]
 
-# Options that override the user's git settings, so that the output can be parsed.
-_GREP = (
-    *("-c", "grep.lineNumber=false", "-c", "grep.column=false", "-c", "grep.fullName=false"),
-    *("grep", "--text", "--untracked", "--no-exclude-standard", "--no-color"),
-)
+_GREP = ("grep", "--text", "--untracked", "--no-exclude-standard", "--no-color")
 
 
 def ref_of(branch: str) -> str:
@@ -55,14 +51,9 @@ def git(*args: str, folder: str | None = None) -> Steps[str]:
         said = (done.stderr.strip() or done.stdout.strip()).decode("utf-8", "backslashreplace")
         end = "timed out" if done.exit_code is None else f"exit code {done.exit_code}"
         where = f" in {folder}" if folder else ""
-        msg = f"git {_command_in(args)}{where}: {said[-2000:] or end}"
+        msg = f"git {args[0]}{where}: {said[-2000:] or end}"
         raise GitFailed(msg)
     return done.stdout.decode("utf-8", "backslashreplace")
-
-
-def _command_in(args: tuple[str, ...]) -> str:
-    words = (a for a in args if not a.startswith("-") and "=" not in a)
-    return next(words, "")
 
 
 def root() -> Steps[str]:

@@ -98,7 +98,7 @@ def _answer(host: SimulatedHost, args: list[str]) -> str | None:
             said = f"{root}/.git\n{root}/.git\n{root}\n"
         case ["rev-parse" | "merge-base", *_]:
             said = "0\n"
-        case ["-c", *words] if "grep" in words:
+        case ["grep", *words]:
             said = _files(host, words[words.index("--") + 1 :])
         case ["worktree", "list", *_] | ["status", *_]:
             said = ""
