@@ -85,6 +85,19 @@ class Failure(Value):
         return _code(self.data.get("teardown_error_code"))
 
     @property
+    def outstanding(self) -> Mapping[str, tuple[str, ...]]:
+        """Why ``accept-mission`` was refused, by the host's checks, such as ``git_dirty``.
+
+        Told by hosts 4.0.0rc5 and later. For older ones `data` has ``incomplete_wps``. Empty where
+        the host does not tell.
+        """
+        found = self.data.get("outstanding")
+        if not isinstance(found, Mapping):
+            return {}
+        every = {str(check): tuple(map(str, _list(items))) for check, items in found.items()}
+        return {check: items for check, items in every.items() if items}
+
+    @property
     def origin_freshness(self) -> tuple[OriginFreshness, ...]:
         """The branches that are behind their remote, or could not be compared with it.
 

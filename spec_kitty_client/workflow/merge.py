@@ -99,11 +99,15 @@ def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
         context.slug, {n: w.head for n, w in work.items() if n in lanes}, context.top
     )
     snapshot = yield from take(context)
+    teardown = None
     try:
         yield call
     except HostError as e:
-        yield from _settle(e, context, call, work, snapshot)
-    return (yield from _compare(context, work, commits))
+        teardown = e.failure.teardown_error_code
+        if teardown is None:  # with such a code the merge was made
+            yield from _settle(e, context, call, work, snapshot)
+    merged = yield from _compare(context, work, commits)
+    return evolve(merged, teardown_error_code=teardown)
 
 
 def find_obstacles(call: MergeMission) -> Steps[tuple[str, ...]]:
@@ -148,7 +152,8 @@ def _settle(
             error.add_note(_not_pushed(context))
             raise error
     kept = context.contract.dialect in KEEP_BRANCHES
-    if kept or not work or (yield from context.lanes()):
+    had_lanes = any(name != context.integration.mission for name in work)
+    if kept or not had_lanes or (yield from context.lanes()):
         raise (yield from explain(error, context, work, snapshot)) from error
 
 

@@ -4,6 +4,7 @@ from attrs import frozen
 
 from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.api import replies
+from spec_kitty_client.codes import AnyErrorCode
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Dialect
 from spec_kitty_client.values import Value
@@ -32,6 +33,8 @@ class Merged(Value):
     """Its commit after the merge."""
     changed: bool
     """False if the mission was merged already."""
+    teardown_error_code: AnyErrorCode | None = None
+    """Why the host did not clean up after the merge (4.0.0rc6 and later)."""
 
 
 @frozen(kw_only=True)
