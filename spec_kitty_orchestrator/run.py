@@ -56,7 +56,15 @@ from spec_kitty_orchestrator.state.journal import Journal, Listener, read
 from spec_kitty_orchestrator.state.lock import only_run
 from spec_kitty_orchestrator.state.spans import Spans
 
-__all__ = ["accept", "client_for", "look", "merge", "merge_command", "run_mission"]
+__all__ = [
+    "accept",
+    "after_a_failed_end",
+    "client_for",
+    "look",
+    "merge",
+    "merge_command",
+    "run_mission",
+]
 
 
 def client_for(
@@ -265,7 +273,7 @@ async def _work(run: Run, loop: Loop) -> ExitCode:
         reason = " ".join([str(e), *getattr(e, "__notes__", ())])
         run.journal.write(events.FinishFailed(reason=reason))
         problem = (HostProblem if is_host_failure(e) else OrchestratorError)(reason)
-        problem.next_steps = _after_a_failed_end(e)
+        problem.next_steps = after_a_failed_end(e)
         raise problem from e
     return ExitCode.DONE
 
@@ -336,7 +344,7 @@ def merge_command(run: Run) -> str:
     return shlex.join(words)
 
 
-def _after_a_failed_end(error: SpecKittyError) -> tuple[str, ...] | None:
+def after_a_failed_end(error: SpecKittyError) -> tuple[str, ...] | None:
     """Return the commands that help after a failed acceptance or merge; None: `resume` alone."""
     if isinstance(error, MergeConflict):
         return (*error.commands, "spec-kitty-orchestrator resume")
