@@ -11,6 +11,7 @@ Source: hosts 1.0.3 to 3.2.7 and 4.0.0rc7.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from attrs import field, frozen
@@ -48,6 +49,8 @@ class PackageLayout(Value):
     No command of the host can tick these."""
     roster_problem: str | None = None
     """The reason why a host from 3.2.6 on cannot read the subtasks and refuses ``for_review``."""
+    creates: tuple[str, ...] = ()
+    """The files that it is to create, as its front matter says (host 3.2.6 and later)."""
     lane: str | None = None
     """The execution lane, such as ``lane-a`` (host 3.1.0 and later)."""
     lane_needs: tuple[str, ...] = ()
@@ -114,6 +117,7 @@ class MissionFiles:
         subtasks, boxes, problem = self._subtasks(wp, contract)
         return PackageLayout(
             wp_id=wp,
+            creates=self._creates(wp, contract),
             subtasks=subtasks,
             open_boxes=boxes,
             roster_problem=problem,
@@ -127,6 +131,12 @@ class MissionFiles:
             if isinstance(name, str) and wp in _words(lane.get("wp_ids")):
                 return name, _words(lane.get("depends_on_lanes"))
         return None, ()
+
+    def _creates(self, wp: str, contract: Contract) -> tuple[str, ...]:
+        if not contract.supports(Feature.SUBTASK_EVENTS):
+            return ()
+        front, _ = _front(self.prompts.get(wp) or "")
+        return _words((front or {}).get("create_intent"))
 
     def _subtasks(self, wp: str, contract: Contract) -> tuple[tuple[str, ...], int, str | None]:
         if contract.supports(Feature.SUBTASK_EVENTS):
@@ -229,20 +239,29 @@ def _roster(text: str | None) -> tuple[tuple[str, ...], str | None]:
     """Return the subtasks in a work package's front matter, or why it has none."""
     if text is None:
         return (), None  # the file may be on another branch
+    front, problem = _front(text)
+    if problem:
+        return (), problem
+    named = front.get("subtasks") if front else None
+    if named is None or named == "":
+        return (), "its front matter has no list `subtasks`"
+    ids = [v.strip() for v in named if isinstance(v, str)] if isinstance(named, list) else []
+    return tuple(dict.fromkeys(filter(None, ids))), None
+
+
+@lru_cache(maxsize=1024)
+def _front(text: str) -> tuple[Mapping[str, Any] | None, str | None]:
+    """Return the front matter of a work package's file, or why it cannot be read."""
     found = _FRONT_MATTER.match(text)
     if found is None or len(found[1]) > _LARGEST_FRONT_MATTER:
-        return (), "its file has no front matter"
+        return None, "its file has no front matter"
     import yaml  # here, because it takes 15 ms and only hosts from 3.2.6 on need it
 
     try:
         front = yaml.load(found[1], Loader=yaml.BaseLoader)  # noqa: S506 - makes only strings
     except (yaml.YAMLError, RecursionError, ValueError) as e:
-        return (), f"its front matter is damaged: {str(e).splitlines()[0]}"
-    named = front.get("subtasks") if isinstance(front, dict) else None
-    if named is None or named == "":
-        return (), "its front matter has no list `subtasks`"
-    ids = [v.strip() for v in named if isinstance(v, str)] if isinstance(named, list) else []
-    return tuple(dict.fromkeys(filter(None, ids))), None
+        return None, f"its front matter is damaged: {str(e).splitlines()[0]}"
+    return (front if isinstance(front, dict) else None), None
 
 
 def _open_boxes(index: str, wp: str, *, deep: bool) -> Iterator[str | None]:

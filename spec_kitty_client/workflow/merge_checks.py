@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.api.commands import MergeMission, MergeStrategy
 from spec_kitty_client.contract.dialects import Dialect, Feature
+from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import GitFailed, SpecKittyError, UnsupportedByHost, WouldLoseWork
 from spec_kitty_client.workflow.git import branches, dirty, git
 from spec_kitty_client.workflow.lane_checks import check_lanes
@@ -13,6 +14,8 @@ from spec_kitty_client.workflow.merge_context import HOST_STATE, KEEP_BRANCHES, 
 __all__ = ["check", "obstacles"]
 
 _MOST = 10  # names in a message
+_GLOB = set("*?[")
+_ENDED = (Lane.DONE, Lane.CANCELED)
 _AT_ONCE = 500  # paths in one call of git
 
 Check = Callable[[MergeContext, MergeMission], Steps[None]]
@@ -44,12 +47,31 @@ def obstacles(context: MergeContext, call: MergeMission) -> Steps[tuple[str, ...
         call: The host call of the merge.
     """
     found: list[str] = []
-    for refuse in _AT_ANY_TIME:
+    for refuse in (*_AT_ANY_TIME, _refuse_planned):
         try:
             yield from refuse(context, call)
         except SpecKittyError as e:
             found.append(str(e))
     return tuple(found)
+
+
+def _refuse_planned(context: MergeContext, _: MergeMission) -> Steps[None]:
+    """Refuse untracked files that a work package is still to create, as the plan says."""
+    path = yield from context.checkout()
+    lanes = context.mission.lanes()
+    packages = context.layout.packages.values()
+    names = [name for p in packages if lanes.get(p.wp_id) not in _ENDED for name in p.creates]
+    plain = [name for name in names if not _GLOB & set(name)]
+    if path is not None and (found := (yield from _untracked(path, plain))):
+        raise WouldLoseWork(_in_the_way(path, found), tuple(f"{path}/{n}" for n in sorted(found)))
+
+
+def _in_the_way(path: str, found: Iterable[str]) -> str:
+    return (
+        f"{path} has files that are not committed there and that the mission brings as well: "
+        f"{', '.join(sorted(found)[:_MOST])}. Move them away, or `git stash --include-untracked` "
+        "them, and merge again."
+    )
 
 
 def _refuse_strategy(context: MergeContext, call: MergeMission) -> Steps[None]:
@@ -105,12 +127,7 @@ def _refuse_overwriting(context: MergeContext, _: MergeMission) -> Steps[None]:
     if not context.contract.supports(Feature.CLEAN_TARGET):
         found |= set(theirs) & set((yield from dirty(path, untracked=False)))
     if found:
-        named = ", ".join(sorted(found)[:_MOST])
-        msg = (
-            f"{path} has files that are not committed there and that the mission brings as well: "
-            f"{named}. Move them away, or `git stash --include-untracked` them, and merge again."
-        )
-        raise WouldLoseWork(msg, tuple(f"{path}/{name}" for name in sorted(found)))
+        raise WouldLoseWork(_in_the_way(path, found), tuple(f"{path}/{n}" for n in sorted(found)))
 
 
 def _untracked(path: str, names: Iterable[str]) -> Steps[set[str]]:

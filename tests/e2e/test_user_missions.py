@@ -383,7 +383,8 @@ def test_a_merged_mission_tells_all_that_its_acceptance_lacks(
     here = lab("lanes", ONE)
     spec = here.mission.folder / "spec.md"
     text = spec.read_text(encoding="utf-8")
-    spec.write_text(f"{text}\n[NEEDS CLARIFICATION: which one?]\n", encoding="utf-8")
+    question = "[NEEDS CLARIFICATION: which one?] <!-- decision_id: D1 -->"
+    spec.write_text(f"{text}\n{question}\n", encoding="utf-8")
     here.git("commit", "--quiet", "--all", "--message=a question")
 
     done = here.run("orchestrate", "--merge")

@@ -285,5 +285,16 @@ def test_obstacles_are_told_at_any_time(repo: Path) -> None:
 
     assert "tag work" in tag
     assert "mine.txt" in dirty
+    git(repo, "tag", "--delete", "work")
+    git(repo, "reset", "--quiet", "--hard")
+    prompt = next((repo / FOLDER / "tasks").glob("WP01*.md"))
+    prompt.write_text("---\nsubtasks: []\ncreate_intent: [src/one.py, 'docs/**']\n---\n")
+    (repo / "src").mkdir()
+    (repo / "src" / "one.py").write_text("mine\n")
+    (planned,) = mission.merge_obstacles()
+    assert f"{repo} has files that are not committed there" in planned
+    assert "src/one.py" in planned
+    host.put("WP01", "canceled")
+    assert mission.merge_obstacles() == ()
     (missing,) = mission.merge_obstacles(target="mian")
     assert "no branch 'mian'" in missing
