@@ -22,9 +22,10 @@ HOSTS: dict[str, tuple[str, ...]] = {  # release: what its environment needs bes
     "3.2.5": (OLD_TYPER,),
     "3.2.6.2": (),
     "3.2.7": (),
+    "4.0.0rc7": (),
 }
 DOES_NOT_START = "3.2.1"  # with the newest typer; that is recorded as well
-RECORDED = {**HOSTS, "3.2.2": (OLD_TYPER,), "4.0.0rc7": ()}
+RECORDED = {**HOSTS, "3.2.2": (OLD_TYPER,)}
 NEWEST = "3.2.7"
 PYTHONS = [
     classifier.rpartition(" :: ")[2]

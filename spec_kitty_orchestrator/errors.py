@@ -48,6 +48,8 @@ class OrchestratorError(Exception):
     """An error that stops a run with one message and an exit code."""
 
     exit_code = ExitCode.INCOMPLETE
+    next_steps: tuple[str, ...] | None = None
+    """The commands that help; None: those that help after any other end."""
 
 
 class UsageProblem(OrchestratorError):

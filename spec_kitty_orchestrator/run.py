@@ -19,9 +19,12 @@ from spec_kitty_client import (
     HostCrashed,
     HostError,
     Lane,
+    MergeConflict,
+    MergeDamaged,
     MergeStrategy,
     Mission,
     NotFound,
+    NotReady,
     Policy,
     Retry,
     SpecKittyError,
@@ -31,6 +34,7 @@ from spec_kitty_client import (
 from spec_kitty_client.api.spelling import spell
 from spec_kitty_orchestrator import __version__
 from spec_kitty_orchestrator import settings as config
+from spec_kitty_orchestrator.acceptance import refusal
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import (
     ExitCode,
@@ -52,7 +56,15 @@ from spec_kitty_orchestrator.state.journal import Journal, Listener, read
 from spec_kitty_orchestrator.state.lock import only_run
 from spec_kitty_orchestrator.state.spans import Spans
 
-__all__ = ["accept", "client_for", "look", "merge", "merge_command", "run_mission"]
+__all__ = [
+    "accept",
+    "after_a_failed_end",
+    "client_for",
+    "look",
+    "merge",
+    "merge_command",
+    "run_mission",
+]
 
 
 def client_for(
@@ -125,7 +137,7 @@ async def _supervise(run: Run, loop: Loop) -> ExitCode:
             exit_code=int(code),
             unfinished=loop.board.unfinished(),
             problem=str(problem) if problem else None,
-            next=tuple(_next_steps(run, code)),
+            next=tuple(_next_steps(run, code, problem)),
         )
     )
     run.journal.close()
@@ -146,6 +158,9 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         found = await host.state()
         contract = await client.negotiate()
         layout = await host.layout(found)
+        strategy = MergeStrategy(settings.strategy)
+        merging = settings.merge and not found.problem
+        obstacles = await host.merge_obstacles(settings.target, strategy) if merging else ()
     except (NotFound, ValueError) as e:
         raise UsageProblem(str(e)) from e
     except SpecKittyError as e:
@@ -164,6 +179,7 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         target=settings.target,
         accept=settings.accept,
         merge=settings.merge,
+        obstacles=obstacles,
     )
     return found, wanted
 
@@ -257,16 +273,17 @@ async def _work(run: Run, loop: Loop) -> ExitCode:
     except SpecKittyError as e:
         reason = " ".join([str(e), *getattr(e, "__notes__", ())])
         run.journal.write(events.FinishFailed(reason=reason))
-        kind = HostProblem if is_host_failure(e) else OrchestratorError
-        raise kind(reason) from e
+        problem = (HostProblem if is_host_failure(e) else OrchestratorError)(reason)
+        problem.next_steps = after_a_failed_end(e)
+        raise problem from e
     return ExitCode.DONE
 
 
 async def accept(run: Run) -> None:
     """Accept the mission, unless it is accepted already.
 
-    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), the run goes
-    on, and its end names the host's own command.
+    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), or wants what
+    no work package can give, the run goes on, and its end names the host's own command.
     """
     if run.history.accepted:
         return
@@ -274,6 +291,13 @@ async def accept(run: Run) -> None:
         accepted = await run.host.accept()
     except AcceptanceUnavailable as e:
         run.journal.write(events.AcceptanceSkipped(reason=str(e), command=e.command))
+        return
+    except NotReady as e:
+        folder = run.settings.repo_root / "kitty-specs" / run.host.mission
+        found = refusal(e, run.host.mission, run.history.lanes, folder)
+        if found is None:
+            raise
+        run.journal.write(events.AcceptanceSkipped(reason=found.reason, command=found.command))
         return
     run.journal.write(events.Accepted(at_host=accepted.accepted_at))
 
@@ -297,6 +321,9 @@ async def merge(run: Run) -> None:
             changed=merged.changed,
         )
     )
+    if merged.teardown_error_code:
+        left = f"the host did not clean up after the merge: {merged.teardown_error_code}"
+        run.journal.write(events.NoteGiven(message=left))
 
 
 def _submitted_commits(run: Run) -> list[str]:
@@ -318,8 +345,21 @@ def merge_command(run: Run) -> str:
     return shlex.join(words)
 
 
-def _next_steps(run: Run, code: ExitCode) -> list[str]:
+def after_a_failed_end(error: SpecKittyError) -> tuple[str, ...] | None:
+    """Return the commands that help after a failed acceptance or merge; None: `resume` alone."""
+    if isinstance(error, MergeConflict):
+        return (*error.commands, "spec-kitty-orchestrator resume")
+    if isinstance(error, MergeDamaged):
+        return (f"git log --stat {error.before}..{error.target}",)
+    return None
+
+
+def _next_steps(
+    run: Run, code: ExitCode, problem: OrchestratorError | None = None
+) -> Sequence[str]:
     """Return the commands that a user may want to run next."""
+    if problem is not None and problem.next_steps is not None:
+        return problem.next_steps
     if code == ExitCode.DONE:
         merge = [] if run.history.merged else [merge_command(run)]
         accept = run.history.accept_command if run.settings.accept else None
