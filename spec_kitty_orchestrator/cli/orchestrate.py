@@ -74,14 +74,28 @@ def _from_everywhere(_app: App, _commands: tuple[str, ...], arguments: ArgumentC
 def _from_last_run(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Read the settings that no flag has set from the last run of the mission."""
     from spec_kitty_orchestrator.cli.report import find_history
+    from spec_kitty_orchestrator.state.files import StateFiles
+    from spec_kitty_orchestrator.state.recollection import recollect
 
     only_root = {k: v for k, v in os.environ.items() if k.endswith("_REPO_ROOT")}
     environment(only_root)(arguments)
     root, (mission,) = _locate(arguments), arguments.filter_by(keys_prefix=("mission",))
     named = mission.tokens[0].value if mission.tokens else None
-    history = find_history(root, named)
+    found = recollect(StateFiles(root))
+    history = find_history(found, named)
+    if not history.settings:
+        msg = f"{found.problem() or ''} {_lost_settings(history.mission)}"
+        raise UsageProblem(msg.lstrip())
     mission.tokens[:] = [Token(keyword="--mission", implicit_value=history.mission)]
     journal(history.settings)(arguments)
+
+
+def _lost_settings(mission: str) -> str:
+    return (
+        f"The settings of the last run of {mission} are lost, its policy among them. Give them "
+        f"again: spec-kitty-orchestrator orchestrate {mission} --impl-agent NAME --review-agent "
+        "NAME. It repeats no finished work."
+    )
 
 
 def _locate(arguments: ArgumentCollection) -> "Path":

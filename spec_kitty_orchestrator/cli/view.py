@@ -166,6 +166,20 @@ def _ended(event: events.RunEnded) -> str:
     return said
 
 
+def _repaired(event: events.JournalRepaired) -> str:
+    if not event.damaged and not event.recovered:
+        return (
+            "the journal was removed while this run was alive, as `git clean -fdx` does. It is "
+            "written anew; nothing is lost"
+        )
+    kept = f"; what cannot be read is kept in {event.aside}" if event.aside else ""
+    return (
+        f"the journal was damaged: {event.damaged} lines cannot be read, {event.recovered} events "
+        f"were recovered from the copies in the logs{kept}. The run goes on with the lanes of the "
+        "host and the exit records of the agents"
+    )
+
+
 _OUTCOMES = {
     "done": "run complete",
     "incomplete": "run incomplete",
@@ -176,6 +190,7 @@ _SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     events.RunStarted: lambda e: f"mission {e.mission}: run {e.run}",
     events.WarningGiven: lambda e: f"warning: {e.message}",
     events.NoteGiven: lambda e: f"note: {e.message}",
+    events.JournalRepaired: _repaired,
     events.HostRetried: lambda e: f"host call retried ({e.attempt}): {e.because}",
     events.LaneReported: lambda e: f"{e.wp} is {e.lane}",
     events.AttemptStarted: lambda e: f"{e.wp} {e.role}: {e.agent} started, {e.directory}",
