@@ -88,8 +88,8 @@ def run_mission(plan: Plan, listeners: Sequence[Listener], transport: AsyncTrans
     with only_run(StateFiles(plan.settings.repo_root)) as lock:
         try:
             return anyio.run(_run, plan, [lambda _: lock.keep(), *listeners], transport)
-        except OSError as e:
-            raise _as_problem(e) from e
+        except OSError as e:  # before the first task was started
+            raise UsageProblem(explain_os_error(e)) from e
         except BaseExceptionGroup as group:
             errors, rest = group.split((OSError, OrchestratorError))
             if errors is None or rest is not None:

@@ -6,8 +6,10 @@ often than all other help.
 
 import os
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from attrs import evolve
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from spec_kitty_orchestrator.cli.missions import (
@@ -24,6 +26,7 @@ from spec_kitty_orchestrator.cli.parameters import (
     spinner,
 )
 from spec_kitty_orchestrator.errors import ExitCode, HostProblem, OrchestratorError, UsageProblem
+from spec_kitty_orchestrator.paths import start_from
 from spec_kitty_orchestrator.settings import (
     Flags,
     Settings,
@@ -33,8 +36,6 @@ from spec_kitty_orchestrator.settings import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spec_kitty_client import AsyncTransport
     from spec_kitty_orchestrator.preflight.plan import Plan
 
@@ -98,7 +99,7 @@ def _lost_settings(mission: str) -> str:
     )
 
 
-def _locate(arguments: ArgumentCollection) -> "Path":
+def _locate(arguments: ArgumentCollection) -> Path:
     """Return the primary checkout, and make it the value of --repo-root."""
     (argument,) = arguments.filter_by(keys_prefix=("repo_root",))
     given: Any = argument.convert() if argument.tokens else None
@@ -140,7 +141,7 @@ def resume(
 def _start(settings: Settings, *, dry_run: bool, as_json: bool) -> int:
     from spec_kitty_orchestrator.agents import choose
 
-    settings = choose(settings)
+    settings = _locate_files(choose(settings))
     with loading_host(settings.repo_root, warm=settings.warm) as transport:
         from spec_kitty_orchestrator.preflight.plan import make_plan
 
@@ -152,6 +153,13 @@ def _start(settings: Settings, *, dry_run: bool, as_json: bool) -> int:
             if (better := _explain(e, settings)) is None:
                 raise
             raise better from e
+
+
+def _locate_files(settings: Settings) -> Settings:
+    """Return the settings with absolute paths, for a later `resume` in another folder."""
+    values = {name: getattr(settings, name) for name in ("policy", "impl_agent", "review_agent")}
+    here = Path.cwd()
+    return evolve(settings, **{n: start_from(here, n, value) for n, value in values.items()})
 
 
 def _preview(plan: "Plan", transport: "AsyncTransport", as_json: bool) -> int:

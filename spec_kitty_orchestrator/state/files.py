@@ -90,7 +90,7 @@ def make_folder(folder: Path) -> None:
         os.close(ignore)
 
 
-def open_private(path: Path, flags: int) -> int:
+def open_private(path: Path | str, flags: int) -> int:
     """Return a file descriptor. A file that is created is readable by its user alone.
 
     Raises:

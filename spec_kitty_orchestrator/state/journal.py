@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, get_args, get_origin
 
 from attrs import evolve, frozen
 
@@ -79,11 +79,7 @@ def scan(path: Path) -> Iterator[Line | Damage]:
         UsageProblem: If a newer version of this package has written it.
         OSError: If it cannot be read.
     """
-    try:
-        file = os.fdopen(open_private(path, os.O_RDONLY), "rb")
-    except FileNotFoundError:
-        return
-    with file:
+    with contextlib.suppress(FileNotFoundError), _reader(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(_LONGEST), b""), 1):
             for raw, event in _records(line):
                 if event is None:
@@ -91,6 +87,10 @@ def scan(path: Path) -> Iterator[Line | Damage]:
                 else:
                     _check_format(path, event)
                     yield Line(event_from_dict(event), raw)
+
+
+def _reader(path: Path) -> BinaryIO:
+    return open(path, "rb", opener=open_private)
 
 
 def _check_format(path: Path, event: Mapping[str, Any]) -> None:
