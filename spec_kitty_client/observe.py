@@ -5,7 +5,7 @@
 """
 
 import itertools
-import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -17,13 +17,13 @@ from spec_kitty_client.codes import AnyErrorCode
 from spec_kitty_client.values import Value
 
 if TYPE_CHECKING:
+    import logging
+
     from opentelemetry.trace import Span, TracerProvider
 
 __all__ = ["CallEnded", "CallStarted", "Observer", "trace_calls"]
 
-LOG = logging.getLogger("spec_kitty_client")
-LOG.addHandler(logging.NullHandler())
-
+_LOGGER = "spec_kitty_client"
 _HIDDEN = "--policy="
 _numbers = itertools.count(1)
 
@@ -115,13 +115,26 @@ class Observation:
         self._tell(ended)
 
     def _tell(self, event: CallStarted | CallEnded) -> None:
-        LOG.debug("%s", event)
+        if log := _log():
+            log.debug("%s", event)
         if self._observer is None:
             return
         try:
             self._observer(event)
         except Exception:
-            LOG.exception("on_call raised an exception; the call goes on")
+            import logging
+
+            logging.getLogger(_LOGGER).exception("on_call raised an exception; the call goes on")
+
+
+def _log() -> "logging.Logger | None":
+    """Return the logger if it is at DEBUG. Without `logging` imported, nobody can read it."""
+    if "logging" not in sys.modules:
+        return None
+    import logging  # 8 ms, so only where somebody else has imported it
+
+    logger = logging.getLogger(_LOGGER)
+    return logger if logger.isEnabledFor(logging.DEBUG) else None
 
 
 class Unobserved:
@@ -143,7 +156,7 @@ def begin(
     observer: Observer | None, verb: str, args: Sequence[str], time_limit: float, transport: object
 ) -> Observation | Unobserved:
     """Return the observation of a call that begins now."""
-    if observer is None and not LOG.isEnabledFor(logging.DEBUG):
+    if observer is None and _log() is None:
         return Unobserved()
     started = CallStarted(
         number=next(_numbers),

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnotherRun",
+    "AttemptRejected",
     "DependenciesNotReady",
     "ExitCode",
     "HostProblem",
     "OrchestratorError",
+    "RepositoryProblem",
     "StorageProblem",
     "UsageProblem",
     "WorkPackageFailed",
+    "as_problem",
     "explain_os_error",
     "is_host_failure",
     "suggest",
@@ -49,6 +52,8 @@ class OrchestratorError(Exception):
     """An error that stops a run with one message and an exit code."""
 
     exit_code = ExitCode.INCOMPLETE
+    next_steps: tuple[str, ...] | None = None
+    """The commands that help; None: those that help after any other end."""
 
 
 class UsageProblem(OrchestratorError):
@@ -61,6 +66,10 @@ class HostProblem(OrchestratorError):
     """The host cannot be used."""
 
     exit_code = ExitCode.HOST
+
+
+class RepositoryProblem(OrchestratorError):
+    """Git cannot commit, whatever an agent does; no other work package is started."""
 
 
 class AnotherRun(OrchestratorError):
@@ -78,13 +87,18 @@ class WorkPackageFailed(Exception):
 
     Args:
         reason: Why, and what the user can do about it.
-        host: Whether the host itself does not work.
+        stops_run: The error that ends the run when the other work packages have gone as far as
+            they can.
     """
 
-    def __init__(self, reason: str, *, host: bool = False) -> None:
-        super().__init__(reason, host)
+    def __init__(self, reason: str, *, stops_run: type[OrchestratorError] | None = None) -> None:
+        super().__init__(reason, stops_run)
         self.reason = reason
-        self.host = host
+        self.stops_run = stops_run
+
+
+class AttemptRejected(Exception):
+    """An agent run gave no usable result. The next attempt is told the reason."""
 
 
 class DependenciesNotReady(Exception):
@@ -110,6 +124,16 @@ def explain_os_error(error: OSError) -> str:
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename is not None else ""
     return f"{where}{what}. {_REMEDIES.get(error.errno or 0, 'Correct that')}, then try again."
+
+
+def as_problem(error: BaseException) -> OrchestratorError:
+    """Return the first error of a group of errors, as one that ends a run."""
+    if isinstance(error, BaseExceptionGroup):
+        return as_problem(error.exceptions[0])
+    if isinstance(error, OrchestratorError):
+        return error
+    why = explain_os_error(error) if isinstance(error, OSError) else str(error)
+    return StorageProblem(f"The run cannot go on. {why}")
 
 
 def is_host_failure(error: SpecKittyError) -> bool:

@@ -19,9 +19,12 @@ from spec_kitty_client import (
     HostCrashed,
     HostError,
     Lane,
+    MergeConflict,
+    MergeDamaged,
     MergeStrategy,
     Mission,
     NotFound,
+    NotReady,
     Policy,
     Retry,
     SpecKittyError,
@@ -31,6 +34,7 @@ from spec_kitty_client import (
 from spec_kitty_client.api.spelling import spell
 from spec_kitty_orchestrator import __version__
 from spec_kitty_orchestrator import settings as config
+from spec_kitty_orchestrator.acceptance import refusal
 from spec_kitty_orchestrator.attempt import end_unknown_attempts
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import (
@@ -40,6 +44,7 @@ from spec_kitty_orchestrator.errors import (
     OrchestratorError,
     StorageProblem,
     UsageProblem,
+    as_problem,
     explain_os_error,
     is_host_failure,
 )
@@ -57,7 +62,15 @@ from spec_kitty_orchestrator.state.lock import only_run
 from spec_kitty_orchestrator.state.recollection import recollect, repair
 from spec_kitty_orchestrator.state.spans import Spans
 
-__all__ = ["accept", "client_for", "look", "merge", "merge_command", "run_mission"]
+__all__ = [
+    "accept",
+    "after_a_failed_end",
+    "client_for",
+    "look",
+    "merge",
+    "merge_command",
+    "run_mission",
+]
 
 
 def client_for(
@@ -94,17 +107,7 @@ def run_mission(plan: Plan, listeners: Sequence[Listener], transport: AsyncTrans
             errors, rest = group.split((OSError, OrchestratorError))
             if errors is None or rest is not None:
                 raise
-            raise _as_problem(errors) from group
-
-
-def _as_problem(error: BaseException) -> OrchestratorError:
-    """Return the first error of a group as one that the user is told."""
-    if isinstance(error, BaseExceptionGroup):
-        return _as_problem(error.exceptions[0])
-    if isinstance(error, OrchestratorError):
-        return error
-    why = explain_os_error(error) if isinstance(error, OSError) else str(error)
-    return StorageProblem(f"The run cannot go on. {why}")
+            raise as_problem(errors) from group
 
 
 async def _run(plan: Plan, listeners: Sequence[Listener], transport: AsyncTransport) -> ExitCode:
@@ -128,20 +131,22 @@ async def _supervise(run: Run, loop: Loop) -> ExitCode:
             try:
                 code = await _work(run, loop)
             except* (OSError, OrchestratorError) as group:
-                problem = _as_problem(group)
+                problem = as_problem(group)
                 code = problem.exit_code
             tasks.cancel_scope.cancel()
-    if isinstance(problem, StorageProblem | AnotherRun):
-        raise problem  # the journal cannot be written, or belongs to the other run
-    run.journal.write(
-        events.RunEnded(
-            outcome=code.name.lower(),
-            exit_code=int(code),
-            unfinished=loop.board.unfinished(),
-            problem=str(problem) if problem else None,
-            next=tuple(_next_steps(run, code)),
-        )
+    if isinstance(problem, AnotherRun):
+        raise problem  # the journal belongs to the other run
+    ended = events.RunEnded(
+        outcome=code.name.lower(),
+        exit_code=int(code),
+        unfinished=loop.board.unfinished(),
+        problem=str(problem) if problem else None,
+        next=tuple(_next_steps(run, code, problem)),
     )
+    try:
+        run.journal.write(ended)
+    except StorageProblem as e:
+        raise problem or e from None
     run.journal.close()
     return code
 
@@ -160,6 +165,9 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         found = await host.state()
         contract = await client.negotiate()
         layout = await host.layout(found)
+        strategy = MergeStrategy(settings.strategy)
+        merging = settings.merge and not found.problem
+        obstacles = await host.merge_obstacles(settings.target, strategy) if merging else ()
     except (NotFound, ValueError) as e:
         raise UsageProblem(str(e)) from e
     except SpecKittyError as e:
@@ -178,6 +186,7 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         target=settings.target,
         accept=settings.accept,
         merge=settings.merge,
+        obstacles=obstacles,
     )
     return found, wanted
 
@@ -251,6 +260,7 @@ def _open(
         agents=plan.agents,
         lanes=found.worktrees,
         left_to_people=found.left_to_people,
+        owned=found.owned,
         spans=spans,
     )
 
@@ -276,16 +286,17 @@ async def _work(run: Run, loop: Loop) -> ExitCode:
     except SpecKittyError as e:
         reason = " ".join([str(e), *getattr(e, "__notes__", ())])
         run.journal.write(events.FinishFailed(reason=reason))
-        kind = HostProblem if is_host_failure(e) else OrchestratorError
-        raise kind(reason) from e
+        problem = (HostProblem if is_host_failure(e) else OrchestratorError)(reason)
+        problem.next_steps = after_a_failed_end(e)
+        raise problem from e
     return ExitCode.DONE
 
 
 async def accept(run: Run) -> None:
     """Accept the mission, unless it is accepted already.
 
-    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), the run goes
-    on, and its end names the host's own command.
+    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), or wants what
+    no work package can give, the run goes on, and its end names the host's own command.
     """
     if run.history.accepted:
         return
@@ -293,6 +304,13 @@ async def accept(run: Run) -> None:
         accepted = await run.host.accept()
     except AcceptanceUnavailable as e:
         run.journal.write(events.AcceptanceSkipped(reason=str(e), command=e.command))
+        return
+    except NotReady as e:
+        folder = run.settings.repo_root / "kitty-specs" / run.host.mission
+        found = refusal(e, run.host.mission, run.history.lanes, folder)
+        if found is None:
+            raise
+        run.journal.write(events.AcceptanceSkipped(reason=found.reason, command=found.command))
         return
     run.journal.write(events.Accepted(at_host=accepted.accepted_at))
 
@@ -316,6 +334,9 @@ async def merge(run: Run) -> None:
             changed=merged.changed,
         )
     )
+    if merged.teardown_error_code:
+        left = f"the host did not clean up after the merge: {merged.teardown_error_code}"
+        run.journal.write(events.NoteGiven(message=left))
 
 
 def _submitted_commits(run: Run) -> list[str]:
@@ -337,8 +358,21 @@ def merge_command(run: Run) -> str:
     return shlex.join(words)
 
 
-def _next_steps(run: Run, code: ExitCode) -> list[str]:
+def after_a_failed_end(error: SpecKittyError) -> tuple[str, ...] | None:
+    """Return the commands that help after a failed acceptance or merge; None: `resume` alone."""
+    if isinstance(error, MergeConflict):
+        return (*error.commands, "spec-kitty-orchestrator resume")
+    if isinstance(error, MergeDamaged):
+        return (f"git log --stat {error.before}..{error.target}",)
+    return None
+
+
+def _next_steps(
+    run: Run, code: ExitCode, problem: OrchestratorError | None = None
+) -> Sequence[str]:
     """Return the commands that a user may want to run next."""
+    if problem is not None and problem.next_steps is not None:
+        return problem.next_steps
     if code == ExitCode.DONE:
         merge = [] if run.history.merged else [merge_command(run)]
         accept = run.history.accept_command if run.settings.accept else None

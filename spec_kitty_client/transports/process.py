@@ -15,31 +15,17 @@ from attrs import converters, field, frozen
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
 from spec_kitty_client.transports import Completed, call_variables, program
+from spec_kitty_client.transports.git import GIT_REDIRECTS, git_environment, git_words
 from spec_kitty_client.transports.launchers import HEAD
 from spec_kitty_client.transports.program import GRACE
 
 __all__ = [
-    "GIT_REDIRECTS",
-    "GIT_SET",
     "SET",
     "UNSET",
     "AsyncProcessTransport",
     "ProcessTransport",
-    "git_environment",
     "host_environment",
 ]
-
-GIT_REDIRECTS = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-)
-"""Variables that point git at another repository, for example inside a hook."""
 
 SET = {
     "SPEC_KITTY_ENABLE_SAAS_SYNC": "0",
@@ -53,7 +39,6 @@ SET = {
     "TERM": "dumb",
     "PYTHONUTF8": "1",
 }
-GIT_SET = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C.UTF-8"}
 UNSET = (
     "SPECIFY_REPO_ROOT",
     "SPEC_KITTY_TEST_MODE",
@@ -84,11 +69,6 @@ def host_environment(
     return env
 
 
-def git_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a git call: this repository and no other, and no prompt."""
-    return {k: v for k, v in base.items() if k not in GIT_REDIRECTS} | GIT_SET
-
-
 def _git_settings(env: Mapping[str, str]) -> Path:
     """Return the user's own settings of git, at the first of the two places that has any."""
     home = Path(env.get("HOME", "/"))
@@ -97,18 +77,34 @@ def _git_settings(env: Mapping[str, str]) -> Path:
     return usual if usual.exists() or not beside.exists() else beside
 
 
+def _from_here(path: str | os.PathLike[str]) -> Path:
+    """Return an absolute path, so that a later `os.chdir` of the program changes nothing."""
+    try:
+        return Path(path).absolute()  # not resolved: links may change
+    except FileNotFoundError:  # the current folder is gone; the call says so
+        return Path(path)
+
+
+def _program_from_here(words: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Return the words of the host, with a relative path made absolute; names stay names."""
+    first, *rest = (words,) if isinstance(words, str) else words
+    first = str(_from_here(first)) if os.sep in first else first
+    return first if isinstance(words, str) else (first, *rest)
+
+
 @frozen(kw_only=True)
 class _Host:
     """The host and its environment, for both transports."""
 
-    repo: Path = field(default=Path(), converter=Path)
-    """The folder in which the host runs: a repository, or anything inside one."""
-    executable: str | tuple[str, ...] = "spec-kitty"
+    repo: Path = field(default=Path(), converter=_from_here)
+    """The folder in which the host runs: a repository, or anything inside one. A relative path
+    is taken from the current folder when the transport is made."""
+    executable: str | tuple[str, ...] = field(default="spec-kitty", converter=_program_from_here)
     """A path, or a name to be found on PATH, else beside this interpreter. With words of its
     own: a tuple such as ``("python3", "-m", "specify_cli")``."""
     env: Mapping[str, str] = field(factory=dict, repr=False)
     """Set on top of this process's environment."""
-    home: Path | None = field(default=None, converter=converters.optional(Path))
+    home: Path | None = field(default=None, converter=converters.optional(_from_here))
     """A HOME for the host alone; None: the user's."""
 
     def locate(self) -> Path:
@@ -136,7 +132,7 @@ class _Host:
 
     def repository(self) -> Hashable:
         """Return the git folder that all worktrees of the repository share."""
-        return ("local", str(_shared_git_folder(self.repo.absolute())))
+        return ("local", str(_shared_git_folder(self.repo)))
 
     def location(self) -> "LocalServer | None":
         """See `Warmable.location`."""
@@ -144,8 +140,7 @@ class _Host:
         if identity is None or not self.repo.is_dir():
             return None  # a process of its own says what is wrong
         with self._ready() as (words, env), suppress(FileNotFoundError):  # a folder that is gone
-            here = "" if self.repo.is_absolute() else os.getcwd()  # noqa: PTH109
-            folder = os.path.join(here, self.repo)  # noqa: PTH118 - as the kernel
+            folder = str(_from_here(self.repo))
             return LocalServer(
                 words=words, env=env, folder=folder, umask=_umask(), identity=identity
             )
@@ -278,7 +273,7 @@ class ProcessTransport(_Host):
     ) -> Completed:
         """See `GitTransport.git`."""
         with self._git_ready(folder) as (git, cwd, env):
-            return program.run((git, *args), cwd=cwd, env=env, time_limit=time_limit)
+            return program.run((git, *git_words(args)), cwd=cwd, env=env, time_limit=time_limit)
 
 
 @frozen(kw_only=True)
@@ -298,4 +293,5 @@ class AsyncProcessTransport(_Host):
     ) -> Completed:
         """See `GitTransport.git`."""
         with self._git_ready(folder) as (git, cwd, env):
-            return await program.run_async((git, *args), cwd=cwd, env=env, time_limit=time_limit)
+            argv = (git, *git_words(args))
+            return await program.run_async(argv, cwd=cwd, env=env, time_limit=time_limit)

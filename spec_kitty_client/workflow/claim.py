@@ -14,7 +14,7 @@ from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import GitUnavailable, HostError
 from spec_kitty_client.workflow.common import Package, refusal, retry_idempotent, slug_of, state
-from spec_kitty_client.workflow.git import branches, git, is_ancestor, merge_into, root
+from spec_kitty_client.workflow.git import branches, git, is_ancestor, merge_into, ref_of, root
 from spec_kitty_client.workflow.layout import PLANNING_LANE, read_files
 from spec_kitty_client.workflow.worktrees import (
     ensure_worktree,
@@ -52,8 +52,9 @@ def claim(at: Package) -> Steps[replies.ImplementationStarted]:
     dependencies: tuple[str, ...] = ()
     if not contract.supports(Feature.DEPENDENCY_CHECK):
         dependencies = yield from _finished_dependencies(call)
-    started = yield from retry_idempotent(call)
     top = yield from root()
+    yield from read_files(mission, top)  # damaged ones are an error before the claim
+    started = yield from retry_idempotent(call)
     there = yield from locate_worktree(contract, started.mission_slug, at.wp, top, dependencies)
     yield from ensure_worktree(there)
     return with_worktree(started, there)
@@ -74,7 +75,7 @@ def _claim_with_worktree(
     if PLANNING_LANE in package.lane_needs:
         branch, path = planning_branch(call.mission), started.workspace_path
         there = yield from branches(top, branch)
-        if there and not (yield from is_ancestor(branch, "HEAD", path)):
+        if there and not (yield from is_ancestor(ref_of(branch), "HEAD", path)):
             yield from merge_into(path, branch)
     return started
 

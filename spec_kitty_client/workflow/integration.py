@@ -20,10 +20,11 @@ from spec_kitty_client.workflow.git import (
     git,
     is_ancestor,
     merge_into,
+    ref_of,
 )
 from spec_kitty_client.workflow.worktrees import folder_of, planning_branch
 
-__all__ = ["Integration", "conflicts", "prepare", "tidy"]
+__all__ = ["Integration", "conflicts", "merged_tree", "prepare", "tidy"]
 
 
 @frozen(kw_only=True)
@@ -63,25 +64,33 @@ def prepare(what: Integration) -> Steps[None]:
         return
     # Most hosts make no mission branch if all work packages are planning work.
     onto = what.mission if what.mission in there else what.target
-    if not (yield from is_ancestor(planning, onto, what.top)):
+    if not (yield from is_ancestor(ref_of(planning), ref_of(onto), what.top)):
         yield from _merge_onto(what, onto, planning)
 
 
-def conflicts(one: str, other: str, top: str, *, apart: str) -> Steps[set[str]]:
+def merged_tree(one: str, other: str, top: str) -> Steps[str | None]:
+    """Return the tree that git makes of two commits; None if it cannot, or there are conflicts."""
+    args = ("merge-tree", "--write-tree", "--no-messages", "--end-of-options", one, other)
+    done: Completed = yield Git(args, top)
+    return done.stdout.decode().strip() if done.exit_code == 0 else None
+
+
+def conflicts(one: str, other: str, top: str, *, apart: str | None = None) -> Steps[set[str]]:
     """Return the files with merge conflicts between two commits.
 
     Args:
         one: A commit.
         other: Another commit.
         top: Path of the primary checkout.
-        apart: Path prefix of files to ignore.
+        apart: Path prefix of files to ignore; None: ignore none.
     """
     base = yield from fork_point(one, other, top)
     both = (yield from changed(base, one, top)) & (yield from changed(base, other, top))
-    both = {name for name in both if not name.startswith(apart)}
+    both = {name for name in both if apart is None or not name.startswith(apart)}
     if not both:
         return both
-    args = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", one, other)
+    how = ("--write-tree", "--name-only", "--no-messages", "-z", "--end-of-options")
+    args = ("merge-tree", *how, one, other)
     done: Completed = yield Git(args, top)
     if done.exit_code == 0:
         return set()
@@ -106,9 +115,9 @@ def _is_behind(what: Integration) -> Steps[bool]:
 
     They may contain status files. If there is planning work, host 3.2.5 refuses any such commit.
     """
-    if (yield from commit_of(what.mission, what.top)) is None:
+    if (yield from commit_of(ref_of(what.mission), what.top)) is None:
         return False
-    return not (yield from is_ancestor(what.target, what.mission, what.top))
+    return not (yield from is_ancestor(ref_of(what.target), ref_of(what.mission), what.top))
 
 
 def _merge_onto(
@@ -128,7 +137,8 @@ def _merge_onto(
         yield from git("worktree", "remove", "--force", temporary, folder=what.top)
         where = None
     if where is None:
-        yield from git("worktree", "add", "--quiet", "--force", temporary, branch, folder=what.top)
+        args = ("worktree", "add", "--quiet", "--force", "--end-of-options", temporary, branch)
+        yield from git(*args, folder=what.top)
     try:
         if keep:
             yield from _merge_keeping(where or temporary, source, keep)
@@ -145,7 +155,8 @@ def _merge_onto(
 def _merge_keeping(folder: str, source: str, keep: tuple[str, ...]) -> Steps[None]:
     """Merge a branch into the one checked out in a folder, keeping its version of some files."""
     with suppress(GitFailed):  # conflicts are checked below
-        yield from git("merge", "--quiet", "--no-commit", "--no-ff", source, folder=folder)
+        args = ("merge", "--quiet", "--no-commit", "--no-ff", ref_of(source))
+        yield from git(*args, folder=folder)
     listed = yield from git("ls-tree", "-z", "--name-only", "HEAD", "--", *keep, folder=folder)
     if own := tuple(filter(None, listed.split("\0"))):
         yield from git("checkout", "--quiet", "HEAD", "--", *own, folder=folder)

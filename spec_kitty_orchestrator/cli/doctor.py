@@ -14,6 +14,7 @@ from spec_kitty_client import (
     ErrorCode,
     Feature,
     HostCrashed,
+    MergeStrategy,
     NotFound,
     SpecKittyError,
     UsageRejected,
@@ -31,6 +32,7 @@ from spec_kitty_orchestrator.cli.missions import (
 )
 from spec_kitty_orchestrator.cli.parameters import Json, Root, find_folder, print_json, spinner
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
+from spec_kitty_orchestrator.git.calls import GitError, commit_problem, git, root_of
 from spec_kitty_orchestrator.preflight.plan import (
     check_limits,
     protected_branch,
@@ -39,7 +41,6 @@ from spec_kitty_orchestrator.preflight.plan import (
 )
 from spec_kitty_orchestrator.preflight.survey import survey, unreadable
 from spec_kitty_orchestrator.settings import Settings, environment, read, settings_file
-from spec_kitty_orchestrator.worktree import GitError, git, root_of
 
 __all__ = ["Check", "doctor_app", "examine", "exit_code"]
 
@@ -203,8 +204,9 @@ def _mission(transport: WarmTransport[ProcessTransport], settings: Settings) -> 
     root, name = settings.repo_root, settings.mission
     try:
         with Client(transport=transport) as client:
-            state = client.mission_state(name)
-            layout = client.mission(name).layout(state)
+            state, mission = client.mission_state(name), client.mission(name)
+            layout = mission.layout(state)
+            strategy = MergeStrategy(settings.strategy)
             found = survey(
                 layout,
                 state,
@@ -213,6 +215,9 @@ def _mission(transport: WarmTransport[ProcessTransport], settings: Settings) -> 
                 target=settings.target,
                 accept=settings.accept,
                 merge=settings.merge,
+                obstacles=()
+                if state.problem
+                else mission.merge_obstacles(target=settings.target, strategy=strategy),
             )
     except SpecKittyError as e:
         return Check(name="mission", ok=False, found=_why_unreadable(e, root, name))
@@ -236,14 +241,9 @@ def _why_unreadable(error: SpecKittyError, root: Path, mission: str) -> str:
 
 
 def _identity(root: Path) -> Check:
-    try:
-        who = git(root, "var", "GIT_COMMITTER_IDENT").rpartition(">")[0] + ">"
-    except GitError:
-        advice = (
-            "Git does not know who you are. Run: git config --global user.name 'Your Name' && "
-            "git config --global user.email you@example.com"
-        )
-        return Check(name="identity", ok=False, found=advice)
+    if problem := commit_problem(root):
+        return Check(name="identity", ok=False, found=problem)
+    who = git(root, "var", "GIT_COMMITTER_IDENT").rpartition(">")[0] + ">"
     return Check(name="identity", ok=True, found=who)
 
 

@@ -41,6 +41,12 @@ class Survey:
         """The execution lane of each work package that shares its worktree with others."""
         return {wp: lane for lane, wps in self.shared.items() for wp in wps}
 
+    @property
+    def owned(self) -> dict[str, tuple[str, ...]]:
+        """The files that each work package may change; planning work that names none: all."""
+        packages = self.layout.packages.items()
+        return {wp: p.owned_files or (("*",) if p.planning else ()) for wp, p in packages}
+
     def lines(self) -> list[str]:
         """Return what the mission needs, one thing a line."""
         lines = [f"topology:  {self.layout.topology or 'none named'}"]
@@ -78,6 +84,7 @@ def survey(
     target: str | None = None,
     accept: bool = True,
     merge: bool = False,
+    obstacles: tuple[str, ...] = (),
 ) -> Survey:
     """Return the survey of a mission on this host.
 
@@ -89,6 +96,7 @@ def survey(
         target: The branch to merge into, if the user has named one.
         accept: Whether the mission is to be accepted.
         merge: Whether it is to be merged.
+        obstacles: What would stop a merge now; problems if the mission is to be merged.
     """
     left = dict(_left_to_people(layout, mission, contract))
     planning = tuple(wp for wp, package in layout.packages.items() if package.planning)
@@ -100,10 +108,19 @@ def survey(
         planning=planning,
         shared=_shared(layout),
         left_to_people=left,
-        notes=(*_planning_notes(layout, planning, left), *_end_notes(layout, contract, accept)),
+        notes=(
+            *_planning_notes(layout, planning, left),
+            *_end_notes(layout, contract, accept),
+            *(f"a merge would be refused: {obstacle}" for obstacle in obstacles if not merge),
+        ),
         problems=(
             *_problems(layout, mission, contract, root, left),
             *(_merge_problems(layout, contract, target or layout.target) if merge else ()),
+            *(
+                f"The merge at the end would be refused: {obstacle}"
+                for obstacle in obstacles
+                if merge
+            ),
         ),
     )
 

@@ -20,7 +20,7 @@ import anyio
 import anyio.to_thread
 from plumbum import local
 
-from spec_kitty_client.transports.process import GIT_REDIRECTS
+from spec_kitty_client.transports.git import GIT_REDIRECTS
 from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper
 
 __all__ = ["is_alive", "launch", "result", "stop", "tail", "wait"]

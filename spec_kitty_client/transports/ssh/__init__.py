@@ -27,8 +27,9 @@ from plumbum import LocalPath
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
 from spec_kitty_client.transports import Completed, call_variables
+from spec_kitty_client.transports.git import GIT_SET, GIT_UNSET, git_words
 from spec_kitty_client.transports.launchers import HEAD
-from spec_kitty_client.transports.process import GIT_REDIRECTS, GIT_SET, SET, UNSET
+from spec_kitty_client.transports.process import SET, UNSET
 from spec_kitty_client.transports.program import (
     GRACE,
     LARGEST,
@@ -143,11 +144,11 @@ class _SshOptions:
     def _git_call(self, args: Sequence[str], folder: str | None) -> Task:
         where = self.repo if folder is None else folder
         return Task(
-            words=("git", *args),
+            words=("git", *git_words(args)),
             folder=where,
             nowhere=f"There is no folder {where} on {self.host}. Check it, or `repo`.",
             steps=[
-                *environment(self.env, GIT_REDIRECTS, GIT_SET),
+                *environment(self.env, GIT_UNSET, GIT_SET),
                 *found("git", f"There is no git on {self.host}. Install it there."),
             ],
         )

@@ -23,6 +23,7 @@ import pytest
 
 from spec_kitty_client.errors import HostNotFound, InvalidCall
 from spec_kitty_client.transports import Completed, process, program
+from spec_kitty_client.transports.git import GIT_SET
 from spec_kitty_client.transports.ssh import AsyncSshTransport, SshTransport
 from spec_kitty_client.transports.ssh import client as ssh_client
 from spec_kitty_client.transports.ssh import script as remote
@@ -759,7 +760,7 @@ def test_the_environment_of_git(server: Server, repository: Path) -> None:
     done = transport.git(["-c", f"alias.tell={tell}", "tell"], time_limit=PATIENCE)
     env = json.loads(done.stdout)["env"]
 
-    assert env.items() >= process.GIT_SET.items()
+    assert env.items() >= GIT_SET.items()
     assert env.get("GIT_INDEX_FILE") != "/none"
 
 
