@@ -174,6 +174,14 @@ def differential(session: nox.Session, host: str) -> None:
 
 
 @nox.session
+def journal(session: nox.Session) -> None:
+    """A real journal, cut at every byte and with every byte flipped: half an hour."""
+    session.install(".", *group("tests"))
+    where = "tests/orchestrator/state/test_every_byte.py"
+    session.run("pytest", "-n2", "-rP", where, *session.posargs, env={"EVERY_BYTE": "1"})
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Every rule switched off, one at a time: a test has to fail. Writes tests/mutants/TABLE.md."""
     session.install(".", *group("tests"))

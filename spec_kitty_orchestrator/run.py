@@ -35,12 +35,17 @@ from spec_kitty_client.api.spelling import spell
 from spec_kitty_orchestrator import __version__
 from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.acceptance import refusal
+from spec_kitty_orchestrator.attempt import end_unknown_attempts
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import (
+    AnotherRun,
     ExitCode,
     HostProblem,
     OrchestratorError,
+    StorageProblem,
     UsageProblem,
+    as_problem,
+    explain_os_error,
     is_host_failure,
 )
 from spec_kitty_orchestrator.loop import Loop
@@ -51,9 +56,10 @@ from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.settings import Settings
 from spec_kitty_orchestrator.state import events
 from spec_kitty_orchestrator.state.files import StateFiles
-from spec_kitty_orchestrator.state.history import History, recall
-from spec_kitty_orchestrator.state.journal import Journal, Listener, read
+from spec_kitty_orchestrator.state.history import History
+from spec_kitty_orchestrator.state.journal import FORMAT, Journal, Listener
 from spec_kitty_orchestrator.state.lock import only_run
+from spec_kitty_orchestrator.state.recollection import recollect, repair
 from spec_kitty_orchestrator.state.spans import Spans
 
 __all__ = [
@@ -92,20 +98,16 @@ def run_mission(plan: Plan, listeners: Sequence[Listener], transport: AsyncTrans
     Raises:
         OrchestratorError: If the run cannot start, or the host fails on the way.
     """
-    with only_run(StateFiles(plan.settings.repo_root)):
+    with only_run(StateFiles(plan.settings.repo_root)) as lock:
         try:
-            return anyio.run(_run, plan, listeners, transport)
+            return anyio.run(_run, plan, [lambda _: lock.keep(), *listeners], transport)
+        except OSError as e:  # before the first task was started
+            raise UsageProblem(explain_os_error(e)) from e
         except BaseExceptionGroup as group:
-            errors, rest = group.split(OSError)
+            errors, rest = group.split((OSError, OrchestratorError))
             if errors is None or rest is not None:
                 raise
-            msg = f"The run cannot go on: {_first(errors)}. Correct that, then `resume`."
-            raise OrchestratorError(msg) from group
-
-
-def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+            raise as_problem(errors) from group
 
 
 async def _run(plan: Plan, listeners: Sequence[Listener], transport: AsyncTransport) -> ExitCode:
@@ -128,18 +130,23 @@ async def _supervise(run: Run, loop: Loop) -> ExitCode:
             tasks.start_soon(_until_signal, scope)
             try:
                 code = await _work(run, loop)
-            except OrchestratorError as e:
-                problem, code = e, e.exit_code
+            except* (OSError, OrchestratorError) as group:
+                problem = as_problem(group)
+                code = problem.exit_code
             tasks.cancel_scope.cancel()
-    run.journal.write(
-        events.RunEnded(
-            outcome=code.name.lower(),
-            exit_code=int(code),
-            unfinished=loop.board.unfinished(),
-            problem=str(problem) if problem else None,
-            next=tuple(_next_steps(run, code, problem)),
-        )
+    if isinstance(problem, AnotherRun):
+        raise problem  # the journal belongs to the other run
+    ended = events.RunEnded(
+        outcome=code.name.lower(),
+        exit_code=int(code),
+        unfinished=loop.board.unfinished(),
+        problem=str(problem) if problem else None,
+        next=tuple(_next_steps(run, code, problem)),
     )
+    try:
+        run.journal.write(ended)
+    except StorageProblem as e:
+        raise problem or e from None
     run.journal.close()
     return code
 
@@ -218,19 +225,24 @@ def _open(
 ) -> Run:
     files = StateFiles(plan.settings.repo_root)
     slug = mission.mission_slug
-    earlier = list(read(files.journal))
-    history = recall(earlier).get(slug) or History(mission=slug)
-    durations = learn_durations(earlier)
+    earlier = recollect(files)
+    repaired = repair(earlier)
+    history = earlier.histories().get(slug) or History(mission=slug)
+    durations = learn_durations(earlier.events)
     journal = Journal(
         files.journal,
         mission=slug,
         run=uuid.uuid4().hex[:8],
+        copy=files.copy(slug),
         listeners=[history.apply, durations.apply, *listeners],
     )
     lanes = [(wp, lane) for wp, lane in mission.lanes().items() if history.lanes.get(wp) != lane]
     journal.write_all(
         [
-            events.RunStarted(settings=config.save(plan.settings), version=__version__),
+            events.RunStarted(
+                settings=config.save(plan.settings), version=__version__, format=FORMAT
+            ),
+            *([repaired] if repaired else []),
             *(events.WarningGiven(message=warning) for warning in plan.warnings),
             *(events.NoteGiven(message=note) for note in found.notes),
             *(events.LaneReported(wp=wp, lane=lane) for wp, lane in lanes),
@@ -262,6 +274,7 @@ def _record_retries(journal: Journal) -> None:
 
 
 async def _work(run: Run, loop: Loop) -> ExitCode:
+    await end_unknown_attempts(run)
     await loop.work()
     if loop.board.unfinished():
         return ExitCode.INCOMPLETE

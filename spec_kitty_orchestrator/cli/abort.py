@@ -1,7 +1,5 @@
 """The command ``abort``: stop a run from another terminal, agents included."""
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +13,12 @@ from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.git.calls import GitError, git
 from spec_kitty_orchestrator.git.worktree import Worktree
 from spec_kitty_orchestrator.runners import local
-from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped, RunAborted
+from spec_kitty_orchestrator.state.events import Event, RunAborted
 from spec_kitty_orchestrator.state.files import StateFiles
-from spec_kitty_orchestrator.state.history import History, recall
-from spec_kitty_orchestrator.state.journal import Journal, read
+from spec_kitty_orchestrator.state.history import History
+from spec_kitty_orchestrator.state.journal import Journal
 from spec_kitty_orchestrator.state.lock import end_live_run, only_run
+from spec_kitty_orchestrator.state.recollection import attempt_folders, recollect, repair, stopped
 
 __all__ = ["Aborted", "abort", "abort_app", "print_aborted"]
 
@@ -70,7 +69,7 @@ def abort_command(
 
 
 def _is_resumable(root: Path) -> bool:
-    return bool(recall(read(StateFiles(root).journal)))
+    return bool(recollect(StateFiles(root)).histories())
 
 
 def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
@@ -82,38 +81,41 @@ def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
     places = StateFiles(root)
     done = Aborted(run_ended=end_live_run(places, _LIMIT))
     with only_run(places):
-        for history in recall(read(places.journal)).values():
-            if any(_left(history)):
-                anyio.run(partial(_end_agents, places, history, done))
-            if cleanup_worktrees:
-                anyio.run(partial(_clean_up, root, history, done))
-        _record(places, done)
+        found = recollect(places)
+        histories = found.histories()
+        for history in histories.values():
+            anyio.run(_end_agents, places, history, done)
+        repair(found)  # after the agents are ended: the disk may be full
+        if cleanup_worktrees:
+            for history in histories.values():
+                anyio.run(_clean_up, root, history, done)
+        _record(places, list(histories), done)
     return done
 
 
-def _record(places: StateFiles, done: Aborted) -> None:
-    last = list(recall(read(places.journal)))[-1:]
-    for mission in last:
-        journal = Journal(places.journal, mission=mission, run="abort")
-        journal.write(RunAborted(removed=tuple(done.removed), left=done.left))
-        journal.close()
-
-
-def _left(history: History) -> Iterator[AttemptStarted]:
-    """Yield the agents of a mission that are alive."""
-    for package in history.work_packages.values():
-        if package.running and local.is_alive(Path(package.running.directory)):
-            yield package.running
-
-
 async def _end_agents(places: StateFiles, history: History, done: Aborted) -> None:
-    journal = Journal(places.journal, mission=history.mission, run="abort")
-    for attempt in _left(history):
-        await local.stop(Path(attempt.directory))
-        done.agents_ended.append(attempt.directory)
-        wp, role, number = attempt.wp, attempt.role, attempt.number
-        journal.write(AttemptStopped(wp=wp, role=role, number=number, reason="aborted"))
-    journal.close()
+    """End the agents of a mission that are alive, recorded or not."""
+    packages = history.work_packages.values()
+    recorded = [Path(package.running.directory) for package in packages if package.running]
+    for folder in sorted({*recorded, *attempt_folders(places.logs / history.mission)}):
+        if local.is_alive(folder):
+            await local.stop(folder)
+            done.agents_ended.append(str(folder))
+
+
+def _record(places: StateFiles, missions: list[str], done: Aborted) -> None:
+    for mission in missions:
+        ended = [Path(name) for name in done.agents_ended]
+        facts: list[Event] = [
+            stopped(folder, "aborted") for folder in ended if folder.parent.parent.name == mission
+        ]
+        if mission == missions[-1]:
+            facts.append(RunAborted(removed=tuple(done.removed), left=done.left))
+        if facts:
+            copy = places.copy(mission)
+            journal = Journal(places.journal, mission=mission, run="abort", copy=copy)
+            journal.write_all(facts)
+            journal.close()
 
 
 async def _clean_up(root: Path, history: History, done: Aborted) -> None:

@@ -22,6 +22,7 @@ from spec_kitty_orchestrator.state.events import Event
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, WorkPackageHistory, recall
 from spec_kitty_orchestrator.state.journal import Journal, read
+from spec_kitty_orchestrator.state.recollection import recollect, repair
 from tests.orchestrator.hosts import NEWEST, SLUG, WatchedHost
 
 E = TypeVar("E", bound=Event)
@@ -81,15 +82,22 @@ class World:
         implementer, reviewer = agents.find(made.impl_agent), agents.find(made.review_agent)
         policy = default_policy(implementer)
         client = AsyncClient(actor=made.actor, policy=policy, transport=self.host, retry=Retry())
-        earlier = list(read(self.files.journal))
-        history = recall(earlier).get(SLUG) or History(mission=SLUG)
-        durations = learn_durations(earlier)
+        earlier = recollect(self.files)
+        repair(earlier)
+        history = earlier.histories().get(SLUG) or History(mission=SLUG)
+        durations = learn_durations(earlier.events)
         listeners = [history.apply, durations.apply]
         return Run(
             settings=made,
             policy=policy,
             host=MissionClient(client, SLUG),
-            journal=Journal(self.files.journal, mission=SLUG, run="test", listeners=listeners),
+            journal=Journal(
+                self.files.journal,
+                mission=SLUG,
+                run="test",
+                copy=self.files.copy(SLUG),
+                listeners=listeners,
+            ),
             history=history,
             durations=durations,
             logs=self.files.logs / SLUG,
