@@ -232,6 +232,22 @@ def test_commits_of_a_later_round_are_not_told_as_merged(repo: Path) -> None:
         client(host).mission(SLUG).merge(commits=[later])
 
 
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.1", "3.2.7"])
+def test_a_claim_after_a_merge_ends_what_its_record_proves(release: str, repo: Path) -> None:
+    """The rework's branch is gone as well, and nobody names its commit: the host is asked."""
+    host = finished(release, repo)
+    client(host).mission(SLUG).merge()
+    host.put("WP01", "in_progress")
+    path = Path(client(host).mission(SLUG).work_package("WP01").claim().workspace_path)
+    commit(path, "rework.txt", "rework\n")
+    host.put("WP01", "done")
+    git(repo, "worktree", "remove", "--force", str(path))
+    git(repo, "branch", "-D", host.branch("WP01"))
+
+    with pytest.raises(SpecKittyError, match="PREFLIGHT_FAILED"):
+        client(host).mission(SLUG).merge()
+
+
 def test_a_squash_is_proven_by_its_record_when_the_target_went_on(repo: Path) -> None:
     """The commits are no ancestors, and their files have changed since; the record knows both."""
     host = finished("3.2.7", repo)
