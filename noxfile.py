@@ -130,11 +130,19 @@ def e2e(session: nox.Session, host: str) -> None:
 
 @nox.session
 def shapes(session: nox.Session) -> None:
-    """Missions with the shapes that public repositories have, on the newest host. 5 minutes."""
+    """Missions with the shapes of public repositories, and of all topologies. 7 minutes."""
     session.install(".", *group("tests"))
     env = {"E2E_HOST": str(host_environment(session, NEWEST))}
     where = "--override-ini=testpaths=tests/e2e"
     session.run("pytest", "--numprocesses=auto", where, "-m=long", *session.posargs, env=env)
+
+
+@nox.session
+def reliability(session: nox.Session) -> None:
+    """The orchestrator killed at each of its effects, on three releases. 15 minutes."""
+    session.install(".", *group("tests"))
+    env = {"CRASH_EVERY": "1"}
+    session.run("pytest", "--numprocesses=auto", "tests/crash", *session.posargs, env=env)
 
 
 @nox.session

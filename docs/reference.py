@@ -1,4 +1,4 @@
-"""Writes reference.md from the code that it is about: ``python docs/reference.py``."""  # noqa: INP001
+"""Writes reference.md and loop.md from the code: ``python docs/reference.py``."""  # noqa: INP001
 
 import ast
 import inspect
@@ -21,8 +21,9 @@ from spec_kitty_client.contract import NEWEST_TESTED, OLDEST, Contract
 from spec_kitty_client.contract.dialects import Dialect, Feature, contract_of, oldest_release
 from spec_kitty_client.contract.lanes import POLICY_LANES, Lane, Need, lanes_of, moves
 from spec_kitty_client.errors import Failure, HostError, rejection
+from spec_kitty_orchestrator import loop
 
-__all__ = ["page"]
+__all__ = ["loop_page", "page"]
 
 _AT = Path(__file__).with_name("reference.md")
 _EXAMPLES: dict[str, Any] = {
@@ -44,10 +45,30 @@ PyPI. Where hosts behave otherwise than one would think: [known host quirks](qui
 """
 
 
+_LOOP = """\
+# The reference loop
+
+This is the module with which `spec-kitty-orchestrator` runs a mission, as it is
+(`spec_kitty_orchestrator/loop.py`). Read it before you write a loop of your own; a program of one
+page on the SDK alone is in [The SDK](sdk.md). It shows in which order things have to happen:
+
+- Each work package has a task of its own, and an agent's turn takes a slot.
+- After an approval, others start before the host is told, so that no agent waits for it.
+- One work package that fails does not stop the others.
+- The mission is read again only if something may have changed that this program did not do.
+"""
+
+
 def page() -> str:
     """Return the text of reference.md."""
     parts = [_INTRO, *_verbs(), *_features(), *_lanes(), *_codes()]
     return "\n".join(parts)
+
+
+def loop_page() -> str:
+    """Return the text of loop.md."""
+    source = Path(inspect.getfile(loop)).read_text(encoding="utf-8")
+    return f"{_LOOP}\n```python\n{source}```\n"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -304,3 +325,4 @@ def _summary(kind: type[Any]) -> str:
 
 if __name__ == "__main__":
     _AT.write_text(page(), encoding="utf-8")
+    _AT.with_name("loop.md").write_text(loop_page(), encoding="utf-8")

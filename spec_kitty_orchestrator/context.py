@@ -7,6 +7,7 @@ from attrs import field, frozen
 
 from spec_kitty_client import Policy
 from spec_kitty_orchestrator.agents import Agent
+from spec_kitty_orchestrator.git.worktree import Worktree
 from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.runners import Runner, local
@@ -15,7 +16,6 @@ from spec_kitty_orchestrator.settings import Settings
 from spec_kitty_orchestrator.state.history import History
 from spec_kitty_orchestrator.state.journal import Journal
 from spec_kitty_orchestrator.state.spans import Spans
-from spec_kitty_orchestrator.worktree import Worktree
 
 __all__ = ["Run"]
 
@@ -43,8 +43,14 @@ class Run:
     """Where agents run."""
     spans: Spans = field(factory=Spans)
     """Makes OpenTelemetry spans, if the program has loaded OpenTelemetry."""
-    worktree: Callable[[Path], Worktree] = Worktree
-    """Returns the worktree in a folder."""
+    owned: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    """The files and patterns that each work package is meant to change, as far as it names any."""
+    open_worktree: Callable[[Path, Path, str | None], Worktree] = Worktree
+    """Returns a worktree: for its folder, the primary checkout, and the branch that is its own."""
+
+    def worktree(self, path: Path, branch: str | None) -> Worktree:
+        """Return the worktree in a folder, with the branch that belongs there."""
+        return self.open_worktree(path, self.settings.repo_root, branch)
 
     @property
     def agent_names(self) -> dict[Role, str]:

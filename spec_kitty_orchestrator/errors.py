@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnotherRun",
+    "AttemptRejected",
     "DependenciesNotReady",
     "ExitCode",
     "HostProblem",
     "OrchestratorError",
+    "RepositoryProblem",
     "UsageProblem",
     "WorkPackageFailed",
     "is_host_failure",
@@ -62,6 +64,10 @@ class HostProblem(OrchestratorError):
     exit_code = ExitCode.HOST
 
 
+class RepositoryProblem(OrchestratorError):
+    """Git cannot commit, whatever an agent does; no other work package is started."""
+
+
 class AnotherRun(OrchestratorError):
     """Another run is alive in this repository."""
 
@@ -73,13 +79,18 @@ class WorkPackageFailed(Exception):
 
     Args:
         reason: Why, and what the user can do about it.
-        host: Whether the host itself does not work.
+        stops_run: The error that ends the run when the other work packages have gone as far as
+            they can.
     """
 
-    def __init__(self, reason: str, *, host: bool = False) -> None:
-        super().__init__(reason, host)
+    def __init__(self, reason: str, *, stops_run: type[OrchestratorError] | None = None) -> None:
+        super().__init__(reason, stops_run)
         self.reason = reason
-        self.host = host
+        self.stops_run = stops_run
+
+
+class AttemptRejected(Exception):
+    """An agent run gave no usable result. The next attempt is told the reason."""
 
 
 class DependenciesNotReady(Exception):

@@ -13,8 +13,8 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from spec_kitty_client import AnyLane, Feature, Mission, SpecKittyError, WorkPackage
+from spec_kitty_orchestrator import errors
 from spec_kitty_orchestrator.context import Run
-from spec_kitty_orchestrator.errors import DependenciesNotReady, HostProblem, WorkPackageFailed
 from spec_kitty_orchestrator.mission import supports
 from spec_kitty_orchestrator.scheduling.board import Board
 from spec_kitty_orchestrator.scheduling.slots import limits_of
@@ -48,13 +48,13 @@ class Loop:
             stuck=run.left_to_people,
         )
         self._news = anyio.Event()
-        self._host_problem: str | None = None
+        self._problem: errors.OrchestratorError | None = None
 
     async def work(self) -> None:
         """Run until no work package can start any more.
 
         Raises:
-            HostProblem: If the host failed. The other agents end their turns first.
+            OrchestratorError: If the host failed, or git cannot commit. Agents end first.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._heartbeat)
@@ -64,10 +64,12 @@ class Loop:
                 self._news = anyio.Event()
                 self._start_ready(tasks)
             tasks.cancel_scope.cancel()
-        if self._host_problem:
-            raise HostProblem(self._host_problem)
+        if self._problem:
+            raise self._problem
 
     def _start_ready(self, tasks: TaskGroup) -> None:
+        if isinstance(self._problem, errors.RepositoryProblem):
+            return
         for wp in self.board.start_ready():
             tasks.start_soon(self._work_on, wp, tasks)
 
@@ -78,13 +80,13 @@ class Loop:
             with self._run.spans.turn(wp.wp_id, wp.lane):
                 turn = await self._take_turn(wp, tasks)
             lane, stuck = turn.lane, turn.blocked_because
-        except DependenciesNotReady as e:
+        except errors.DependenciesNotReady as e:
             lane = await self._look_again(wp)
             if lane == wp.lane and not self.board.has_open_dependencies(wp.wp_id):
                 stuck = self._record_stuck(wp, str(e))
-        except WorkPackageFailed as e:
+        except errors.WorkPackageFailed as e:
             stuck = self._record_stuck(wp, e.reason)
-            self._host_problem = stuck if e.host else self._host_problem
+            self._problem = e.stops_run(stuck) if e.stops_run else self._problem
         self.board.release(wp.wp_id, lane, stuck)
         self.board.update_estimates(self._run.durations.costs(self._run.agent_names))
         self._news.set()

@@ -248,6 +248,7 @@ def _open(
         agents=plan.agents,
         lanes=found.worktrees,
         left_to_people=found.left_to_people,
+        owned=found.owned,
         spans=spans,
     )
 

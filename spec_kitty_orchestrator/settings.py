@@ -25,6 +25,7 @@ from spec_kitty_orchestrator.errors import UsageProblem, suggest
 __all__ = [
     "ENV_PREFIX",
     "FILE",
+    "MESSAGE_FIELDS",
     "Flags",
     "Order",
     "Settings",
@@ -40,6 +41,8 @@ __all__ = [
 
 ENV_PREFIX = "SPEC_KITTY_ORCHESTRATOR_"
 FILE = Path(".kittify", "orchestrator.toml")
+MESSAGE_FIELDS = ("wp", "mission", "agent", "attempt")
+"""The names that are filled in in a commit message."""
 
 Source = Callable[[ArgumentCollection], None]
 """Fills in arguments of the command line that have no value yet."""
@@ -102,6 +105,18 @@ def _are_limits(_kind: object, value: Mapping[str, int]) -> None:
         if not agent or type(number) is not int or number < 1:
             msg = f"expected AGENT=NUMBER with a number of at least 1, not {agent}={number}"
             raise ValueError(msg)
+
+
+def _is_message(_kind: object, value: str) -> None:
+    try:
+        made = value.format(**dict.fromkeys(MESSAGE_FIELDS, "x"))
+    except (LookupError, ValueError, AttributeError) as e:
+        fields = ", ".join(f"{{{name}}}" for name in MESSAGE_FIELDS)
+        msg = f"expected a text in which only {fields} are filled in, not {value!r}"
+        raise ValueError(msg) from e
+    if not made.strip():
+        msg = "expected a text"
+        raise ValueError(msg)
 
 
 def _flag(text: str, group: Group, *names: str, **more: Any) -> Parameter:
@@ -191,6 +206,15 @@ class Settings:
     agent_timeout: Annotated[float, _seconds("Seconds for one attempt of an agent.")] = 7200.0
     host_timeout: Annotated[float | None, _seconds("Seconds for a host call.")] = None
     heartbeat: Annotated[float, _seconds("Seconds between reads of the board.")] = 30.0
+    commit_message: Annotated[
+        str,
+        _flag(
+            "Of what an agent leaves: {wp}, {mission}, {agent}, {attempt}.",
+            _AGENTS,
+            validator=_is_message,
+            show_default=False,
+        ),
+    ] = "feat({wp}): implement with {agent}, attempt {attempt}"  # a conventional commit
     warm: Annotated[bool, _flag("Load the host once, not for every call.", _LIMITS)] = True
     accept: Annotated[bool, _flag("Accept the mission.", _FINISH)] = True
     merge: Annotated[bool, _flag("Merge the mission.", _FINISH)] = False

@@ -19,28 +19,26 @@ from spec_kitty_client import (
     Review,
     SpecKittyError,
     WorkPackage,
-    Workspace,
 )
 from spec_kitty_orchestrator import prompts
 from spec_kitty_orchestrator.attempt import AttemptResult, run_attempt
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import (
+    AttemptRejected,
     DependenciesNotReady,
+    HostProblem,
     WorkPackageFailed,
     is_host_failure,
 )
+from spec_kitty_orchestrator.git.calls import GitError
 from spec_kitty_orchestrator.roles import ROLES, Role
 from spec_kitty_orchestrator.state import events
 from spec_kitty_orchestrator.verdict import Verdict, parse
-from spec_kitty_orchestrator.worktree import GitError, Worktree
+from spec_kitty_orchestrator.workspace import PackageWorktree
 
 __all__ = ["Turn", "WorkPackageRun"]
 
 _CANNOT_START = (ErrorCode.DEPENDENCIES_NOT_SATISFIED, ErrorCode.TRANSITION_REJECTED)
-
-
-class _AttemptRejected(Exception):
-    """An agent run gave no usable result."""
 
 
 class _LimitReached(Exception):
@@ -74,6 +72,7 @@ class WorkPackageRun:
         self._wp = wp.wp_id
         self._lane = wp.lane
         self._history = run.history.work_package(wp.wp_id)
+        self._worktree = PackageWorktree(run, wp.wp_id)
         self._steps: dict[AnyLane, Callable[[], Awaitable[AnyLane | Review]]] = {
             Lane.PLANNED: self._claim,
             Lane.CLAIMED: self._claim,
@@ -106,6 +105,7 @@ class WorkPackageRun:
             WorkPackageFailed: If the host cannot do it.
         """
         with _as_failure():
+            await self._check_reviewed()
             self._reach(await self._run.host.finish(self._wp, self._lane, approval))
         return self._end_turn()
 
@@ -135,41 +135,40 @@ class WorkPackageRun:
             if e.code in _CANNOT_START:
                 raise DependenciesNotReady(str(e)) from e
             raise
-        await self._record_worktree(claimed, fresh=claimed.from_lane == Lane.PLANNED)
+        await self._worktree.record(claimed, fresh=claimed.from_lane == Lane.PLANNED)
         return claimed.to_lane
 
     async def _implement(self) -> AnyLane:
-        if not await self._has_worktree():
+        if not await self._worktree.is_there():
             await self._claim()
-        start = await self._shared_start()
-        head = await self._existing_commit() or await self._run_implementer(start)
+        if (
+            self._history.running
+        ):  # an earlier run left the agent: nothing is touched before its end
+            return await self._submit(await self._run_implementer(None))
+        now = await self._worktree.take_over()
+        start = await self._worktree.shared_start(now)
+        head = await self._existing_commit(now) or await self._run_implementer(start)
         return await self._submit(head)
 
-    async def _shared_start(self) -> str | None:
-        """Return HEAD of a shared worktree, before an agent is started; else None."""
-        if not self._shares_worktree or self._history.running:
-            return None
-        head = await self._worktree.head()
-        if not self._history.attempts and head != self._history.base:
-            self._run.journal.write(events.BaseMoved(wp=self._wp, base=head))
-        return head
-
-    async def _existing_commit(self) -> str | None:
-        """Return the commit of an earlier attempt that is not submitted yet."""
+    async def _existing_commit(self, now: str) -> str | None:
+        """Return the commit of an earlier attempt that is not submitted, or not reviewed, yet."""
         result = self._history.last_result
-        if not isinstance(result, events.Implemented) or self._history.running:
-            return None
-        if self._shares_worktree:  # others may have committed on top of it
-            return result.head if await self._worktree.has(result.head) else None
-        return result.head if result.head == await self._worktree.head() else None
+        if isinstance(result, events.Implemented):
+            tree = self._worktree.tree
+            if self._worktree.is_shared:  # others may have committed on top of it
+                return result.head if await tree.contains(now, result.head) else None
+            return result.head if result.head == now else None
+        if self._history.awaits_review and self._history.submitted == now:
+            return now  # the reviewers failed, not the work
+        return None
 
     async def _run_implementer(self, start: str | None) -> str:
         """Run implementers until one leaves a change, and return its commit."""
         while True:
             result = await self._attempt("implement", self._implement_prompt)
             try:
-                head = await self._commit(result, start)
-            except _AttemptRejected as e:
+                head = await self._worktree.commit(result, start)
+            except AttemptRejected as e:
                 self._record_failure("implement", str(e))
                 continue
             number = result.attempt.number
@@ -177,20 +176,6 @@ class WorkPackageRun:
                 events.Implemented(wp=self._wp, number=number, head=head, begun=start)
             )
             return head
-
-    async def _commit(self, result: AttemptResult, start: str | None) -> str:
-        """Commit what an agent left in the worktree, and return the commit."""
-        if result.failure is not None:
-            raise _AttemptRejected(result.failure)
-        agent, number = result.attempt.agent, result.attempt.number
-        message = f"{self._wp}: implemented by {agent} (attempt {number})"
-        try:
-            head = await self._worktree.commit(message)
-        except GitError as e:  # for example a hook of the repository
-            raise _AttemptRejected(str(e)) from e
-        if head in (self._history.submitted or self._history.base, start):
-            raise _AttemptRejected(f"{agent} says it is done, but changed nothing")
-        return head
 
     async def _implement_prompt(self) -> str:
         return prompts.implement(
@@ -221,8 +206,8 @@ class WorkPackageRun:
         return await self._review() if lane == self._lane else lane
 
     async def _review(self) -> AnyLane | Review:
-        if not await self._has_worktree():
-            await self._record_worktree(await self._run.host.workspace(self._wp))
+        if self._history.workspace is None:
+            await self._worktree.record(await self._run.host.workspace(self._wp))
         verdict = await self._existing_verdict() or await self._run_reviewer()
         review = Review(reviewer=verdict.reviewer, reference=verdict.reference)
         if verdict.verdict == "approved":
@@ -237,30 +222,32 @@ class WorkPackageRun:
         """Return the last verdict, if it is about the current commit."""
         result = self._history.last_result
         if isinstance(result, events.VerdictGiven) and not self._history.running:
-            if result.head == await self._reviewed_commit():
+            if await self._worktree.is_as_reviewed(result.head):
                 return result
         return None
 
     async def _run_reviewer(self) -> events.VerdictGiven:
         """Run reviewers until one gives a verdict that counts."""
         while True:
-            before, head = await self._worktree.head(), await self._reviewed_commit()
+            if not self._history.running:
+                await self._worktree.prepare_review()
+            before, head = await self._worktree.heads()
             result = await self._attempt("review", self._review_prompt)
             try:
                 verdict = await self._valid_verdict(result, before)
-            except _AttemptRejected as e:
+            except AttemptRejected as e:
                 self._record_failure("review", str(e))
             else:
                 return self._record_verdict(result.attempt, verdict, head)
 
     async def _valid_verdict(self, result: AttemptResult, before: str) -> Verdict:
         verdict = parse(result.text)
-        changed = await self._stash_changes(before)
+        changed = await self._worktree.after_review(before, result.attempt)
         if isinstance(verdict, Verdict) and not changed:
             # A failed run cannot approve, but its findings are still worth a rework round.
             if result.failure is None or verdict.verdict == "changes_requested":
                 return verdict
-        raise _AttemptRejected(result.failure or changed or str(verdict))
+        raise AttemptRejected(result.failure or changed or str(verdict))
 
     def _record_verdict(
         self, attempt: events.AttemptStarted, verdict: Verdict, head: str
@@ -278,36 +265,32 @@ class WorkPackageRun:
             )
         )
 
-    async def _stash_changes(self, before: str) -> str | None:
-        """Stash what the reviewer changed in the worktree; return an error if it committed."""
-        files = await self._worktree.stash(f"left by the reviewer of {self._wp}")
-        if files:
-            self._run.journal.write(events.ChangesStashed(wp=self._wp, files=tuple(files)))
-        if await self._worktree.head() != before:
-            return "the reviewer committed to the branch under review"
-        return None
-
     async def _review_prompt(self) -> str:
-        spans = await self._spans()
+        spans, changes = await self._worktree.changes(prompts.MAX_DIFF)
         return prompts.review(
             wp=self._wp,
             mission=self._run.host.mission,
             task=self._task(),
             spans=spans,
-            changes=await self._worktree.changes(spans, prompts.MAX_DIFF),
+            changes=changes,
+            owned=self._run.owned.get(self._wp, ()),
             earlier=self._history.findings,
             failures=self._history.failures,
         )
 
-    async def _spans(self) -> list[tuple[str, str]]:
-        """Return pairs of commits that together hold the work under review.
-
-        In a shared worktree, other work packages may have committed between two rounds.
-        """
-        head, spans = await self._reviewed_commit(), self._history.spans
-        if self._shares_worktree and spans and spans[-1][1] == head:
-            return spans
-        return [(self._history.base or "HEAD", head)]
+    async def _check_reviewed(self) -> None:
+        """Refuse to finish if the branch is not at the commit that the reviewer approved."""
+        result = self._history.last_result
+        if not isinstance(result, events.VerdictGiven):
+            return  # a person approved it, whatever is on the branch
+        if await self._worktree.is_as_reviewed(result.head):
+            return
+        reason = (
+            f"was approved at commit {result.head[:12]}, and its branch "
+            f"{self._history.branch} was changed since. Look at `git log {result.head[:12]}.."
+            f"{self._history.branch}`: if that may be merged, move it to done; else back to planned"
+        )
+        raise WorkPackageFailed(reason)
 
     async def _approval(self) -> Review:
         """Return the approval of a work package in approved: the last reviewer's, or a user's."""
@@ -317,47 +300,6 @@ class WorkPackageRun:
         return Review(reviewer=self._run.settings.actor, reference=f"lane {self._lane}")
 
     # Shared by the steps
-
-    @property
-    def _shares_worktree(self) -> bool:
-        return self._wp in self._run.lanes or self._run.history.shares_worktree(self._wp)
-
-    async def _reviewed_commit(self) -> str:
-        """Return the commit to review: HEAD, or the submitted commit in a shared worktree."""
-        if self._shares_worktree and self._history.submitted and not self._history.by_hand:
-            return self._history.submitted
-        return await self._worktree.head()
-
-    @property
-    def _worktree(self) -> Worktree:
-        return self._run.worktree(Path(self._history.workspace or "."))
-
-    async def _has_worktree(self) -> bool:
-        return self._history.workspace is not None and await self._worktree.is_there()
-
-    async def _record_worktree(self, workspace: Workspace, *, fresh: bool = False) -> None:
-        """Record the worktree, and the commit from which the work package's own work counts."""
-        path = Path(workspace.workspace_path)
-        if path == self._run.settings.repo_root:
-            reason = (
-                f"the host wants it done in the primary checkout {path}, where the changes of "
-                "other people would be committed with it. Use a mission with lane worktrees."
-            )
-            raise WorkPackageFailed(reason)
-        tree = self._run.worktree(path)
-        # Commits that are in the worktree before the claim belong to other work packages.
-        base = await (
-            tree.head() if fresh else tree.base(workspace.lane_base_ref, workspace.lane_branch)
-        )
-        self._run.journal.write(
-            events.Claimed(
-                wp=self._wp,
-                workspace=str(path),
-                prompt=workspace.prompt_path,
-                base=base,
-                target=workspace.lane_base_ref,
-            )
-        )
 
     def _task(self) -> str:
         return prompts.work_package_text(Path(self._history.prompt or ""))
@@ -393,7 +335,8 @@ def _as_failure() -> Generator[None]:
     try:
         yield
     except SpecKittyError as e:
-        raise WorkPackageFailed(str(e), host=is_host_failure(e)) from e
+        stops = HostProblem if is_host_failure(e) else None
+        raise WorkPackageFailed(str(e), stops_run=stops) from e
     except (GitError, OSError) as e:
-        reason = f"{e}. Repair the worktree, then `resume`."
+        reason = f"{e}. Correct that, then `resume`."
         raise WorkPackageFailed(reason) from e

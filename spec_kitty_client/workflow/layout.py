@@ -55,6 +55,8 @@ class PackageLayout(Value):
     """The execution lane, such as ``lane-a`` (host 3.1.0 and later)."""
     lane_needs: tuple[str, ...] = ()
     """The execution lanes that its own lane depends on."""
+    owned_files: tuple[str, ...] = ()
+    """The files and patterns in its front matter, which it is meant to change."""
 
     @property
     def planning(self) -> bool:
@@ -123,6 +125,7 @@ class MissionFiles:
             roster_problem=problem,
             lane=lane,
             lane_needs=needs,
+            owned_files=_owned(self.prompts.get(wp)),
         )
 
     def _lane(self, wp: str) -> tuple[str | None, tuple[str, ...]]:
@@ -262,6 +265,12 @@ def _front(text: str) -> tuple[Mapping[str, Any] | None, str | None]:
     except (yaml.YAMLError, RecursionError, ValueError) as e:
         return None, f"its front matter is damaged: {str(e).splitlines()[0]}"
     return (front if isinstance(front, dict) else None), None
+
+
+def _owned(text: str | None) -> tuple[str, ...]:
+    if text is None or "owned_files" not in text:
+        return ()
+    return _words((_front(text)[0] or {}).get("owned_files"))
 
 
 def _open_boxes(index: str, wp: str, *, deep: bool) -> Iterator[str | None]:

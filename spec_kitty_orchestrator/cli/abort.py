@@ -12,13 +12,14 @@ from rich.console import Console
 
 from spec_kitty_orchestrator.cli.parameters import Json, Root, find_root, print_json, spinner
 from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.git.calls import GitError, git
+from spec_kitty_orchestrator.git.worktree import Worktree
 from spec_kitty_orchestrator.runners import local
 from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped, RunAborted
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, recall
 from spec_kitty_orchestrator.state.journal import Journal, read
 from spec_kitty_orchestrator.state.lock import end_live_run, only_run
-from spec_kitty_orchestrator.worktree import GitError, Worktree, git
 
 __all__ = ["Aborted", "abort", "abort_app", "print_aborted"]
 
@@ -123,8 +124,8 @@ async def _clean_up(root: Path, history: History, done: Aborted) -> None:
         if path == root or not await anyio.Path(path).is_dir():
             continue
         try:
-            if files := await Worktree(path).dirty():
-                done.left[workspace] = "holds uncommitted work: " + ", ".join(files)
+            if why := await Worktree(path, root).would_lose():
+                done.left[workspace] = why
             else:
                 git(root, "worktree", "remove", workspace)  # refuses by itself as well
                 done.removed.append(workspace)

@@ -32,6 +32,7 @@ from spec_kitty_orchestrator.cli.missions import (
 )
 from spec_kitty_orchestrator.cli.parameters import Json, Root, find_folder, print_json, spinner
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
+from spec_kitty_orchestrator.git.calls import GitError, commit_problem, git, root_of
 from spec_kitty_orchestrator.preflight.plan import (
     check_limits,
     protected_branch,
@@ -40,7 +41,6 @@ from spec_kitty_orchestrator.preflight.plan import (
 )
 from spec_kitty_orchestrator.preflight.survey import survey, unreadable
 from spec_kitty_orchestrator.settings import Settings, environment, read, settings_file
-from spec_kitty_orchestrator.worktree import GitError, git, root_of
 
 __all__ = ["Check", "doctor_app", "examine", "exit_code"]
 
@@ -241,14 +241,9 @@ def _why_unreadable(error: SpecKittyError, root: Path, mission: str) -> str:
 
 
 def _identity(root: Path) -> Check:
-    try:
-        who = git(root, "var", "GIT_COMMITTER_IDENT").rpartition(">")[0] + ">"
-    except GitError:
-        advice = (
-            "Git does not know who you are. Run: git config --global user.name 'Your Name' && "
-            "git config --global user.email you@example.com"
-        )
-        return Check(name="identity", ok=False, found=advice)
+    if problem := commit_problem(root):
+        return Check(name="identity", ok=False, found=problem)
+    who = git(root, "var", "GIT_COMMITTER_IDENT").rpartition(">")[0] + ">"
     return Check(name="identity", ok=True, found=who)
 
 

@@ -49,7 +49,7 @@ def find_root(given: Path | None) -> Path:
     Raises:
         UsageProblem: If the folder does not exist, or is in no repository.
     """
-    from spec_kitty_orchestrator.worktree import root_of  # it loads the SDK
+    from spec_kitty_orchestrator.git.calls import root_of  # it loads the SDK
 
     return root_of(find_folder(given))
 

@@ -183,8 +183,9 @@ _SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     events.AttemptStopped: lambda e: f"{e.wp} {e.role} was interrupted",
     events.Implemented: lambda e: f"{e.wp} implemented: {e.head[:12]}",
     events.VerdictGiven: lambda e: f"{e.wp} {e.verdict.replace('_', ' ')}: {e.summary}",
-    events.ChangesStashed: lambda e: (
-        f"{e.wp} changes of the reviewer stashed: {', '.join(e.files)}"
+    events.ChangesKept: lambda e: (
+        f"{e.wp} taken out of the worktree, because {e.reason}, and kept as {e.where}"
+        + (f": {', '.join(e.files)}" if e.files else "")
     ),
     events.Blocked: lambda e: f"{e.wp} is blocked and needs your decision: {e.reason}",
     events.WorkPackageStuck: lambda e: f"{e.wp} stopped: {e.reason}",

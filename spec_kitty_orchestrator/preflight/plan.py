@@ -11,9 +11,9 @@ from attrs import frozen
 from spec_kitty_client import ApprovalMode, NetworkMode, Policy, PolicyError, SandboxMode
 from spec_kitty_orchestrator import __version__, agents
 from spec_kitty_orchestrator.errors import UsageProblem, suggest
+from spec_kitty_orchestrator.git.calls import GitError, commit_problem, git
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.worktree import GitError, git
 
 __all__ = [
     "PROTECTION_OFF",
@@ -137,14 +137,8 @@ def check_limits(settings: Settings) -> None:
 
 
 def _check_repository(root: Path) -> None:
-    try:
-        git(root, "var", "GIT_COMMITTER_IDENT")
-    except GitError as e:
-        msg = (
-            "Git does not know who you are, so that nothing can be committed. Run: git config "
-            "--global user.name 'Your Name' && git config --global user.email you@example.com"
-        )
-        raise UsageProblem(msg) from e
+    if problem := commit_problem(root):
+        raise UsageProblem(problem)
 
 
 def protected_branch(root: Path) -> str | None:

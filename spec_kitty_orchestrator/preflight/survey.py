@@ -41,6 +41,12 @@ class Survey:
         """The execution lane of each work package that shares its worktree with others."""
         return {wp: lane for lane, wps in self.shared.items() for wp in wps}
 
+    @property
+    def owned(self) -> dict[str, tuple[str, ...]]:
+        """The files that each work package may change; planning work that names none: all."""
+        packages = self.layout.packages.items()
+        return {wp: p.owned_files or (("*",) if p.planning else ()) for wp, p in packages}
+
     def lines(self) -> list[str]:
         """Return what the mission needs, one thing a line."""
         lines = [f"topology:  {self.layout.topology or 'none named'}"]

@@ -20,7 +20,7 @@ __all__ = [
     "AttemptStopped",
     "BaseMoved",
     "Blocked",
-    "ChangesStashed",
+    "ChangesKept",
     "Claimed",
     "Event",
     "Finding",
@@ -224,6 +224,8 @@ class Claimed(WorkPackageEvent):
     """The commit before the work package's own work."""
     target: str | None = None
     """The branch that the worktree was made from."""
+    branch: str | None = None
+    """The branch that belongs in the worktree, and that is merged."""
 
 
 @frozen(kw_only=True)
@@ -299,12 +301,16 @@ class VerdictGiven(WorkPackageEvent):
 
 
 @frozen(kw_only=True)
-class ChangesStashed(WorkPackageEvent):
-    """A reviewer left changes in the worktree, which are in a stash now."""
+class ChangesKept(WorkPackageEvent):
+    """Something was taken out of the worktree, and is kept."""
 
-    kind = "set-aside"
+    kind = "kept"
     files: tuple[str, ...]
-    where: str = "git stash"
+    """Uncommitted or put back; empty if only commits were taken out."""
+    where: str
+    """A ref of the repository, or a path."""
+    reason: str
+    """Why it could not stay."""
 
 
 @frozen(kw_only=True)

@@ -14,6 +14,7 @@ from spec_kitty_orchestrator.state.events import (
     AttemptStopped,
     BaseMoved,
     Blocked,
+    ChangesKept,
     Claimed,
     Event,
     Implemented,
@@ -45,6 +46,8 @@ class WorkPackageHistory:
     """The commit before the work package's own work."""
     target: str | None = None
     """The branch that the worktree was made from."""
+    branch: str | None = None
+    """The branch that belongs in the worktree."""
     submitted: str | None = None
     """The commit that was last submitted for review."""
     spans: list[tuple[str, str]] = field(factory=list)
@@ -64,9 +67,17 @@ class WorkPackageHistory:
     """The same since the work package was last blocked."""
     failures: list[str] = field(factory=list)
     """The reasons of the failed attempts at the current step."""
+    kept: list[ChangesKept] = field(factory=list)
+    """Everything that was taken out of the worktree."""
     last_error: str | None = None
     ended_at: float | None = None
     """The end of the last attempt, in seconds since the epoch; None while it runs."""
+
+    @property
+    def awaits_review(self) -> bool:
+        """Whether it was blocked after it was submitted, and no reviewer has asked for changes."""
+        judged = self.findings is not None and self.findings.head == self.submitted
+        return self.by_hand and self.submitted is not None and not judged
 
     @property
     def started_at(self) -> float | None:
@@ -81,7 +92,7 @@ class WorkPackageHistory:
             case Claimed():
                 self.workspace, self.prompt = event.workspace, event.prompt
                 self.base = self.base or event.base
-                self.target = event.target
+                self.target, self.branch = event.target, event.branch or self.branch
             case BaseMoved():
                 self.base = event.base
             case Submitted():
@@ -94,6 +105,8 @@ class WorkPackageHistory:
                 self._count(event)
             case AttemptStopped():
                 self.running, self.last_result, self.ended_at = None, None, event.at
+            case ChangesKept():
+                self.kept.append(event)
             case Blocked() | WorkPackageStuck():
                 self.last_error = event.reason
             case _:

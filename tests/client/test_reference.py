@@ -26,6 +26,13 @@ def test_the_page_is_what_the_code_says(page: str) -> None:
     assert committed == page, "run `python docs/reference.py`"
 
 
+def test_the_loop_in_the_documentation_is_the_loop() -> None:
+    """docs/loop.md shows the module as it is."""
+    text = runpy.run_path(str(DOCS / "reference.py"))["loop_page"]()
+    committed = (DOCS / "loop.md").read_text(encoding="utf-8")
+    assert committed == text, "run `python docs/reference.py`"
+
+
 def test_the_page_names_everything(page: str) -> None:
     """No verb under any of its names, no option, lane, feature or code is left out."""
     names = {name for verb in VERBS for name in names_of(verb)}

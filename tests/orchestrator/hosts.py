@@ -15,7 +15,7 @@ from spec_kitty_client.testing.host import AsyncSimulatedRepository, Mission, Si
 from spec_kitty_client.testing.host.answers import Answers, Refused, completed
 from spec_kitty_client.testing.host.repository import Repository
 from spec_kitty_client.testing.host.workspace import branch_of
-from spec_kitty_orchestrator.worktree import git
+from spec_kitty_orchestrator.git.calls import git
 
 SLUG = "pay-01ABCDEF"
 ULID = "01ABCDEFGHJKMNPQRSTVWXYZ23"

@@ -10,6 +10,7 @@ import anyio.to_thread
 import pytest
 
 from spec_kitty_orchestrator.errors import HostProblem
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.state.events import (
     AttemptStarted,
     AttemptStopped,
@@ -19,7 +20,6 @@ from spec_kitty_orchestrator.state.events import (
     WorkPackageStuck,
 )
 from spec_kitty_orchestrator.state.journal import read
-from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.hosts import ACTOR, NEWEST, Fault
 from tests.orchestrator.processes import eventually
 from tests.orchestrator.worlds import APPROVES, WRITES, World, begin, world

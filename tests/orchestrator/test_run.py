@@ -15,6 +15,7 @@ from spec_kitty_client import Policy
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator.cli import _main, orchestrate
 from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight import plan
 from spec_kitty_orchestrator.state.events import (
     AttemptStopped,
@@ -24,7 +25,6 @@ from spec_kitty_orchestrator.state.events import (
     RunStarted,
 )
 from spec_kitty_orchestrator.state.lock import is_alive
-from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.hosts import ACTOR, NEWEST, SLUG, Fault
 from tests.orchestrator.worlds import IDLE, REFUSES, REFUSES_ONCE, WRITES, World, script, world
 

@@ -18,6 +18,7 @@ from spec_kitty_client import (
 )
 from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.context import Run
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.state.events import (
     AcceptanceSkipped,
     Accepted,
@@ -26,7 +27,6 @@ from spec_kitty_orchestrator.state.events import (
     MissionMerged,
     Submitted,
 )
-from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.hosts import SLUG
 from tests.orchestrator.worlds import World, world
 

@@ -14,11 +14,11 @@ from spec_kitty_client.testing.host.store import make
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight.plan import default_policy, make_plan
 from spec_kitty_orchestrator.settings import Settings
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import read
-from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.worlds import APPROVES, REFUSES_ONCE, WRITES, script
 
 PLAN = {"WP01": [], "WP02": [], "WP03": ["WP01"], "WP04": ["WP01", "WP02"]}

@@ -10,9 +10,10 @@ from attrs import evolve
 
 from spec_kitty_client import Completed
 from spec_kitty_orchestrator.errors import HostProblem
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.state.events import (
     AttemptStarted,
-    ChangesStashed,
+    ChangesKept,
     Claimed,
     Event,
     Implemented,
@@ -20,7 +21,6 @@ from spec_kitty_orchestrator.state.events import (
     Submitted,
     VerdictGiven,
 )
-from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.hosts import ACTOR, NEWEST, Fault
 from tests.orchestrator.worlds import (
     APPROVES,
@@ -245,15 +245,17 @@ def test_an_agent_whose_keeper_is_killed_each_time_is_given_up(repo: Path) -> No
 # Reviewers that do more than look
 
 
-def test_what_a_reviewer_changes_is_stashed(repo: Path) -> None:
+def test_what_a_reviewer_changes_is_kept(repo: Path) -> None:
     """Edits of a reviewer are not lost, and not in what is approved."""
     edits = "Path('README.md').write_text('mine')\nPath('new.txt').write_text('new')\n"
     w = world(repo, review=edits + APPROVES)
     w.work()
     assert w.host.lanes["WP01"] == "done"
-    assert w.events(ChangesStashed)[0].files == ("README.md", "new.txt")
-    assert git(repo, "show", "stash@{0}:README.md") == "mine"
-    assert git(repo, "show", "stash@{0}^3:new.txt") == "new"
+    kept = w.events(ChangesKept)[0]
+    assert kept.files == ("README.md", "new.txt")
+    assert git(repo, "show", f"{kept.where}:README.md") == "mine"
+    assert git(repo, "show", f"{kept.where}:new.txt") == "new"
+    assert git(repo, "stash", "list") == ""
     assert git(w.host.worktree("WP01"), "status", "--porcelain") == ""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
-from attrs import define
+from attrs import define, field
 
 from spec_kitty_client import AsyncClient, Retry
 from spec_kitty_orchestrator import agents
@@ -62,6 +62,7 @@ class World:
     host: WatchedHost
     implementer: str
     reviewer: str
+    owned: dict[str, tuple[str, ...]] = field(factory=dict)
 
     @property
     def files(self) -> StateFiles:
@@ -94,6 +95,7 @@ class World:
             logs=self.files.logs / SLUG,
             agents={"implement": implementer, "review": reviewer},
             lanes=self.host.shared_lanes(),
+            owned=self.owned,
         )
 
     def work(self, *, backend: str = "asyncio", **settings: Any) -> Board:

@@ -9,7 +9,9 @@ from attrs import define, field, frozen
 
 from spec_kitty_client.testing.host import SimulatedHost
 from spec_kitty_client.transports import Completed
-from spec_kitty_orchestrator.worktree import Worktree
+from spec_kitty_orchestrator.git.changes import Changes, Links
+from spec_kitty_orchestrator.git.values import Position, Status
+from spec_kitty_orchestrator.git.worktree import Worktree
 
 __all__ = ["AgentCheckouts", "Checkout", "in_memory_git"]
 
@@ -21,49 +23,77 @@ class AgentCheckouts:
     commits: dict[Path, int] = field(factory=dict)
     dirty: set[Path] = field(factory=set)
 
-    def checkout(self, path: Path) -> "Checkout":
+    def checkout(self, path: Path, root: Path, branch: str | None) -> "Checkout":
         """Return what the orchestrator looks at a worktree with."""
-        return Checkout(path, self)
+        return Checkout(path, root, branch, checkouts=self)
 
 
 @frozen
 class Checkout(Worktree):
     """A worktree in which a commit is a number."""
 
-    checkouts: AgentCheckouts
+    checkouts: AgentCheckouts = field(kw_only=True)
 
     async def is_there(self) -> bool:
         await anyio.lowlevel.checkpoint()
         return True
 
-    async def head(self) -> str:
-        await anyio.lowlevel.checkpoint()
-        return str(self.checkouts.commits.get(self.path, 0))
+    async def relink(self, aside: Path) -> Path | None:
+        return None
 
-    async def dirty(self) -> list[str]:
-        await anyio.lowlevel.checkpoint()
-        return ["work.py"] if self.path in self.checkouts.dirty else []
+    async def linked_inside(self) -> set[str]:
+        return set()
 
-    async def has(self, commit: str) -> bool:
-        return int(commit) <= int(await self.head())
+    async def position(self) -> Position:
+        await anyio.lowlevel.checkpoint()
+        return Position(str(self.checkouts.commits.get(self.path, 0)), self.branch)
+
+    async def branch_head(self) -> str | None:
+        return await self.head()
+
+    async def contains(self, commit: str, ancestor: str) -> bool:
+        return int(ancestor) <= int(commit)
+
+    async def adopt(self, floor: str) -> str:
+        return await self.head()
+
+    async def restore(self, commit: str) -> None:
+        self.checkouts.dirty.discard(self.path)
+        self.checkouts.commits[self.path] = int(commit)
+
+    async def status(self) -> Status:
+        await anyio.lowlevel.checkpoint()
+        return Status(files=("work.py",)) if self.path in self.checkouts.dirty else Status()
+
+    async def keep(self, folder: str, message: str) -> str | None:
+        return f"{folder}/1" if await self.status() else None
+
+    async def changes(self, spans: Sequence[tuple[str, str]], limit: int) -> Changes:
+        await anyio.lowlevel.checkpoint()
+        return Changes(files=("work.py",), diff="+ work")
+
+    async def keep_ignored(self, files: Sequence[str], folder: str, message: str) -> list[str]:
+        return []
+
+    async def strays(self, since: float) -> list[str]:
+        return []
+
+    async def drop_changes(
+        self, inside: str, *, before: str, target: str | None, owned: Sequence[str]
+    ) -> list[str]:
+        return []
+
+    async def links(self, before: str, after: str) -> Links:
+        return Links()
 
     async def commit(self, message: str) -> str:
-        if await self.dirty():
+        if await self.status():
             self.checkouts.dirty.discard(self.path)
             self.checkouts.commits[self.path] = self.checkouts.commits.get(self.path, 0) + 1
         return await self.head()
 
-    async def base(self, ref: str | None, branch: str | None) -> str:
+    async def base(self, ref: str | None) -> str:
         return await self.head()
-
-    async def changes(self, spans: Sequence[tuple[str, str]], limit: int) -> tuple[str, str]:
-        await anyio.lowlevel.checkpoint()
-        return ", ".join(f"{head} since {base}" for base, head in spans), "+ work"
-
-    async def stash(self, message: str) -> list[str]:
-        files = await self.dirty()
-        self.checkouts.dirty.discard(self.path)
-        return files
 
 
 def in_memory_git(host: SimulatedHost, args: Sequence[str], time_limit: float) -> Completed:

@@ -274,5 +274,5 @@ class World:
             agents=AGENTS,
             lanes=self._shared_lanes(),
             runner=_Running(self.agents, life),
-            worktree=self.agents.checkouts.checkout,
+            open_worktree=self.agents.checkouts.checkout,
         )

@@ -24,9 +24,9 @@ from spec_kitty_orchestrator.cli.demo import agent as demo_agent
 from spec_kitty_orchestrator.cli.parameters import Json, loading_host
 from spec_kitty_orchestrator.cli.view import watch
 from spec_kitty_orchestrator.errors import ExitCode, HostProblem
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight.plan import make_plan
 from spec_kitty_orchestrator.settings import Settings
-from spec_kitty_orchestrator.worktree import git
 
 __all__ = ["DIAMOND", "Project", "demo", "demo_app"]
 

@@ -8,11 +8,11 @@ import pytest
 
 from spec_kitty_orchestrator.cli.abort import Aborted, abort, print_aborted
 from spec_kitty_orchestrator.errors import AnotherRun
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.runners import local
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Journal, event_from_dict, read
 from spec_kitty_orchestrator.state.lock import only_run
-from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.processes import gone, number_in
 
 

@@ -16,12 +16,12 @@ from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight import plan
 from spec_kitty_orchestrator.state.events import RunStarted
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Journal, event_from_dict, read
 from spec_kitty_orchestrator.state.lock import only_run
-from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.commands import Command, Ended
 from tests.orchestrator.hosts import SLUG
 from tests.orchestrator.programs import Program

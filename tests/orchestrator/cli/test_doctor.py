@@ -10,8 +10,8 @@ from spec_kitty_orchestrator.agents import KNOWN
 from spec_kitty_orchestrator.cli import _main
 from spec_kitty_orchestrator.cli.doctor import Check, examine, exit_code
 from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight.plan import default_policy
-from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.commands import Command
 from tests.orchestrator.programs import Program
 

@@ -7,10 +7,10 @@ import pytest
 from attrs import field, frozen
 
 from spec_kitty_orchestrator.errors import ExitCode
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.state.events import NoteGiven
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Journal
-from spec_kitty_orchestrator.worktree import git
 from tests.orchestrator.commands import Command
 from tests.orchestrator.hosts import SLUG
 from tests.orchestrator.programs import Program

@@ -90,7 +90,7 @@ EVENTS = [
     event("attempt-stopped", wp="WP01", role="review", number=1, reason="lost"),
     event("implemented", wp="WP01", number=1, head="0123456789abcdef"),
     event("verdict", wp="WP01", verdict="changes_requested", summary="no", **REVIEW),
-    event("set-aside", wp="WP01", files=["a", "b"], where="git stash"),
+    event("kept", wp="WP01", files=["a", "b"], where="refs/x/1", reason="it was left"),
     event("blocked", wp="WP01", reason="x"),
     event("trouble", wp="WP01", reason="x"),
     event("accepted", at_host="x"),

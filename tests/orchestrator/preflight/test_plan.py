@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator import agents
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight import plan
-from spec_kitty_orchestrator.worktree import git
 
 
 def test_the_default_policy_is_what_agents_are_given() -> None:

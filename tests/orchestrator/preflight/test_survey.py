@@ -8,9 +8,9 @@ from packaging.version import Version
 
 from spec_kitty_client import Contract, Lane, Mission, MissionLayout, PackageLayout, WorkPackage
 from spec_kitty_client.contract.dialects import contract_of
+from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight.plan import PROTECTION_OFF
 from spec_kitty_orchestrator.preflight.survey import Survey, survey, unreadable
-from spec_kitty_orchestrator.worktree import git
 
 
 def look(

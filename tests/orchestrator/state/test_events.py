@@ -15,7 +15,7 @@ from spec_kitty_orchestrator.state.events import (
     AttemptStopped,
     BaseMoved,
     Blocked,
-    ChangesStashed,
+    ChangesKept,
     Claimed,
     Event,
     Finding,
@@ -66,7 +66,7 @@ EVENTS: list[Event] = [
         summary="s",
         findings=(FINDING,),
     ),
-    ChangesStashed(wp="WP01", files=("a", "b")),
+    ChangesKept(wp="WP01", files=("a", "b"), where="refs/x/1", reason="r"),
     AttemptFailed(wp="WP01", role="implement", reason="x"),
     AttemptStopped(wp="WP01", role="implement", number=1, reason="lost"),
     Blocked(wp="WP01", reason="x"),
@@ -91,7 +91,9 @@ def test_the_json_of_an_event_is_flat() -> None:
     """Scripts find kind, time, mission, run and the event's own fields side by side."""
     event = LaneReported(at=1.0, mission="m", run="r", wp="WP01", lane="done")
     assert event.to_dict() == {**LANE, "lane": "done"}
-    assert ChangesStashed(wp="WP01", files=("a", "b")).to_dict()["files"] == ["a", "b"]
+    assert ChangesKept(wp="WP01", files=("a", "b"), where="refs/x/1", reason="r").to_dict()[
+        "files"
+    ] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_the_json_of_an_event_is_flat() -> None:
         {**LANE, "lane": None},
         {**LANE, "lane": "done", "at": "noon"},
         {"kind": "run-ended", "outcome": "done", "unfinished": None},
-        {"kind": "set-aside", "wp": "WP01", "files": None},
+        {"kind": "kept", "wp": "WP01", "files": None},
         {"kind": "attempt-failed", "wp": "WP01", "role": "sing", "reason": "x"},
     ],
 )

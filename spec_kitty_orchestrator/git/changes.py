@@ -1,0 +1,221 @@
+"""The changes between commits: what a reviewer is shown, and what must not be merged.
+
+Memory does not grow with the changes: a diff is written to a file and read in pieces.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from attrs import frozen
+
+from spec_kitty_orchestrator.git.calls import GitError, run_git
+
+__all__ = ["Changes", "Links", "changes", "drop_changes", "find_links", "is_owned"]
+
+_SHORTEST = 4096  # characters of the diff of one file that are shown at least
+_PIECE = 1 << 16  # bytes of a line that are read at once
+_LINK = "160000"  # the mode of a submodule, or of a repository inside
+_NOTHING = "0" * 6
+
+
+@frozen(kw_only=True)
+class Changes:
+    """The files that work has changed, and the text of the changes."""
+
+    files: tuple[str, ...] = ()
+    """All changed files, in the order of the diff."""
+    deleted: tuple[str, ...] = ()
+    """Those that do not exist any more. Their old text is not in the diff."""
+    diff: str = ""
+    cut: tuple[str, ...] = ()
+    """The files whose diff is not shown whole."""
+
+
+@frozen(kw_only=True)
+class Links:
+    """The links to other repositories that nobody else could follow."""
+
+    foreign: tuple[str, ...] = ()
+    """Repositories inside the checkout, without an entry in ``.gitmodules``. Git records only their
+    commit, not their files."""
+    lost: tuple[str, ...] = ()
+    """Submodules whose new commit no remote repository is known to have."""
+
+
+async def changes(folder: Path, spans: Sequence[tuple[str, str]], limit: int) -> Changes:
+    """Return the changes between pairs of commits.
+
+    Every file gets a part of the diff, so that a large one does not hide the others.
+
+    Args:
+        folder: A checkout.
+        spans: Pairs of commits, the older one first.
+        limit: The maximum number of characters of the diff.
+    """
+    rows = [row for before, after in spans for row in await _raw(folder, before, after)]
+    files = tuple(dict.fromkeys(path for _, path in rows))
+    deleted = tuple(dict.fromkeys(path for modes, path in rows if modes[1] == _NOTHING))
+    share = max(_SHORTEST, limit // max(1, len(files)))
+    texts: list[str] = []
+    cut: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="spec-kitty-orchestrator-") as name:
+        for number, (before, after) in enumerate(spans):
+            output = Path(name, str(number))
+            options = ("--no-renames", "--irreversible-delete", f"--output={output}")
+            await run_git(folder, "diff", *options, before, after)
+            names = [path for _, path in await _raw(folder, before, after)]
+            for path, text, whole in _parts(output, names, share):
+                shown = text[: max(0, limit - sum(map(len, texts)))]
+                texts.append(shown)
+                if not whole or shown != text:
+                    cut.append(path)
+    return Changes(files=files, deleted=deleted, diff="".join(texts), cut=tuple(cut))
+
+
+def _parts(diff: Path, names: Sequence[str], share: int) -> Iterator[tuple[str, str, bool]]:
+    """Yield the beginning of the diff of each file, and whether it is the whole diff."""
+    number, text, size, whole = -1, bytearray(), 0, True
+    with diff.open("rb") as file:
+        starts = True  # at the start of a line
+        while piece := file.readline(_PIECE):
+            if starts and piece.startswith(b"diff --git "):
+                if number >= 0:
+                    yield names[number], text.decode("utf-8", "backslashreplace"), whole
+                number, text, size, whole = number + 1, bytearray(), 0, True
+            starts = piece.endswith(b"\n")
+            size += len(piece)
+            if size <= share:
+                text += piece
+            elif whole:
+                text += b"[the rest of this file is cut off]\n"
+                whole = False
+    if number >= 0:
+        yield names[number], text.decode("utf-8", "backslashreplace"), whole
+
+
+async def _raw(folder: Path, before: str, after: str) -> list[tuple[tuple[str, str], str]]:
+    """Return the modes before and after, and the path, of each changed file."""
+    listed = await run_git(folder, "diff", "--raw", "--no-renames", "-z", before, after)
+    words = iter(listed.split("\0"))
+    return [
+        ((about.split()[0].removeprefix(":"), about.split()[1]), path)
+        for about, path in zip(words, words, strict=False)
+        if about
+    ]
+
+
+async def find_links(folder: Path, before: str, after: str) -> Links:
+    """Return the links to other repositories that work has made and that must not be merged.
+
+    Args:
+        folder: The checkout.
+        before: The commit before the work.
+        after: The commit with the work.
+    """
+    rows = [(modes, path) for modes, path in await _raw(folder, before, after) if modes[1] == _LINK]
+    if not rows:
+        return Links()
+    known = await _submodules(folder, after)
+    return Links(
+        foreign=tuple(path for modes, path in rows if modes[0] != _LINK and path not in known),
+        lost=tuple([p for _, p in rows if p in known and await _unpushed(folder, p, after)]),
+    )
+
+
+async def _unpushed(folder: Path, path: str, commit: str) -> bool:
+    """Return whether a submodule's recorded commit exists only in this checkout."""
+    recorded = (await run_git(folder, "rev-parse", f"{commit}:{path}")).strip()
+    if not (folder / path / ".git").exists():
+        return False  # another checkout has it
+    try:
+        local = await run_git(folder / path, "rev-list", "-1", recorded, "--not", "--remotes")
+    except GitError:
+        return False  # the commit is not here, so it is from elsewhere
+    return bool(local.strip())
+
+
+async def _submodules(folder: Path, commit: str) -> tuple[str, ...]:
+    """Return the paths of the submodules that a commit's ``.gitmodules`` names."""
+    asked = ("config", f"--blob={commit}:.gitmodules", "-z", "--get-regexp", r"\.path$")
+    try:
+        listed = await run_git(folder, *asked)
+    except GitError:
+        return ()  # no such file, or no submodule in it
+    return tuple(entry.partition("\n")[2] for entry in listed.split("\0") if entry)
+
+
+async def drop_changes(
+    folder: Path, inside: str, *, before: str, target: str | None, owned: Sequence[str]
+) -> list[str]:
+    """Undo the uncommitted and committed changes in one folder of a checkout.
+
+    Changes that came with a merge of the target branch stay.
+
+    Args:
+        folder: The top of the checkout.
+        inside: The folder whose changes are undone, relative to the top.
+        before: The commit before the work.
+        target: The branch that the work started from; None: unknown.
+        owned: Patterns of files whose changes stay.
+
+    Returns:
+        The files that were put back or removed.
+    """
+    fork = before
+    if target:
+        try:
+            fork = (await run_git(folder, "merge-base", "HEAD", target)).strip()
+            if await run_git(folder, "rev-list", "-1", before, "--not", fork):
+                fork = before  # the branch has work of others that the target lacks
+        except GitError:
+            fork = before
+    changed = set(await changed_since(folder, inside, before))
+    if fork != before:
+        changed &= set(await changed_since(folder, inside, fork))
+    files = [path for path in sorted(changed) if not is_owned(path, owned)]
+    if files:
+        await _put_back(folder, fork, files)
+    return files
+
+
+async def changed_since(folder: Path, inside: str, commit: str) -> list[str]:
+    """Return the files in a folder that differ from a commit, committed or not."""
+    where = f":(top,literal){inside}"
+    listed = await run_git(folder, "diff", "--name-only", "--no-renames", "-z", commit, "--", where)
+    args = ("ls-files", "--others", "--exclude-standard", "-z", "--", where)
+    listed += await run_git(folder, *args)
+    return [path for path in listed.split("\0") if path]
+
+
+async def _put_back(folder: Path, commit: str, files: Sequence[str]) -> None:
+    listed = await run_git(folder, "ls-tree", "-r", "-z", "--name-only", commit, "--", *files)
+    there = set(listed.split("\0"))
+    old = [path for path in files if path in there]
+    if old:
+        await run_git(folder, "checkout", "--quiet", commit, "--", *_literal(old))
+    if new := [path for path in files if path not in there]:
+        await run_git(folder, "rm", "-r", "--quiet", "--force", "--cached", "--ignore-unmatch",
+                      "--", *_literal(new))  # fmt: skip
+        for path in new:
+            (folder / path).unlink(missing_ok=True)
+
+
+def is_owned(path: str, patterns: Iterable[str]) -> bool:
+    """Return whether a file is among those that a work package owns.
+
+    Args:
+        path: The file, relative to the top of the checkout.
+        patterns: Files, folders and patterns such as ``src/**``, as in ``owned_files``.
+    """
+    return any(
+        fnmatchcase(path, pattern)
+        or path.startswith(f"{pattern.rstrip('/')}/")
+        or fnmatchcase(path, pattern.replace("**/", ""))
+        for pattern in patterns
+    )
+
+
+def _literal(paths: Sequence[str]) -> list[str]:
+    return [f":(top,literal){path}" for path in paths]

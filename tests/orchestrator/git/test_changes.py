@@ -1,0 +1,242 @@
+"""Tests of `spec_kitty_orchestrator.git.changes`, with real git."""
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from spec_kitty_orchestrator.git.calls import git
+from spec_kitty_orchestrator.git.changes import changes, drop_changes, find_links, is_owned
+from tests.orchestrator.git.repositories import do, head_of, linked, save, write
+
+FOLDER = "kitty-specs/m"
+
+
+# What a reviewer sees
+
+
+def test_changes_are_files_and_text(repo: Path) -> None:
+    """A reviewer sees which files changed, and the diff."""
+    before, after = head_of(repo), save(repo, "a.txt", "hello\n")
+    found = do(changes(repo, [(before, after)], 10_000))
+    assert found.files == ("a.txt",)
+    assert "+hello" in found.diff
+    assert found.cut == found.deleted == ()
+
+
+def test_a_large_file_does_not_hide_the_others(repo: Path) -> None:
+    """Every file gets a part of the diff, and those that are cut off are named."""
+    before = head_of(repo)
+    write(repo / "a.txt", "hello\n" * 100_000)
+    after = save(repo, "z.txt", "small\n")
+    found = do(changes(repo, [(before, after)], 20_000))
+    assert found.files == ("a.txt", "z.txt")
+    assert found.cut == ("a.txt",)
+    assert "+small" in found.diff
+    assert len(found.diff) <= 20_000
+
+
+def test_a_deletion_is_seen_whatever_is_cut(repo: Path) -> None:
+    """Deleted files are named; their old text takes no room in the diff."""
+    before = save(repo, "gone.txt", "old\n" * 10_000)
+    (repo / "gone.txt").unlink()
+    after = save(repo, "z.txt")
+    found = do(changes(repo, [(before, after)], 1_000))
+    assert found.deleted == ("gone.txt",)
+    assert found.cut == ()
+    assert len(found.diff) < 1_000
+
+
+def test_no_part_is_larger_than_the_limit(repo: Path) -> None:
+    """With very many files, the diff ends at the limit and the rest are said to be cut."""
+    before = head_of(repo)
+    for number in range(50):
+        write(repo / f"{number:03}.txt", "text\n" * 100)
+    after = save(repo, "last.txt")
+    found = do(changes(repo, [(before, after)], 2_000))
+    assert len(found.diff) <= 2_000
+    assert len(found.files) == 51
+    assert "last.txt" in found.cut
+
+
+def test_memory_does_not_grow_with_a_diff(repo: Path) -> None:
+    """A diff of 8 MB is read in pieces."""
+    before = head_of(repo)
+    after = save(repo, "data.csv", "1,abcdefgh\n" * 800_000)
+    tracemalloc.start()
+    try:
+        do(changes(repo, [(before, after)], 128 * 1024))
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_line_without_end_is_cut(repo: Path) -> None:
+    """A file of one long line is cut as well, and the next file is still found."""
+    before = head_of(repo)
+    write(repo / "a.js", "x" * 1_000_000)
+    after = save(repo, "b.txt", "small\n")
+    found = do(changes(repo, [(before, after)], 20_000))
+    assert "+small" in found.diff
+    assert found.cut == ("a.js",)
+
+
+def test_bytes_that_are_no_text_do_not_stop_a_review(repo: Path) -> None:
+    """A file in another encoding is shown, escaped."""
+    before = head_of(repo)
+    (repo / "latin.txt").write_bytes(b"caf\xe9\n")
+    assert "caf\\xe9" in do(changes(repo, [(before, save(repo, "b.txt"))], 10_000)).diff
+
+
+def test_changes_end_at_a_commit(repo: Path) -> None:
+    """Commits after the reviewed one are not shown."""
+    before = head_of(repo)
+    after = save(repo, "a.txt")
+    save(repo, "b.txt")
+    assert do(changes(repo, [(before, after)], 10_000)).files == ("a.txt",)
+
+
+@pytest.mark.parametrize("name", ["a b.txt", "line\nbreak", "ümläut", '"quoted"', "diff --git x"])
+def test_any_file_name_is_told_as_it_is(repo: Path, name: str) -> None:
+    """Names are those of the files, however strange these are."""
+    before, after = head_of(repo), save(repo, name)
+    assert do(changes(repo, [(before, after)], 10_000)).files == (name,)
+
+
+# Links to other repositories
+
+
+def nested(folder: Path) -> Path:
+    """Make a repository with a commit inside another one."""
+    git(folder.parent, "init", "--quiet", str(folder))
+    save(folder, "precious.txt")
+    return folder
+
+
+def test_a_repository_inside_is_found_in_a_commit(repo: Path) -> None:
+    """An agent that commits a nested repository by itself has committed an empty link."""
+    before = head_of(repo)
+    nested(repo / "app")
+    after = save(repo, "a.txt")
+    assert do(find_links(repo, before, after)).foreign == ("app",)
+
+
+def test_a_submodule_is_no_foreign_repository(repo: Path, tmp_path: Path) -> None:
+    """A submodule that .gitmodules names may be added and moved on, once it is published."""
+    other = nested(tmp_path / "other")
+    before = head_of(repo)
+    add = ("submodule", "add", "--quiet", str(other), "vendor")
+    git(repo, "-c", "protocol.file.allow=always", *add)
+    after = save(repo, "a.txt")
+    assert not any(do(find_links(repo, before, after)).foreign)
+    assert not any(do(find_links(repo, before, after)).lost)
+
+
+def test_a_commit_that_only_the_submodule_here_has_is_found(repo: Path, tmp_path: Path) -> None:
+    """A commit inside a submodule that was not pushed would be lost with the worktree."""
+    other = nested(tmp_path / "other")
+    add = ("submodule", "add", "--quiet", str(other), "vendor")
+    git(repo, "-c", "protocol.file.allow=always", *add)
+    before = save(repo, "a.txt")
+    save(repo / "vendor", "fix.txt")
+    after = save(repo, "b.txt")
+    assert do(find_links(repo, before, after)).lost == ("vendor",)
+
+
+def test_work_without_links_has_none(repo: Path) -> None:
+    """The usual case."""
+    before, after = head_of(repo), save(repo, "a.txt")
+    links = do(find_links(repo, before, after))
+    assert links.foreign == links.lost == ()
+
+
+# The mission's own folder
+
+
+def lane(repo: Path) -> Path:
+    """Return a worktree of a lane, in a repository with a mission's folder."""
+    save(repo, f"{FOLDER}/tasks/WP01.md", "plan\n")
+    return linked(repo)
+
+
+def dropped(path: Path, before: str, *owned: str, target: str | None = "work") -> list[str]:
+    """Undo the changes in the mission's folder."""
+    return do(drop_changes(path, FOLDER, before=before, target=target, owned=owned))
+
+
+def test_uncommitted_changes_of_the_folder_are_undone(repo: Path) -> None:
+    """Changed files are put back and new ones removed; work elsewhere stays."""
+    path = lane(repo)
+    before = head_of(path)
+    write(path / FOLDER / "tasks" / "WP01.md", "ticked\n")
+    write(path / FOLDER / "new.md")
+    write(path / "src.py")
+    assert dropped(path, before) == [f"{FOLDER}/new.md", f"{FOLDER}/tasks/WP01.md"]
+    assert (path / FOLDER / "tasks" / "WP01.md").read_text() == "plan\n"
+    assert not (path / FOLDER / "new.md").exists()
+    assert (path / "src.py").exists()
+
+
+def test_committed_changes_of_the_folder_are_undone(repo: Path) -> None:
+    """An agent's own commit does not bring them either; a deletion is a change as well."""
+    path = lane(repo)
+    before = head_of(path)
+    (path / FOLDER / "tasks" / "WP01.md").unlink()
+    save(path, f"{FOLDER}/new.md")
+    dropped(path, before)
+    head = save(path, "a.txt")
+    assert git(path, "diff", "--name-only", before, head).split() == ["a.txt"]
+
+
+def test_owned_files_of_the_folder_stay(repo: Path) -> None:
+    """Planning work may own files there."""
+    path = lane(repo)
+    before = head_of(path)
+    write(path / FOLDER / "research" / "one.md")
+    assert dropped(path, before, f"{FOLDER}/research/**") == []
+    assert (path / FOLDER / "research" / "one.md").exists()
+
+
+def test_changes_of_the_target_stay(repo: Path) -> None:
+    """An agent that merges the target gets the host's newer records, which are no work of its."""
+    path = lane(repo)
+    before = head_of(path)
+    save(repo, f"{FOLDER}/status.json", "newer\n")
+    git(path, "merge", "--quiet", "--no-edit", "work")
+    write(path / FOLDER / "tasks" / "WP01.md", "ticked\n")
+    assert dropped(path, before) == [f"{FOLDER}/tasks/WP01.md"]
+    assert (path / FOLDER / "status.json").read_text() == "newer\n"
+
+
+def test_a_target_that_is_gone_is_no_error(repo: Path) -> None:
+    """Without the target branch, everything since the claim counts."""
+    path = lane(repo)
+    before = head_of(path)
+    write(path / FOLDER / "new.md")
+    assert dropped(path, before, target="nowhere") == [f"{FOLDER}/new.md"]
+
+
+# Owned files
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        ("src/a.py", "src/a.py"),
+        ("src/a.py", "src"),
+        ("src/deep/a.py", "src/"),
+        ("src/deep/a.py", "src/**"),
+        ("src/deep/a.py", "src/**/*.py"),
+        ("src/a.py", "src/**/*.py"),
+        ("src/a.py", "src/*.py"),
+    ],
+)
+def test_a_pattern_owns_a_file(path: str, pattern: str) -> None:
+    """Files, folders and patterns, as work packages have them."""
+    assert is_owned(path, [pattern])
+
+
+@pytest.mark.parametrize("pattern", ["src/b.py", "lib/**", "srcs", "a.py"])
+def test_other_patterns_do_not_own_it(pattern: str) -> None:
+    """A file elsewhere is nobody's by accident."""
+    assert not is_owned("src/a.py", [pattern])
