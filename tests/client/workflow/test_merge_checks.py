@@ -314,3 +314,35 @@ def test_obstacles_are_told_at_any_time(repo: Path) -> None:
     assert mission.merge_obstacles() == ()
     (missing,) = mission.merge_obstacles(target="mian")
     assert "no branch 'mian'" in missing
+
+
+def test_finished_work_without_a_branch_is_an_obstacle(repo: Path) -> None:
+    """It was done in another clone; once merged, or with the commits as a proof, it is none."""
+    host = finished("3.2.7", repo)
+    heads = [git(repo, "rev-parse", host.branch(wp)) for wp in PAIR]
+    mission = client(host).mission(SLUG)
+    assert mission.merge_obstacles() == ()
+    git(repo, "merge", "--quiet", "--no-ff", "--no-edit", *(host.branch(wp) for wp in PAIR))
+    for wp in PAIR:
+        git(repo, "worktree", "remove", "--force", str(host.worktree(wp)))
+        git(repo, "branch", "-D", host.branch(wp))
+
+    told = mission.merge_obstacles()
+
+    first = [line.partition(" If")[0] for line in told]
+    assert first == [f"There is no branch {host.branch(wp)}." for wp in PAIR]
+    assert mission.merge_obstacles(commits=heads) == ()
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])
+def test_a_checkout_of_the_target_elsewhere_is_brought_up_to_date(
+    release: str, repo: Path, tmp_path: Path
+) -> None:
+    """These hosts move the branch alone, wherever it is checked out."""
+    host = finished(release, repo)
+    git(repo, "worktree", "add", "--quiet", "-b", "release", str(tmp_path / "there"))
+
+    client(host).mission(SLUG).merge(target="release")
+
+    assert (tmp_path / "there" / "WP01.txt").read_text() == "WP01\n"
+    assert git(tmp_path / "there", "status", "--porcelain") == ""
