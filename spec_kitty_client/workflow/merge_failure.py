@@ -11,12 +11,10 @@ from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import HostError, HostTimeout, IntegrationFailed, MergeConflict
 from spec_kitty_client.workflow.git import commit_of, dirty, ref_of
-from spec_kitty_client.workflow.integration import conflicts
+from spec_kitty_client.workflow.integration import conflicts, how_to_resolve
 from spec_kitty_client.workflow.merge_context import KEEP_BRANCHES, MergeContext, Work
 
 __all__ = ["Snapshot", "explain", "missing_branches", "take"]
-
-_MOST = 5  # files in a command
 
 
 @frozen(kw_only=True)
@@ -155,9 +153,4 @@ def _commands(context: MergeContext, found: _Conflict, now: Snapshot) -> Steps[l
     first: list[str] = []
     if now.merging and context.contract.dialect in KEEP_BRANCHES:
         first.append(f"git -C {shlex.quote(context.top)} merge --abort")
-    if path is None:
-        path = f"{context.top}/.worktrees/{branch.removeprefix('kitty/mission-')}"
-        first.append(f"git -C {shlex.quote(context.top)} worktree add {shlex.quote(path)} {branch}")
-    here = f"git -C {shlex.quote(path)}"
-    files = " ".join(map(shlex.quote, found.files)) if len(found.files) <= _MOST else "--all"
-    return [*first, f"{here} merge {other}", f"{here} add {files}", f"{here} commit --no-edit"]
+    return [*first, *how_to_resolve(context.top, branch, path, other, found.files)]
