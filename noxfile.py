@@ -22,9 +22,10 @@ HOSTS: dict[str, tuple[str, ...]] = {  # release: what its environment needs bes
     "3.2.5": (OLD_TYPER,),
     "3.2.6.2": (),
     "3.2.7": (),
+    "4.0.0rc7": (),
 }
 DOES_NOT_START = "3.2.1"  # with the newest typer; that is recorded as well
-RECORDED = {**HOSTS, "3.2.2": (OLD_TYPER,), "4.0.0rc7": ()}
+RECORDED = {**HOSTS, "3.2.2": (OLD_TYPER,)}
 NEWEST = "3.2.7"
 PYTHONS = [
     classifier.rpartition(" :: ")[2]
@@ -129,11 +130,19 @@ def e2e(session: nox.Session, host: str) -> None:
 
 @nox.session
 def shapes(session: nox.Session) -> None:
-    """Missions with the shapes that public repositories have, on the newest host. 5 minutes."""
+    """Missions with the shapes of public repositories, and of all topologies. 7 minutes."""
     session.install(".", *group("tests"))
     env = {"E2E_HOST": str(host_environment(session, NEWEST))}
     where = "--override-ini=testpaths=tests/e2e"
     session.run("pytest", "--numprocesses=auto", where, "-m=long", *session.posargs, env=env)
+
+
+@nox.session
+def reliability(session: nox.Session) -> None:
+    """The orchestrator killed at each of its effects, on three releases. 15 minutes."""
+    session.install(".", *group("tests"))
+    env = {"CRASH_EVERY": "1"}
+    session.run("pytest", "--numprocesses=auto", "tests/crash", *session.posargs, env=env)
 
 
 @nox.session
@@ -162,6 +171,14 @@ def differential(session: nox.Session, host: str) -> None:
     session.install(".", *group("tests"))
     env = {"E2E_HOST": str(host_environment(session, host)), "DIFFERENTIAL": "300"}
     session.run("pytest", "tests/e2e/test_differential.py", *session.posargs, env=env)
+
+
+@nox.session
+def journal(session: nox.Session) -> None:
+    """A real journal, cut at every byte and with every byte flipped: half an hour."""
+    session.install(".", *group("tests"))
+    where = "tests/orchestrator/state/test_every_byte.py"
+    session.run("pytest", "-n2", "-rP", where, *session.posargs, env={"EVERY_BYTE": "1"})
 
 
 @nox.session

@@ -303,8 +303,8 @@ ADVICE: Mapping[str, str] = {
     ErrorCode.DECISION_NOT_PENDING: "It is answered already, or unknown; see design-status.",
     ErrorCode.PREFLIGHT_FAILED: (
         "Fix what the message names; a merge conflict is resolved by merging the target branch "
-        "into the lane branch by hand. If every work package is done and the lane branches are "
-        "gone, the mission is merged already."
+        "into the lane branch by hand. Lane branches that are gone were removed by an earlier "
+        "merge, or are in another clone: `git log` of the target shows which."
     ),
     ErrorCode.CONTRACT_VERSION_MISMATCH: "Upgrade the SDK: pip install -U spec-kitty-client.",
 }

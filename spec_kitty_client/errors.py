@@ -19,6 +19,7 @@
         HostRejected              an answer with an error code, or the equivalent
           UsageRejected, PolicyRejected, NotFound, Conflict, TransitionRejected,
           NotReady, IntegrationFailed, EnvironmentProblem
+            MergeConflict           below IntegrationFailed; has the commands that resolve it
 
 Take decisions on `HostError.code`, `HostError.retryable` and `HostError.outcome`, never on
 the text. The text of every exception says what to do next; every exception can be pickled, and its
@@ -48,6 +49,7 @@ __all__ = [
     "HostTimeout",
     "IntegrationFailed",
     "InvalidCall",
+    "MergeConflict",
     "MergeDamaged",
     "NotFound",
     "NotReady",
@@ -226,7 +228,8 @@ class HostError(SpecKittyError):
 
         ``unknown``: read the state before doing anything else; never repeat blindly.
         """
-        return "unknown" if self.failure.mutates else "not_applied"
+        possible = self.failure.mutates and not self.failure.unchanged
+        return "unknown" if possible else "not_applied"
 
     def to_dict(self) -> dict[str, Any]:
         """Return class, text, code, whether a retry can help, outcome and the failed call."""
@@ -243,7 +246,7 @@ class HostError(SpecKittyError):
         advice = ADVICE.get(self.code or "", self.advice)
         if self.outcome == "unknown":
             return f"The call may have taken effect: read mission-state first. {advice}"
-        return advice
+        return f"Nothing was changed. {advice}" if self.failure.unchanged else advice
 
 
 class HostTimeout(HostError):
@@ -373,6 +376,47 @@ class IntegrationFailed(HostRejected):
     """Git, or the host's own records, failed half-way."""
 
     advice = "Look at `git status` in the repository and its worktrees, then call again."
+
+
+class MergeConflict(IntegrationFailed):
+    """Two branches of a mission cannot be merged without a decision of the user.
+
+    Attributes:
+        branches: The two branches; the commands merge the second one into the first.
+        files: The files with conflicts.
+        commands: The shell commands that resolve it, in order. Between the first ``merge`` and
+            ``add`` the user edits the files.
+        state: What the failed merge has changed, as a sentence.
+    """
+
+    def __init__(
+        self,
+        failure: Failure,
+        branches: tuple[str, str],
+        files: tuple[str, ...],
+        commands: tuple[str, ...],
+        state: str,
+    ) -> None:
+        super().__init__(failure)
+        self.args: tuple[Any, ...] = (failure, branches, files, commands, state)
+        self.branches = branches
+        self.files = files
+        self.commands = commands
+        self.state = state
+
+    def __str__(self) -> str:
+        code = f" [{self.code}]" if self.code else ""
+        return encodable(
+            f"{self.failure.verb}: {self.branches[0]} and {self.branches[1]} have merge conflicts "
+            f"in {', '.join(self.files[:_MOST_NAMED])}{code}. {self.state} {self.next_step}"
+        )
+
+    @property
+    def next_step(self) -> str:
+        """The commands that resolve it."""
+        *first, add, commit = self.commands
+        before = ", then ".join(f"`{command}`" for command in first)
+        return f"Run {before}, edit the files, run `{add}` and `{commit}`, and merge again."
 
 
 class EnvironmentProblem(HostRejected):

@@ -53,6 +53,8 @@ class Failure(Value):
     data: Mapping[str, Any] = field(factory=dict)
     correlation_id: str | None = None
     contract_version: str | None = None
+    unchanged: bool = False
+    """Whether the SDK has seen in git that the call changed nothing, although it mutates."""
 
     @property
     def preflight_error_code(self) -> AnyErrorCode | None:
@@ -81,6 +83,19 @@ class Failure(Value):
         ``COORD_MOVED_AFTER_LANDING``. None where the host does not tell.
         """
         return _code(self.data.get("teardown_error_code"))
+
+    @property
+    def outstanding(self) -> Mapping[str, tuple[str, ...]]:
+        """Why ``accept-mission`` was refused, by the host's checks, such as ``git_dirty``.
+
+        Told by hosts 4.0.0rc5 and later. For older ones `data` has ``incomplete_wps``. Empty where
+        the host does not tell.
+        """
+        found = self.data.get("outstanding")
+        if not isinstance(found, Mapping):
+            return {}
+        every = {str(check): tuple(map(str, _list(items))) for check, items in found.items()}
+        return {check: items for check, items in every.items() if items}
 
     @property
     def origin_freshness(self) -> tuple[OriginFreshness, ...]:

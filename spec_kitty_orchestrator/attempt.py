@@ -6,13 +6,18 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
+from spec_kitty_orchestrator import agents
+from spec_kitty_orchestrator.agents import Agent
 from spec_kitty_orchestrator.agents.base import AgentOutput
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.roles import Role
-from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper
+from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper, local
 from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped, WarningGiven
+from spec_kitty_orchestrator.state.files import refuse_link
+from spec_kitty_orchestrator.state.history import History
+from spec_kitty_orchestrator.state.recollection import attempt_folders, stopped
 
-__all__ = ["AttemptResult", "run_attempt"]
+__all__ = ["AttemptResult", "end_unknown_attempts", "run_attempt", "unknown_attempts"]
 
 _MAX_QUOTE = 300  # characters of an agent's own words in a reason
 
@@ -33,9 +38,9 @@ async def run_attempt(
 ) -> AttemptResult:
     """Run the agent of a role until it ends, and return its result.
 
-    A run that an earlier orchestrator left is waited for. If that run was stopped or lost, the
-    agent is started again, at no cost. A run that is stopped or lost while this orchestrator
-    watches is a failure, because the cause may repeat itself.
+    A run that an earlier orchestrator left is waited for. If that run was stopped or lost, or its
+    agent is not known any more, the agent is started again, at no cost. A run that is stopped or
+    lost while this orchestrator watches is a failure, because the cause may repeat itself.
 
     Args:
         run: The run.
@@ -54,18 +59,50 @@ async def run_attempt(
         _record_stop(run, attempt, exit_record)
 
 
+async def end_unknown_attempts(run: Run) -> None:
+    """End the live agents of the mission that the journal does not know.
+
+    A damaged journal may have lost their start. A second agent in their worktree would destroy
+    their work, and their output cannot be read without knowing which agent it is.
+    """
+    for directory in unknown_attempts(run.logs, run.history):
+        exit_record = await run.runner.stop(directory)
+        run.journal.write(stopped(directory, exit_record.reason))
+
+
+def unknown_attempts(logs: Path, history: History) -> list[Path]:
+    """Return the folders of live agents that the journal does not take for running."""
+    packages = history.work_packages.values()
+    known = {Path(history.running.directory).resolve() for history in packages if history.running}
+    found = attempt_folders(logs)
+    return [path for path in found if path.resolve() not in known and local.has_processes(path)]
+
+
 async def _existing_attempt(run: Run, wp: str, role: Role) -> AttemptStarted | None:
-    """Return the running attempt of a role; end one of the other role, which is outdated."""
+    """Return the running attempt of a role; end one that is outdated or cannot be read."""
     attempt = run.history.work_package(wp).running
-    if attempt is None or attempt.role == role:
+    if attempt is None or (attempt.role == role and _agent_of(run, attempt)):
         return attempt
     _record_stop(run, attempt, await run.runner.stop(Path(attempt.directory)))
     return None
 
 
+def _agent_of(run: Run, attempt: AttemptStarted) -> Agent | None:
+    """Return the agent of an attempt, which an earlier run may have chosen; None if unknown."""
+    if attempt.setting in ("", _setting(run, attempt.role)):
+        agent = run.agents[attempt.role]
+        return agent if agent.name == attempt.agent else None
+    return agents.known(attempt.setting)
+
+
+def _setting(run: Run, role: Role) -> str:
+    return run.settings.impl_agent if role == "implement" else run.settings.review_agent
+
+
 def _launch(run: Run, wp: str, role: Role, prompt: str) -> AttemptStarted:
     number = 1 + max((a.number for a in run.history.work_package(wp).attempts), default=0)
     logs = run.logs / wp
+    refuse_link(logs)
     directory = logs / f"{number:02d}-{role}"
     while directory.exists():  # an orchestrator died before it could record this attempt
         number += 1
@@ -77,6 +114,7 @@ def _launch(run: Run, wp: str, role: Role, prompt: str) -> AttemptStarted:
             role=role,
             number=number,
             agent=run.agents[role].name,
+            setting=_setting(run, role),
             directory=str(directory),
         )
     )
@@ -135,7 +173,8 @@ def _record_stop(run: Run, attempt: AttemptStarted, exit_record: ExitRecord) -> 
 
 
 def _result(run: Run, attempt: AttemptStarted, exit_record: ExitRecord) -> AttemptResult:
-    output = run.agents[attempt.role].read_output(run.runner.tail(Path(attempt.directory)))
+    agent = _agent_of(run, attempt) or run.agents[attempt.role]
+    output = agent.read_output(run.runner.tail(Path(attempt.directory)))
     failure = _failure(run, attempt, exit_record, output)
     return AttemptResult(attempt=attempt, text=output.text or output.error or "", failure=failure)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations  # the command line loads the client when it needs it
 
 import difflib
+import errno
 import re
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -20,8 +21,11 @@ __all__ = [
     "HostProblem",
     "OrchestratorError",
     "RepositoryProblem",
+    "StorageProblem",
     "UsageProblem",
     "WorkPackageFailed",
+    "as_problem",
+    "explain_os_error",
     "is_host_failure",
     "suggest",
 ]
@@ -48,6 +52,8 @@ class OrchestratorError(Exception):
     """An error that stops a run with one message and an exit code."""
 
     exit_code = ExitCode.INCOMPLETE
+    next_steps: tuple[str, ...] | None = None
+    """The commands that help; None: those that help after any other end."""
 
 
 class UsageProblem(OrchestratorError):
@@ -72,6 +78,10 @@ class AnotherRun(OrchestratorError):
     exit_code = ExitCode.ANOTHER_RUN
 
 
+class StorageProblem(OrchestratorError):
+    """The journal cannot be written, so that the run ends. Its agents are ended as well."""
+
+
 class WorkPackageFailed(Exception):
     """A work package has to stop in this run. Others continue.
 
@@ -93,6 +103,37 @@ class AttemptRejected(Exception):
 
 class DependenciesNotReady(Exception):
     """The host rejected a claim: a dependency is not done, or somebody moved the work package."""
+
+
+_REMEDIES = {
+    errno.ENOSPC: "Make room on the disk",
+    errno.EDQUOT: "Make room in your quota",
+    errno.EROFS: "Make the file system writable",
+    errno.EACCES: "Give yourself the permission",
+    errno.EPERM: "Give yourself the permission",
+    errno.ENOTDIR: "A file is in the place of a folder: move it away",
+    errno.EEXIST: "A file is in the place of a folder: move it away",
+    errno.EISDIR: "A folder is in the place of a file: move it away",
+    errno.ELOOP: "A symbolic link is in the place of a file: remove it",
+    errno.EMFILE: "Raise the limit of open files: ulimit -n 4096",
+}
+
+
+def explain_os_error(error: OSError) -> str:
+    """Return what failed and what helps, as sentences."""
+    what = error.strerror or str(error)
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{what}. {_REMEDIES.get(error.errno or 0, 'Correct that')}, then try again."
+
+
+def as_problem(error: BaseException) -> OrchestratorError:
+    """Return the first error of a group of errors, as one that ends a run."""
+    if isinstance(error, BaseExceptionGroup):
+        return as_problem(error.exceptions[0])
+    if isinstance(error, OrchestratorError):
+        return error
+    why = explain_os_error(error) if isinstance(error, OSError) else str(error)
+    return StorageProblem(f"The run cannot go on. {why}")
 
 
 def is_host_failure(error: SpecKittyError) -> bool:

@@ -22,6 +22,7 @@ from spec_kitty_client import (
     MergeStrategy,
     Mission,
     NotFound,
+    NotReady,
     Policy,
     Retry,
     SpecKittyError,
@@ -31,12 +32,18 @@ from spec_kitty_client import (
 from spec_kitty_client.api.spelling import spell
 from spec_kitty_orchestrator import __version__
 from spec_kitty_orchestrator import settings as config
+from spec_kitty_orchestrator.attempt import end_unknown_attempts
 from spec_kitty_orchestrator.context import Run
+from spec_kitty_orchestrator.ending import after_a_failed_end, refusal
 from spec_kitty_orchestrator.errors import (
+    AnotherRun,
     ExitCode,
     HostProblem,
     OrchestratorError,
+    StorageProblem,
     UsageProblem,
+    as_problem,
+    explain_os_error,
     is_host_failure,
 )
 from spec_kitty_orchestrator.interruption import Interruption
@@ -48,12 +55,20 @@ from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.settings import Settings
 from spec_kitty_orchestrator.state import events
 from spec_kitty_orchestrator.state.files import StateFiles
-from spec_kitty_orchestrator.state.history import History, recall
-from spec_kitty_orchestrator.state.journal import Journal, Listener, read
+from spec_kitty_orchestrator.state.history import History
+from spec_kitty_orchestrator.state.journal import FORMAT, Journal, Listener
 from spec_kitty_orchestrator.state.lock import only_run
+from spec_kitty_orchestrator.state.recollection import recollect, repair
 from spec_kitty_orchestrator.state.spans import Spans
 
-__all__ = ["accept", "client_for", "look", "merge", "merge_command", "run_mission"]
+__all__ = [
+    "accept",
+    "client_for",
+    "look",
+    "merge",
+    "merge_command",
+    "run_mission",
+]
 
 
 def client_for(
@@ -88,20 +103,17 @@ def run_mission(
         OrchestratorError: If the run cannot start, or the host fails on the way.
     """
     handled = nullcontext(interruption) if interruption else Interruption()
-    with only_run(StateFiles(plan.settings.repo_root)), handled as signals:
+    with only_run(StateFiles(plan.settings.repo_root)) as lock, handled as signals:
+        every: list[Listener] = [lambda _: lock.keep(), *listeners]
         try:
-            return signals.run(_run, plan, listeners, transport, signals)
+            return signals.run(_run, plan, every, transport, signals)
+        except OSError as e:  # before the first task was started
+            raise UsageProblem(explain_os_error(e)) from e
         except BaseExceptionGroup as group:
-            errors, rest = group.split(OSError)
+            errors, rest = group.split((OSError, OrchestratorError))
             if errors is None or rest is not None:
                 raise
-            msg = f"The run cannot go on: {_first(errors)}. Correct that, then `resume`."
-            raise OrchestratorError(msg) from group
-
-
-def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+            raise as_problem(errors) from group
 
 
 async def _run(
@@ -126,20 +138,26 @@ async def _run(
 async def _supervise(run: Run, loop: Loop, interruption: Interruption) -> ExitCode:
     """Run the loop until its end or a signal, and record how the run ended."""
     problem: OrchestratorError | None = None
+    code = ExitCode.INTERRUPTED
     try:
-        ended = await interruption.until_signal(partial(_work, run, loop), run.host.end_soon)
-        code = ExitCode.INTERRUPTED if ended is None else ended
-    except OrchestratorError as e:
-        problem, code = e, e.exit_code
-    run.journal.write(
-        events.RunEnded(
-            outcome=code.name.lower(),
-            exit_code=int(code),
-            unfinished=loop.board.unfinished(),
-            problem=str(problem) if problem else None,
-            next=tuple(_next_steps(run, code)),
-        )
+        done = await interruption.until_signal(partial(_work, run, loop), run.host.end_soon)
+        code = code if done is None else done
+    except* (OSError, OrchestratorError) as group:
+        problem = as_problem(group)
+        code = problem.exit_code
+    if isinstance(problem, AnotherRun):
+        raise problem  # the journal belongs to the other run
+    ended = events.RunEnded(
+        outcome=code.name.lower(),
+        exit_code=int(code),
+        unfinished=loop.board.unfinished(),
+        problem=str(problem) if problem else None,
+        next=tuple(_next_steps(run, code, problem)),
     )
+    try:
+        run.journal.write(ended)
+    except StorageProblem as e:
+        raise problem or e from None
     run.journal.close()
     return code
 
@@ -158,6 +176,8 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         found = await host.state()
         contract = await client.negotiate()
         layout = await host.layout(found)
+        merging = settings.merge and not found.problem
+        obstacles = await _obstacles(host, settings, found.mission_slug) if merging else ()
     except (NotFound, ValueError) as e:
         raise UsageProblem(str(e)) from e
     except SpecKittyError as e:
@@ -176,8 +196,15 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         target=settings.target,
         accept=settings.accept,
         merge=settings.merge,
+        obstacles=obstacles,
     )
     return found, wanted
+
+
+async def _obstacles(host: MissionClient, settings: Settings, slug: str) -> tuple[str, ...]:
+    earlier = recollect(StateFiles(settings.repo_root)).histories().get(slug)
+    commits = _submitted_commits(earlier) if earlier else []
+    return await host.merge_obstacles(settings.target, MergeStrategy(settings.strategy), commits)
 
 
 def _print_retry(details: RetryDetails) -> None:
@@ -214,19 +241,24 @@ def _open(
 ) -> Run:
     files = StateFiles(plan.settings.repo_root)
     slug = mission.mission_slug
-    earlier = list(read(files.journal))
-    history = recall(earlier).get(slug) or History(mission=slug)
-    durations = learn_durations(earlier)
+    earlier = recollect(files)
+    repaired = repair(earlier)
+    history = earlier.histories().get(slug) or History(mission=slug)
+    durations = learn_durations(earlier.events)
     journal = Journal(
         files.journal,
         mission=slug,
         run=uuid.uuid4().hex[:8],
+        copy=files.copy(slug),
         listeners=[history.apply, durations.apply, *listeners],
     )
     lanes = [(wp, lane) for wp, lane in mission.lanes().items() if history.lanes.get(wp) != lane]
     journal.write_all(
         [
-            events.RunStarted(settings=config.save(plan.settings), version=__version__),
+            events.RunStarted(
+                settings=config.save(plan.settings), version=__version__, format=FORMAT
+            ),
+            *([repaired] if repaired else []),
             *(events.WarningGiven(message=warning) for warning in plan.warnings),
             *(events.NoteGiven(message=note) for note in found.notes),
             *(events.LaneReported(wp=wp, lane=lane) for wp, lane in lanes),
@@ -258,6 +290,7 @@ def _record_retries(journal: Journal) -> None:
 
 
 async def _work(run: Run, loop: Loop) -> ExitCode:
+    await end_unknown_attempts(run)
     await loop.work()
     if loop.board.unfinished():
         return ExitCode.INCOMPLETE
@@ -269,16 +302,17 @@ async def _work(run: Run, loop: Loop) -> ExitCode:
     except SpecKittyError as e:
         reason = " ".join([str(e), *getattr(e, "__notes__", ())])
         run.journal.write(events.FinishFailed(reason=reason))
-        kind = HostProblem if is_host_failure(e) else OrchestratorError
-        raise kind(reason) from e
+        problem = (HostProblem if is_host_failure(e) else OrchestratorError)(reason)
+        problem.next_steps = after_a_failed_end(e)
+        raise problem from e
     return ExitCode.DONE
 
 
 async def accept(run: Run) -> None:
     """Accept the mission, unless it is accepted already.
 
-    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), the run goes
-    on, and its end names the host's own command.
+    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), or wants what
+    no work package can give, the run goes on, and its end names the host's own command.
     """
     if run.history.accepted:
         return
@@ -286,6 +320,13 @@ async def accept(run: Run) -> None:
         accepted = await run.host.accept()
     except AcceptanceUnavailable as e:
         run.journal.write(events.AcceptanceSkipped(reason=str(e), command=e.command))
+        return
+    except NotReady as e:
+        folder = run.settings.repo_root / "kitty-specs" / run.host.mission
+        found = refusal(e, run.host.mission, run.history.lanes, folder)
+        if found is None:
+            raise
+        run.journal.write(events.AcceptanceSkipped(reason=found.reason, command=found.command))
         return
     run.journal.write(events.Accepted(at_host=accepted.accepted_at))
 
@@ -297,7 +338,7 @@ async def merge(run: Run) -> None:
     merged = await run.host.merge(
         settings.target,
         MergeStrategy(settings.strategy),
-        _submitted_commits(run),
+        _submitted_commits(run.history),
         push=settings.push,
     )
     run.journal.write(
@@ -309,12 +350,15 @@ async def merge(run: Run) -> None:
             changed=merged.changed,
         )
     )
+    if merged.teardown_error_code:
+        left = f"the host did not clean up after the merge: {merged.teardown_error_code}"
+        run.journal.write(events.NoteGiven(message=left))
 
 
-def _submitted_commits(run: Run) -> list[str]:
+def _submitted_commits(known: History) -> list[str]:
     """Return the commits that agents submitted, of the work packages that are done."""
-    packages = run.history.work_packages.items()
-    done = [history for wp, history in packages if run.history.lanes.get(wp) == Lane.DONE]
+    packages = known.work_packages.items()
+    done = [history for wp, history in packages if known.lanes.get(wp) == Lane.DONE]
     return [history.submitted for history in done if history.submitted and not history.by_hand]
 
 
@@ -330,8 +374,12 @@ def merge_command(run: Run) -> str:
     return shlex.join(words)
 
 
-def _next_steps(run: Run, code: ExitCode) -> list[str]:
+def _next_steps(
+    run: Run, code: ExitCode, problem: OrchestratorError | None = None
+) -> Sequence[str]:
     """Return the commands that a user may want to run next."""
+    if problem is not None and problem.next_steps is not None:
+        return problem.next_steps
     if code == ExitCode.DONE:
         merge = [] if run.history.merged else [merge_command(run)]
         accept = run.history.accept_command if run.settings.accept else None

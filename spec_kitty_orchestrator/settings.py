@@ -20,7 +20,8 @@ import cyclopts
 from attrs import field, frozen
 from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Group, Parameter, Token
 
-from spec_kitty_orchestrator.errors import UsageProblem, suggest
+from spec_kitty_orchestrator.errors import UsageProblem, explain_os_error, suggest
+from spec_kitty_orchestrator.paths import start_from
 
 __all__ = [
     "ENV_PREFIX",
@@ -302,7 +303,7 @@ def settings_file(root: Path) -> Source:
         keys = {key.replace("-", "_"): key for key in raw}
         _fill(
             arguments,
-            {name: raw[key] for name, key in keys.items()},
+            {name: start_from(root, name, raw[key]) for name, key in keys.items()},
             lambda name: f"{path}: {keys[name]}",
         )
 
@@ -311,11 +312,14 @@ def settings_file(root: Path) -> Source:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as e:
-        msg = f"{path} cannot be read: {e}"
+    except UnicodeDecodeError as e:
+        msg = f"{path} cannot be read: it is not UTF-8 at byte {e.start}. Save it as UTF-8."
+        raise UsageProblem(msg) from e
+    except OSError as e:
+        msg = f"{path} cannot be read: {explain_os_error(e)}"
         raise UsageProblem(msg) from e
     try:
         raw = tomllib.loads(text)

@@ -17,7 +17,8 @@ from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import AttemptRejected, RepositoryProblem, WorkPackageFailed
 from spec_kitty_orchestrator.git.calls import GitError
 from spec_kitty_orchestrator.git.changes import Changes
-from spec_kitty_orchestrator.git.worktree import CommitRefused, OffBranch, Worktree
+from spec_kitty_orchestrator.git.values import CommitRefused, OffBranch
+from spec_kitty_orchestrator.git.worktree import Worktree
 from spec_kitty_orchestrator.state import events
 from spec_kitty_orchestrator.state.history import WorkPackageHistory
 
@@ -134,12 +135,33 @@ class PackageWorktree:
         await self._relink(Path(result.attempt.directory))
         await self._return_to_branch(agent)
         await self._check_files(agent)
+        await self._keep_ignored_files()
         await self._drop_mission_files(start)
         head = await self._commit(result)
         await self._check_links(agent, start, head)
         if head in (self.history.submitted or self.history.base, start):
-            raise AttemptRejected(f"{agent} says it is done, but changed nothing")
+            raise AttemptRejected(await self._why_nothing(result.attempt))
         return head
+
+    async def _why_nothing(self, attempt: events.AttemptStarted) -> str:
+        """Return why an attempt left nothing to submit."""
+        reason = f"{attempt.agent} says it is done, but changed nothing"
+        strays = await self.tree.strays(attempt.at)
+        own = [b for b in strays if not b.startswith("kitty/") and b != self.history.target]
+        if not own:
+            return reason
+        return (
+            f"{reason} on the branch {self.history.branch}. The branch {_some(own)} has commits "
+            "that are not there: merge them here if they are the work."
+        )
+
+    async def _keep_ignored_files(self) -> None:
+        """Keep the files that the work package names and that git ignores."""
+        named = [p for p in self.run.owned.get(self.wp, ()) if not set(p) & set("*?[")]
+        message = f"{self.wp}: files that git ignores"
+        if files := await self.tree.keep_ignored(named, self._rescue, message):
+            reason = "git ignores it, so that it is not part of the work"
+            self._record_kept(files, self._rescue, reason)
 
     async def _return_to_branch(self, agent: str) -> None:
         try:
@@ -208,10 +230,10 @@ class PackageWorktree:
                 raise WorkPackageFailed(reason, stops_run=RepositoryProblem) from e
             msg = f"a hook of the repository refused the commit of {agent}'s work: {e}"
             raise AttemptRejected(msg) from e
-        except GitError as e:
+        except (GitError, OSError) as e:
             raise await self._cannot_commit(e) from e
 
-    async def _cannot_commit(self, error: GitError) -> WorkPackageFailed:
+    async def _cannot_commit(self, error: GitError | OSError) -> WorkPackageFailed:
         """Return why git cannot commit. Unless a file is locked, no other commit would succeed."""
         lock = await self.tree.lock()
         if lock.exists():

@@ -5,6 +5,7 @@
 """
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from enum import StrEnum
 from os import PathLike
@@ -157,7 +158,7 @@ class Policy:
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> "Policy":
-        """Return a policy from a JSON file in UTF-8.
+        """Return a policy from a JSON file in UTF-8, with or without a byte order mark.
 
         Args:
             path: The file.
@@ -166,7 +167,7 @@ class Policy:
             PolicyError: If the file is not JSON, or a host would refuse the policy.
             OSError: If the file cannot be read.
         """
-        return cls._build(parse_policy(Path(path).read_bytes()), None)
+        return cls._build(parse_policy(Path(path).read_bytes().removeprefix(BOM_UTF8)), None)
 
     @classmethod
     def for_contract(cls, raw: object, contract: Contract) -> "Policy":

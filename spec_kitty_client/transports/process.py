@@ -77,18 +77,34 @@ def _git_settings(env: Mapping[str, str]) -> Path:
     return usual if usual.exists() or not beside.exists() else beside
 
 
+def _from_here(path: str | os.PathLike[str]) -> Path:
+    """Return an absolute path, so that a later `os.chdir` of the program changes nothing."""
+    try:
+        return Path(path).absolute()  # not resolved: links may change
+    except FileNotFoundError:  # the current folder is gone; the call says so
+        return Path(path)
+
+
+def _program_from_here(words: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Return the words of the host, with a relative path made absolute; names stay names."""
+    first, *rest = (words,) if isinstance(words, str) else words
+    first = str(_from_here(first)) if os.sep in first else first
+    return first if isinstance(words, str) else (first, *rest)
+
+
 @frozen(kw_only=True)
 class _Host:
     """The host and its environment, for both transports."""
 
-    repo: Path = field(default=Path(), converter=Path)
-    """The folder in which the host runs: a repository, or anything inside one."""
-    executable: str | tuple[str, ...] = "spec-kitty"
+    repo: Path = field(default=Path(), converter=_from_here)
+    """The folder in which the host runs: a repository, or anything inside one. A relative path
+    is taken from the current folder when the transport is made."""
+    executable: str | tuple[str, ...] = field(default="spec-kitty", converter=_program_from_here)
     """A path, or a name to be found on PATH, else beside this interpreter. With words of its
     own: a tuple such as ``("python3", "-m", "specify_cli")``."""
     env: Mapping[str, str] = field(factory=dict, repr=False)
     """Set on top of this process's environment."""
-    home: Path | None = field(default=None, converter=converters.optional(Path))
+    home: Path | None = field(default=None, converter=converters.optional(_from_here))
     """A HOME for the host alone; None: the user's."""
 
     def locate(self) -> Path:
@@ -116,7 +132,7 @@ class _Host:
 
     def repository(self) -> Hashable:
         """Return the git folder that all worktrees of the repository share."""
-        return ("local", str(_shared_git_folder(self.repo.absolute())))
+        return ("local", str(_shared_git_folder(self.repo)))
 
     def location(self) -> "LocalServer | None":
         """See `Warmable.location`."""
@@ -124,8 +140,7 @@ class _Host:
         if identity is None or not self.repo.is_dir():
             return None  # a process of its own says what is wrong
         with self._ready() as (words, env), suppress(FileNotFoundError):  # a folder that is gone
-            here = "" if self.repo.is_absolute() else os.getcwd()  # noqa: PTH109
-            folder = os.path.join(here, self.repo)  # noqa: PTH118 - as the kernel
+            folder = str(_from_here(self.repo))
             return LocalServer(
                 words=words, env=env, folder=folder, umask=_umask(), identity=identity
             )

@@ -14,8 +14,9 @@ from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import GitUnavailable, HostError
 from spec_kitty_client.workflow.common import Package, refusal, retry_idempotent, slug_of, state
-from spec_kitty_client.workflow.git import branches, git, is_ancestor, merge_into, root
+from spec_kitty_client.workflow.git import branches, git, is_ancestor, merge_into, ref_of, root
 from spec_kitty_client.workflow.layout import PLANNING_LANE, read_files
+from spec_kitty_client.workflow.proof import note_work
 from spec_kitty_client.workflow.worktrees import (
     ensure_worktree,
     folder_of,
@@ -52,8 +53,10 @@ def claim(at: Package) -> Steps[replies.ImplementationStarted]:
     dependencies: tuple[str, ...] = ()
     if not contract.supports(Feature.DEPENDENCY_CHECK):
         dependencies = yield from _finished_dependencies(call)
-    started = yield from retry_idempotent(call)
     top = yield from root()
+    yield from read_files(mission, top)  # damaged ones are an error before the claim
+    started = yield from retry_idempotent(call)
+    yield from note_work(mission, top)
     there = yield from locate_worktree(contract, started.mission_slug, at.wp, top, dependencies)
     yield from ensure_worktree(there)
     return with_worktree(started, there)
@@ -71,10 +74,11 @@ def _claim_with_worktree(
     if package.planning:
         return (yield from _claim_planning(contract, call, top))
     started = yield from retry_idempotent(call)
+    yield from note_work(call.mission, top)
     if PLANNING_LANE in package.lane_needs:
         branch, path = planning_branch(call.mission), started.workspace_path
         there = yield from branches(top, branch)
-        if there and not (yield from is_ancestor(branch, "HEAD", path)):
+        if there and not (yield from is_ancestor(ref_of(branch), "HEAD", path)):
             yield from merge_into(path, branch)
     return started
 
@@ -91,6 +95,7 @@ def _claim_planning(
         if is_new and e.outcome == "not_applied":
             yield from remove_new_worktree(there)
         raise
+    yield from note_work(call.mission, top)
     return with_worktree(started, there)
 
 

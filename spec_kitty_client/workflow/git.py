@@ -1,4 +1,8 @@
-"""The git commands of the workflow verbs, as steps; git runs where the host runs."""
+"""The git commands of the workflow verbs, as steps; git runs where the host runs.
+
+Branches are passed to git as full refs: a tag of the same name would win otherwise, and a name
+that begins with ``-`` would be an option. Refs from callers come after ``--end-of-options``.
+"""
 
 from contextlib import suppress
 
@@ -17,6 +21,7 @@ __all__ = [
     "git",
     "is_ancestor",
     "merge_into",
+    "ref_of",
     "removed",
     "root",
     "show",
@@ -24,6 +29,11 @@ __all__ = [
 ]
 
 _GREP = ("grep", "--text", "--untracked", "--no-exclude-standard", "--no-color")
+
+
+def ref_of(branch: str) -> str:
+    """Return the full ref of a branch."""
+    return f"refs/heads/{branch}"
 
 
 def git(*args: str, folder: str | None = None) -> Steps[str]:
@@ -95,7 +105,8 @@ def show_all(paths: tuple[str, ...], folder: str) -> Steps[dict[str, str]]:
 def commit_of(ref: str, folder: str) -> Steps[str | None]:
     """Return the commit id of a ref, or None if there is no such ref."""
     try:
-        found = yield from git("rev-parse", "--verify", f"{ref}^{{commit}}", folder=folder)
+        args = ("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+        found = yield from git(*args, folder=folder)
     except GitFailed:
         return None
     return found.strip()
@@ -120,12 +131,13 @@ def branches(folder: str, *names: str) -> Steps[dict[str, str | None]]:
     A worktree whose folder was deleted counts as None.
     """
     gone = yield from removed(folder)
-    form = "--format=%(refname:short)%00%(worktreepath)"
-    listed = yield from git(
-        "for-each-ref", form, *(f"refs/heads/{n}" for n in names), folder=folder
-    )
-    rows = [row.partition("\0") for row in listed.splitlines()]
-    return {name: path if path and path not in gone else None for name, _, path in rows}
+    form = "--format=%(refname)%00%(worktreepath)"
+    listed = yield from git("for-each-ref", form, *map(ref_of, names), folder=folder)
+    rows = [row.partition("\0") for row in listed.split("\n") if row]
+    return {
+        ref.removeprefix(ref_of("")): path if path and path not in gone else None
+        for ref, _, path in rows
+    }
 
 
 def removed(folder: str) -> Steps[set[str]]:
@@ -154,7 +166,8 @@ def merge_into(folder: str, branch: str) -> Steps[None]:
         GitFailed: If there are merge conflicts.
     """
     try:
-        yield from git("merge", "--quiet", "--no-edit", branch, folder=folder)
+        message = f"--message=Merge branch '{branch}'"
+        yield from git("merge", "--quiet", "--ff", message, ref_of(branch), folder=folder)
     except GitFailed as e:
         with suppress(GitFailed):  # the merge may not have started
             yield from git("merge", "--abort", folder=folder)
@@ -168,7 +181,7 @@ def fork_point(one: str, other: str, folder: str) -> Steps[str]:
     Raises:
         GitFailed: If they have no common ancestor.
     """
-    return (yield from git("merge-base", one, other, folder=folder)).strip()
+    return (yield from git("merge-base", "--end-of-options", one, other, folder=folder)).strip()
 
 
 def is_ancestor(old: str, new: str, folder: str) -> Steps[bool]:
@@ -182,7 +195,6 @@ def is_ancestor(old: str, new: str, folder: str) -> Steps[bool]:
 
 def changed(before: str, after: str, folder: str) -> Steps[set[str]]:
     """Return the paths of the files that differ between two commits."""
-    listed = yield from git(
-        "diff", "--name-only", "--no-renames", "-z", before, after, folder=folder
-    )
+    args = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--ignore-submodules=none")
+    listed = yield from git(*args, "--end-of-options", before, after, folder=folder)
     return set(filter(None, listed.split("\0")))

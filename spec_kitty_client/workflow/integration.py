@@ -5,6 +5,7 @@ which they expect on the target itself. With a coordination branch, their merge 
 conflict if the status files were committed on the target (3.2.0 to 3.2.7).
 """
 
+import shlex
 from contextlib import suppress
 
 from attrs import frozen
@@ -20,10 +21,13 @@ from spec_kitty_client.workflow.git import (
     git,
     is_ancestor,
     merge_into,
+    ref_of,
 )
 from spec_kitty_client.workflow.worktrees import folder_of, planning_branch
 
-__all__ = ["Integration", "conflicts", "prepare", "tidy"]
+__all__ = ["Integration", "conflicts", "how_to_resolve", "merged_tree", "prepare", "tidy"]
+
+_MOST = 5  # files in a command
 
 
 @frozen(kw_only=True)
@@ -53,7 +57,8 @@ def prepare(what: Integration) -> Steps[None]:
     """Merge newer status files and planning work into the mission's branch.
 
     Raises:
-        GitFailed: If there are conflicts; the merge is aborted.
+        GitFailed: If there are conflicts; the merge is aborted, and the message has the commands
+            that resolve them.
     """
     if what.coordination and (yield from _is_behind(what)):
         yield from _merge_onto(what, what.mission, what.target, keep=what.status_files)
@@ -63,31 +68,60 @@ def prepare(what: Integration) -> Steps[None]:
         return
     # Most hosts make no mission branch if all work packages are planning work.
     onto = what.mission if what.mission in there else what.target
-    if not (yield from is_ancestor(planning, onto, what.top)):
+    if not (yield from is_ancestor(ref_of(planning), ref_of(onto), what.top)):
         yield from _merge_onto(what, onto, planning)
 
 
-def conflicts(one: str, other: str, top: str, *, apart: str) -> Steps[set[str]]:
+def merged_tree(one: str, other: str, top: str) -> Steps[str | None]:
+    """Return the tree that git makes of two commits; None if it cannot, or there are conflicts."""
+    args = ("merge-tree", "--write-tree", "--no-messages", "--end-of-options", one, other)
+    done: Completed = yield Git(args, top)
+    return done.stdout.decode().strip() if done.exit_code == 0 else None
+
+
+def conflicts(one: str, other: str, top: str, *, apart: str | None = None) -> Steps[set[str]]:
     """Return the files with merge conflicts between two commits.
 
     Args:
         one: A commit.
         other: Another commit.
         top: Path of the primary checkout.
-        apart: Path prefix of files to ignore.
+        apart: Path prefix of files to ignore; None: ignore none.
     """
     base = yield from fork_point(one, other, top)
     both = (yield from changed(base, one, top)) & (yield from changed(base, other, top))
-    both = {name for name in both if not name.startswith(apart)}
+    both = {name for name in both if apart is None or not name.startswith(apart)}
     if not both:
         return both
-    args = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", one, other)
+    how = ("--write-tree", "--name-only", "--no-messages", "-z", "--end-of-options")
+    args = ("merge-tree", *how, one, other)
     done: Completed = yield Git(args, top)
     if done.exit_code == 0:
         return set()
     # git before 2.38 has no `merge-tree --write-tree`: count every file that both have changed.
     named = done.stdout.decode("utf-8", "backslashreplace").split("\0")[1:]
     return both & set(named) if done.exit_code == 1 else both
+
+
+def how_to_resolve(
+    top: str, branch: str, path: str | None, other: str, files: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the shell commands that merge one branch into another one, conflicts included.
+
+    The user edits the files before the last two.
+
+    Args:
+        top: Path of the primary checkout.
+        branch: The branch to merge into.
+        path: Its worktree; None: one is made.
+        other: The branch to merge.
+        files: The files with conflicts.
+    """
+    made = path or f"{top}/.worktrees/{branch.removeprefix('kitty/mission-')}"
+    here, root = f"git -C {shlex.quote(made)}", f"git -C {shlex.quote(top)}"
+    first = () if path else (f"{root} worktree add {shlex.quote(made)} {branch}",)
+    named = " ".join(map(shlex.quote, files)) if 0 < len(files) <= _MOST else "--all"
+    return (*first, f"{here} merge {other}", f"{here} add {named}", f"{here} commit --no-edit")
 
 
 def tidy(what: Integration) -> Steps[None]:
@@ -106,9 +140,9 @@ def _is_behind(what: Integration) -> Steps[bool]:
 
     They may contain status files. If there is planning work, host 3.2.5 refuses any such commit.
     """
-    if (yield from commit_of(what.mission, what.top)) is None:
+    if (yield from commit_of(ref_of(what.mission), what.top)) is None:
         return False
-    return not (yield from is_ancestor(what.target, what.mission, what.top))
+    return not (yield from is_ancestor(ref_of(what.target), ref_of(what.mission), what.top))
 
 
 def _merge_onto(
@@ -128,24 +162,42 @@ def _merge_onto(
         yield from git("worktree", "remove", "--force", temporary, folder=what.top)
         where = None
     if where is None:
-        yield from git("worktree", "add", "--quiet", "--force", temporary, branch, folder=what.top)
+        args = ("worktree", "add", "--quiet", "--force", "--end-of-options", temporary, branch)
+        yield from git(*args, folder=what.top)
     try:
         if keep:
             yield from _merge_keeping(where or temporary, source, keep)
         else:
             yield from merge_into(where or temporary, source)
-    except GitFailed:
+    except GitFailed as e:
         if where is None:
             yield from git("worktree", "remove", "--force", temporary, folder=what.top)
-        raise
+        raise GitFailed((yield from _unresolved(what, branch, source, keep))) from e
     if where is None:
         yield from git("worktree", "remove", "--force", temporary, folder=what.top)
+
+
+def _unresolved(what: Integration, branch: str, source: str, keep: tuple[str, ...]) -> Steps[str]:
+    """Return what to do about two branches that do not merge."""
+    found = yield from conflicts(ref_of(branch), ref_of(source), what.top)
+    files = tuple(sorted(found - set(keep)))
+    # Planning work is brought up to the other branch, in its own worktree.
+    to, other = (source, branch) if source == planning_branch(what.slug) else (branch, source)
+    path = (yield from branches(what.top, to)).get(to)
+    *first, add, done = how_to_resolve(what.top, to, path, other, files)
+    before = ", then ".join(f"`{command}`" for command in first)
+    return (
+        f"{source} does not merge into {branch}: {', '.join(files[:_MOST]) or 'git refuses'}. "
+        f"Nothing was merged. Run {before}, edit the files, run `{add}` and `{done}`, and merge "
+        "again."
+    )
 
 
 def _merge_keeping(folder: str, source: str, keep: tuple[str, ...]) -> Steps[None]:
     """Merge a branch into the one checked out in a folder, keeping its version of some files."""
     with suppress(GitFailed):  # conflicts are checked below
-        yield from git("merge", "--quiet", "--no-commit", "--no-ff", source, folder=folder)
+        args = ("merge", "--quiet", "--no-commit", "--no-ff", ref_of(source))
+        yield from git(*args, folder=folder)
     listed = yield from git("ls-tree", "-z", "--name-only", "HEAD", "--", *keep, folder=folder)
     if own := tuple(filter(None, listed.split("\0"))):
         yield from git("checkout", "--quiet", "HEAD", "--", *own, folder=folder)

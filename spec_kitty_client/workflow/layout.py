@@ -11,6 +11,7 @@ Source: hosts 1.0.3 to 3.2.7 and 4.0.0rc7.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from attrs import field, frozen
@@ -21,6 +22,7 @@ from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.values import Value
 from spec_kitty_client.workflow.git import checked_out, git, show_all
+from spec_kitty_client.workflow.names import check_names
 
 __all__ = ["PLANNING_LANE", "MissionFiles", "MissionLayout", "PackageLayout", "read_files"]
 
@@ -47,6 +49,8 @@ class PackageLayout(Value):
     No command of the host can tick these."""
     roster_problem: str | None = None
     """The reason why a host from 3.2.6 on cannot read the subtasks and refuses ``for_review``."""
+    creates: tuple[str, ...] = ()
+    """The files that it is to create, as its front matter says (host 3.2.6 and later)."""
     lane: str | None = None
     """The execution lane, such as ``lane-a`` (host 3.1.0 and later)."""
     lane_needs: tuple[str, ...] = ()
@@ -115,6 +119,7 @@ class MissionFiles:
         subtasks, boxes, problem = self._subtasks(wp, contract)
         return PackageLayout(
             wp_id=wp,
+            creates=self._creates(wp, contract),
             subtasks=subtasks,
             open_boxes=boxes,
             roster_problem=problem,
@@ -129,6 +134,12 @@ class MissionFiles:
             if isinstance(name, str) and wp in _words(lane.get("wp_ids")):
                 return name, _words(lane.get("depends_on_lanes"))
         return None, ()
+
+    def _creates(self, wp: str, contract: Contract) -> tuple[str, ...]:
+        if not contract.supports(Feature.SUBTASK_EVENTS):
+            return ()
+        front, _ = _front(self.prompts.get(wp) or "")
+        return _words((front or {}).get("create_intent"))
 
     def _subtasks(self, wp: str, contract: Contract) -> tuple[tuple[str, ...], int, str | None]:
         if contract.supports(Feature.SUBTASK_EVENTS):
@@ -148,7 +159,7 @@ def read_files(slug: str, top: str) -> Steps[MissionFiles]:
         top: Path of the primary checkout.
 
     Raises:
-        GitFailed: If a file is damaged.
+        GitFailed: If a file is damaged, or names something that cannot be a branch.
     """
     folder = f"kitty-specs/{slug}"
     names = ("meta.json", "lanes.json", "tasks.md", "tasks")
@@ -158,10 +169,13 @@ def read_files(slug: str, top: str) -> Steps[MissionFiles]:
         found = _WP_FILE.fullmatch(path.removeprefix(f"{folder}/tasks/"))
         if found:
             prompts.setdefault(found[1].upper(), texts[path])
+    meta = _facts(f"{folder}/meta.json", texts)
+    lanes = _facts(f"{folder}/lanes.json", texts)
+    check_names(folder, meta, lanes)
     return MissionFiles(
         slug=slug,
-        meta=_facts(f"{folder}/meta.json", texts),
-        lanes=_facts(f"{folder}/lanes.json", texts),
+        meta=meta,
+        lanes=lanes,
         index=texts.get(f"{folder}/tasks.md", ""),
         prompts=prompts,
     )
@@ -210,7 +224,10 @@ def _facts(path: str, texts: Mapping[str, str]) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as e:
         msg = f"{path} is damaged: {e}. Restore it from git."
         raise GitFailed(msg) from e
-    return facts if isinstance(facts, dict) else {}
+    if not isinstance(facts, dict):
+        msg = f"{path} is damaged: it holds no JSON object. Restore it from git."
+        raise GitFailed(msg)
+    return facts
 
 
 def _objects(value: object) -> Iterator[Mapping[str, Any]]:
@@ -225,35 +242,35 @@ def _roster(text: str | None) -> tuple[tuple[str, ...], str | None]:
     """Return the subtasks in a work package's front matter, or why it has none."""
     if text is None:
         return (), None  # the file may be on another branch
-    front = _front_matter(text)
-    if isinstance(front, str):
-        return (), front
-    named = front.get("subtasks")
+    front, problem = _front(text)
+    if problem:
+        return (), problem
+    named = front.get("subtasks") if front else None
     if named is None or named == "":
         return (), "its front matter has no list `subtasks`"
     ids = [v.strip() for v in named if isinstance(v, str)] if isinstance(named, list) else []
     return tuple(dict.fromkeys(filter(None, ids))), None
 
 
-def _owned(text: str | None) -> tuple[str, ...]:
-    if text is None or "owned_files" not in text:
-        return ()
-    front = _front_matter(text)
-    return () if isinstance(front, str) else _words(front.get("owned_files"))
-
-
-def _front_matter(text: str) -> Mapping[str, Any] | str:
-    """Return the front matter of a work package's file, or what is wrong with it."""
+@lru_cache(maxsize=1024)
+def _front(text: str) -> tuple[Mapping[str, Any] | None, str | None]:
+    """Return the front matter of a work package's file, or why it cannot be read."""
     found = _FRONT_MATTER.match(text)
     if found is None or len(found[1]) > _LARGEST_FRONT_MATTER:
-        return "its file has no front matter"
-    import yaml  # here, because it takes 15 ms and not every mission needs it
+        return None, "its file has no front matter"
+    import yaml  # here, because it takes 15 ms and only hosts from 3.2.6 on need it
 
     try:
         front = yaml.load(found[1], Loader=yaml.BaseLoader)  # noqa: S506 - makes only strings
     except (yaml.YAMLError, RecursionError, ValueError) as e:
-        return f"its front matter is damaged: {str(e).splitlines()[0]}"
-    return front if isinstance(front, dict) else {}
+        return None, f"its front matter is damaged: {str(e).splitlines()[0]}"
+    return (front if isinstance(front, dict) else None), None
+
+
+def _owned(text: str | None) -> tuple[str, ...]:
+    if text is None or "owned_files" not in text:
+        return ()
+    return _words((_front(text)[0] or {}).get("owned_files"))
 
 
 def _open_boxes(index: str, wp: str, *, deep: bool) -> Iterator[str | None]:

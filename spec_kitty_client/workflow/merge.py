@@ -12,53 +12,50 @@ A host's merge, left to itself, may lose work:
 * It leaves planning work out (3.1.0 and later).
 
 So the SDK checks every worktree first, commits the mission's folder, compares the target before
-and after, and proves that the merge has happened.
+and after, and proves that the merge has happened. If the host fails, git tells what it has changed.
 """
 
-import re
-
-from attrs import evolve, frozen
+from attrs import evolve
 
 from spec_kitty_client._engine.core import Negotiate, Steps
 from spec_kitty_client.api.commands import MergeMission
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import Lane
-from spec_kitty_client.errors import (
-    GitFailed,
-    HostError,
-    MergeDamaged,
-)
+from spec_kitty_client.errors import GitFailed, HostError, MergeDamaged
 from spec_kitty_client.workflow.common import state
 from spec_kitty_client.workflow.git import (
     branches,
     changed,
-    checked_out,
     commit_folder,
     commit_of,
     dirty,
-    fork_point,
     git,
     is_ancestor,
+    ref_of,
     root,
 )
-from spec_kitty_client.workflow.integration import prepare, tidy
+from spec_kitty_client.workflow.integration import merged_tree, prepare, tidy
 from spec_kitty_client.workflow.layout import layout_of, read_files
-from spec_kitty_client.workflow.merge_checks import (
+from spec_kitty_client.workflow.merge_checks import check, obstacles
+from spec_kitty_client.workflow.merge_context import (
     HOST_STATE,
     KEEP_BRANCHES,
     MergeContext,
     Merged,
-    check,
+    Work,
 )
+from spec_kitty_client.workflow.merge_failure import Snapshot, explain, missing_branches, take
 from spec_kitty_client.workflow.proof import (
     holds,
+    left_out,
     record_lanes,
     record_result,
     recorded,
+    unproven,
 )
 
-__all__ = ["Merged", "merge"]
+__all__ = ["Merged", "find_obstacles", "merge"]
 
 _HOST_FILES = frozenset(
     {"meta.json", "lanes.json", "tasks.md", "status.json", "status.events.jsonl"}
@@ -77,6 +74,7 @@ def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
 
     Raises:
         WouldLoseWork: If the merge would lose something; nothing was changed.
+        MergeConflict: If branches have merge conflicts; it has the commands that help.
         MergeDamaged: If the target does not have exactly the mission's work after the merge.
         GitFailed: If git fails, or the target does not exist.
         UnsupportedByHost: If this host cannot merge with that strategy.
@@ -87,45 +85,79 @@ def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
     call = evolve(call, target=context.target)
     if (yield from _is_merged(context, commits)):
         if call.push:
-            msg = (
-                f"{context.slug} is merged already, but this call cannot push it. Run "
-                f"`git push origin {context.target}`."
-            )
-            raise GitFailed(msg)
+            raise GitFailed(_not_pushed(context))
         return context.merged(context.before, changed=False)
     yield from check(context, call, commits)
     if (yield from _commit_records(context)):
         context = yield from _look(call, contract)
     yield from prepare(context.integration)
-    work = yield from _work_of((yield from context.branches()), context)
+    yield from _add_canceled(context)
+    work = yield from context.work()
     lanes = yield from context.lanes()
     yield from record_lanes(
         context.slug, {n: w.head for n, w in work.items() if n in lanes}, context.top
     )
+    snapshot = yield from take(context)
+    teardown = None
     try:
         yield call
     except HostError as e:
-        e.add_note(f"Before the merge, {context.target} was at commit {context.before}.")
-        yield from _tell_missing(e, context)
-        # Hosts remove the lanes last: if they are gone, the merge worked and its answer was lost.
-        if not lanes or (yield from context.lanes()) or contract.dialect in KEEP_BRANCHES:
-            raise
-    return (yield from _compare(context, work))
+        teardown = e.failure.teardown_error_code
+        if teardown is None:  # with such a code the merge was made
+            yield from _settle(e, context, call, work, snapshot)
+    merged = yield from _compare(context, work, commits)
+    return evolve(merged, teardown_error_code=teardown)
 
 
-def _tell_missing(error: HostError, context: MergeContext) -> Steps[None]:
-    """Add the command that restores each branch that the host misses.
+def find_obstacles(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[tuple[str, ...]]:
+    """Return what would stop a merge whatever the work packages do, as sentences.
 
-    From 3.1.0 on hosts merge all lanes or none, and remove them at the end. The SDK cannot see
-    whether a missing branch was merged before, so it does not make the branch itself.
+    Args:
+        call: The host call of the merge.
+        commits: See `merge`.
+
+    Raises:
+        NotFound: If there is no such mission.
     """
-    name = rf"kitty/mission-{re.escape(context.slug)}-lane-\w+"
-    for branch in dict.fromkeys(re.findall(name, str(error.failure.data.get("errors")))):
-        if (yield from commit_of(branch, context.top)) is None:
-            error.add_note(
-                f"There is no branch {branch}. If its work was merged before, run "
-                f"`git branch {branch} {context.target}` and merge again."
-            )
+    contract: Contract = yield Negotiate()
+    try:
+        context = yield from _look(call, contract)
+    except GitFailed as e:  # no such target, or damaged files
+        return (str(e),)
+    found = yield from obstacles(context, call)
+    if contract.supports(Feature.LANES) and not (yield from _is_merged(context, commits)):
+        found += yield from missing_branches(context)
+    return found
+
+
+def _not_pushed(context: MergeContext) -> str:
+    return (
+        f"{context.slug} is merged into {context.target}, but that is not pushed. Run `git push "
+        f"origin {context.target}`."
+    )
+
+
+def _settle(
+    error: HostError,
+    context: MergeContext,
+    call: MergeMission,
+    work: dict[str, Work],
+    snapshot: Snapshot,
+) -> Steps[None]:
+    """Return if a failed call has merged everything nevertheless; raise what helps if not.
+
+    Hosts remove the lanes last: if they are gone, the merge worked and its answer was lost.
+    """
+    after = yield from commit_of(ref_of(context.target), context.top)
+    if call.push and after != context.before and after:
+        heads = tuple(lane.head for lane in work.values())
+        if (yield from holds(after, heads, context.top)):
+            error.add_note(_not_pushed(context))
+            raise error
+    kept = context.contract.dialect in KEEP_BRANCHES
+    had_lanes = any(name != context.integration.mission for name in work)
+    if kept or not had_lanes or (yield from context.lanes()):
+        raise (yield from explain(error, context, work, snapshot)) from error
 
 
 def _message(context: MergeContext) -> str:
@@ -138,7 +170,7 @@ def _look(call: MergeMission, contract: Contract) -> Steps[MergeContext]:
     files = yield from read_files(mission.mission_slug, top)
     layout = yield from layout_of(contract, files, tuple(mission.lanes()), top)
     target = call.target or layout.target
-    before = yield from commit_of(f"refs/heads/{target}", top)
+    before = yield from commit_of(ref_of(target), top)
     if before is None:
         told = "" if call.target else f" (the mission's {layout.target_source})"
         msg = f"there is no branch {target!r}{told} in {top} to merge into. Create it there."
@@ -154,25 +186,33 @@ def _is_merged(context: MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
         return False
     lanes = yield from context.lanes()
     if lanes:
-        heads = tuple(f"refs/heads/{name}" for name in lanes)
+        heads = tuple(map(ref_of, lanes))
         proven = _is_whole(context, lanes) and (
             yield from holds(context.before, (*heads, *commits), context.top)
         )
         return bool(proven)
-    result, heads = yield from recorded(context.slug, context.top)
-    if result and (yield from is_ancestor(result, context.before, context.top)):
-        return (yield from holds(context.before, commits, context.top)) if commits else True
-    return (yield from holds(context.before, (*heads, *commits), context.top))
+    return (yield from _is_recorded(context, commits))
+
+
+def _is_recorded(context: MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
+    """Return whether the record of an earlier merge, and the given commits, prove that one."""
+    record, top = (yield from recorded(context.slug, context.top)), context.top
+    if not record.result or not (yield from is_ancestor(record.result, context.before, top)):
+        return (yield from holds(context.before, (*record.heads, *commits), top))
+    if record.before:
+        files = yield from changed(record.before, record.result, top)
+        work = {name for name in files if not name.startswith(f"{context.folder}/")}
+        if work and not work & (yield from changed(record.before, context.before, top)):
+            return False  # reverted since
+    later = yield from left_out(commits, record.heads, top)
+    return not later or (yield from holds(context.before, later, top))
 
 
 def _is_whole(context: MergeContext, lanes: dict[str, str | None]) -> bool:
     """Return whether every work package in ``done`` has its branch."""
     done = [wp.wp_id for wp in context.mission.work_packages if wp.lane == Lane.DONE]
-    if context.contract.dialect in KEEP_BRANCHES:
-        return all(f"{context.slug}-{wp}" in lanes for wp in done)
-    packages = (context.layout.packages[wp] for wp in done)
-    mission = context.integration.mission
-    return all(f"{mission}-{p.lane}" in lanes for p in packages if not p.planning)
+    wanted = [branch for wp in done if (branch := context.branch_of(wp))]
+    return all(branch in lanes for branch in wanted)
 
 
 def _commit_records(context: MergeContext) -> Steps[bool]:
@@ -188,27 +228,28 @@ def _commit_records(context: MergeContext) -> Steps[bool]:
     return (yield from commit_folder(context.top, context.folder, _message(context))) or committed
 
 
-@frozen(kw_only=True)
-class _Work:
-    """The head of a branch, and the files it has changed since it left the target."""
+def _add_canceled(context: MergeContext) -> Steps[None]:
+    """Make the branches of canceled work packages, at the target: hosts want each lane's branch."""
+    if not context.contract.supports(Feature.LANES):
+        return
+    there = yield from context.branches()
+    wanted: dict[str, bool] = {}  # branch: whether all its work packages are canceled
+    for wp in context.mission.work_packages:
+        if branch := context.branch_of(wp.wp_id):
+            wanted[branch] = wanted.get(branch, True) and wp.lane == Lane.CANCELED
+    if not any(branch in there for branch in wanted):
+        return  # every branch is missing: the host says so
+    for branch, canceled in wanted.items():
+        if canceled and branch not in there:
+            args = ("branch", "--no-track", "--end-of-options", branch, context.before)
+            yield from git(*args, folder=context.top)
 
-    head: str
-    files: set[str]
 
-
-def _work_of(lanes: dict[str, str | None], context: MergeContext) -> Steps[dict[str, _Work]]:
-    """Return the head and changed files of each branch."""
-    found: dict[str, _Work] = {}
-    for lane in lanes:
-        base = yield from fork_point(context.before, lane, context.top)
-        head = yield from commit_of(lane, context.top)
-        found[lane] = _Work(head=str(head), files=(yield from changed(base, lane, context.top)))
-    return found
-
-
-def _compare(context: MergeContext, work: dict[str, _Work]) -> Steps[Merged]:
+def _compare(
+    context: MergeContext, work: dict[str, Work], commits: tuple[str, ...]
+) -> Steps[Merged]:
     """Check that the target has its old commits, all work of the lanes, and nothing else."""
-    after = yield from commit_of(f"refs/heads/{context.target}", context.top)
+    after = yield from commit_of(ref_of(context.target), context.top)
     target, before = context.target, context.before
     if after is None or not (yield from is_ancestor(before, after, context.top)):
         raise MergeDamaged(target, before, "took commits away from it")
@@ -222,21 +263,42 @@ def _compare(context: MergeContext, work: dict[str, _Work]) -> Steps[Merged]:
         what = "did not bring what is in the branches of the mission"
         raise MergeDamaged(target, before, what, tuple(sorted(missing)))
     _refuse_unproven(context, work)
+    heads = tuple(lane.head for lane in work.values())
+    later = yield from left_out(commits, heads, context.top)
+    if lost := (yield from unproven(after, later, context.top)):
+        raise MergeDamaged(target, before, "did not bring the commits", lost)
     yield from _refresh(context, after, new)
-    yield from record_result(context.slug, after, context.top)
+    yield from record_result(context.slug, before, after, context.top)
     yield from tidy(context.integration)
     return context.merged(after, changed=after != before)
 
 
 def _missing(
-    work: dict[str, _Work], new: set[str], after: str, context: MergeContext
+    work: dict[str, Work], new: set[str], after: str, context: MergeContext
 ) -> Steps[set[str]]:
-    """Return the files of the lanes that differ in the target after the merge."""
+    """Return the files of the lanes that the target does not have as the lanes left them.
+
+    A file counts as merged with others, and is not compared, if the target or another lane has
+    changed it as well and the merge has changed it too.
+    """
     found: set[str] = set()
-    for lane in work.values():
-        if files := {f for f in lane.files - new if not _is_hosts(f, context.folder)}:
-            found |= files & (yield from changed(lane.head, after, context.top))
+    for name, lane in work.items():
+        others = yield from changed(lane.base, context.before, context.top)
+        for other, theirs in work.items():
+            shared = lane.files & theirs.files if other != name else set[str]()
+            if shared and not (yield from is_ancestor(theirs.head, lane.head, context.top)):
+                others |= shared
+        strict = lane.files - (new & others)
+        if files := {f for f in strict if not _is_hosts(f, context.folder)}:
+            found |= yield from _differing(files, lane, after, context)
     return found
+
+
+def _differing(files: set[str], lane: Work, after: str, context: MergeContext) -> Steps[set[str]]:
+    """Return the files that the target has neither as the lane left them nor as git merges them."""
+    differ = files & (yield from changed(lane.head, after, context.top))
+    tree = (yield from merged_tree(context.before, lane.head, context.top)) if differ else None
+    return differ & (yield from changed(tree, after, context.top)) if tree else differ
 
 
 def _is_hosts(path: str, folder: str) -> bool:
@@ -245,7 +307,7 @@ def _is_hosts(path: str, folder: str) -> bool:
     return inside != path and (inside in _HOST_FILES or inside.startswith("tasks/"))
 
 
-def _refuse_unproven(context: MergeContext, work: dict[str, _Work]) -> None:
+def _refuse_unproven(context: MergeContext, work: dict[str, Work]) -> None:
     """Refuse work packages without a branch, which hosts up to 3.0.3 leave out silently."""
     if context.contract.dialect not in KEEP_BRANCHES:
         return
@@ -260,16 +322,17 @@ def _refresh(context: MergeContext, after: str, new: set[str]) -> Steps[None]:
     Raises:
         GitFailed: If local changes are in the way.
     """
-    if (yield from checked_out(context.top)) != context.target:
+    path = (yield from branches(context.top, context.target)).get(context.target)
+    if path is None:
         return
-    listed = yield from git("diff", "--cached", "--name-only", "-z", "HEAD", folder=context.top)
+    listed = yield from git("diff", "--cached", "--name-only", "-z", "HEAD", folder=path)
     if not new & set(listed.split("\0")):
         return
     try:
-        yield from git("read-tree", "-m", "-u", context.before, after, folder=context.top)
+        yield from git("read-tree", "-m", "-u", context.before, after, folder=path)
     except GitFailed as e:
         msg = (
-            f"The mission is merged into {context.target}, but the checkout {context.top} is not "
+            f"The mission is merged into {context.target}, but the checkout {path} is not "
             "up to date: a commit there would revert the merge. Save your changes elsewhere, then "
             f"run `git reset --hard` there. {e}"
         )

@@ -1,86 +1,24 @@
 """The checks before a merge: refuse what a host would lose or do half-way."""
 
-from attrs import frozen
+from collections.abc import Callable, Iterable
 
 from spec_kitty_client._engine.core import Steps
-from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import MergeMission, MergeStrategy
-from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Dialect, Feature
-from spec_kitty_client.errors import UnsupportedByHost, WouldLoseWork
-from spec_kitty_client.values import Value
-from spec_kitty_client.workflow.git import branches, dirty, git, removed
-from spec_kitty_client.workflow.integration import Integration, conflicts
-from spec_kitty_client.workflow.layout import MissionLayout
-from spec_kitty_client.workflow.proof import left_out
-from spec_kitty_client.workflow.worktrees import branches_of, folder_of
+from spec_kitty_client.contract.lanes import Lane
+from spec_kitty_client.errors import GitFailed, SpecKittyError, UnsupportedByHost, WouldLoseWork
+from spec_kitty_client.workflow.git import branches, dirty, git
+from spec_kitty_client.workflow.lane_checks import check_lanes
+from spec_kitty_client.workflow.merge_context import HOST_STATE, KEEP_BRANCHES, MergeContext
 
-__all__ = ["HOST_STATE", "KEEP_BRANCHES", "MergeContext", "Merged", "check"]
+__all__ = ["check", "obstacles"]
 
-KEEP_BRANCHES = (Dialect.F1, Dialect.F2)
-"""The dialects whose merge keeps the branches of work packages."""
-HOST_STATE = (".kittify/sync-state.json",)
-"""Files that only the host writes, during any call (3.2.7), tracked or not."""
+_MOST = 10  # names in a message
+_GLOB = set("*?[")
+_ENDED = (Lane.DONE, Lane.CANCELED)
+_AT_ONCE = 500  # paths in one call of git
 
-
-@frozen(kw_only=True)
-class Merged(Value):
-    """The result of a merge."""
-
-    target: str
-    """The branch merged into."""
-    before: str
-    """Its commit before the merge."""
-    after: str
-    """Its commit after the merge."""
-    changed: bool
-    """False if the mission was merged already."""
-
-
-@frozen(kw_only=True)
-class MergeContext:
-    """Everything a merge knows before it starts: the host, the mission, the branches."""
-
-    contract: Contract
-    top: str
-    mission: replies.Mission
-    layout: MissionLayout
-    target: str
-    before: str
-
-    @property
-    def slug(self) -> str:
-        """The mission's slug."""
-        return self.mission.mission_slug
-
-    @property
-    def folder(self) -> str:
-        """The mission's folder, relative to the root of the repository."""
-        return folder_of(self.slug)
-
-    @property
-    def integration(self) -> Integration:
-        """The branches that take part in the merge."""
-        return Integration(
-            top=self.top,
-            slug=self.slug,
-            target=self.target,
-            coordination=self.layout.coordination_branch,
-        )
-
-    def branches(self) -> Steps[dict[str, str | None]]:
-        """Return the branches with the mission's work, each with its worktree or None."""
-        wps = tuple(wp.wp_id for wp in self.mission.work_packages)
-        return (yield from branches_of(self.contract, self.slug, wps, self.top))
-
-    def lanes(self) -> Steps[dict[str, str | None]]:
-        """Return the branches that a merge removes: all but the mission's own."""
-        found = yield from self.branches()
-        return {name: path for name, path in found.items() if name != self.integration.mission}
-
-    def merged(self, after: str, *, changed: bool) -> Merged:
-        """Return the result of the merge."""
-        return Merged(target=self.target, before=self.before, after=after, changed=changed)
+Check = Callable[[MergeContext, MergeMission], Steps[None]]
 
 
 def check(context: MergeContext, call: MergeMission, commits: tuple[str, ...]) -> Steps[None]:
@@ -93,18 +31,53 @@ def check(context: MergeContext, call: MergeMission, commits: tuple[str, ...]) -
 
     Raises:
         UnsupportedByHost: If this host cannot merge with that strategy.
+        GitFailed: If a tag has the name of a branch.
         WouldLoseWork: If the merge would lose something.
     """
-    _refuse_strategy(call, context.contract)
-    yield from _forget_removed(context)
-    yield from _refuse_dirty((yield from context.branches()))
-    yield from _refuse_dirty_target(context)
-    yield from _refuse_left_out(context, commits)
-    yield from _refuse_taking_back(context, call)
+    for refuse in _AT_ANY_TIME:
+        yield from refuse(context, call)
+    yield from check_lanes(context, call, commits)
 
 
-def _refuse_strategy(call: MergeMission, contract: Contract) -> None:
+def obstacles(context: MergeContext, call: MergeMission) -> Steps[tuple[str, ...]]:
+    """Return what would stop a merge whatever the work packages do, as sentences.
+
+    Args:
+        context: The mission, at any time.
+        call: The host call of the merge.
+    """
+    found: list[str] = []
+    for refuse in (*_AT_ANY_TIME, _refuse_planned):
+        try:
+            yield from refuse(context, call)
+        except SpecKittyError as e:
+            found.append(str(e))
+    return tuple(found)
+
+
+def _refuse_planned(context: MergeContext, _: MergeMission) -> Steps[None]:
+    """Refuse untracked files that a work package is still to create, as the plan says."""
+    path = yield from context.checkout()
+    lanes = context.mission.lanes()
+    packages = context.layout.packages.values()
+    names = [name for p in packages if lanes.get(p.wp_id) not in _ENDED for name in p.creates]
+    plain = [name for name in names if not _GLOB & set(name)]
+    if path is not None and (found := (yield from _untracked(path, plain))):
+        raise WouldLoseWork(_in_the_way(path, found), tuple(f"{path}/{n}" for n in sorted(found)))
+
+
+def _in_the_way(path: str, found: Iterable[str]) -> str:
+    return (
+        f"{path} has files that are not committed there and that the mission brings as well: "
+        f"{', '.join(sorted(found)[:_MOST])}. Move them away, or `git stash --include-untracked` "
+        "them, and merge again."
+    )
+
+
+def _refuse_strategy(context: MergeContext, call: MergeMission) -> Steps[None]:
     """Refuse a strategy that would fail half-way on this host."""
+    yield from ()
+    contract = context.contract
     if contract.dialect is Dialect.F1 and call.strategy == MergeStrategy.SQUASH:
         what = "squash that commits what it has merged; use merge, or a host that has"
         raise UnsupportedByHost(what, since="2.1.0", release=str(contract.release))
@@ -113,28 +86,22 @@ def _refuse_strategy(call: MergeMission, contract: Contract) -> None:
         raise UnsupportedByHost(what, since="3.2.0", release=str(contract.release))
 
 
-def _forget_removed(context: MergeContext) -> Steps[None]:
-    """Deregister worktrees whose folders were deleted, so that git can delete their branches."""
-    own = f"{context.top}/.worktrees/{context.slug}-"
-    for path in (yield from removed(context.top)):
-        if path.startswith(own):
-            yield from git("worktree", "remove", path, folder=context.top)
+def _refuse_tags(context: MergeContext, _: MergeMission) -> Steps[None]:
+    """Refuse tags that have the name of a branch: hosts pass short names to git, which are tags."""
+    own = (context.target, context.layout.planning_branch, context.integration.mission)
+    names = (*own, *(yield from context.branches()))
+    tags = {f"refs/tags/{name}": name for name in names}
+    listed = yield from git("for-each-ref", "--format=%(refname)", *tags, folder=context.top)
+    for ref in listed.splitlines():
+        if name := tags.get(ref):
+            msg = (
+                f"there is a tag {name} beside the branch {name}, and the host would take the tag "
+                f"for the branch. Rename the tag: git tag {name}-tag {ref} && git tag -d {name}"
+            )
+            raise GitFailed(msg)
 
 
-def _refuse_dirty(lanes: dict[str, str | None]) -> Steps[None]:
-    found: list[str] = []
-    for path in lanes.values():
-        if path is not None:
-            found += [f"{path}/{name}" for name in (yield from dirty(path))]
-    if found:
-        msg = (
-            f"a merge would delete uncommitted changes: {', '.join(found[:10])}. Commit or remove "
-            "them."
-        )
-        raise WouldLoseWork(msg, tuple(found))
-
-
-def _refuse_dirty_target(context: MergeContext) -> Steps[None]:
+def _refuse_dirty_target(context: MergeContext, _: MergeMission) -> Steps[None]:
     """Refuse a target with uncommitted changes, before the host has merged half of it."""
     if not context.contract.supports(Feature.CLEAN_TARGET):
         return
@@ -144,35 +111,38 @@ def _refuse_dirty_target(context: MergeContext) -> Steps[None]:
     if others := [name for name in found if not name.startswith(own)]:
         msg = (
             f"{path}, where {context.target} is checked out, has uncommitted changes: "
-            f"{', '.join(others[:10])}. This host does not merge then. Commit or stash them."
+            f"{', '.join(others[:_MOST])}. This host does not merge then. Commit or stash them."
         )
         raise WouldLoseWork(msg, tuple(f"{path}/{name}" for name in others))
 
 
-def _refuse_left_out(context: MergeContext, commits: tuple[str, ...]) -> Steps[None]:
-    if not (yield from context.lanes()):
-        return  # the host names the branches that it misses
-    heads = (*(yield from context.branches()), context.before)
-    missing = yield from left_out(commits, heads, context.top)
-    if missing:
-        msg = (
-            f"the commit {missing[:12]} was handed in, but is on no branch that would be merged "
-            f"into {context.target}. Run `git branch --all --contains {missing[:12]}` to find its "
-            "branch, and merge that into the lane's branch."
-        )
-        raise WouldLoseWork(msg, (missing,))
-
-
-def _refuse_taking_back(context: MergeContext, call: MergeMission) -> Steps[None]:
-    """Refuse a squash that would revert newer changes on the target (3.2.0 and later)."""
-    if call.strategy != MergeStrategy.SQUASH or not context.contract.supports(Feature.CLEAN_TARGET):
+def _refuse_overwriting(context: MergeContext, _: MergeMission) -> Steps[None]:
+    """Refuse to merge over untracked and changed files of the user that the lanes have as well."""
+    path = yield from context.checkout()
+    if path is None:
         return
-    for lane in (yield from context.lanes()):
-        files = yield from conflicts(context.before, lane, context.top, apart=f"{context.folder}/")
-        if files:
-            msg = (
-                f"{context.target} has changes newer than {lane} in "
-                f"{', '.join(sorted(files)[:10])}, and a squash by this host would revert them. "
-                "Merge the target into the lane's worktree first, or use the strategy merge."
-            )
-            raise WouldLoseWork(msg, tuple(sorted(files)))
+    new = sorted({f for work in (yield from context.work()).values() for f in work.files})
+    theirs = [name for name in new if not name.startswith(f"{context.folder}/")]
+    found = yield from _untracked(path, theirs)
+    if not context.contract.supports(Feature.CLEAN_TARGET):
+        found |= set(theirs) & set((yield from dirty(path, untracked=False)))
+    if found:
+        raise WouldLoseWork(_in_the_way(path, found), tuple(f"{path}/{n}" for n in sorted(found)))
+
+
+def _untracked(path: str, names: Iterable[str]) -> Steps[set[str]]:
+    """Return the untracked files, ignored ones included, at these paths or below them."""
+    every, found = [f":(literal){name}" for name in names], set[str]()
+    for start in range(0, len(every), _AT_ONCE):
+        args = ("ls-files", "--others", "-z", "--", *every[start : start + _AT_ONCE])
+        listed = yield from git(*args, folder=path)
+        found.update(filter(None, listed.split("\0")))
+    return found
+
+
+_AT_ANY_TIME: tuple[Check, ...] = (
+    _refuse_strategy,
+    _refuse_tags,
+    _refuse_dirty_target,
+    _refuse_overwriting,
+)

@@ -18,7 +18,14 @@ from spec_kitty_client.api.replies import Workspace
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.errors import GitFailed, WouldLoseWork
-from spec_kitty_client.workflow.git import branches, commit_of, git, is_ancestor, merge_into
+from spec_kitty_client.workflow.git import (
+    branches,
+    commit_of,
+    git,
+    is_ancestor,
+    merge_into,
+    ref_of,
+)
 from spec_kitty_client.workflow.layout import PLANNING_LANE, primary_branch, read_files
 
 __all__ = [
@@ -85,8 +92,9 @@ def locate_worktree(
             the primary checkout (4.0.0rc5 and later).
     """
     files = yield from read_files(slug, top)
-    planned = files.meta.get("target_branch") or (yield from primary_branch(top))
-    target = str(planned)
+    planned = files.meta.get("target_branch")
+    named = isinstance(planned, str) and planned
+    target = str(planned) if named else (yield from primary_branch(top))
     if not contract.supports(Feature.LANES):
         needs = tuple(f"{slug}-{name}" for name in dependencies)
         own = f"{slug}-{wp}"
@@ -143,7 +151,8 @@ def ensure_worktree(at: LaneWorktree) -> Steps[bool]:
     """
     there = yield from branches(at.root, at.branch, at.base, *at.needs)
     if at.base not in there and at.base != at.target:
-        yield from git("branch", at.base, at.target, folder=at.root)
+        args = ("branch", "--no-track", "--end-of-options", at.base, ref_of(at.target))
+        yield from git(*args, folder=at.root)
     where = there.get(at.branch)
     if where not in (None, at.path):
         msg = (
@@ -152,19 +161,20 @@ def ensure_worktree(at: LaneWorktree) -> Steps[bool]:
         )
         raise GitFailed(msg)
     if where is None:  # --force: git may still know a worktree whose folder is gone
-        new = ("--force",) if at.branch in there else ("-b", at.branch)
-        what = at.branch if at.branch in there else at.base
-        yield from git("worktree", "add", "--quiet", *new, at.path, what, folder=at.root)
+        new = ("--force",) if at.branch in there else ("--no-track", "-b", at.branch)
+        what = at.branch if at.branch in there else ref_of(at.base)
+        args = ("worktree", "add", "--quiet", *new, "--end-of-options", at.path, what)
+        yield from git(*args, folder=at.root)
     for branch in at.needs:
-        if branch in there and not (yield from is_ancestor(branch, "HEAD", at.path)):
+        if branch in there and not (yield from is_ancestor(ref_of(branch), "HEAD", at.path)):
             yield from merge_into(at.path, branch)
     return at.branch not in there
 
 
 def remove_new_worktree(at: LaneWorktree) -> Steps[None]:
     """Remove the worktree and branch that `ensure_worktree` has just made, if they are empty."""
-    commit = yield from commit_of(at.branch, at.root)
-    if commit is None or commit != (yield from commit_of(at.base, at.root)):
+    commit = yield from commit_of(ref_of(at.branch), at.root)
+    if commit is None or commit != (yield from commit_of(ref_of(at.base), at.root)):
         return
     yield from git("worktree", "remove", at.path, folder=at.root)
     yield from git("update-ref", "-d", f"refs/heads/{at.branch}", commit, folder=at.root)

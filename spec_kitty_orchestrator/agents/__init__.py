@@ -11,7 +11,7 @@ from spec_kitty_orchestrator.agents.base import Agent
 from spec_kitty_orchestrator.errors import UsageProblem, suggest
 from spec_kitty_orchestrator.settings import Settings
 
-__all__ = ["KNOWN", "NAMES", "Agent", "choose", "find", "installed"]
+__all__ = ["KNOWN", "NAMES", "Agent", "choose", "find", "installed", "known"]
 
 KNOWN: dict[str, Agent] = {
     agent.name: agent for agent in (claude_code.AGENT, codex.AGENT, opencode.AGENT)
@@ -26,16 +26,24 @@ def find(name: str) -> Agent:
     Raises:
         UsageProblem: If there is no such agent, or it is not installed.
     """
-    if name.startswith("script:"):
-        agent = script.agent(_split(name.removeprefix("script:")))
-    elif name in KNOWN:
-        agent = KNOWN[name]
-    else:
+    agent = known(name)
+    if agent is None:
         msg = f"Unknown agent {name!r}. {suggest(name, [*KNOWN, 'script:COMMAND'])}"
         raise UsageProblem(msg)
     if shutil.which(agent.program) is None:
         raise UsageProblem(_not_installed(name, agent))
     return agent
+
+
+def known(name: str) -> Agent | None:
+    """Return an agent by its name, installed or not; None if there is no such agent.
+
+    Raises:
+        UsageProblem: If the command of a ``script:COMMAND`` has no words.
+    """
+    if name.startswith("script:"):
+        return script.agent(_split(name.removeprefix("script:")))
+    return KNOWN.get(name)
 
 
 def _not_installed(name: str, agent: Agent) -> str:

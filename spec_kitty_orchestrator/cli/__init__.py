@@ -10,8 +10,8 @@ from cyclopts import App, CycloptsError
 
 import spec_kitty_orchestrator
 from spec_kitty_orchestrator.cli.installation import mixed_up
-from spec_kitty_orchestrator.cli.streams import repair_streams
-from spec_kitty_orchestrator.errors import ExitCode, OrchestratorError
+from spec_kitty_orchestrator.cli.streams import failed_output, repair_streams
+from spec_kitty_orchestrator.errors import ExitCode, OrchestratorError, explain_os_error
 
 __all__ = ["app", "main"]
 
@@ -53,7 +53,11 @@ def main() -> NoReturn:
     repair_streams()
     if problem := mixed_up():
         print(f"spec-kitty-orchestrator: warning: {problem}", file=sys.stderr)
-    sys.exit(_main(sys.argv[1:]))
+    code = _main(sys.argv[1:])
+    if error := failed_output():
+        why = explain_os_error(error)
+        code = _complain(f"The output cannot be written. {why}", ExitCode(code or ExitCode.USAGE))
+    sys.exit(code)
 
 
 def _main(words: list[str]) -> int:
@@ -69,6 +73,8 @@ def _main(words: list[str]) -> int:
         return _complain(e, e.exit_code)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except OSError as e:
+        return _complain(explain_os_error(e), ExitCode.USAGE)
     except Exception as e:
         from spec_kitty_client import InvalidCall, SpecKittyError
 

@@ -1,7 +1,6 @@
 """The command ``abort``: stop a run from another terminal, agents included."""
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +14,12 @@ from spec_kitty_orchestrator.errors import AnotherRun, ExitCode
 from spec_kitty_orchestrator.git.calls import GitError, git
 from spec_kitty_orchestrator.git.worktree import Worktree
 from spec_kitty_orchestrator.runners import local
-from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped, RunAborted
+from spec_kitty_orchestrator.state.events import Event, RunAborted
 from spec_kitty_orchestrator.state.files import StateFiles
-from spec_kitty_orchestrator.state.history import History, recall
-from spec_kitty_orchestrator.state.journal import Journal, read
+from spec_kitty_orchestrator.state.history import History
+from spec_kitty_orchestrator.state.journal import Journal
 from spec_kitty_orchestrator.state.lock import end_live_run, only_run
+from spec_kitty_orchestrator.state.recollection import attempt_folders, recollect, repair, stopped
 
 __all__ = ["Aborted", "abort", "abort_app", "print_aborted"]
 
@@ -73,7 +73,7 @@ def abort_command(
 
 
 def _is_resumable(root: Path) -> bool:
-    return bool(recall(read(StateFiles(root).journal)))
+    return bool(recollect(StateFiles(root)).histories())
 
 
 def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
@@ -83,16 +83,19 @@ def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
         AnotherRun: If the run does not end.
     """
     places = StateFiles(root)
-    running = [Path(attempt.directory) for attempt in _running(places)]
+    running = _running(recollect(places).histories().values())
     done = Aborted(run_ended=_end_run(places))
     with only_run(places):
-        for history in recall(read(places.journal)).values():
-            if left := list(_left(history)):
-                anyio.run(partial(_end_agents, places, history.mission, left, done))
-            if cleanup_worktrees:
-                anyio.run(partial(_clean_up, root, history, done))
-        _record(places, done)
-    done.not_ended += [str(left) for folder in running for left in local.result(folder).left]
+        found = recollect(places)
+        histories = found.histories()
+        folders = sorted({*running, *_with_processes(places, histories.values())})
+        done.agents_ended += map(str, _end_agents(folders))
+        done.not_ended += [str(left) for folder in folders for left in local.result(folder).left]
+        repair(found)  # after the agents are ended: the disk may be full
+        if cleanup_worktrees:
+            for history in histories.values():
+                anyio.run(_clean_up, root, history, done)
+        _record(places, list(histories), done)
     return done
 
 
@@ -101,43 +104,50 @@ def _end_run(places: StateFiles) -> bool:
     try:
         return end_live_run(places, _LIMIT)
     except AnotherRun:
-        return end_live_run(places, _AT_ONCE) or True
+        end_live_run(places, _AT_ONCE)
+        return True
 
 
-def _record(places: StateFiles, done: Aborted) -> None:
-    last = list(recall(read(places.journal)))[-1:]
-    for mission in last:
-        journal = Journal(places.journal, mission=mission, run="abort")
-        journal.write(RunAborted(removed=tuple(done.removed), left=done.left))
-        journal.close()
+def _running(histories: Iterable[History]) -> set[Path]:
+    """Return the folders of the attempts whose end is not recorded."""
+    packages = [package for history in histories for package in history.work_packages.values()]
+    return {Path(package.running.directory) for package in packages if package.running}
 
 
-def _running(places: StateFiles) -> Iterator[AttemptStarted]:
-    """Yield the attempts whose end is not recorded."""
-    for history in recall(read(places.journal)).values():
-        yield from (wp.running for wp in history.work_packages.values() if wp.running)
+def _with_processes(places: StateFiles, histories: Iterable[History]) -> set[Path]:
+    """Return the folders of the agents that have live processes, recorded or not."""
+    folders = _running(histories)
+    for history in histories:
+        folders.update(attempt_folders(places.logs / history.mission))
+    return {folder for folder in folders if local.has_processes(folder)}
 
 
-def _left(history: History) -> Iterator[AttemptStarted]:
-    """Yield the attempts of a mission that have live processes."""
-    for package in history.work_packages.values():
-        if package.running and local.has_processes(Path(package.running.directory)):
-            yield package.running
+def _end_agents(folders: Iterable[Path]) -> list[Path]:
+    """End agents, all at the same time, and return the folders of those that were alive."""
+    alive = [folder for folder in folders if local.has_processes(folder)]
+
+    async def end() -> None:
+        async with anyio.create_task_group() as tasks:
+            for folder in alive:
+                tasks.start_soon(local.stop, folder)
+
+    anyio.run(end)
+    return alive
 
 
-async def _end_agents(
-    places: StateFiles, mission: str, left: list[AttemptStarted], done: Aborted
-) -> None:
-    """End agents, all at the same time."""
-    async with anyio.create_task_group() as tasks:
-        for attempt in left:
-            tasks.start_soon(local.stop, Path(attempt.directory))
-    journal = Journal(places.journal, mission=mission, run="abort")
-    for attempt in left:
-        done.agents_ended.append(attempt.directory)
-        wp, role, number = attempt.wp, attempt.role, attempt.number
-        journal.write(AttemptStopped(wp=wp, role=role, number=number, reason="aborted"))
-    journal.close()
+def _record(places: StateFiles, missions: list[str], done: Aborted) -> None:
+    for mission in missions:
+        ended = [Path(name) for name in done.agents_ended]
+        facts: list[Event] = [
+            stopped(folder, "aborted") for folder in ended if folder.parent.parent.name == mission
+        ]
+        if mission == missions[-1]:
+            facts.append(RunAborted(removed=tuple(done.removed), left=done.left))
+        if facts:
+            copy = places.copy(mission)
+            journal = Journal(places.journal, mission=mission, run="abort", copy=copy)
+            journal.write_all(facts)
+            journal.close()
 
 
 async def _clean_up(root: Path, history: History, done: Aborted) -> None:

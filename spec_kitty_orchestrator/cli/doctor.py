@@ -14,6 +14,7 @@ from spec_kitty_client import (
     ErrorCode,
     Feature,
     HostCrashed,
+    MergeStrategy,
     NotFound,
     SpecKittyError,
     UsageRejected,
@@ -203,8 +204,9 @@ def _mission(transport: WarmTransport[ProcessTransport], settings: Settings) -> 
     root, name = settings.repo_root, settings.mission
     try:
         with Client(transport=transport) as client:
-            state = client.mission_state(name)
-            layout = client.mission(name).layout(state)
+            state, mission = client.mission_state(name), client.mission(name)
+            layout = mission.layout(state)
+            strategy = MergeStrategy(settings.strategy)
             found = survey(
                 layout,
                 state,
@@ -213,6 +215,9 @@ def _mission(transport: WarmTransport[ProcessTransport], settings: Settings) -> 
                 target=settings.target,
                 accept=settings.accept,
                 merge=settings.merge,
+                obstacles=()
+                if state.problem
+                else mission.merge_obstacles(target=settings.target, strategy=strategy),
             )
     except SpecKittyError as e:
         return Check(name="mission", ok=False, found=_why_unreadable(e, root, name))

@@ -17,7 +17,7 @@ from spec_kitty_orchestrator.scheduling.board import Board
 from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.scheduling.slots import limits_of
 from spec_kitty_orchestrator.state.files import StateFiles
-from spec_kitty_orchestrator.state.journal import read
+from spec_kitty_orchestrator.state.recollection import recollect
 
 __all__ = ["preview", "print_preview"]
 
@@ -30,12 +30,13 @@ def preview(plan: Plan, transport: AsyncTransport) -> dict[str, Any]:
 async def _preview(plan: Plan, transport: AsyncTransport) -> dict[str, Any]:
     client = client_for(plan.settings, plan.policy, transport)
     mission, found = await look(client, plan.settings)
+    files = StateFiles(plan.settings.repo_root)
     names: dict[Role, str] = {role: agent.name for role, agent in plan.agents.items()}
     board = Board(
         mission,
         limits_of(plan.settings, names),
         order=plan.settings.order,
-        costs=learn_durations(read(StateFiles(plan.settings.repo_root).journal)).costs(names),
+        costs=learn_durations(recollect(files).events).costs(names),
         canceled_is_enough=supports(client.contract, Feature.CANCELED_IS_ENOUGH),
         lanes=found.worktrees,
         stuck=found.left_to_people,

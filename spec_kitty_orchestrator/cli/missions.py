@@ -1,5 +1,9 @@
 """How a user names a mission: as MISSION or --mission, and what is said if there is none."""
 
+import contextlib
+import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +11,17 @@ from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from spec_kitty_orchestrator.errors import UsageProblem, suggest
 
-__all__ = ["MissionFlag", "MissionWord", "join_mission", "missions_here", "unknown_mission"]
+__all__ = [
+    "MissionFlag",
+    "MissionWord",
+    "join_mission",
+    "missions_here",
+    "named",
+    "unknown_mission",
+]
 
 _MOST_LISTED = 20
+_MID8 = 8  # characters of a mission's id
 
 MissionWord = Annotated[
     str | None, Parameter(name="MISSION", help="Slug, mid8 or id of the mission.")
@@ -42,6 +54,32 @@ def join_mission(_app: App, _commands: tuple[str, ...], arguments: ArgumentColle
 def _list(root: Path) -> list[str]:
     """Return the slugs of the missions on the branch that is checked out."""
     return sorted(path.name for path in root.glob("kitty-specs/*") if path.is_dir())
+
+
+def named(root: Path, slugs: Iterable[str], word: str) -> list[str]:
+    """Return the missions that a user can mean by a word: an exact slug, else all that match.
+
+    Args:
+        root: The primary checkout.
+        slugs: The missions to choose from.
+        word: A slug, or the number, mid8 or id of a mission. A part of a slug names nothing.
+    """
+    slugs = list(slugs)
+    if word in slugs:
+        return [word]
+    return [slug for slug in slugs if word.lower() in _names(root, slug)]
+
+
+def _names(root: Path, slug: str) -> set[str]:
+    """Return the names of a mission beside its slug, in lower case."""
+    number, mid8 = slug.partition("-")[0], slug.rpartition("-")[2]
+    names = {number} if number.isdecimal() else set()
+    names |= {mid8} if re.fullmatch(r"01[0-9A-Za-z]{6}", mid8) else set()
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        meta = json.loads((root / "kitty-specs" / slug / "meta.json").read_bytes())
+        if isinstance(known := meta.get("mission_id"), str) and known:
+            names |= {known, known[:_MID8]}
+    return {name.lower() for name in names}
 
 
 def missions_here(root: Path) -> str:

@@ -6,8 +6,10 @@ often than all other help.
 
 import os
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from attrs import evolve
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from spec_kitty_orchestrator.cli.missions import (
@@ -24,6 +26,7 @@ from spec_kitty_orchestrator.cli.parameters import (
     spinner,
 )
 from spec_kitty_orchestrator.errors import ExitCode, HostProblem, OrchestratorError, UsageProblem
+from spec_kitty_orchestrator.paths import start_from
 from spec_kitty_orchestrator.settings import (
     Flags,
     Settings,
@@ -33,8 +36,6 @@ from spec_kitty_orchestrator.settings import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spec_kitty_client import AsyncTransport
     from spec_kitty_orchestrator.interruption import Interruption
     from spec_kitty_orchestrator.preflight.plan import Plan
@@ -75,17 +76,31 @@ def _from_everywhere(_app: App, _commands: tuple[str, ...], arguments: ArgumentC
 def _from_last_run(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Read the settings that no flag has set from the last run of the mission."""
     from spec_kitty_orchestrator.cli.report import find_history
+    from spec_kitty_orchestrator.state.files import StateFiles
+    from spec_kitty_orchestrator.state.recollection import recollect
 
     only_root = {k: v for k, v in os.environ.items() if k.endswith("_REPO_ROOT")}
     environment(only_root)(arguments)
     root, (mission,) = _locate(arguments), arguments.filter_by(keys_prefix=("mission",))
     named = mission.tokens[0].value if mission.tokens else None
-    history = find_history(root, named)
+    found = recollect(StateFiles(root))
+    history = find_history(found, named)
+    if not history.settings:
+        msg = f"{found.problem() or ''} {_lost_settings(history.mission)}"
+        raise UsageProblem(msg.lstrip())
     mission.tokens[:] = [Token(keyword="--mission", implicit_value=history.mission)]
     journal(history.settings)(arguments)
 
 
-def _locate(arguments: ArgumentCollection) -> "Path":
+def _lost_settings(mission: str) -> str:
+    return (
+        f"The settings of the last run of {mission} are lost, its policy among them. Give them "
+        f"again: spec-kitty-orchestrator orchestrate {mission} --impl-agent NAME --review-agent "
+        "NAME. It repeats no finished work."
+    )
+
+
+def _locate(arguments: ArgumentCollection) -> Path:
     """Return the primary checkout, and make it the value of --repo-root."""
     (argument,) = arguments.filter_by(keys_prefix=("repo_root",))
     given: Any = argument.convert() if argument.tokens else None
@@ -128,7 +143,7 @@ def _start(settings: Settings, *, dry_run: bool, as_json: bool) -> int:
     from spec_kitty_orchestrator.agents import choose
     from spec_kitty_orchestrator.interruption import Interruption
 
-    settings = choose(settings)
+    settings = _locate_files(choose(settings))
     with (
         Interruption() as interruption,
         loading_host(settings.repo_root, warm=settings.warm) as transport,
@@ -144,6 +159,13 @@ def _start(settings: Settings, *, dry_run: bool, as_json: bool) -> int:
             if (better := _explain(e, settings)) is None:
                 raise
             raise better from e
+
+
+def _locate_files(settings: Settings) -> Settings:
+    """Return the settings with absolute paths, for a later `resume` in another folder."""
+    values = {name: getattr(settings, name) for name in ("policy", "impl_agent", "review_agent")}
+    here = Path.cwd()
+    return evolve(settings, **{n: start_from(here, n, value) for n, value in values.items()})
 
 
 def _preview(plan: "Plan", transport: "AsyncTransport", as_json: bool) -> int:

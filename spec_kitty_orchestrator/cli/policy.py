@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -173,10 +174,11 @@ def write_policy(file: str) -> Policy:
 
 
 def _read(file: str) -> bytes:
+    """Return the bytes of a file without the byte order mark that editors on Windows write."""
     if file == _STDIN:
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read().removeprefix(BOM_UTF8)
     try:
-        return Path(file).read_bytes()
+        return Path(file).read_bytes().removeprefix(BOM_UTF8)
     except OSError as e:
         msg = f"The policy {file} cannot be read: {e.strerror}. Write one with `policy init`."
         raise UsageProblem(msg) from e

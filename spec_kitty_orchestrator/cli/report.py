@@ -7,56 +7,44 @@ from typing import Any
 from rich.console import Console
 
 from spec_kitty_client import Client, SpecKittyError
-from spec_kitty_orchestrator.cli.missions import missions_here
+from spec_kitty_orchestrator.cli.missions import missions_here, named
 from spec_kitty_orchestrator.cli.view import rows, table
 from spec_kitty_orchestrator.errors import UsageProblem
 from spec_kitty_orchestrator.state.files import StateFiles
-from spec_kitty_orchestrator.state.history import History, recall
-from spec_kitty_orchestrator.state.journal import read
+from spec_kitty_orchestrator.state.history import History
 from spec_kitty_orchestrator.state.lock import is_alive
+from spec_kitty_orchestrator.state.recollection import Recollection, recollect
 
 __all__ = ["find_history", "print_report", "report"]
 
 
-def find_history(root: Path, mission: str | None) -> History:
+def find_history(found: Recollection, mission: str | None) -> History:
     """Return what the journal tells about a mission.
 
     Args:
-        root: The primary checkout.
-        mission: Its slug, or a part of it; None: the mission that was run last.
+        found: What the journal and its copies tell.
+        mission: Its slug, number, mid8 or id; None: the mission that was run last.
 
     Raises:
-        UsageProblem: If no run of it is recorded.
+        UsageProblem: If no run of it is recorded, or several missions have this number.
     """
-    path = StateFiles(root).journal
-    histories = recall(read(path))
-    matching = [name for name in histories if mission is None or mission in name]
-    if not matching:
-        what = f"of {mission!r} " if mission else ""
-        msg = f"No run {what}is recorded in {root}. {damage_of(path) or _how_to_start(root)}"
+    histories, root = found.histories(), found.files.root
+    matching = list(histories) if mission is None else named(root, histories, mission)
+    if mission is not None and len(matching) > 1:
+        msg = f"Several missions are called {mission!r}: {', '.join(matching)}. Name one in full."
         raise UsageProblem(msg)
-    exact = [name for name in matching if name == mission]
-    return histories[(exact or matching)[-1]]
+    if matching:
+        return histories[matching[-1]]
+    if found.problem():
+        raise UsageProblem(f"{found.problem()} {_how_to_start(root)}")
+    what = f"of {mission!r} " if mission else ""
+    others = f"Recorded: {', '.join(histories)}" if histories else _how_to_start(root)
+    msg = f"No run {what}is recorded in {root}. {others}"
+    raise UsageProblem(msg)
 
 
 def _how_to_start(root: Path) -> str:
     return f"Start one: spec-kitty-orchestrator orchestrate MISSION. {missions_here(root)}"
-
-
-def damage_of(path: Path) -> str | None:
-    """Return how much of a journal cannot be read; None if it can be read to its end."""
-    try:
-        with path.open("rb") as file:
-            lines = sum(1 for _ in file)
-    except FileNotFoundError:
-        return None
-    lost = lines - sum(1 for _ in read(path))
-    if not lost:
-        return None
-    return (
-        f"The journal {path} is damaged: its last {lost} of {lines} lines are ignored. The next "
-        f"run moves them to {path.name}.damaged and reads the lanes from the host."
-    )
 
 
 def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> dict[str, Any]:
@@ -65,7 +53,8 @@ def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> di
     Raises:
         UsageProblem: If no run of the mission is recorded.
     """
-    history = find_history(root, mission)
+    found = recollect(StateFiles(root))
+    history = find_history(found, mission)
     with spinner("Asking the host"):
         lanes, problem = _ask_lanes(root, history.mission)
     places = StateFiles(root)
@@ -75,10 +64,12 @@ def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> di
         "run": "alive" if is_alive(places) else ended.outcome if ended else "died",
         "problem": ended.problem if ended else None,
         "accepted": history.accepted,
+        "not_accepted": history.not_accepted,
         "merged": history.merged,
+        "next": list(ended.next) if ended else [],
         "lanes_from": "journal" if lanes is None else "host",
         "host_problem": problem,
-        "journal_problem": damage_of(places.journal),
+        "journal_problem": found.problem(),
         "logs": str(places.logs / history.mission),
         "work_packages": rows(history, lanes),
     }
@@ -115,9 +106,13 @@ def print_report(found: dict[str, Any]) -> None:
     console.print(f"It is {' and '.join(ends)}." if ends else "", highlight=False)
     if found["problem"]:
         console.print(found["problem"], markup=False)
+    if found["not_accepted"]:
+        console.print(f"Not accepted: {found['not_accepted']}", markup=False, soft_wrap=True)
     if found["journal_problem"]:
         console.print(found["journal_problem"], markup=False)
     if found["host_problem"]:
         console.print(f"The lanes are those of the last run: {found['host_problem']}", markup=False)
     console.print(table(found["work_packages"]))
     console.print(f"Logs are in {found['logs']}", markup=False, highlight=False, soft_wrap=True)
+    for command in found["next"]:
+        console.print(f"next: {command}", markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,8 @@
 """Show a run while it works: a live table, plain lines, or JSON."""
 
 import json
+import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
@@ -14,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from spec_kitty_orchestrator.cli.streams import unblocked
 from spec_kitty_orchestrator.state import events
 from spec_kitty_orchestrator.state.events import Event
 from spec_kitty_orchestrator.state.history import History, WorkPackageHistory
@@ -37,9 +40,20 @@ class Watcher:
         self.history: History | None = None
         self._lately: dict[str, None] = {}  # work packages; the one with the newest event is last
         self._lanes = Counter[str]()
+        self._broken = False
 
     def __call__(self, event: Event) -> None:
-        """Take in one event."""
+        """Take in one event. An error of the display ends the display, and not the run."""
+        if self._broken:
+            return
+        try:
+            self._show(event)
+        except Exception as e:  # noqa: BLE001 - whatever it is, a run is worth more
+            self._broken = True
+            told = "The run goes on; the journal has all of it"
+            print(f"The display failed: {e!r}. {told}", file=sys.stderr)
+
+    def _show(self, event: Event) -> None:
         if self.as_json:
             print(json.dumps(event.to_dict(), sort_keys=True), flush=True)
             return
@@ -75,14 +89,15 @@ class Watcher:
 def watch(console: Console, *, as_json: bool) -> Generator[Watcher]:
     """Show a run: a live table on a terminal, lines when piped, or JSON."""
     watcher = Watcher(console, as_json=as_json)
-    if as_json or not console.is_terminal:
-        yield watcher
-        return
-    watcher.live = Live(watcher, console=console, refresh_per_second=2)
-    try:
-        yield watcher
-    finally:
-        watcher.live.stop()
+    with unblocked():
+        if as_json or not console.is_terminal:
+            yield watcher
+            return
+        watcher.live = Live(watcher, console=console, refresh_per_second=2)
+        try:
+            yield watcher
+        finally:
+            watcher.live.stop()
 
 
 def rows(
@@ -133,7 +148,7 @@ def table(shown: list[dict[str, Any]]) -> Table:
             str(row["attempts"]),
             str(row["rework_rounds"]),
             _clock(row["elapsed_s"]),
-            Text(row["last_error"] or ""),
+            Text(_printable(row["last_error"] or "")),
             Text(_short(row["log"] or "")),
         )
     return made
@@ -152,7 +167,15 @@ def line(event: Event) -> str | None:
     """Return an event as one line; None for those that only the journal needs."""
     at = time.strftime("%H:%M:%S", time.localtime(event.at))
     text = _SENTENCES.get(type(event))
-    return f"{at} {text(event)}" if text else None
+    return f"{at} {_printable(text(event))}" if text else None
+
+
+def _printable(text: str) -> str:
+    """Escape what is no text: an agent's words must not steer the terminal."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+_CONTROL = re.compile(r"[^\n\t\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
 
 
 def _ended(event: events.RunEnded) -> str:
@@ -166,6 +189,20 @@ def _ended(event: events.RunEnded) -> str:
     return said
 
 
+def _repaired(event: events.JournalRepaired) -> str:
+    if not event.damaged and not event.recovered:
+        return (
+            "the journal was removed while this run was alive, as `git clean -fdx` does. It is "
+            "written anew; nothing is lost"
+        )
+    kept = f"; what cannot be read is kept in {event.aside}" if event.aside else ""
+    return (
+        f"the journal was damaged: {event.damaged} lines cannot be read, {event.recovered} events "
+        f"were recovered from the copies in the logs{kept}. The run goes on with the lanes of the "
+        "host and the exit records of the agents"
+    )
+
+
 _OUTCOMES = {
     "done": "run complete",
     "incomplete": "run incomplete",
@@ -176,6 +213,7 @@ _SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     events.RunStarted: lambda e: f"mission {e.mission}: run {e.run}",
     events.WarningGiven: lambda e: f"warning: {e.message}",
     events.NoteGiven: lambda e: f"note: {e.message}",
+    events.JournalRepaired: _repaired,
     events.HostRetried: lambda e: f"host call retried ({e.attempt}): {e.because}",
     events.LaneReported: lambda e: f"{e.wp} is {e.lane}",
     events.AttemptStarted: lambda e: f"{e.wp} {e.role}: {e.agent} started, {e.directory}",

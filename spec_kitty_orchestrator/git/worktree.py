@@ -27,56 +27,12 @@ from spec_kitty_orchestrator.git.files import (
     relink,
     write_text,
 )
+from spec_kitty_orchestrator.git.values import CommitRefused, OffBranch, Position, Status
 
-__all__ = ["CommitRefused", "OffBranch", "Position", "Status", "Worktree"]
+__all__ = ["Worktree"]
 
 _REGULAR = ("100644", "100755")  # the modes of files that hold text
 _CONFLICTS = ("DD", "AU", "UD", "UA", "DU", "AA", "UU")  # status codes of files in conflict
-
-
-class OffBranch(Exception):
-    """The work in a worktree cannot be brought onto its branch without losing commits of it.
-
-    Args:
-        where: The branch or commit that is checked out, in words.
-    """
-
-    def __init__(self, where: str) -> None:
-        super().__init__(where)
-        self.where = where
-
-
-class CommitRefused(Exception):
-    """A hook of the repository refused a commit. The message has the hook's own words."""
-
-
-@frozen
-class Position:
-    """What is checked out."""
-
-    head: str
-    """The commit."""
-    branch: str | None
-    """None: a detached HEAD."""
-
-    def __str__(self) -> str:
-        at = self.head[:12]
-        return f"the branch {self.branch} at {at}" if self.branch else f"a detached HEAD at {at}"
-
-
-@frozen(kw_only=True)
-class Status:
-    """The uncommitted files of a worktree."""
-
-    files: tuple[str, ...] = ()
-    """Changed, new and removed files, submodules with changes among them."""
-    conflicts: tuple[str, ...] = ()
-    """Files of a merge or rebase that is not finished."""
-    repositories: tuple[str, ...] = ()
-    """Folders that are git repositories of their own and that git does not know as submodules."""
-
-    def __bool__(self) -> bool:
-        return bool(self.files or self.conflicts or self.repositories)
 
 
 @frozen
@@ -255,7 +211,27 @@ class Worktree:
         lane = await self.branch_head()
         if not status.files and lane and await self.contains(lane, head):
             return None
-        commit = await self._snapshot(status, head, message) if status.files else head
+        commit = await self._snapshot(_add(status), head, message) if status.files else head
+        return await self._name(commit, folder)
+
+    async def keep_ignored(self, files: Sequence[str], folder: str, message: str) -> list[str]:
+        """Keep those of these files that git ignores under a new ref, and return them.
+
+        Args:
+            files: Files, relative to the worktree.
+            folder: See `keep`.
+            message: Of the commit.
+        """
+        args = ("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--")
+        listed = await self._git(*args, *_literal(files)) if files else ""
+        ignored = [path for path in listed.split("\0") if path]
+        if ignored:
+            add = ("add", "--force", "--sparse", "--", *_literal(ignored))
+            await self._name(await self._snapshot(add, await self.head(), message), folder)
+        return ignored
+
+    async def _name(self, commit: str, folder: str) -> str:
+        """Make the next ref in a folder of refs."""
         taken = await run_git(self.root, "for-each-ref", "--format=%(refname:lstrip=-1)", folder)
         number = 1 + max((int(name) for name in taken.split() if name.isdigit()), default=0)
         await run_git(self.root, "update-ref", f"{folder}/{number}", commit, "")
@@ -270,13 +246,13 @@ class Worktree:
             return f"holds commits that are on no branch, on {await self.position()}"
         return None
 
-    async def _snapshot(self, status: Status, head: str, message: str) -> str:
-        """Return a commit on top of HEAD that has all files; the index is left alone."""
+    async def _snapshot(self, add: Sequence[str], head: str, message: str) -> str:
+        """Return a commit on top of HEAD with what is added; the index is left alone."""
         with tempfile.TemporaryDirectory(prefix="spec-kitty-orchestrator-") as folder:
             index = Path(folder, "index")
             env = {"GIT_INDEX_FILE": str(index)}
             copy_if_there(await self._own_folder() / "index", index)
-            await run_git(self.path, *_add(status), env=env)
+            await run_git(self.path, *add, env=env)
             tree = (await run_git(self.path, "write-tree", env=env)).strip()
         return (await self._git("commit-tree", tree, "-p", head, f"-m{message}")).strip()
 
@@ -295,6 +271,17 @@ class Worktree:
     async def links(self, before: str, after: str) -> Links:
         """Return the links to other repositories that must not be merged."""
         return await find_links(self.path, before, after)
+
+    async def strays(self, since: float) -> list[str]:
+        """Return the branches with commits that HEAD lacks, and that are newer than a moment.
+
+        Args:
+            since: Seconds since the epoch.
+        """
+        form = "--format=%(committerdate:unix) %(refname:lstrip=2)"
+        listed = await self._git("for-each-ref", "--no-merged=HEAD", form, "refs/heads")
+        rows = [row.partition(" ") for row in listed.splitlines()]
+        return [name for date, _, name in rows if int(date) >= int(since)]
 
     async def commit(self, message: str) -> str:
         """Commit all changes, if there are any, and return HEAD.

@@ -84,6 +84,7 @@ def survey(
     target: str | None = None,
     accept: bool = True,
     merge: bool = False,
+    obstacles: tuple[str, ...] = (),
 ) -> Survey:
     """Return the survey of a mission on this host.
 
@@ -95,6 +96,7 @@ def survey(
         target: The branch to merge into, if the user has named one.
         accept: Whether the mission is to be accepted.
         merge: Whether it is to be merged.
+        obstacles: What would stop a merge now; problems if the mission is to be merged.
     """
     left = dict(_left_to_people(layout, mission, contract))
     planning = tuple(wp for wp, package in layout.packages.items() if package.planning)
@@ -106,10 +108,19 @@ def survey(
         planning=planning,
         shared=_shared(layout),
         left_to_people=left,
-        notes=(*_planning_notes(layout, planning, left), *_end_notes(layout, contract, accept)),
+        notes=(
+            *_planning_notes(layout, planning, left),
+            *_end_notes(layout, contract, accept),
+            *(f"a merge would be refused: {obstacle}" for obstacle in obstacles if not merge),
+        ),
         problems=(
             *_problems(layout, mission, contract, root, left),
             *(_merge_problems(layout, contract, target or layout.target) if merge else ()),
+            *(
+                f"The merge at the end would be refused: {obstacle}"
+                for obstacle in obstacles
+                if merge
+            ),
         ),
     )
 

@@ -27,6 +27,7 @@ __all__ = [
     "FinishFailed",
     "HostRetried",
     "Implemented",
+    "JournalRepaired",
     "LaneReported",
     "MergeStarted",
     "MissionMerged",
@@ -82,6 +83,8 @@ class RunStarted(Event):
     """As `settings.save` returns them."""
     version: str = ""
     """Of this package."""
+    format: int = 1
+    """Of the journal, see `journal.FORMAT`."""
 
 
 @frozen(kw_only=True)
@@ -125,6 +128,19 @@ class NoteGiven(Event):
 
     kind = "note"
     message: str
+
+
+@frozen(kw_only=True)
+class JournalRepaired(Event):
+    """The journal was damaged or removed, and has been made whole as far as that is possible."""
+
+    kind = "journal-repaired"
+    damaged: int = 0
+    """The lines that cannot be read."""
+    recovered: int = 0
+    """The events that were taken from the second copy."""
+    aside: str | None = None
+    """The file with the damaged lines."""
 
 
 @frozen(kw_only=True)
@@ -246,6 +262,8 @@ class AttemptStarted(WorkPackageEvent):
     """Counted per work package over both roles, from 1."""
     agent: str
     """The name of the agent."""
+    setting: str = ""
+    """The setting that the agent was found by, such as ``script:./agent.sh``."""
     directory: str
     """The folder with the prompt, the output and the exit record."""
 

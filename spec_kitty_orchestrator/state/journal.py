@@ -1,73 +1,134 @@
 """The journal: an append-only file of the events of all runs, which survives a crash.
 
 Each line is ``{"sum": "<length>-<crc32>", "event": {...}}`` and is synced to disk before the
-next step is taken. Readers stop at the first damaged line; the next writer moves it, and
-everything after it, to another file. The journal tells where to look. The state of a work
-package is the host's to tell, and that of a process the operating system's.
+next step is taken. Readers skip what is damaged; `recollection` makes up for it. The journal
+tells where to look. The state of a work package is the host's to tell, and that of a process
+the operating system's.
 """
 
+import contextlib
+import itertools
 import json
 import os
+import re
+import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, get_args, get_origin
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from spec_kitty_orchestrator.state.events import KINDS, Event, UnknownEvent
+from spec_kitty_orchestrator.errors import StorageProblem, UsageProblem, explain_os_error
+from spec_kitty_orchestrator.state.events import KINDS, Event, JournalRepaired, UnknownEvent
+from spec_kitty_orchestrator.state.files import make_folder, open_private, refuse_link
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["Journal", "Listener", "event_from_dict", "read"]
+__all__ = [
+    "FORMAT",
+    "Damage",
+    "Journal",
+    "Line",
+    "Listener",
+    "event_from_dict",
+    "free_name",
+    "read",
+    "scan",
+]
+
+FORMAT = 1
+"""The version of the events, which each `RunStarted` repeats. The form of a line never changes."""
 
 E = TypeVar("E", bound=Event)
 Listener = Callable[[Event], None]
 
-_HEAD, _MIDDLE, _TAIL = b'{"sum": "', b'", "event": ', b"}\n"
+_HEAD = re.compile(rb'\{"sum": "(\d{1,10})-([0-9a-f]{8})", "event": ')
+_LONGEST = 16 * 2**20  # bytes of a line that are read at once; no event is as long
+
+
+@frozen
+class Line:
+    """An event, and its bytes."""
+
+    event: Event
+    raw: bytes
+
+
+@frozen
+class Damage:
+    """Bytes that are no event."""
+
+    number: int
+    """The number of the line, from 1."""
+    raw: bytes
 
 
 def read(path: Path) -> Iterator[Event]:
-    """Yield the events of a journal, up to the first damaged line."""
-    for raw, _ in _intact(path):
-        yield event_from_dict(raw)
+    """Yield the events of a journal. Damaged lines are skipped."""
+    return (part.event for part in scan(path) if isinstance(part, Line))
 
 
-def _intact(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield the JSON object of each intact line, and the position of the line's end."""
-    end = 0
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                raw = _decode(line)
-                if raw is None:
-                    return
-                end += len(line)
-                yield raw, end
-    except FileNotFoundError:
-        return
+def scan(path: Path) -> Iterator[Line | Damage]:
+    """Yield everything that is in a journal, in order. There need be no journal.
+
+    Raises:
+        UsageProblem: If a newer version of this package has written it.
+        OSError: If it cannot be read.
+    """
+    with contextlib.suppress(FileNotFoundError), _reader(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST), b""), 1):
+            for raw, event in _records(line):
+                if event is None:
+                    yield Damage(number, raw)
+                else:
+                    _check_format(path, event)
+                    yield Line(event_from_dict(event), raw)
+
+
+def _reader(path: Path) -> BinaryIO:
+    return open(path, "rb", opener=open_private)
+
+
+def _check_format(path: Path, event: Mapping[str, Any]) -> None:
+    version = event.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        msg = (
+            f"{path} was written by a newer version of this package (journal format {version}; "
+            f"this version reads {FORMAT}). Nothing was changed. Run: pip install --upgrade "
+            "spec-kitty-orchestrator"
+        )
+        raise UsageProblem(msg)
 
 
 def _encode(event: Event) -> bytes:
     body = json.dumps(event.to_dict(), sort_keys=True).encode()
-    return b"".join((_HEAD, _checksum(body), _MIDDLE, body, _TAIL))
-
-
-def _decode(line: bytes) -> dict[str, Any] | None:
-    checksum, middle, rest = line.removeprefix(_HEAD).partition(_MIDDLE)
-    body = rest.removesuffix(_TAIL)
-    is_whole = line.startswith(_HEAD) and middle and line.endswith(_TAIL)
-    if not is_whole or checksum != _checksum(body):
-        return None
-    raw = json.loads(body)
-    return raw if isinstance(raw, dict) else None
+    return b'{"sum": "%s", "event": %s}\n' % (_checksum(body), body)
 
 
 def _checksum(body: bytes) -> bytes:
     return b"%d-%08x" % (len(body), zlib.crc32(body))
+
+
+def _records(line: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """Yield each record of a line with its event, and the bytes between them with None.
+
+    A line has one record, unless a line break was lost or a write ended halfway.
+    """
+    done = 0
+    for head in _HEAD.finditer(line):
+        end = head.end() + int(head[1])
+        body = line[head.end() : end]
+        if line[end : end + 1] == b"}" and _checksum(body) == b"%s-%s" % (head[1], head[2]):
+            if between := line[done : head.start()]:
+                yield between, None
+            yield line[head.start() : end + 1] + b"\n", json.loads(body)
+            done = end + 1
+    if (rest := line[done:]) not in (b"", b"\n") or line == b"\n":
+        yield rest, None
 
 
 def event_from_dict(raw: Mapping[str, Any]) -> Event:
@@ -129,11 +190,16 @@ class Journal:
     """The only writer of a journal.
 
     Args:
-        path: The file. Damaged lines at its end are moved to ``<path>.damaged``.
+        path: The file.
         mission: The mission of all events.
         run: The run of all events.
+        copy: A second file for the events of this mission, written without a sync.
         listeners: Called with each event once it is on the disk.
         now: Returns the time of an event, in seconds since the epoch.
+
+    Raises:
+        StorageProblem: If it cannot be written.
+        UsageProblem: If one of the folders is a symbolic link.
     """
 
     def __init__(
@@ -142,47 +208,117 @@ class Journal:
         *,
         mission: str,
         run: str,
+        copy: Path | None = None,
         listeners: Sequence[Listener] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._copy = path, copy
         self._mission, self._run = mission, run
         self._listeners = listeners
         self._now = now
-        self._file = path.open("ab")
-        self._move_damage(path)
-
-    def _move_damage(self, path: Path) -> None:
-        intact = max((end for _, end in _intact(path)), default=0)
-        with path.open("rb") as file:
-            file.seek(intact)
-            damaged = file.read()
-        if damaged:
-            with path.with_name(path.name + ".damaged").open("ab") as aside:
-                aside.write(damaged)
-            self._file.truncate(intact)
+        if copy:
+            refuse_link(copy.parent)
+        with _storage(path):
+            self._file = _open(path)
 
     def write(self, event: E) -> E:
         """Append an event and wait until it is on the disk.
 
         Returns:
             The event with its time, mission and run.
+
+        Raises:
+            StorageProblem: If it cannot be written. The journal is as before.
         """
         (written,) = self.write_all([event])
         return written
 
     def write_all(self, events: Iterable[E]) -> list[E]:
         """Append several events and wait for the disk once; see `write`."""
+        if not self._is_in_place():
+            with _storage(self._path):
+                self._restore()
+            self._append([JournalRepaired()])
+        return self._append(events)
+
+    def _append(self, events: Iterable[E]) -> list[E]:
         at = round(self._now(), 3)
         written = [evolve(e, at=at, mission=self._mission, run=self._run) for e in events]
-        self._file.write(b"".join(map(_encode, written)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        data = b"".join(map(_encode, written))
+        with _storage(self._path):
+            _write_whole(self._file, data)
+        if self._copy:
+            _write_copy(self._copy, data)
         for event in written:
             for listener in self._listeners:
                 listener(event)
         return written
 
+    def _is_in_place(self) -> bool:
+        """Return whether the path still leads to the open file: ``git clean -fdx`` removes it."""
+        try:
+            return os.path.samestat(os.fstat(self._file), os.lstat(self._path))
+        except OSError:
+            return False
+
+    def _restore(self) -> None:
+        """Write a removed journal anew from the open file, which still has everything."""
+        if os.path.lexists(self._path):
+            self._path.rename(free_name(self._path, "replaced"))
+        file = _open(self._path)
+        with os.fdopen(os.dup(self._file), "rb") as old, os.fdopen(os.dup(file), "ab") as new:
+            old.seek(0)
+            shutil.copyfileobj(old, new)
+        os.close(self._file)
+        self._file = file
+
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. A second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
+
+
+@contextlib.contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        error = OSError(e.errno, e.strerror, str(e.filename or path))
+        msg = f"The journal cannot be written. {explain_os_error(error)}"
+        raise StorageProblem(msg) from e
+
+
+def free_name(journal: Path, why: str) -> Path:
+    """Return a name beside a journal that no file has yet, such as ``journal.damaged-1.jsonl``."""
+    names = (journal.with_name(f"{journal.stem}.{why}-{n}.jsonl") for n in itertools.count(1))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def _open(path: Path) -> int:
+    make_folder(path.parent)
+    return open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+
+
+def _write_whole(file: int, data: bytes) -> None:
+    """Append all bytes and sync, or none: a full disk takes a part of them."""
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":  # a write that ended halfway
+        data = b"\n" + data
+    try:
+        while data:
+            data = data[os.write(file, data) :]
+        os.fsync(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(file, size)
+        raise
+
+
+def _write_copy(path: Path, data: bytes) -> None:
+    """Append to the second copy. A run does not end because it has no copy."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        with os.fdopen(file, "ab") as copy:
+            copy.write(data)

@@ -311,7 +311,7 @@ def test_the_text_says_what_happened_and_what_to_do(error: HostError) -> None:
         (ErrorCode.DEPENDENCIES_NOT_SATISFIED, "depends on first"),
         (ErrorCode.LANE_ALLOCATION_FAILED, "worktree"),
         (ErrorCode.MISSION_NOT_READY, "that the message names"),
-        (ErrorCode.PREFLIGHT_FAILED, "is merged already"),
+        (ErrorCode.PREFLIGHT_FAILED, "were removed by an earlier merge"),
         (ErrorCode.CONTRACT_VERSION_MISMATCH, "spec-kitty-client"),
         (ErrorCode.POLICY_VALIDATION_FAILED, "Correct the policy"),
         (ErrorCode.USAGE_ERROR, "contract version"),
@@ -350,7 +350,7 @@ def test_everything_is_one_tree() -> None:
     classes = [getattr(errors, name) for name in errors.__all__]
     exceptions = [c for c in classes if isinstance(c, type) and issubclass(c, Exception)]
 
-    assert len(exceptions) == 24
+    assert len(exceptions) == 25
     assert all(issubclass(c, SpecKittyError) for c in exceptions)
     assert issubclass(PolicyError, InvalidCall)
     assert issubclass(InvalidCall, ValueError)

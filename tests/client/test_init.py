@@ -62,6 +62,7 @@ MODULES = (
     workflow,
 )
 INNER = {
+    "find_obstacles",
     "ADVICE",
     "call_environment",
     "call_variables",

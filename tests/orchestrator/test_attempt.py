@@ -8,16 +8,24 @@ import pytest
 from attrs import evolve
 
 from spec_kitty_orchestrator.agents import KNOWN, Agent
-from spec_kitty_orchestrator.attempt import AttemptResult, run_attempt
+from spec_kitty_orchestrator.attempt import (
+    AttemptResult,
+    end_unknown_attempts,
+    run_attempt,
+    unknown_attempts,
+)
+from spec_kitty_orchestrator.errors import UsageProblem
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.runners import ExitRecord, LeftProcess, keeper, local
 from spec_kitty_orchestrator.state.events import (
+    AttemptFailed,
     AttemptStarted,
     AttemptStopped,
     Claimed,
     Implemented,
     WarningGiven,
 )
+from tests.orchestrator.hosts import SLUG
 from tests.orchestrator.processes import gone, number_in
 from tests.orchestrator.worlds import World, world
 
@@ -124,6 +132,86 @@ def test_a_run_that_was_lost_is_started_anew(w: World) -> None:
     w.write(started("implement", w.log(1, "implement")))
     assert attempt(w).attempt.number == 2
     assert w.events(AttemptStopped)[0].reason == "lost"
+
+
+def unknown(w: World, code: str = "import time; time.sleep(60)") -> Path:
+    """Leave a running agent of which the journal knows nothing."""
+    directory = left(w, "implement", code=code)
+    for path in (w.files.journal, w.files.copy(SLUG)):
+        path.unlink(missing_ok=True)
+    return directory
+
+
+def test_an_agent_that_the_journal_does_not_know_is_ended(w: World) -> None:
+    """A damaged journal lets no second agent start beside a live one."""
+    directory = unknown(w)
+    run = w.start()
+    anyio.run(end_unknown_attempts, run)
+    run.journal.close()
+    assert not local.is_alive(directory)
+    (stopped,) = w.events(AttemptStopped)
+    assert (stopped.wp, stopped.role, stopped.number) == ("WP01", "implement", 1)
+
+
+def test_an_agent_that_the_journal_knows_is_left_alone(w: World) -> None:
+    """An agent that can be re-attached to is not ended."""
+    directory = left(w, "implement", code="import time; time.sleep(60)")
+    run = w.start()
+    anyio.run(end_unknown_attempts, run)
+    run.journal.close()
+    assert local.is_alive(directory)
+    assert unknown_attempts(run.logs, run.history) == []
+    anyio.run(local.stop, directory)
+
+
+def test_an_agent_whose_start_is_lost_is_found_in_the_copy(w: World) -> None:
+    """If only the journal lost it, the run re-attaches and reads the answer of that agent."""
+    left(w, "implement", code="import time; time.sleep(0.3); print('early')")
+    w.files.copy(SLUG).parent.mkdir(parents=True, exist_ok=True)
+    w.files.copy(SLUG).write_bytes(w.files.journal.read_bytes())
+    w.files.journal.write_bytes(b"x")
+    assert attempt(w).text == "early\n"
+    assert w.events(AttemptStopped) == []
+
+
+def chosen_earlier(w: World, agent: str, setting: str, code: str) -> None:
+    """Leave an ended agent that an earlier run has chosen."""
+    directory = left(w, "implement", code=code)
+    anyio.run(local.wait, directory)
+    w.files.journal.unlink()
+    w.write(evolve(started("implement", directory), agent=agent, setting=setting))
+
+
+def test_an_earlier_agent_is_read_with_its_own_reader(w: World) -> None:
+    """After `resume --impl-agent` the run of the agent before is not read as another's."""
+    answer = '{"type": "result", "result": "from claude", "is_error": false}'
+    chosen_earlier(w, "claude-code", "claude-code", f"print({answer!r})")
+    assert attempt(w).text == "from claude"
+
+
+@pytest.mark.parametrize("setting", ["", "gone-agent"])
+def test_an_earlier_agent_that_is_unknown_is_run_anew(w: World, setting: str) -> None:
+    """Without its reader the answer is not guessed; that counts as no failure."""
+    chosen_earlier(w, "gone-agent", setting, "print('early')")
+    result = attempt(w)
+    assert (result.failure, result.attempt.number) == (None, 2)
+    assert [event.kind for event in w.events(AttemptFailed)] == []
+    assert len(w.events(AttemptStopped)) == 1
+
+
+def test_the_setting_of_the_agent_is_recorded(w: World) -> None:
+    """The journal tells how to find the agent of an attempt again."""
+    attempt(w)
+    assert w.events(AttemptStarted)[0].setting == w.implementer
+
+
+def test_the_log_of_a_work_package_is_no_link(w: World, tmp_path: Path) -> None:
+    """A committed link in the place of a log folder leads no prompt out of the repository."""
+    logs = w.log(1, "implement").parent
+    logs.parent.mkdir(parents=True, exist_ok=True)
+    logs.symlink_to(tmp_path)
+    with pytest.raises(UsageProblem, match="symbolic link"):
+        attempt(w)
 
 
 def test_a_folder_that_is_there_is_not_used_again(w: World) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from spec_kitty_client import (
     IntegrationFailed,
+    MergeConflict,
     MergeDamaged,
     MergeStrategy,
     SpecKittyError,
@@ -17,6 +18,7 @@ from spec_kitty_client import (
 )
 from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.context import Run
+from spec_kitty_orchestrator.ending import after_a_failed_end
 from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.state.events import (
     AcceptanceSkipped,
@@ -217,3 +219,33 @@ def test_work_after_a_merge_is_merged_as_well(w: World) -> None:
     do(w, session.merge)
     assert w.host.verbs() == ["merge-mission"] * 2
     assert (w.root / "more-WP01.py").is_file()
+
+
+def test_a_conflict_ends_with_the_commands_that_resolve_it(w: World) -> None:
+    """The run says what to do next, and `resume` comes last."""
+    (w.root / "WP01.py").write_text("hotfix\n")
+    git(w.root, "add", "WP01.py")
+    git(w.root, "commit", "--quiet", "--message=hotfix")
+    with pytest.raises(MergeConflict) as e:
+        do(w, session.merge)
+    assert e.value.files == ("WP01.py",)
+    steps = after_a_failed_end(e.value)
+    assert steps == (*e.value.commands, "spec-kitty-orchestrator resume")
+
+
+def test_a_damaged_merge_advises_no_resume(w: World) -> None:
+    """It would fail in the same way."""
+    takes_away(w)
+    with pytest.raises(MergeDamaged) as e:
+        do(w, session.merge)
+    assert after_a_failed_end(e.value) == (f"git log --stat {e.value.before}..work",)
+
+
+def test_a_mission_with_canceled_work_goes_on_without_acceptance(w: World) -> None:
+    """Hosts up to 3.2.7 accept no such mission; the reason is told, and the run does not fail."""
+    w.host.put("WP02", "canceled", reason="not needed")
+    w.write(LaneReported(wp="WP02", lane="canceled"))
+    do(w, session.accept)
+    told = w.events(AcceptanceSkipped)[0]
+    assert "WP02 is canceled" in told.reason
+    assert told.command == f"spec-kitty accept --mission {SLUG} --lenient"

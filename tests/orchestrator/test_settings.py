@@ -299,6 +299,37 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, line: str, reason: st
     )
 
 
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    """Editors on Windows begin a file with one."""
+    path = toml(tmp_path, "max_rounds = 1\n")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert given(tmp_path) == {"max_rounds": 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "found"),
+    [
+        ("policy = 'p.json'", "policy", "{root}/p.json"),
+        ("policy = '../p.json'", "policy", "{above}/p.json"),
+        ("policy = '/etc/p.json'", "policy", "/etc/p.json"),
+        ("impl-agent = 'script:./a.sh --fast'", "impl_agent", "script:{root}/a.sh --fast"),
+        ("review_agent = 'script:bin/a'", "review_agent", "script:{root}/bin/a"),
+        ("review_agent = 'script:/bin/a x'", "review_agent", "script:/bin/a x"),
+        ("impl_agent = 'script:python3 ./a.py'", "impl_agent", "script:python3 ./a.py"),
+        ("impl_agent = 'codex'", "impl_agent", "codex"),
+        ("actor = './a'", "actor", "./a"),
+    ],
+)
+def test_a_path_in_the_file_starts_from_its_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, name: str, found: str
+) -> None:
+    """A command means the same program and policy in whatever folder the user is."""
+    toml(tmp_path, line + "\n")
+    monkeypatch.chdir("/")
+    expected = found.format(root=tmp_path, above=tmp_path.parent)
+    assert str(given(tmp_path)[name]) == expected
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A settings file in another encoding, or a folder in its place, is one message."""
     path = toml(tmp_path, "")

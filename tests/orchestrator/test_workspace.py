@@ -93,6 +93,20 @@ def test_work_that_cannot_be_brought_onto_the_lane_is_kept_and_told(repo: Path) 
     assert not on_lane(w, "lost.py")
 
 
+def test_work_left_on_another_branch_is_named(repo: Path) -> None:
+    """An agent that committed elsewhere and came back has changed nothing; it is told where."""
+    strays = (
+        "if number == 1:\n    git('switch', '-q', '-c', 'mine')\n    Path('a.py').touch()\n"
+        "    git('add', '.')\n    git('commit', '-q', '-m', 'x')\n    git('switch', '-q', '-')\n"
+        "else:\n    git('merge', '-q', 'mine')\n"
+    )
+    w = world(repo, implement=strays)
+    w.work()
+    assert "The branch mine has commits" in reasons(w)[0]
+    assert w.host.lanes["WP01"] == "done"
+    assert on_lane(w, "a.py")
+
+
 # The link to the repository
 
 
@@ -179,6 +193,20 @@ def test_changes_of_the_missions_folder_are_taken_out(repo: Path) -> None:
     kept = w.events(ChangesKept)[0]
     assert f"kitty-specs/{SLUG}" in kept.files[0]
     assert git(repo, "show", f"{kept.where}:{kept.files[0]}") == "ticked"
+
+
+def test_a_file_that_git_ignores_is_kept_if_the_work_package_names_it(repo: Path) -> None:
+    """It is not part of the work, and would be lost with the worktree."""
+    w = world(repo, implement=WRITES + "Path('local.env').write_text('mine')\n")
+    write(repo / ".gitignore", "*.env\n")
+    git(repo, "add", ".gitignore")
+    git(repo, "commit", "--quiet", "--message=ignore")
+    w.owned = {"WP01": ("local.env", "WP01.py", "**")}
+    w.work()
+    (kept,) = w.events(ChangesKept)
+    assert kept.files == ("local.env",)
+    assert git(repo, "show", f"{kept.where}/1:local.env") == "mine"
+    assert not on_lane(w, "local.env")
 
 
 # Failures that are not the agent's

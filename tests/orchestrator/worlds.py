@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
-from attrs import define
+from attrs import define, field
 
 from spec_kitty_client import AsyncClient, Retry
 from spec_kitty_orchestrator import agents
@@ -22,6 +22,7 @@ from spec_kitty_orchestrator.state.events import Event
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, WorkPackageHistory, recall
 from spec_kitty_orchestrator.state.journal import Journal, read
+from spec_kitty_orchestrator.state.recollection import recollect, repair
 from tests.orchestrator.hosts import NEWEST, SLUG, WatchedHost
 
 E = TypeVar("E", bound=Event)
@@ -62,6 +63,7 @@ class World:
     host: WatchedHost
     implementer: str
     reviewer: str
+    owned: dict[str, tuple[str, ...]] = field(factory=dict)
 
     @property
     def files(self) -> StateFiles:
@@ -80,20 +82,28 @@ class World:
         implementer, reviewer = agents.find(made.impl_agent), agents.find(made.review_agent)
         policy = default_policy(implementer)
         client = AsyncClient(actor=made.actor, policy=policy, transport=self.host, retry=Retry())
-        earlier = list(read(self.files.journal))
-        history = recall(earlier).get(SLUG) or History(mission=SLUG)
-        durations = learn_durations(earlier)
+        earlier = recollect(self.files)
+        repair(earlier)
+        history = earlier.histories().get(SLUG) or History(mission=SLUG)
+        durations = learn_durations(earlier.events)
         listeners = [history.apply, durations.apply]
         return Run(
             settings=made,
             policy=policy,
             host=MissionClient(client, SLUG),
-            journal=Journal(self.files.journal, mission=SLUG, run="test", listeners=listeners),
+            journal=Journal(
+                self.files.journal,
+                mission=SLUG,
+                run="test",
+                copy=self.files.copy(SLUG),
+                listeners=listeners,
+            ),
             history=history,
             durations=durations,
             logs=self.files.logs / SLUG,
             agents={"implement": implementer, "review": reviewer},
             lanes=self.host.shared_lanes(),
+            owned=self.owned,
         )
 
     def work(self, *, backend: str = "asyncio", **settings: Any) -> Board:

@@ -52,6 +52,7 @@ from spec_kitty_client import (
     Lane,
     LaneChanged,
     ListReady,
+    MergeConflict,
     Merged,
     MergeDamaged,
     MergeMission,
@@ -514,11 +515,16 @@ def errors(client: Client) -> None:
 def errors_of_workflows(client: Client) -> None:
     """Decide on what else a workflow verb may raise."""
     try:
+        assert_type(client.mission("m").merge_obstacles(), tuple[str, ...])
         client.mission("m").merge()
     except UnsupportedByHost as e:
         assert_type((e.what, e.since, e.release), tuple[str, str, str])
     except WouldLoseWork as e:
         assert_type(e.paths, tuple[str, ...])
+    except MergeConflict as e:
+        assert_type(e.branches, tuple[str, str])
+        assert_type((e.files, e.commands), tuple[tuple[str, ...], tuple[str, ...]])
+        assert_type(e.failure.unchanged, bool)
     except MergeDamaged as e:
         assert_type((e.target, e.before), tuple[str, str])
         assert_type(e.paths, tuple[str, ...])

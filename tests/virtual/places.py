@@ -10,7 +10,8 @@ from attrs import define, field, frozen
 from spec_kitty_client.testing.host import SimulatedHost
 from spec_kitty_client.transports import Completed
 from spec_kitty_orchestrator.git.changes import Changes, Links
-from spec_kitty_orchestrator.git.worktree import Position, Status, Worktree
+from spec_kitty_orchestrator.git.values import Position, Status
+from spec_kitty_orchestrator.git.worktree import Worktree
 
 __all__ = ["AgentCheckouts", "Checkout", "in_memory_git"]
 
@@ -70,6 +71,12 @@ class Checkout(Worktree):
     async def changes(self, spans: Sequence[tuple[str, str]], limit: int) -> Changes:
         await anyio.lowlevel.checkpoint()
         return Changes(files=("work.py",), diff="+ work")
+
+    async def keep_ignored(self, files: Sequence[str], folder: str, message: str) -> list[str]:
+        return []
+
+    async def strays(self, since: float) -> list[str]:
+        return []
 
     async def drop_changes(
         self, inside: str, *, before: str, target: str | None, owned: Sequence[str]

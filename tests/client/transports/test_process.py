@@ -279,6 +279,23 @@ def test_a_relative_path_becomes_absolute(host: Host, monkeypatch: pytest.Monkey
     assert transport.run((), time_limit=PATIENCE).stdout == f"{executable.parent}\n".encode()
 
 
+@pytest.mark.parametrize("word", ["bin", "./bin", "bin/../bin"])
+def test_a_program_that_changes_its_folder_keeps_its_repository(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str
+) -> None:
+    """Repository, host and HOME are those of the moment when the transport was made."""
+    executable = host('pwd -P; echo "$HOME"')
+    monkeypatch.chdir(executable.parent.parent)
+    transport = ProcessTransport(executable="bin/spec-kitty", repo=word, home=Path("home"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    told = transport.run((), time_limit=PATIENCE).stdout.decode().splitlines()
+    assert told == [str(executable.parent), str(executable.parent.parent / "home")]
+    done = transport.git(("rev-parse", "--show-prefix"), time_limit=PATIENCE)
+    assert b"not a git repository" in done.stderr  # and not: no such folder
+
+
 def test_a_link_is_not_resolved(host: Host, tmp_path: Path) -> None:
     """Its folder is the one that other programs of the host are in."""
     link = tmp_path / "elsewhere" / "spec-kitty"

@@ -8,6 +8,7 @@ from typing import Any
 from spec_kitty_client._engine.core import Git
 from spec_kitty_client.transports import Completed
 from spec_kitty_client.workflow.proof import (
+    MergeRecord,
     holds,
     left_out,
     record_lanes,
@@ -100,17 +101,18 @@ def test_what_is_recorded_survives_the_branches(repo: Path) -> None:
     git(repo, "branch", "-D", "kitty/mission-m-lane-a")
     git(repo, "gc", "--quiet", "--prune=now")
 
-    assert drive(recorded("m", top)) == (None, (one,))
-    assert drive(recorded("other", top)) == (None, ())
+    assert drive(recorded("m", top)) == MergeRecord(heads=(one,))
+    assert drive(recorded("other", top)) == MergeRecord()
     result = git(repo, "rev-parse", "work")
-    drive(record_result("m", result, top))
-    assert drive(recorded("m", top)) == (result, (one,))
+    drive(record_result("m", one, result, top))
+    assert drive(recorded("m", top)) == MergeRecord(before=one, result=result, heads=(one,))
 
 
 def test_a_commit_that_is_on_no_branch_is_named(repo: Path) -> None:
     """A commit on no branch of the mission is named."""
     one, two = commit(repo, "lane-a", "a.txt", "a\n"), commit(repo, "lane-b", "b.txt", "b\n")
 
-    assert drive(left_out([one, two], ["lane-a", "lane-b"], str(repo))) == ""
-    assert drive(left_out([one, two], ["lane-a", "work"], str(repo))) == two
-    assert drive(left_out([], [], str(repo))) == ""
+    assert drive(left_out([one, two], ["lane-a", "lane-b"], str(repo))) == ()
+    assert drive(left_out([one, two], ["lane-a", "work"], str(repo))) == (two,)
+    assert drive(left_out([], [], str(repo))) == ()
+    assert drive(left_out(["0" * 40], ["work"], str(repo))) == ("0" * 40,)

@@ -112,8 +112,8 @@ def test_several_missions_are_cleaned_up(repo: Path) -> None:
     assert done.removed == [str(one), str(two)]
 
 
-def test_agents_of_a_dead_run_are_ended(repo: Path) -> None:
-    """An agent that outlived its orchestrator is ended, and that is recorded."""
+def sleeper(repo: Path) -> tuple[Path, int]:
+    """Start an agent that sleeps; return its folder and its process id."""
     directory = StateFiles(repo).logs / "m" / "WP01" / "01-implement"
     code = "import os, time; f = open('own.pid', 'w'); f.write(f'{os.getpid()}\\n'); f.close()\n"
     process = local.AgentProcessSpec(
@@ -125,13 +125,33 @@ def test_agents_of_a_dead_run_are_ended(repo: Path) -> None:
         time_limit=60.0,
     )
     local.launch(process)
+    return directory, number_in(repo.parent / "own.pid")
+
+
+def test_agents_of_a_dead_run_are_ended(repo: Path) -> None:
+    """An agent that outlived its orchestrator is ended, and that is recorded."""
+    directory, pid = sleeper(repo)
     start = {"role": "implement", "number": 1, "agent": "x", "directory": str(directory)}
     record(repo, ("attempt-started", {"wp": "WP01", **start}))
-    pid = number_in(repo.parent / "own.pid")
     done = abort(repo, cleanup_worktrees=False)
     assert done.agents_ended == [str(directory)]
     assert gone(pid)
     assert kinds(repo) == ["attempt-started", "attempt-stopped", "aborted"]
+
+
+@pytest.mark.parametrize("journal", [None, b"", b"\0" * 500, b'{"sum": "1-0'])
+def test_agents_that_the_journal_has_lost_are_ended(repo: Path, journal: bytes | None) -> None:
+    """Whatever became of the journal, no agent is left, and what it held is kept."""
+    directory, pid = sleeper(repo)
+    files = StateFiles(repo)
+    files.make()
+    if journal is not None:
+        files.journal.write_bytes(journal)
+    assert abort(repo, cleanup_worktrees=False).agents_ended == [str(directory)]
+    assert gone(pid)
+    assert kinds(repo) == ["attempt-stopped", "aborted"]
+    if journal:
+        assert files.journal.with_name("journal.damaged-1.jsonl").read_bytes() == journal
 
 
 def test_an_abort_is_a_run_of_its_own(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -500,6 +500,20 @@ def test_status_says_how_the_last_run_ended(
     assert words in " ".join(run("status").out.split())
 
 
+def test_status_says_why_a_mission_is_not_accepted(host: Program, run: Command, repo: Path) -> None:
+    """The reasons and the commands of the last run, until the mission is accepted."""
+    why = {"reason": "it wants more:\n  - git_dirty", "command": "spec-kitty accept"}
+    end = {"outcome": "done", "problem": None, "unfinished": {}, "next": ["spec-kitty accept"]}
+    journal(repo, *LANES, ("acceptance-unavailable", why), ("run-ended", end))
+    shown = run("status").out
+    assert "Not accepted: it wants more:" in shown
+    assert "next: spec-kitty accept" in shown
+    found = json.loads(run("status", "--json").out)
+    assert (found["not_accepted"], found["next"]) == (why["reason"], ["spec-kitty accept"])
+    journal(repo, *LANES, ("accepted", {"at_host": None}))
+    assert json.loads(run("status", "--json").out)["not_accepted"] is None
+
+
 def test_status_knows_a_live_run(host: Program, run: Command, repo: Path) -> None:
     """A run that is alive is told apart from one that died."""
     journal(repo, *LANES)
@@ -507,13 +521,61 @@ def test_status_knows_a_live_run(host: Program, run: Command, repo: Path) -> Non
         assert json.loads(run("status", "--json").out)["run"] == "alive"
 
 
-def test_status_of_one_mission_of_several(host: Program, run: Command, repo: Path) -> None:
-    """A mission is found by a part of its slug; without one, the last one that was run counts."""
-    journal(repo, *LANES, mission="first-01")
-    journal(repo, *LANES, mission="second-02")
-    assert json.loads(run("status", "--json").out)["mission"] == "second-02"
-    found = json.loads(run("status", "--json", "--mission=first").out)
-    assert found["mission"] == "first-01"
+def test_status_without_a_mission_shows_the_last_one(
+    host: Program, run: Command, repo: Path
+) -> None:
+    """Of several missions, the one that was run last counts."""
+    journal(repo, *LANES, mission="034-payment")
+    journal(repo, *LANES, mission="1034-refund")
+    assert json.loads(run("status", "--json").out)["mission"] == "1034-refund"
+
+
+@pytest.mark.parametrize(
+    ("word", "slug"),
+    [
+        ("034-payment", "034-payment"),
+        ("034", "034-payment"),
+        ("1034", "1034-refund"),
+        ("01ABCDEF", "pay-01ABCDEF"),
+        ("01abcdef", "pay-01ABCDEF"),
+        ("01KXYZKXYZKXYZKXYZKXYZKXYZ", "035-orders"),
+        ("01KXYZKX", "035-orders"),
+    ],
+)
+def test_a_mission_is_named_exactly(
+    host: Program, run: Command, repo: Path, word: str, slug: str
+) -> None:
+    """A slug, a number, a mid8 or an id names one mission, whose settings are taken."""
+    about = repo / "kitty-specs" / "035-orders" / "meta.json"
+    about.parent.mkdir()
+    about.write_text('{"mission_id": "01KXYZKXYZKXYZKXYZKXYZKXYZ"}')
+    for name in ("034-payment", "1034-refund", "pay-01ABCDEF", "035-orders", "035x-late"):
+        journal(repo, *LANES, mission=name)
+    assert json.loads(run("status", word, "--json").out)["mission"] == slug
+
+
+@pytest.mark.parametrize("command", ["status", "resume"])
+@pytest.mark.parametrize("word", ["34", "03", "pay", "refund", "034-pay"])
+def test_a_part_of_a_name_names_nothing(
+    host: Program, run: Command, repo: Path, command: str, word: str
+) -> None:
+    """A mission that was not meant is never resumed; those that there are are listed."""
+    for name in ("034-payment", "1034-refund"):
+        journal(repo, *LANES, mission=name)
+    ended = run(command, word)
+    assert ended.code == ExitCode.USAGE
+    assert f"No run of {word!r} is recorded in " in complaint(ended)
+    assert ended.err.endswith("Recorded: 034-payment, 1034-refund\n")
+
+
+def test_a_number_of_two_missions_is_ambiguous(host: Program, run: Command, repo: Path) -> None:
+    """Where two missions have the same number, none is guessed."""
+    for name in ("034-payment", "034-refund"):
+        journal(repo, *LANES, mission=name)
+    ended = run("resume", "034")
+    assert ended.code == ExitCode.USAGE
+    told = "Several missions are called '034': 034-payment, 034-refund. Name one in full.\n"
+    assert complaint(ended).endswith(told)
 
 
 def test_resume_takes_the_settings_of_the_last_run(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator.git.calls import GitError, git
-from spec_kitty_orchestrator.git.worktree import CommitRefused, OffBranch, Worktree
+from spec_kitty_orchestrator.git.values import CommitRefused, OffBranch
+from spec_kitty_orchestrator.git.worktree import Worktree
 from tests.orchestrator.git.repositories import do, head_of, hook, linked, save, write
 
 RESCUE = "refs/spec-kitty-orchestrator/rescue/m/WP01"

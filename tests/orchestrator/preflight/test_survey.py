@@ -21,6 +21,7 @@ def look(
     target: str | None = None,
     accept: bool = True,
     merge: bool = False,
+    obstacles: tuple[str, ...] = (),
     **layout: Any,
 ) -> Survey:
     """Survey a mission that records its state on the branch that is checked out."""
@@ -40,7 +41,16 @@ def look(
     wps = tuple(WorkPackage(wp_id=wp, lane=lane) for wp, lane in where.items())
     mission = Mission(mission_slug="m", summary={}, work_packages=wps)
     contract = Contract(contract_of(Version(release)), Version(release))
-    return survey(made, mission, contract, repo, target=target, accept=accept, merge=merge)
+    return survey(
+        made,
+        mission,
+        contract,
+        repo,
+        target=target,
+        accept=accept,
+        merge=merge,
+        obstacles=obstacles,
+    )
 
 
 def package(wp: str = "WP01", **more: Any) -> PackageLayout:
@@ -53,6 +63,18 @@ def test_a_plain_mission_has_no_problem(repo: Path) -> None:
     found = look(repo, package())
     assert (found.problems, found.notes) == ((), ())
     assert found.lines() == ["topology:  lanes", "target:    work (target_branch)"]
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_what_would_stop_a_merge_is_told(repo: Path, *, merge: bool) -> None:
+    """It is a problem if the run is to merge, and else worth a note."""
+    found = look(repo, package(), merge=merge, obstacles=("there is a tag work", "it is dirty"))
+    told, other = (found.problems, found.notes) if merge else (found.notes, found.problems)
+    assert [line.partition("refused: ")[2] for line in told] == [
+        "there is a tag work",
+        "it is dirty",
+    ]
+    assert other == ()
 
 
 def test_a_target_that_is_named_counts(repo: Path) -> None:

@@ -1,12 +1,18 @@
 """Tests of `spec_kitty_orchestrator.state.journal`."""
 
 import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from spec_kitty_orchestrator.state.events import Event, LaneReported, NoteGiven
-from spec_kitty_orchestrator.state.journal import Journal, Listener, read
+from spec_kitty_orchestrator.errors import StorageProblem, UsageProblem
+from spec_kitty_orchestrator.state import journal as journals
+from spec_kitty_orchestrator.state.events import Event, LaneReported, NoteGiven, RunStarted
+from spec_kitty_orchestrator.state.journal import FORMAT, Damage, Journal, Listener, read, scan
 
 
 def journal(path: Path, *listeners: Listener) -> Journal:
@@ -26,9 +32,9 @@ def messages(path: Path) -> list[str]:
     return [event.message for event in read(path) if isinstance(event, NoteGiven)]
 
 
-def aside(path: Path) -> bytes:
-    """Return the damaged lines that were moved to another file."""
-    return path.with_name(path.name + ".damaged").read_bytes()
+def damage(path: Path) -> bytes:
+    """Return the bytes that are no event."""
+    return b"".join(part.raw for part in scan(path) if isinstance(part, Damage))
 
 
 @pytest.fixture
@@ -70,35 +76,69 @@ def test_a_later_run_appends(path: Path) -> None:
     write(path, "a", "b")
     write(path, "c")
     assert messages(path) == ["a", "b", "c"]
-    assert not path.with_name(path.name + ".damaged").exists()
 
 
-@pytest.mark.parametrize("cut", [1, 2, 20, 60])
-def test_a_torn_tail_is_dropped(path: Path, cut: int) -> None:
-    """A half-written last line is skipped by readers and moved aside by the next writer."""
+@pytest.mark.parametrize("cut", [2, 3, 20, 60])
+def test_a_torn_tail_spoils_no_later_line(path: Path, cut: int) -> None:
+    """A half-written last line is skipped, and the next event is on a line of its own."""
     write(path, "a", "b")
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
     assert messages(path) == ["a"]
     write(path, "c")
     assert messages(path) == ["a", "c"]
-    assert aside(path) == whole[:-cut].splitlines(keepends=True)[1]
+    assert damage(path) == whole[:-cut].splitlines(keepends=True)[1] + b"\n"
 
 
-def test_nothing_after_a_damaged_line_is_believed(path: Path) -> None:
-    """Events after a damaged line are moved aside with it, because their cause is unknown."""
+def test_an_event_needs_no_line_break(path: Path) -> None:
+    """Where only the last line break is lost, no event is."""
+    write(path, "a")
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    write(path, "b")
+    assert messages(path) == ["a", "b"]
+    assert damage(path) == b""
+
+
+@pytest.mark.parametrize("between", [b"", b"x", b"\0" * 5000, b"\xff\xfe"])
+def test_two_events_on_one_line_are_read(path: Path, between: bytes) -> None:
+    """A lost line break costs no event, whatever is in its place."""
+    write(path, "a", "b")
+    path.write_bytes(path.read_bytes().replace(b"\n", between, 1))
+    assert messages(path) == ["a", "b"]
+    assert damage(path) == between
+
+
+def test_events_after_a_damaged_line_are_read(path: Path) -> None:
+    """One damaged line costs one event."""
     write(path, "a", "b", "c")
     lines = path.read_bytes().splitlines(keepends=True)
     damaged = lines[1].replace(b'"message": "b"', b'"message": "x"')
     path.write_bytes(lines[0] + damaged + lines[2])
-    assert messages(path) == ["a"]
-    write(path, "d")
-    assert messages(path) == ["a", "d"]
-    assert aside(path) == damaged + lines[2]
+    assert messages(path) == ["a", "c"]
+    assert [part for part in scan(path) if isinstance(part, Damage)] == [Damage(2, damaged)]
+
+
+def test_a_huge_line_is_read_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk full of zeros between two events is not held in memory."""
+    monkeypatch.setattr(journals, "_LONGEST", 1000)
+    write(path, "a", "b")
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b"\0" * 100_000 + b"\n" + second)
+    assert messages(path) == ["a", "b"]
+    assert len(damage(path)) == 100_001
 
 
 @pytest.mark.parametrize(
-    "line", [b"\n", b"{}\n", b"\xff\xfe\n", b'{"sum": "2-00000000", "event": {}}\n', b"[]", b"\0"]
+    "line",
+    [
+        b"\n",
+        b"{}\n",
+        b"\xff\xfe\n",
+        b'{"sum": "2-00000000", "event": {}}\n',
+        b'{"sum": "9999999999-00000000", "event": {}}\n',
+        b"[]",
+        b"\0",
+    ],
 )
 def test_no_other_line_is_an_event(path: Path, line: bytes) -> None:
     """A line with a wrong length or checksum is not an event, whatever it looks like."""
@@ -106,25 +146,121 @@ def test_no_other_line_is_an_event(path: Path, line: bytes) -> None:
     with path.open("ab") as file:
         file.write(line)
     assert messages(path) == ["a"]
+    assert damage(path) == line
 
 
-def test_damage_is_never_thrown_away(path: Path) -> None:
-    """Each damaged part is added to the file of those before."""
+def test_a_newer_format_is_refused(path: Path) -> None:
+    """A journal of a newer version is not read, and not changed."""
+    with contextlib.closing(journal(path)) as made:
+        made.write(RunStarted(settings={}, format=FORMAT + 1))
+    before = path.read_bytes()
+    with pytest.raises(UsageProblem, match=r"newer version .* Nothing was changed\. Run: pip"):
+        list(read(path))
+    assert path.read_bytes() == before
+
+
+def test_only_the_user_can_read_it(path: Path) -> None:
+    """Agents write what they think into it."""
     write(path, "a")
-    for word in (b"one", b"two"):
-        with path.open("ab") as file:
-            file.write(word)
-        write(path)
-    assert aside(path) == b"onetwo"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_journal_that_is_damaged_from_the_start_is_begun_anew(path: Path) -> None:
-    """A file of something else is moved aside, and the run can write."""
+def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
+    """A journal that is a symbolic link is neither read nor written."""
     path.parent.mkdir()
-    path.write_text("something else\n")
-    write(path, "a")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageProblem, match="symbolic link"):
+        journal(path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+# Files that go away, and disks that are full
+
+
+def removed(path: Path) -> None:
+    """Remove the journal with its folder, as ``git clean -fdx`` does."""
+    shutil.rmtree(path.parent)
+
+
+def unlinked(path: Path) -> None:
+    """Remove the journal alone."""
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    """Put another file in the place of the journal, as an editor does."""
+    path.unlink()
+    path.write_text("another\n")
+
+
+def moved(path: Path) -> None:
+    """Move the folder of the journal away."""
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+@pytest.mark.parametrize("accident", [removed, unlinked, replaced, moved])
+def test_a_journal_that_is_gone_is_written_anew(
+    path: Path, accident: Callable[[Path], None]
+) -> None:
+    """Nothing is lost: the open file still has everything, and the run says what happened."""
+    heard: list[Event] = []
+    with contextlib.closing(journal(path, heard.append)) as made:
+        made.write(NoteGiven(message="a"))
+        accident(path)
+        made.write(NoteGiven(message="b"))
+        made.write(NoteGiven(message="c"))
+    assert list(read(path)) == heard
+    assert [event.kind for event in heard] == ["note", "journal-repaired", "note", "note"]
+    assert (path.parent / ".gitignore").read_text() == "*\n"
+
+
+def test_the_file_in_its_place_is_kept(path: Path) -> None:
+    """A file that somebody has put in the place of the journal is moved aside."""
+    with contextlib.closing(journal(path)) as made:
+        replaced(path)
+        made.write(NoteGiven(message="a"))
+    assert path.with_name("journal.replaced-1.jsonl").read_text() == "another\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_write_that_fails_leaves_no_half_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """After an error the journal is as before, and the next event is written when there is room."""
+    really, room = os.write, [0, 10]
+
+    def write_some(file: int, data: bytes) -> int:
+        if not room[-1]:
+            raise OSError(number, os.strerror(number))
+        return really(file, data[: room.pop()])
+
+    with contextlib.closing(journal(path)) as made:
+        made.write(NoteGiven(message="a"))
+        before = path.read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr("os.write", write_some)
+            with pytest.raises(StorageProblem, match="The journal cannot be written"):
+                made.write(NoteGiven(message="b"))
+        assert path.read_bytes() == before
+        made.write(NoteGiven(message="c"))
+    assert messages(path) == ["a", "c"]
+
+
+def test_the_folder_of_the_copy_is_no_link(path: Path, tmp_path: Path) -> None:
+    """A mission's folder of logs that is a link leads no file of ours out of the repository."""
+    (tmp_path / "m").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageProblem, match="symbolic link"):
+        Journal(path, mission="m", run="r", copy=tmp_path / "m" / "events.jsonl")
+
+
+def test_a_run_goes_on_without_its_copy(path: Path, tmp_path: Path) -> None:
+    """A second copy that cannot be written ends no run."""
+    (tmp_path / "logs").write_text("in the way")
+    copy = tmp_path / "logs" / "m" / "events.jsonl"
+    with contextlib.closing(Journal(path, mission="m", run="r", copy=copy)) as made:
+        made.write(NoteGiven(message="a"))
     assert messages(path) == ["a"]
-    assert aside(path) == b"something else\n"
 
 
 def test_listeners_hear_of_what_is_on_the_disk(path: Path) -> None:

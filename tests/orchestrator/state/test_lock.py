@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 import spec_kitty_orchestrator
-from spec_kitty_orchestrator.errors import AnotherRun
+from spec_kitty_orchestrator.errors import AnotherRun, UsageProblem
 from spec_kitty_orchestrator.state import lock
 from spec_kitty_orchestrator.state.files import StateFiles
 
@@ -30,6 +31,7 @@ with only_run(StateFiles(Path(sys.argv[1]))):
 @pytest.fixture
 def files(tmp_path: Path) -> StateFiles:
     """Return the files of a repository."""
+    (tmp_path / ".git").mkdir()
     return StateFiles(tmp_path)
 
 
@@ -78,7 +80,7 @@ def test_a_repository_without_a_run_has_none(files: StateFiles) -> None:
     """Asking for a live run creates no files."""
     assert not lock.is_alive(files)
     assert not lock.end_live_run(files, 1)
-    assert list(files.root.iterdir()) == []
+    assert [path.name for path in files.root.rglob("*")] == [".git"]
 
 
 def test_files_of_ours_are_unseen_by_git(files: StateFiles) -> None:
@@ -114,6 +116,7 @@ def test_nobody_is_signalled_on_a_guess(
     """Without a valid record of its process, a live run is not signalled, and the error says so."""
     monkeypatch.setattr(lock, "_STARTUP", 0.1)
     files.live.write_text(text)
+    files.lock.write_text(text)
     with pytest.raises(AnotherRun, match="did not end"):
         lock.end_live_run(files, 0.1)
     assert holder.poll() is None
@@ -129,7 +132,73 @@ def test_the_process_of_an_older_run_is_not_signalled(
     monkeypatch.setattr(lock, "_STARTUP", 0.1)
     born = psutil.Process(bystander.pid).create_time() - 100
     files.live.write_text(json.dumps({"pid": bystander.pid, "born": born}))
+    files.lock.write_text(json.dumps({"pid": bystander.pid, "born": born}))
     with pytest.raises(AnotherRun, match="did not end"):
         lock.end_live_run(files, 0.1)
     assert bystander.poll() is None
     assert holder.poll() is None
+
+
+@pytest.mark.parametrize("names", [[".kittify"], [".git/spec-kitty-orchestrator"]])
+def test_no_second_run_is_let_in_when_files_are_removed(
+    files: StateFiles, holder: "subprocess.Popen[bytes]", names: list[str]
+) -> None:
+    """``git clean -fdx`` removes .kittify: the lock is elsewhere, and its holder is known twice."""
+    for name in names:
+        shutil.rmtree(files.root / name)
+    assert lock.is_alive(files)
+    with pytest.raises(AnotherRun), lock.only_run(files):
+        pass
+    assert lock.end_live_run(files, 30)
+    assert holder.wait() == -signal.SIGTERM
+
+
+def test_a_lock_that_is_removed_is_taken_again(files: StateFiles) -> None:
+    """The run that is alive notices, and holds the new file as well."""
+    with lock.only_run(files) as held:
+        shutil.rmtree(files.lock.parent)
+        held.keep()
+        assert files.lock.exists()
+        assert lock.is_alive(files)
+    assert not lock.is_alive(files)
+
+
+def test_a_run_ends_if_another_has_its_lock(files: StateFiles) -> None:
+    """Two runs in one repository never go on side by side."""
+    with lock.only_run(files) as held:
+        files.lock.unlink()
+        files.live.unlink()
+        with lock.only_run(files), pytest.raises(AnotherRun, match="another run has begun"):
+            held.keep()
+
+
+def test_the_lock_of_a_submodule_is_in_its_git_folder(tmp_path: Path) -> None:
+    """A ``.git`` that is a file is followed, and so is the folder that worktrees share."""
+    (tmp_path / "modules" / "worktrees" / "one").mkdir(parents=True)
+    (tmp_path / "modules" / "worktrees" / "one" / "commondir").write_text("../..\n")
+    (tmp_path / "root").mkdir()
+    for name in ("modules", "modules/worktrees/one"):
+        (tmp_path / "root" / ".git").write_text(f"gitdir: ../{name}\n")
+        found = StateFiles(tmp_path / "root").lock.resolve()
+        assert found == tmp_path / "modules" / "spec-kitty-orchestrator" / "run.lock"
+
+
+@pytest.mark.parametrize("name", [".kittify", ".kittify/logs", ".kittify/orchestrator"])
+def test_no_link_is_followed(files: StateFiles, tmp_path: Path, name: str) -> None:
+    """A link that is committed to the repository leads no file of ours out of it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (files.root / name).parent.mkdir(exist_ok=True)
+    (files.root / name).symlink_to(elsewhere)
+    with pytest.raises(UsageProblem, match=r"is a symbolic link to .* Remove the link: rm "):
+        files.make()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_only_the_user_can_read_the_files(files: StateFiles) -> None:
+    """Prompts and answers are not for other users of the machine."""
+    with lock.only_run(files):
+        for folder in (files.journal.parent, files.logs, files.lock.parent):
+            assert folder.stat().st_mode & 0o777 == 0o700
+        for file in (files.lock, files.live):
+            assert file.stat().st_mode & 0o777 == 0o600

@@ -1240,15 +1240,17 @@ def test_a_changed_environment_is_that_of_the_next_call(
 def test_a_folder_that_is_relative_counts_from_where_the_client_is(
     calls: Calls, way: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The host runs where one that is started for the call would, and finds the same modules."""
+    """It counts from where the client was made, warm or not, and finds the same modules."""
+    for name in ("one", "other"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "one")
     caller = calls(way, form, repo="inner")
     tell = "import os, sys; print(os.getcwd(), sys.path)"
     for name in ("one", "other"):
-        (tmp_path / name / "inner").mkdir(parents=True)
         monkeypatch.chdir(tmp_path / name)
         cold = caller.do_cold(tell)
 
-        assert cold.stdout.startswith(f"{tmp_path / name / 'inner'} ".encode())
+        assert cold.stdout.startswith(f"{tmp_path / 'one' / 'inner'} ".encode())
         assert caller.do(tell) == cold
 
 

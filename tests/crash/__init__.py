@@ -1,0 +1,1 @@
+"""What becomes of a mission when the orchestrator is killed."""
