@@ -118,9 +118,11 @@ class MissionClient:
         """Accept the mission."""
         return await self._mutate(self._handle.accept)
 
-    async def merge_obstacles(self, target: str | None, strategy: MergeStrategy) -> tuple[str, ...]:
+    async def merge_obstacles(
+        self, target: str | None, strategy: MergeStrategy, commits: Sequence[str]
+    ) -> tuple[str, ...]:
         """Return what would stop a merge whatever the work packages do."""
-        return await self._handle.merge_obstacles(target=target, strategy=strategy)
+        return await self._handle.merge_obstacles(target=target, strategy=strategy, commits=commits)
 
     async def merge(
         self, target: str | None, strategy: MergeStrategy, commits: Sequence[str], *, push: bool

@@ -19,8 +19,6 @@ from spec_kitty_client import (
     HostCrashed,
     HostError,
     Lane,
-    MergeConflict,
-    MergeDamaged,
     MergeStrategy,
     Mission,
     NotFound,
@@ -34,9 +32,9 @@ from spec_kitty_client import (
 from spec_kitty_client.api.spelling import spell
 from spec_kitty_orchestrator import __version__
 from spec_kitty_orchestrator import settings as config
-from spec_kitty_orchestrator.acceptance import refusal
 from spec_kitty_orchestrator.attempt import end_unknown_attempts
 from spec_kitty_orchestrator.context import Run
+from spec_kitty_orchestrator.ending import after_a_failed_end, refusal
 from spec_kitty_orchestrator.errors import (
     AnotherRun,
     ExitCode,
@@ -64,7 +62,6 @@ from spec_kitty_orchestrator.state.spans import Spans
 
 __all__ = [
     "accept",
-    "after_a_failed_end",
     "client_for",
     "look",
     "merge",
@@ -165,9 +162,8 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         found = await host.state()
         contract = await client.negotiate()
         layout = await host.layout(found)
-        strategy = MergeStrategy(settings.strategy)
         merging = settings.merge and not found.problem
-        obstacles = await host.merge_obstacles(settings.target, strategy) if merging else ()
+        obstacles = await _obstacles(host, settings, found.mission_slug) if merging else ()
     except (NotFound, ValueError) as e:
         raise UsageProblem(str(e)) from e
     except SpecKittyError as e:
@@ -189,6 +185,12 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
         obstacles=obstacles,
     )
     return found, wanted
+
+
+async def _obstacles(host: MissionClient, settings: Settings, slug: str) -> tuple[str, ...]:
+    earlier = recollect(StateFiles(settings.repo_root)).histories().get(slug)
+    commits = _submitted_commits(earlier) if earlier else []
+    return await host.merge_obstacles(settings.target, MergeStrategy(settings.strategy), commits)
 
 
 def _print_retry(details: RetryDetails) -> None:
@@ -322,7 +324,7 @@ async def merge(run: Run) -> None:
     merged = await run.host.merge(
         settings.target,
         MergeStrategy(settings.strategy),
-        _submitted_commits(run),
+        _submitted_commits(run.history),
         push=settings.push,
     )
     run.journal.write(
@@ -339,10 +341,10 @@ async def merge(run: Run) -> None:
         run.journal.write(events.NoteGiven(message=left))
 
 
-def _submitted_commits(run: Run) -> list[str]:
+def _submitted_commits(known: History) -> list[str]:
     """Return the commits that agents submitted, of the work packages that are done."""
-    packages = run.history.work_packages.items()
-    done = [history for wp, history in packages if run.history.lanes.get(wp) == Lane.DONE]
+    packages = known.work_packages.items()
+    done = [history for wp, history in packages if known.lanes.get(wp) == Lane.DONE]
     return [history.submitted for history in done if history.submitted and not history.by_hand]
 
 
@@ -356,15 +358,6 @@ def merge_command(run: Run) -> str:
     if settings.repo_root != Path.cwd():
         words += ["--repo-root", str(settings.repo_root)]
     return shlex.join(words)
-
-
-def after_a_failed_end(error: SpecKittyError) -> tuple[str, ...] | None:
-    """Return the commands that help after a failed acceptance or merge; None: `resume` alone."""
-    if isinstance(error, MergeConflict):
-        return (*error.commands, "spec-kitty-orchestrator resume")
-    if isinstance(error, MergeDamaged):
-        return (f"git log --stat {error.before}..{error.target}",)
-    return None
 
 
 def _next_steps(

@@ -308,7 +308,7 @@ class WorkPackageRun:
         """Run the agent of a role, unless too many attempts at this step have failed."""
         failures = self._history.failures
         if len(failures) >= self._run.settings.max_attempts and not self._history.running:
-            raise _LimitReached("; ".join(failures))
+            raise _LimitReached("; ".join(dict.fromkeys(failures)))
         return await run_attempt(self._run, self._wp, role, prompt)
 
     def _record_failure(self, role: Role, reason: str) -> None:

@@ -176,23 +176,29 @@ class AsyncMissionHandle:
         return await self._driver.change(merge.merge(call, tuple(commits)))
 
     async def merge_obstacles(
-        self, *, target: str | None = None, strategy: MergeStrategy | str = MergeStrategy.MERGE
+        self,
+        *,
+        target: str | None = None,
+        strategy: MergeStrategy | str = MergeStrategy.MERGE,
+        commits: Sequence[str] = (),
     ) -> tuple[str, ...]:
         """Return what would stop `merge` whatever the work packages do, as sentences.
 
         Call it before the work begins: a missing target, a strategy that this host does not have,
-        a tag named like a branch, and uncommitted files of the user where the target is checked
-        out. It only reads.
+        a tag named like a branch, uncommitted files of the user where the target is checked out,
+        and branches of finished work that are gone without a proof that they were merged. It only
+        reads.
 
         Args:
             target: The branch to merge into; see `merge`.
             strategy: ``merge``, ``squash`` or ``rebase``.
+            commits: Commits that were handed in; see `merge`.
 
         Raises:
             NotFound: If there is no such mission.
         """
         call = MergeMission(mission=self.name, target=target, strategy=strategy)
-        return await self._driver.read(merge.find_obstacles(call))
+        return await self._driver.read(merge.find_obstacles(call, tuple(commits)))
 
 
 class AsyncWorkPackageHandle:

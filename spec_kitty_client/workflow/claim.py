@@ -16,6 +16,7 @@ from spec_kitty_client.errors import GitUnavailable, HostError
 from spec_kitty_client.workflow.common import Package, refusal, retry_idempotent, slug_of, state
 from spec_kitty_client.workflow.git import branches, git, is_ancestor, merge_into, ref_of, root
 from spec_kitty_client.workflow.layout import PLANNING_LANE, read_files
+from spec_kitty_client.workflow.proof import note_work
 from spec_kitty_client.workflow.worktrees import (
     ensure_worktree,
     folder_of,
@@ -55,6 +56,7 @@ def claim(at: Package) -> Steps[replies.ImplementationStarted]:
     top = yield from root()
     yield from read_files(mission, top)  # damaged ones are an error before the claim
     started = yield from retry_idempotent(call)
+    yield from note_work(mission, top)
     there = yield from locate_worktree(contract, started.mission_slug, at.wp, top, dependencies)
     yield from ensure_worktree(there)
     return with_worktree(started, there)
@@ -72,6 +74,7 @@ def _claim_with_worktree(
     if package.planning:
         return (yield from _claim_planning(contract, call, top))
     started = yield from retry_idempotent(call)
+    yield from note_work(call.mission, top)
     if PLANNING_LANE in package.lane_needs:
         branch, path = planning_branch(call.mission), started.workspace_path
         there = yield from branches(top, branch)
@@ -92,6 +95,7 @@ def _claim_planning(
         if is_new and e.outcome == "not_applied":
             yield from remove_new_worktree(there)
         raise
+    yield from note_work(call.mission, top)
     return with_worktree(started, there)
 
 

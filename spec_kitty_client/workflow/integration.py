@@ -5,6 +5,7 @@ which they expect on the target itself. With a coordination branch, their merge 
 conflict if the status files were committed on the target (3.2.0 to 3.2.7).
 """
 
+import shlex
 from contextlib import suppress
 
 from attrs import frozen
@@ -24,7 +25,9 @@ from spec_kitty_client.workflow.git import (
 )
 from spec_kitty_client.workflow.worktrees import folder_of, planning_branch
 
-__all__ = ["Integration", "conflicts", "merged_tree", "prepare", "tidy"]
+__all__ = ["Integration", "conflicts", "how_to_resolve", "merged_tree", "prepare", "tidy"]
+
+_MOST = 5  # files in a command
 
 
 @frozen(kw_only=True)
@@ -54,7 +57,8 @@ def prepare(what: Integration) -> Steps[None]:
     """Merge newer status files and planning work into the mission's branch.
 
     Raises:
-        GitFailed: If there are conflicts; the merge is aborted.
+        GitFailed: If there are conflicts; the merge is aborted, and the message has the commands
+            that resolve them.
     """
     if what.coordination and (yield from _is_behind(what)):
         yield from _merge_onto(what, what.mission, what.target, keep=what.status_files)
@@ -97,6 +101,27 @@ def conflicts(one: str, other: str, top: str, *, apart: str | None = None) -> St
     # git before 2.38 has no `merge-tree --write-tree`: count every file that both have changed.
     named = done.stdout.decode("utf-8", "backslashreplace").split("\0")[1:]
     return both & set(named) if done.exit_code == 1 else both
+
+
+def how_to_resolve(
+    top: str, branch: str, path: str | None, other: str, files: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the shell commands that merge one branch into another one, conflicts included.
+
+    The user edits the files before the last two.
+
+    Args:
+        top: Path of the primary checkout.
+        branch: The branch to merge into.
+        path: Its worktree; None: one is made.
+        other: The branch to merge.
+        files: The files with conflicts.
+    """
+    made = path or f"{top}/.worktrees/{branch.removeprefix('kitty/mission-')}"
+    here, root = f"git -C {shlex.quote(made)}", f"git -C {shlex.quote(top)}"
+    first = () if path else (f"{root} worktree add {shlex.quote(made)} {branch}",)
+    named = " ".join(map(shlex.quote, files)) if 0 < len(files) <= _MOST else "--all"
+    return (*first, f"{here} merge {other}", f"{here} add {named}", f"{here} commit --no-edit")
 
 
 def tidy(what: Integration) -> Steps[None]:
@@ -144,12 +169,28 @@ def _merge_onto(
             yield from _merge_keeping(where or temporary, source, keep)
         else:
             yield from merge_into(where or temporary, source)
-    except GitFailed:
+    except GitFailed as e:
         if where is None:
             yield from git("worktree", "remove", "--force", temporary, folder=what.top)
-        raise
+        raise GitFailed((yield from _unresolved(what, branch, source, keep))) from e
     if where is None:
         yield from git("worktree", "remove", "--force", temporary, folder=what.top)
+
+
+def _unresolved(what: Integration, branch: str, source: str, keep: tuple[str, ...]) -> Steps[str]:
+    """Return what to do about two branches that do not merge."""
+    found = yield from conflicts(ref_of(branch), ref_of(source), what.top)
+    files = tuple(sorted(found - set(keep)))
+    # Planning work is brought up to the other branch, in its own worktree.
+    to, other = (source, branch) if source == planning_branch(what.slug) else (branch, source)
+    path = (yield from branches(what.top, to)).get(to)
+    *first, add, done = how_to_resolve(what.top, to, path, other, files)
+    before = ", then ".join(f"`{command}`" for command in first)
+    return (
+        f"{source} does not merge into {branch}: {', '.join(files[:_MOST]) or 'git refuses'}. "
+        f"Nothing was merged. Run {before}, edit the files, run `{add}` and `{done}`, and merge "
+        "again."
+    )
 
 
 def _merge_keeping(folder: str, source: str, keep: tuple[str, ...]) -> Steps[None]:

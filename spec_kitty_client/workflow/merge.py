@@ -27,7 +27,6 @@ from spec_kitty_client.workflow.common import state
 from spec_kitty_client.workflow.git import (
     branches,
     changed,
-    checked_out,
     commit_folder,
     commit_of,
     dirty,
@@ -46,7 +45,7 @@ from spec_kitty_client.workflow.merge_context import (
     Merged,
     Work,
 )
-from spec_kitty_client.workflow.merge_failure import Snapshot, explain, take
+from spec_kitty_client.workflow.merge_failure import Snapshot, explain, missing_branches, take
 from spec_kitty_client.workflow.proof import (
     holds,
     left_out,
@@ -110,11 +109,12 @@ def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
     return evolve(merged, teardown_error_code=teardown)
 
 
-def find_obstacles(call: MergeMission) -> Steps[tuple[str, ...]]:
+def find_obstacles(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[tuple[str, ...]]:
     """Return what would stop a merge whatever the work packages do, as sentences.
 
     Args:
         call: The host call of the merge.
+        commits: See `merge`.
 
     Raises:
         NotFound: If there is no such mission.
@@ -124,7 +124,10 @@ def find_obstacles(call: MergeMission) -> Steps[tuple[str, ...]]:
         context = yield from _look(call, contract)
     except GitFailed as e:  # no such target, or damaged files
         return (str(e),)
-    return (yield from obstacles(context, call))
+    found = yield from obstacles(context, call)
+    if contract.supports(Feature.LANES) and not (yield from _is_merged(context, commits)):
+        found += yield from missing_branches(context)
+    return found
 
 
 def _not_pushed(context: MergeContext) -> str:
@@ -319,16 +322,17 @@ def _refresh(context: MergeContext, after: str, new: set[str]) -> Steps[None]:
     Raises:
         GitFailed: If local changes are in the way.
     """
-    if (yield from checked_out(context.top)) != context.target:
+    path = (yield from branches(context.top, context.target)).get(context.target)
+    if path is None:
         return
-    listed = yield from git("diff", "--cached", "--name-only", "-z", "HEAD", folder=context.top)
+    listed = yield from git("diff", "--cached", "--name-only", "-z", "HEAD", folder=path)
     if not new & set(listed.split("\0")):
         return
     try:
-        yield from git("read-tree", "-m", "-u", context.before, after, folder=context.top)
+        yield from git("read-tree", "-m", "-u", context.before, after, folder=path)
     except GitFailed as e:
         msg = (
-            f"The mission is merged into {context.target}, but the checkout {context.top} is not "
+            f"The mission is merged into {context.target}, but the checkout {path} is not "
             "up to date: a commit there would revert the merge. Save your changes elsewhere, then "
             f"run `git reset --hard` there. {e}"
         )

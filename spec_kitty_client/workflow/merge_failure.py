@@ -8,14 +8,13 @@ from itertools import combinations
 from attrs import evolve, frozen
 
 from spec_kitty_client._engine.core import Steps
+from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import HostError, HostTimeout, IntegrationFailed, MergeConflict
 from spec_kitty_client.workflow.git import commit_of, dirty, ref_of
-from spec_kitty_client.workflow.integration import conflicts
+from spec_kitty_client.workflow.integration import conflicts, how_to_resolve
 from spec_kitty_client.workflow.merge_context import KEEP_BRANCHES, MergeContext, Work
 
-__all__ = ["Snapshot", "explain", "take"]
-
-_MOST = 5  # files in a command
+__all__ = ["Snapshot", "explain", "missing_branches", "take"]
 
 
 @frozen(kw_only=True)
@@ -96,13 +95,25 @@ def _missing(error: HostError, context: MergeContext) -> Steps[tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     for branch in dict.fromkeys(re.findall(name, str(error.failure.data.get("errors")))):
         if (yield from commit_of(ref_of(branch), context.top)) is None:
-            note = (
-                f"There is no branch {branch}. If its work was done in another clone, fetch it: "
-                f"`git fetch CLONE {branch}:{branch}`. If its work was merged before, run "
-                f"`git branch {branch} {context.target}`. Then merge again."
-            )
-            notes += (note,)
+            notes += (_how_to_restore(context, branch),)
     return notes
+
+
+def missing_branches(context: MergeContext) -> Steps[tuple[str, ...]]:
+    """Return a sentence for each branch of finished work that the host will miss (3.1.0+)."""
+    there = yield from context.branches()
+    finished = (Lane.APPROVED, Lane.DONE)
+    wps = (wp.wp_id for wp in context.mission.work_packages if wp.lane in finished)
+    wanted = dict.fromkeys(branch for wp in wps if (branch := context.branch_of(wp)))
+    return tuple(_how_to_restore(context, name) for name in wanted if name not in there)
+
+
+def _how_to_restore(context: MergeContext, branch: str) -> str:
+    return (
+        f"There is no branch {branch}. If its work was done in another clone, fetch it: "
+        f"`git fetch CLONE {branch}:{branch}`. If its work was merged before, run "
+        f"`git branch {branch} {context.target}`. Then merge again."
+    )
 
 
 @frozen(kw_only=True)
@@ -142,9 +153,4 @@ def _commands(context: MergeContext, found: _Conflict, now: Snapshot) -> Steps[l
     first: list[str] = []
     if now.merging and context.contract.dialect in KEEP_BRANCHES:
         first.append(f"git -C {shlex.quote(context.top)} merge --abort")
-    if path is None:
-        path = f"{context.top}/.worktrees/{branch.removeprefix('kitty/mission-')}"
-        first.append(f"git -C {shlex.quote(context.top)} worktree add {shlex.quote(path)} {branch}")
-    here = f"git -C {shlex.quote(path)}"
-    files = " ".join(map(shlex.quote, found.files)) if len(found.files) <= _MOST else "--all"
-    return [*first, f"{here} merge {other}", f"{here} add {files}", f"{here} commit --no-edit"]
+    return [*first, *how_to_resolve(context.top, branch, path, other, found.files)]

@@ -17,6 +17,7 @@ __all__ = [
     "MergeRecord",
     "holds",
     "left_out",
+    "note_work",
     "record_lanes",
     "record_result",
     "recorded",
@@ -24,7 +25,7 @@ __all__ = [
     "unproven",
 ]
 
-_RESULT, _BEFORE = "target", "before"
+_RESULT, _BEFORE, _RESUMED = "target", "before", "resumed"
 
 
 @frozen(kw_only=True)
@@ -58,18 +59,27 @@ def record_lanes(slug: str, heads: Mapping[str, str], top: str) -> Steps[None]:
 
 def record_result(slug: str, before: str, after: str, top: str) -> Steps[None]:
     """Record the commits of the target before and after a proven merge."""
+    yield from git("update-ref", "-d", f"{_refs(slug)}/{_RESUMED}", folder=top)
     yield from git("update-ref", f"{_refs(slug)}/{_BEFORE}", before, folder=top)
     yield from git("update-ref", f"{_refs(slug)}/{_RESULT}", after, folder=top)
 
 
+def note_work(slug: str, top: str) -> Steps[None]:
+    """Note that work goes on, so that the record of an earlier merge proves nothing any more."""
+    if result := (yield from recorded(slug, top)).result:
+        yield from git("update-ref", f"{_refs(slug)}/{_RESUMED}", result, folder=top)
+
+
 def recorded(slug: str, top: str) -> Steps[MergeRecord]:
-    """Return the record of the last merge; an empty one if there is none."""
+    """Return the record of the last merge; an empty one if there is none, or work went on."""
     form = "--format=%(refname)%00%(objectname)"
     listed = yield from git("for-each-ref", form, _refs(slug), folder=top)
     rows: dict[str, str] = {}
     for row in listed.splitlines():
         name, _, commit = row.partition("\0")
         rows[name.removeprefix(f"{_refs(slug)}/")] = commit
+    if _RESUMED in rows:
+        return MergeRecord()
     before, result = rows.pop(_BEFORE, None), rows.pop(_RESULT, None)
     return MergeRecord(before=before, result=result, heads=tuple(rows.values()))
 

@@ -64,7 +64,9 @@ def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> di
         "run": "alive" if is_alive(places) else ended.outcome if ended else "died",
         "problem": ended.problem if ended else None,
         "accepted": history.accepted,
+        "not_accepted": history.not_accepted,
         "merged": history.merged,
+        "next": list(ended.next) if ended else [],
         "lanes_from": "journal" if lanes is None else "host",
         "host_problem": problem,
         "journal_problem": found.problem(),
@@ -104,9 +106,13 @@ def print_report(found: dict[str, Any]) -> None:
     console.print(f"It is {' and '.join(ends)}." if ends else "", highlight=False)
     if found["problem"]:
         console.print(found["problem"], markup=False)
+    if found["not_accepted"]:
+        console.print(f"Not accepted: {found['not_accepted']}", markup=False, soft_wrap=True)
     if found["journal_problem"]:
         console.print(found["journal_problem"], markup=False)
     if found["host_problem"]:
         console.print(f"The lanes are those of the last run: {found['host_problem']}", markup=False)
     console.print(table(found["work_packages"]))
     console.print(f"Logs are in {found['logs']}", markup=False, highlight=False, soft_wrap=True)
+    for command in found["next"]:
+        console.print(f"next: {command}", markup=False, highlight=False, soft_wrap=True)

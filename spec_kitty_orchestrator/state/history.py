@@ -150,6 +150,8 @@ class History:
     accepted: bool = False
     accept_command: str | None = None
     """The host's own command that accepts the mission, if its API cannot."""
+    not_accepted: str | None = None
+    """Why its API does not accept the mission, with what helps."""
     merged: bool = False
     ended: RunEnded | None = None
     """The end of the last run; None while it runs, or if it was killed."""
@@ -180,9 +182,9 @@ class History:
             case LaneReported():
                 self._move(event)
             case Accepted():
-                self.accepted, self.accept_command = True, None
+                self.accepted, self.accept_command, self.not_accepted = True, None, None
             case AcceptanceSkipped():
-                self.accept_command = event.command
+                self.accept_command, self.not_accepted = event.command, event.reason
             case MissionMerged():
                 self.merged = True
             case Claimed():

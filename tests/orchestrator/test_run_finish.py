@@ -18,6 +18,7 @@ from spec_kitty_client import (
 )
 from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.context import Run
+from spec_kitty_orchestrator.ending import after_a_failed_end
 from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.state.events import (
     AcceptanceSkipped,
@@ -228,7 +229,7 @@ def test_a_conflict_ends_with_the_commands_that_resolve_it(w: World) -> None:
     with pytest.raises(MergeConflict) as e:
         do(w, session.merge)
     assert e.value.files == ("WP01.py",)
-    steps = session.after_a_failed_end(e.value)
+    steps = after_a_failed_end(e.value)
     assert steps == (*e.value.commands, "spec-kitty-orchestrator resume")
 
 
@@ -237,7 +238,7 @@ def test_a_damaged_merge_advises_no_resume(w: World) -> None:
     takes_away(w)
     with pytest.raises(MergeDamaged) as e:
         do(w, session.merge)
-    assert session.after_a_failed_end(e.value) == (f"git log --stat {e.value.before}..work",)
+    assert after_a_failed_end(e.value) == (f"git log --stat {e.value.before}..work",)
 
 
 def test_a_mission_with_canceled_work_goes_on_without_acceptance(w: World) -> None:

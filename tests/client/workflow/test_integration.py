@@ -1,6 +1,7 @@
 """Tests of `spec_kitty_client.workflow.integration`, by merges of missions that take it."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_planning_work_that_does_not_merge_is_told_before_the_host_is_asked(repo
     git(repo, "update-ref", f"refs/heads/kitty/mission-{SLUG}", f"kitty/mission-{SLUG}-lane-a")
     before = git(repo, "rev-parse", "work")
 
-    with pytest.raises(GitFailed, match="does not merge"):
+    with pytest.raises(GitFailed, match="does not merge") as e:
         client(host).mission(SLUG).merge()
 
     assert "merge-mission" not in host.mutations
@@ -95,6 +96,13 @@ def test_planning_work_that_does_not_merge_is_told_before_the_host_is_asked(repo
         "",
         f"chore({SLUG}): record status",
     )
+    merge, add, done = str(e.value).split("`")[1::2]
+    subprocess.run(merge, shell=True, check=False)  # noqa: S602
+    (lane / "WP02.txt").write_text("both\n")
+    for command in (add, done):
+        subprocess.run(command, shell=True, check=True)  # noqa: S602
+    assert client(host).mission(SLUG).merge().changed
+    assert git(repo, "show", "work:WP02.txt") == "both"
 
 
 @pytest.mark.parametrize("release", ["3.2.5", "3.2.7"])

@@ -232,6 +232,22 @@ def test_commits_of_a_later_round_are_not_told_as_merged(repo: Path) -> None:
         client(host).mission(SLUG).merge(commits=[later])
 
 
+@pytest.mark.parametrize("release", ["3.1.10", "3.2.1", "3.2.7"])
+def test_a_claim_after_a_merge_ends_what_its_record_proves(release: str, repo: Path) -> None:
+    """The rework's branch is gone as well, and nobody names its commit: the host is asked."""
+    host = finished(release, repo)
+    client(host).mission(SLUG).merge()
+    host.put("WP01", "in_progress")
+    path = Path(client(host).mission(SLUG).work_package("WP01").claim().workspace_path)
+    commit(path, "rework.txt", "rework\n")
+    host.put("WP01", "done")
+    git(repo, "worktree", "remove", "--force", str(path))
+    git(repo, "branch", "-D", host.branch("WP01"))
+
+    with pytest.raises(SpecKittyError, match="PREFLIGHT_FAILED"):
+        client(host).mission(SLUG).merge()
+
+
 def test_a_squash_is_proven_by_its_record_when_the_target_went_on(repo: Path) -> None:
     """The commits are no ancestors, and their files have changed since; the record knows both."""
     host = finished("3.2.7", repo)
@@ -298,3 +314,35 @@ def test_obstacles_are_told_at_any_time(repo: Path) -> None:
     assert mission.merge_obstacles() == ()
     (missing,) = mission.merge_obstacles(target="mian")
     assert "no branch 'mian'" in missing
+
+
+def test_finished_work_without_a_branch_is_an_obstacle(repo: Path) -> None:
+    """It was done in another clone; once merged, or with the commits as a proof, it is none."""
+    host = finished("3.2.7", repo)
+    heads = [git(repo, "rev-parse", host.branch(wp)) for wp in PAIR]
+    mission = client(host).mission(SLUG)
+    assert mission.merge_obstacles() == ()
+    git(repo, "merge", "--quiet", "--no-ff", "--no-edit", *(host.branch(wp) for wp in PAIR))
+    for wp in PAIR:
+        git(repo, "worktree", "remove", "--force", str(host.worktree(wp)))
+        git(repo, "branch", "-D", host.branch(wp))
+
+    told = mission.merge_obstacles()
+
+    first = [line.partition(" If")[0] for line in told]
+    assert first == [f"There is no branch {host.branch(wp)}." for wp in PAIR]
+    assert mission.merge_obstacles(commits=heads) == ()
+
+
+@pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])
+def test_a_checkout_of_the_target_elsewhere_is_brought_up_to_date(
+    release: str, repo: Path, tmp_path: Path
+) -> None:
+    """These hosts move the branch alone, wherever it is checked out."""
+    host = finished(release, repo)
+    git(repo, "worktree", "add", "--quiet", "-b", "release", str(tmp_path / "there"))
+
+    client(host).mission(SLUG).merge(target="release")
+
+    assert (tmp_path / "there" / "WP01.txt").read_text() == "WP01\n"
+    assert git(tmp_path / "there", "status", "--porcelain") == ""

@@ -1,11 +1,13 @@
 """Tests of what a failed merge tells: the conflict, what has changed, and commands that help."""
 
+import json
 import pickle
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from spec_kitty_client import Completed
 from spec_kitty_client.errors import IntegrationFailed, MergeConflict
@@ -24,6 +26,20 @@ class Half(WithGit):
         if "merge-mission" in args:
             git(self.top, "branch", "--force", f"kitty/mission-{SLUG}", self.branch("WP01"))
         return super().run(args, time_limit=time_limit)
+
+
+class LeavesBranches(WithGit):
+    """Merges, and then will not remove the branches, as 4.0.0rc7 does in one case."""
+
+    def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
+        """See `Transport.run`."""
+        done = super().run(args, time_limit=time_limit)
+        if "consolidate-mission" not in args:
+            return done
+        answer = json.loads(done.stdout)
+        data = {"errors": ["it moved"], "teardown_error_code": "COORD_MOVED_AFTER_LANDING"}
+        answer |= {"success": False, "error_code": "PREFLIGHT_FAILED", "data": data}
+        return evolve(done, exit_code=1, stdout=json.dumps(answer).encode())
 
 
 def conflict(host: WithGit) -> MergeConflict:
@@ -155,3 +171,14 @@ def test_a_push_that_failed_after_the_merge_is_told_as_that(repo: Path) -> None:
 
     assert any("git push origin work" in note for note in e.value.__notes__)
     assert (repo / "WP01.txt").is_file() or "WP01.txt" in git(repo, "ls-tree", "work")
+
+
+def test_a_merge_that_was_not_cleaned_up_is_a_merge(repo: Path) -> None:
+    """The host's refusal is about the branches; git proves the merge, and the code is told."""
+    host = finished("4.0.0rc7", repo, kind=LeavesBranches)
+
+    merged = client(host).mission(SLUG).merge()
+
+    assert merged.changed
+    assert merged.teardown_error_code == "COORD_MOVED_AFTER_LANDING"
+    assert (repo / "WP02.txt").is_file()

@@ -327,11 +327,11 @@ def test_a_host_that_makes_worktrees_needs_no_git_of_ours(release: str) -> None:
 
 @pytest.mark.parametrize("release", ["3.2.3", "3.2.7"])
 def test_a_claim_on_such_a_host_reads_the_missions_files_once(release: str, repo: Path) -> None:
-    """Whether it is planning work is in them; two calls of git, and one of the host."""
+    """Whether it is planning work is in them; three calls of git, and one of the host."""
     host = made(release, repo)
     client(host).mission(SLUG).work_package("WP01").claim()
 
-    assert host.git_calls == 2
+    assert host.git_calls == 3
     assert host.mutations == ["start-implementation"]
 
 

@@ -500,6 +500,20 @@ def test_status_says_how_the_last_run_ended(
     assert words in " ".join(run("status").out.split())
 
 
+def test_status_says_why_a_mission_is_not_accepted(host: Program, run: Command, repo: Path) -> None:
+    """The reasons and the commands of the last run, until the mission is accepted."""
+    why = {"reason": "it wants more:\n  - git_dirty", "command": "spec-kitty accept"}
+    end = {"outcome": "done", "problem": None, "unfinished": {}, "next": ["spec-kitty accept"]}
+    journal(repo, *LANES, ("acceptance-unavailable", why), ("run-ended", end))
+    shown = run("status").out
+    assert "Not accepted: it wants more:" in shown
+    assert "next: spec-kitty accept" in shown
+    found = json.loads(run("status", "--json").out)
+    assert (found["not_accepted"], found["next"]) == (why["reason"], ["spec-kitty accept"])
+    journal(repo, *LANES, ("accepted", {"at_host": None}))
+    assert json.loads(run("status", "--json").out)["not_accepted"] is None
+
+
 def test_status_knows_a_live_run(host: Program, run: Command, repo: Path) -> None:
     """A run that is alive is told apart from one that died."""
     journal(repo, *LANES)

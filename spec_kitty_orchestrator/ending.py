@@ -1,4 +1,4 @@
-"""Say what a host still wants before it accepts a finished mission, each with its remedy.
+"""Say what helps where a finished mission is not accepted or not merged.
 
 Hosts from 4.0.0rc5 on want facts that no verb of the contract records. Hosts before that accept no
 mission with a canceled work package. The host's own command accepts such missions.
@@ -10,9 +10,16 @@ from pathlib import Path
 
 from attrs import frozen
 
-from spec_kitty_client import ErrorCode, Lane, NotReady
+from spec_kitty_client import (
+    ErrorCode,
+    Lane,
+    MergeConflict,
+    MergeDamaged,
+    NotReady,
+    SpecKittyError,
+)
 
-__all__ = ["Refusal", "refusal"]
+__all__ = ["Refusal", "after_a_failed_end", "refusal"]
 
 _PASSED = ("pass",)
 _LONGEST = 300  # characters of one detail in a message
@@ -72,6 +79,15 @@ def refusal(
     lines = "".join(f"\n  - {line}" for line in found)
     reason = f"this host wants more before it accepts {mission}:{lines}\n  - then: {command}"
     return Refusal(reason=reason, command=command)
+
+
+def after_a_failed_end(error: SpecKittyError) -> tuple[str, ...] | None:
+    """Return the commands that help after a failed acceptance or merge; None: `resume` alone."""
+    if isinstance(error, MergeConflict):
+        return (*error.commands, "spec-kitty-orchestrator resume")
+    if isinstance(error, MergeDamaged):
+        return (f"git log --stat {error.before}..{error.target}",)
+    return None
 
 
 def _canceled(incomplete: object, lanes: Mapping[str, str]) -> Iterator[str]:

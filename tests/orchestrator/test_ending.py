@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.acceptance`: what a host still wants, each with its remedy."""
+"""Tests of `spec_kitty_orchestrator.ending`: what a host still wants, each with its remedy."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spec_kitty_client import ErrorCode, Failure, NotReady
-from spec_kitty_orchestrator.acceptance import Refusal, refusal
+from spec_kitty_orchestrator.ending import Refusal, refusal
 
 OUTSTANDING = {
     "metadata": ["WP01: missing agent in canonical runtime state"],
