@@ -14,10 +14,10 @@ import spec_kitty_orchestrator
 from spec_kitty_client import Policy
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator import run as session
-from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight import plan
+from spec_kitty_orchestrator.settings import sources as config
 from spec_kitty_orchestrator.state.events import RunStarted
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Journal, event_from_dict, read
