@@ -234,7 +234,7 @@ def test_a_git_that_fails_is_told(
     """The message of a broken repository is git's own, and no traceback."""
     real, folder = shutil.which("git"), tmp_path / "broken"
     folder.mkdir()
-    fails = '[ "$1" = branch ] && { echo "fatal: bad HEAD" >&2; exit 128; }'
+    fails = 'case " $* " in *" branch "*) echo "fatal: bad HEAD" >&2; exit 128; esac'
     (folder / "git").write_text(f'#!/bin/sh\n{fails}\nexec {real} "$@"\n')
     (folder / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

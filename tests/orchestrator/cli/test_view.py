@@ -163,11 +163,11 @@ def test_a_display_that_fails_ends_no_run(
 
 def test_a_repaired_journal_is_told_in_full() -> None:
     """A user reads what is damaged, where it is kept, and that the run goes on."""
-    text = line(event("journal-repaired", damaged=2, recovered=3, aside="/j/journal.damaged-1"))
+    text = line(event("journal-repaired", damaged=2, recovered=3, aside="/j/j-1"))
     for words in (
         "was damaged: 2 lines",
         "3 events were recovered",
-        "kept in /j/journal.damaged-1",
+        "kept in /j/j-1",
     ):
         assert words in (text or "")
     assert "written anew; nothing is lost" in (line(event("journal-repaired")) or "")
