@@ -1,40 +1,32 @@
 """One run, from its lock to its exit code: check the mission, run the loop, accept, merge."""
 
-import shlex
 import sys
 import uuid
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 
 import stamina.instrumentation
 from stamina.instrumentation import RetryDetails
 
 from spec_kitty_client import (
-    AcceptanceUnavailable,
     AsyncClient,
     AsyncTransport,
     Feature,
     HostCrashed,
     HostError,
-    Lane,
     MergeStrategy,
     Mission,
     NotFound,
-    NotReady,
     Policy,
     Retry,
     SpecKittyError,
-    Transition,
-    allowed,
 )
-from spec_kitty_client.api.spelling import spell
 from spec_kitty_orchestrator import __version__
-from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.attempt import end_unknown_attempts
 from spec_kitty_orchestrator.context import Run
-from spec_kitty_orchestrator.ending import after_a_failed_end, refusal
+from spec_kitty_orchestrator.ending.refusals import after_a_failed_end
+from spec_kitty_orchestrator.ending.steps import accept, merge, next_steps, submitted_commits
 from spec_kitty_orchestrator.errors import (
     AnotherRun,
     ExitCode,
@@ -53,6 +45,7 @@ from spec_kitty_orchestrator.preflight.plan import Plan, how_to_leave, protected
 from spec_kitty_orchestrator.preflight.survey import Survey, survey, unreadable
 from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.settings import sources as config
 from spec_kitty_orchestrator.state import events
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History
@@ -61,14 +54,7 @@ from spec_kitty_orchestrator.state.lock import only_run
 from spec_kitty_orchestrator.state.recollection import recollect, repair
 from spec_kitty_orchestrator.state.spans import Spans
 
-__all__ = [
-    "accept",
-    "client_for",
-    "look",
-    "merge",
-    "merge_command",
-    "run_mission",
-]
+__all__ = ["client_for", "look", "run_mission"]
 
 
 def client_for(
@@ -152,7 +138,7 @@ async def _supervise(run: Run, loop: Loop, interruption: Interruption) -> ExitCo
         exit_code=int(code),
         unfinished=loop.board.unfinished(),
         problem=str(problem) if problem else None,
-        next=tuple(_next_steps(run, code, problem)),
+        next=tuple(next_steps(run, code, problem)),
     )
     try:
         run.journal.write(ended)
@@ -203,7 +189,7 @@ async def look(client: AsyncClient, settings: Settings) -> tuple[Mission, Survey
 
 async def _obstacles(host: MissionClient, settings: Settings, slug: str) -> tuple[str, ...]:
     earlier = recollect(StateFiles(settings.repo_root)).histories().get(slug)
-    commits = _submitted_commits(earlier) if earlier else []
+    commits = submitted_commits(earlier) if earlier else []
     return await host.merge_obstacles(settings.target, MergeStrategy(settings.strategy), commits)
 
 
@@ -306,99 +292,3 @@ async def _work(run: Run, loop: Loop) -> ExitCode:
         problem.next_steps = after_a_failed_end(e)
         raise problem from e
     return ExitCode.DONE
-
-
-async def accept(run: Run) -> None:
-    """Accept the mission, unless it is accepted already.
-
-    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), or wants what
-    no work package can give, the run goes on, and its end names the host's own command.
-    """
-    if run.history.accepted:
-        return
-    try:
-        accepted = await run.host.accept()
-    except AcceptanceUnavailable as e:
-        run.journal.write(events.AcceptanceSkipped(reason=str(e), command=e.command))
-        return
-    except NotReady as e:
-        folder = run.settings.repo_root / "kitty-specs" / run.host.mission
-        found = refusal(e, run.host.mission, run.history.lanes, folder)
-        if found is None:
-            raise
-        run.journal.write(events.AcceptanceSkipped(reason=found.reason, command=found.command))
-        return
-    run.journal.write(events.Accepted(at_host=accepted.accepted_at))
-
-
-async def merge(run: Run) -> None:
-    """Merge the mission into its target branch, or prove that it is merged already."""
-    settings = run.settings
-    run.journal.write(events.MergeStarted(target=settings.target, strategy=settings.strategy))
-    merged = await run.host.merge(
-        settings.target,
-        MergeStrategy(settings.strategy),
-        _submitted_commits(run.history),
-        push=settings.push,
-    )
-    run.journal.write(
-        events.MissionMerged(
-            target=merged.target,
-            strategy=settings.strategy,
-            before=merged.before,
-            after=merged.after,
-            changed=merged.changed,
-        )
-    )
-    if merged.teardown_error_code:
-        left = f"the host did not clean up after the merge: {merged.teardown_error_code}"
-        run.journal.write(events.NoteGiven(message=left))
-
-
-def _submitted_commits(known: History) -> list[str]:
-    """Return the commits that agents submitted, of the work packages that are done."""
-    packages = known.work_packages.items()
-    done = [history for wp, history in packages if known.lanes.get(wp) == Lane.DONE]
-    return [history.submitted for history in done if history.submitted and not history.by_hand]
-
-
-def merge_command(run: Run) -> str:
-    """Return the command that merges an accepted mission."""
-    settings = run.settings
-    words = ["spec-kitty-orchestrator", "resume", "--mission", run.host.mission, "--merge"]
-    words += ["--target", settings.target] if settings.target else []
-    words += [] if settings.strategy == "merge" else ["--strategy", settings.strategy]
-    words += ["--push"] if settings.push else []
-    if settings.repo_root != Path.cwd():
-        words += ["--repo-root", str(settings.repo_root)]
-    return shlex.join(words)
-
-
-def _next_steps(
-    run: Run, code: ExitCode, problem: OrchestratorError | None = None
-) -> Sequence[str]:
-    """Return the commands that a user may want to run next."""
-    if problem is not None and problem.next_steps is not None:
-        return problem.next_steps
-    if code == ExitCode.DONE:
-        merge = [] if run.history.merged else [merge_command(run)]
-        accept = run.history.accept_command if run.settings.accept else None
-        return [*merge, *([accept] if accept else [])]
-    blocked = [wp for wp, lane in run.history.lanes.items() if lane == Lane.BLOCKED]
-    return [*(_reopen_command(run, wp) for wp in blocked), "spec-kitty-orchestrator resume"]
-
-
-def _reopen_command(run: Run, wp: str) -> str:
-    """Return the command that reopens a blocked work package; hosts 1.0.x require --force."""
-    contract = run.host.contract
-    forced = contract is not None and not allowed(Lane.BLOCKED, Lane.IN_PROGRESS, contract.dialect)
-    call = Transition(
-        mission=run.host.mission,
-        wp=wp,
-        to=Lane.IN_PROGRESS,
-        actor=run.settings.actor,
-        policy=run.policy,
-        force=forced,
-        note="reopened by hand" if forced else None,
-    )
-    return shlex.join(["spec-kitty", *spell(call, contract)])

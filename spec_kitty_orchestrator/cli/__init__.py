@@ -66,7 +66,7 @@ def _main(words: list[str]) -> int:
     try:
         return int(app(words, console=Console(emoji=False)) or 0)
     except CycloptsError as e:
-        from spec_kitty_orchestrator.settings import explain
+        from spec_kitty_orchestrator.settings.sources import explain
 
         return _complain(explain(e), ExitCode.USAGE)
     except OrchestratorError as e:

@@ -40,7 +40,8 @@ from spec_kitty_orchestrator.preflight.plan import (
     where_it_is,
 )
 from spec_kitty_orchestrator.preflight.survey import survey, unreadable
-from spec_kitty_orchestrator.settings import Settings, environment, read, settings_file
+from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.settings.sources import environment, read, settings_file
 
 __all__ = ["Check", "doctor_app", "examine", "exit_code"]
 

@@ -8,7 +8,6 @@ import anyio
 from rich.console import Console
 
 from spec_kitty_client import AsyncTransport, Feature
-from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.mission import supports
 from spec_kitty_orchestrator.preflight.plan import Plan
 from spec_kitty_orchestrator.roles import Role
@@ -16,6 +15,7 @@ from spec_kitty_orchestrator.run import client_for, look
 from spec_kitty_orchestrator.scheduling.board import Board
 from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.scheduling.slots import limits_of
+from spec_kitty_orchestrator.settings import sources as config
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.recollection import recollect
 

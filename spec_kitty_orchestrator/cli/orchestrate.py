@@ -26,14 +26,9 @@ from spec_kitty_orchestrator.cli.parameters import (
     spinner,
 )
 from spec_kitty_orchestrator.errors import ExitCode, HostProblem, OrchestratorError, UsageProblem
-from spec_kitty_orchestrator.paths import start_from
-from spec_kitty_orchestrator.settings import (
-    Flags,
-    Settings,
-    environment,
-    journal,
-    settings_file,
-)
+from spec_kitty_orchestrator.settings import Flags, Settings
+from spec_kitty_orchestrator.settings.paths import start_from
+from spec_kitty_orchestrator.settings.sources import environment, journal, settings_file
 
 if TYPE_CHECKING:
     from spec_kitty_client import AsyncTransport

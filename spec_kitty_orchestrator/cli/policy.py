@@ -18,7 +18,7 @@ from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator.cli.parameters import Json, Root, find_root, print_json
 from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
 from spec_kitty_orchestrator.preflight.plan import default_policy, explain_policy, read_policy
-from spec_kitty_orchestrator.settings import environment, read, settings_file
+from spec_kitty_orchestrator.settings.sources import environment, read, settings_file
 
 __all__ = ["check_policy", "policy_app", "policy_in", "policy_of_a_run", "write_policy"]
 

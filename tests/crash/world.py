@@ -15,13 +15,13 @@ from spec_kitty_client.testing.host import AsyncSimulatedRepository, SimulatedRe
 from spec_kitty_client.transports import Completed
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator.context import Run
+from spec_kitty_orchestrator.ending.steps import accept, merge
 from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.git.worktree import Worktree
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.preflight.plan import default_policy
 from spec_kitty_orchestrator.roles import Role
-from spec_kitty_orchestrator.run import accept, merge
 from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord
 from spec_kitty_orchestrator.scheduling.priority import learn_durations
 from spec_kitty_orchestrator.settings import Settings

@@ -18,7 +18,7 @@ from spec_kitty_client import (
 )
 from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.context import Run
-from spec_kitty_orchestrator.ending import after_a_failed_end
+from spec_kitty_orchestrator.ending.refusals import after_a_failed_end
 from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.state.events import (
     AcceptanceSkipped,

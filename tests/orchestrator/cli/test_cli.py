@@ -14,10 +14,10 @@ import spec_kitty_orchestrator
 from spec_kitty_client import Policy
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator import run as session
-from spec_kitty_orchestrator import settings as config
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight import plan
+from spec_kitty_orchestrator.settings import sources as config
 from spec_kitty_orchestrator.state.events import RunStarted
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Journal, event_from_dict, read
@@ -234,7 +234,7 @@ def test_a_git_that_fails_is_told(
     """The message of a broken repository is git's own, and no traceback."""
     real, folder = shutil.which("git"), tmp_path / "broken"
     folder.mkdir()
-    fails = '[ "$1" = branch ] && { echo "fatal: bad HEAD" >&2; exit 128; }'
+    fails = 'case " $* " in *" branch "*) echo "fatal: bad HEAD" >&2; exit 128; esac'
     (folder / "git").write_text(f'#!/bin/sh\n{fails}\nexec {real} "$@"\n')
     (folder / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

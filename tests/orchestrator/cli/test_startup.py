@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import spec_kitty_orchestrator
-from spec_kitty_orchestrator.settings import Settings, save
+from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.settings.sources import save
 from spec_kitty_orchestrator.state.events import RunStarted
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Journal

@@ -12,7 +12,8 @@ import pytest
 from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.preflight.plan import Plan
-from spec_kitty_orchestrator.settings import Settings, save
+from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.settings.sources import save
 from spec_kitty_orchestrator.state.events import LaneReported, RunStarted
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import FORMAT, Journal, read

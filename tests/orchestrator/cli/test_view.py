@@ -128,6 +128,51 @@ def test_the_end_says_what_is_left() -> None:
         assert words in text
 
 
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ("nice \ud83d", "nice \\ud83d"),
+        ("\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"),
+        ("a\0b\x9bc", "a\\x00b\\x9bc"),
+        ("schön ✓ 😀\n\tok", "schön ✓ 😀\n\tok"),
+    ],
+)
+def test_the_words_of_an_agent_are_text(words: str, seen: str) -> None:
+    """Half an emoji and escape sequences are shown, and do nothing to the terminal."""
+    told = event("attempt-failed", wp="WP01", role="review", reason=words)
+    assert (line(told) or "").endswith(f"WP01 review failed: {seen}")
+    table = shown(told)
+    assert "\x1b" not in table
+    assert "\ud83d" not in table
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_display_that_fails_ends_no_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    """Whatever goes wrong there is said once, and the events go on to the journal."""
+    monkeypatch.setattr(Watcher, "_show", lambda *_: 1 / 0)
+    with watch(Console(file=io.StringIO()), as_json=as_json) as watcher:
+        for told in STORY:
+            watcher(told)
+    assert capsys.readouterr().err == (
+        "The display failed: ZeroDivisionError('division by zero'). The run goes on; the journal "
+        "has all of it\n"
+    )
+
+
+def test_a_repaired_journal_is_told_in_full() -> None:
+    """A user reads what is damaged, where it is kept, and that the run goes on."""
+    text = line(event("journal-repaired", damaged=2, recovered=3, aside="/j/j-1"))
+    for words in (
+        "was damaged: 2 lines",
+        "3 events were recovered",
+        "kept in /j/j-1",
+    ):
+        assert words in (text or "")
+    assert "written anew; nothing is lost" in (line(event("journal-repaired")) or "")
+
+
 def test_a_pipe_gets_lines() -> None:
     """Where nobody sits in front of it, a run is lines of text, none of them broken."""
     console = Console(file=io.StringIO(), width=20)

@@ -19,7 +19,8 @@ from spec_kitty_orchestrator.attempt import unknown_attempts
 from spec_kitty_orchestrator.errors import ExitCode
 from spec_kitty_orchestrator.preflight.plan import Plan
 from spec_kitty_orchestrator.runners import keeper
-from spec_kitty_orchestrator.settings import Settings, save
+from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.settings.sources import save
 from spec_kitty_orchestrator.state.events import AttemptStarted, RunStarted
 from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.journal import Line, scan

@@ -13,17 +13,8 @@ from hypothesis import strategies as st
 
 from spec_kitty_client import MergeStrategy
 from spec_kitty_orchestrator.errors import UsageProblem
-from spec_kitty_orchestrator.settings import (
-    ENV_PREFIX,
-    Order,
-    Settings,
-    Strategy,
-    environment,
-    journal,
-    read,
-    save,
-    settings_file,
-)
+from spec_kitty_orchestrator.settings import ENV_PREFIX, Order, Settings, Strategy
+from spec_kitty_orchestrator.settings.sources import environment, journal, read, save, settings_file
 
 MANY = {"codex": 2, "claude-code": 3}
 

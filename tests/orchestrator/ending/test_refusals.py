@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spec_kitty_client import ErrorCode, Failure, NotReady
-from spec_kitty_orchestrator.ending import Refusal, refusal
+from spec_kitty_orchestrator.ending.refusals import Refusal, refusal
 
 OUTSTANDING = {
     "metadata": ["WP01: missing agent in canonical runtime state"],
