@@ -26,7 +26,13 @@ from spec_kitty_orchestrator import __version__
 from spec_kitty_orchestrator.attempt import end_unknown_attempts
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.ending.refusals import after_a_failed_end
-from spec_kitty_orchestrator.ending.steps import accept, merge, next_steps, submitted_commits
+from spec_kitty_orchestrator.ending.steps import (
+    accept,
+    merge,
+    next_steps,
+    submitted_commits,
+    unfinished,
+)
 from spec_kitty_orchestrator.errors import (
     AnotherRun,
     ExitCode,
@@ -136,7 +142,7 @@ async def _supervise(run: Run, loop: Loop, interruption: Interruption) -> ExitCo
     ended = events.RunEnded(
         outcome=code.name.lower(),
         exit_code=int(code),
-        unfinished=loop.board.unfinished(),
+        unfinished=unfinished(run, loop.board),
         problem=str(problem) if problem else None,
         next=tuple(next_steps(run, code, problem)),
     )

@@ -16,10 +16,11 @@ from spec_kitty_client.api.spelling import spell
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.ending.refusals import refusal
 from spec_kitty_orchestrator.errors import ExitCode, OrchestratorError
+from spec_kitty_orchestrator.scheduling.board import Board
 from spec_kitty_orchestrator.state import events
 from spec_kitty_orchestrator.state.history import History
 
-__all__ = ["accept", "merge", "merge_command", "next_steps", "submitted_commits"]
+__all__ = ["accept", "merge", "merge_command", "next_steps", "submitted_commits", "unfinished"]
 
 
 async def accept(run: Run) -> None:
@@ -74,6 +75,19 @@ def submitted_commits(known: History) -> list[str]:
     packages = known.work_packages.items()
     done = [history for wp, history in packages if known.lanes.get(wp) == Lane.DONE]
     return [history.submitted for history in done if history.submitted and not history.by_hand]
+
+
+def unfinished(run: Run, board: Board) -> dict[str, str]:
+    """Return the work packages that are not done, each with the reason.
+
+    A work package that an earlier run has blocked has the reason of that run.
+    """
+    found = board.unfinished()
+    for wp, reason in found.items():
+        known = run.history.work_packages.get(wp)
+        if reason == f"is {Lane.BLOCKED}" and known and known.last_error:
+            found[wp] = f"{reason}: {known.last_error}"
+    return found
 
 
 def merge_command(run: Run) -> str:

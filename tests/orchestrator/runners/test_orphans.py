@@ -91,7 +91,11 @@ def test_whoever_finds_a_dead_keeper_ends_the_rest(
 
 def test_processes_that_start_others_in_the_meantime_end(launch: Launch, tmp_path: Path) -> None:
     """A process that goes on to fork until it is killed leaves none of its children."""
-    forks = "\nwhile True:\n    if os.fork(): time.sleep(0.005); os._exit(0)\n    os.setsid()\n"
+    # Not for ever, and not as fast as it could: nothing of a test may outlive it by much.
+    forks = (
+        "\nend = time.monotonic() + 20\nwhile time.monotonic() < end:\n"
+        "    if os.fork(): time.sleep(0.02); os._exit(0)\n    os.setsid(); time.sleep(0.02)\n"
+    )
     folder = launch(f"{CHILD}signal.signal(15, signal.SIG_IGN)\nos.fork()\n{OWN_PID}{forks}")
     number_in(tmp_path / "own.pid")
     os.kill(keeper_of(folder), signal.SIGKILL)
