@@ -80,7 +80,7 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Unit and property tests."""
     session.install(".", *group("tests"))
-    session.run("pytest", "--numprocesses=auto", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", "-m=not long", *session.posargs)
 
 
 @nox.session
@@ -94,7 +94,7 @@ def lowest(session: nox.Session, only: tuple[str, ...]) -> None:
     python = f"--python={session.virtualenv.location}"
     oldest = ("--resolution=lowest-direct", ".[testing,otel]", *group("tests"))
     session.run("uv", "pip", "install", "--quiet", python, *oldest)
-    session.run("pytest", "--numprocesses=auto", *only, *session.posargs)
+    session.run("pytest", "--numprocesses=auto", "-m=not long", *only, *session.posargs)
 
 
 @nox.session(python=PYTHONS)
@@ -111,7 +111,7 @@ def pythons(session: nox.Session) -> None:
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(name, folder)
     session.chdir(folder)
-    session.run("pytest", "--numprocesses=auto", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", "-m=not long", *session.posargs)
 
 
 @nox.session
@@ -139,10 +139,11 @@ def shapes(session: nox.Session) -> None:
 
 @nox.session
 def reliability(session: nox.Session) -> None:
-    """The orchestrator killed at each of its effects, on three releases. 15 minutes."""
+    """Runs that are killed at each of their effects, and that are to end while something hangs."""
     session.install(".", *group("tests"))
     env = {"CRASH_EVERY": "1"}
-    session.run("pytest", "--numprocesses=auto", "tests/crash", *session.posargs, env=env)
+    where = ("tests/crash", "tests/orchestrator/test_interruption.py")
+    session.run("pytest", "--numprocesses=auto", *where, *session.posargs, env=env)
 
 
 @nox.session

@@ -72,17 +72,19 @@ def explain(
 def _state(context: MergeContext, before: Snapshot, now: Snapshot) -> str:
     """Return what a failed merge has changed, as a sentence."""
     target, was = context.target, context.before
-    if now.merging and not before.merging:
-        top = shlex.quote(context.top)
-        return f"{context.top} is in the middle of the merge; `git -C {top} merge --abort` ends it."
     if now == before:
         return f"Nothing was merged: {target} is still at commit {was}."
-    after = now.commits[target]
+    after, open_merge = now.commits[target], ""
+    if now.merging and not before.merging:
+        top = shlex.quote(context.top)
+        open_merge = (
+            f"{context.top} is in the middle of the merge; `git -C {top} merge --abort` ends it. "
+        )
     if after != was:
-        return f"Before the merge, {target} was at commit {was}; now it is at {after}."
+        return f"{open_merge}Before the merge, {target} was at commit {was}; now it is at {after}."
     moved = [name for name, commit in now.commits.items() if before.commits.get(name) != commit]
     named = f"; the host has merged some branches, which does no harm: {', '.join(moved)}"
-    return f"{target} is still at commit {was}{named if moved else ''}."
+    return f"{open_merge}{target} is still at commit {was}{named if moved else ''}."
 
 
 def _missing(error: HostError, context: MergeContext) -> Steps[tuple[str, ...]]:

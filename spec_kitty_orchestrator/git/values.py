@@ -46,5 +46,8 @@ class Status:
     repositories: tuple[str, ...] = ()
     """Folders that are git repositories of their own and that git does not know as submodules."""
 
+    untouched: tuple[str, ...] = ()
+    """Files with the bytes that are committed, which only the settings for line ends make dirty."""
+
     def __bool__(self) -> bool:
         return bool(self.files or self.conflicts or self.repositories)

@@ -178,6 +178,7 @@ class Worktree:
             files=tuple(p for _, p in entries if p not in same and p not in repositories),
             conflicts=tuple(path for code, path in entries if code in _CONFLICTS),
             repositories=repositories,
+            untouched=tuple(same),
         )
 
     async def _same_bytes(self, paths: Sequence[str]) -> set[str]:
@@ -359,6 +360,7 @@ def _literal(paths: Sequence[str]) -> list[str]:
 
 
 def _add(status: Status) -> tuple[str, ...]:
-    """Return the arguments that add all files, without repositories inside."""
-    out = (f":(top,exclude,literal){path.rstrip('/')}" for path in status.repositories)
+    """Return the arguments that add all changed files, without repositories inside."""
+    left = (*status.repositories, *status.untouched)
+    out = (f":(top,exclude,literal){path.rstrip('/')}" for path in left)
     return ("add", "--all", "--sparse", "--", ":(top)", *out)

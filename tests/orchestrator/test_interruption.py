@@ -171,8 +171,22 @@ def _inline() -> str:
     return HANGS[2].replace("$0", "$1")
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "abort"])
-@pytest.mark.parametrize("what", [*AGENTS, *HOOKS, *VERBS])
+_IN_CI = {
+    ("an agent", "abort"),
+    ("an agent that ignores signals", "SIGINT"),
+    ("an agent with a session", "SIGTERM"),
+    (next(iter(HOOKS)), "SIGINT"),
+    (next(iter(VERBS)), "SIGTERM"),
+}
+_EVERY = [
+    (what, how) for what in (*AGENTS, *HOOKS, *VERBS) for how in ("SIGINT", "SIGTERM", "abort")
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "how"),
+    [pytest.param(*each, marks=() if each in _IN_CI else pytest.mark.long) for each in _EVERY],
+)
 def test_everything_is_gone_in_ten_seconds(
     scene: Callable[[str], Scene], what: str, how: str
 ) -> None:
@@ -188,9 +202,8 @@ def test_everything_is_gone_in_ten_seconds(
     else:
         run.send_signal(getattr(signal, how))
     code = run.wait(timeout=60)
-    took = time.monotonic() - begin
-    assert here.processes() == []
-    assert took < LIMIT, here.said()
+    assert eventually(lambda: here.processes() == [])
+    assert time.monotonic() - begin < LIMIT, here.said()
     assert code == ExitCode.INTERRUPTED
     assert "Traceback" not in here.said()
     if what not in VERBS:
@@ -202,10 +215,10 @@ def test_everything_is_gone_in_ten_seconds(
     "what",
     [
         "an agent that ignores signals",
-        "an agent that forks twice",
-        "a hook with a session",
+        pytest.param("an agent that forks twice", marks=pytest.mark.long),
+        pytest.param("a hook with a session", marks=pytest.mark.long),
         "the host at a mutation",
-        "the host at a read",
+        pytest.param("the host at a read", marks=pytest.mark.long),
     ],
 )
 def test_a_second_signal_ends_everything_at_once(scene: Callable[[str], Scene], what: str) -> None:

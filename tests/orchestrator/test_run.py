@@ -193,20 +193,24 @@ def test_a_merge_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None
     assert "the checkout of the target has changes [PREFLIGHT_FAILED]" in reason
 
 
-def test_a_merge_that_git_stands_in_the_way_of_is_told(repo: Path, start: Orchestrate) -> None:
-    """A target that does not exist is an error, and the host is not asked to merge."""
+def test_a_merge_that_git_stands_in_the_way_of_is_told(
+    repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A target that does not exist is told before any agent starts."""
     w = world(repo)
-    assert start(w, "--merge", "--target=nowhere") == ExitCode.INCOMPLETE
-    assert "there is no branch 'nowhere'" in w.events(FinishFailed)[0].reason
-    assert "merge-mission" not in w.host.verbs()
+    assert start(w, "--merge", "--target=nowhere") == ExitCode.USAGE
+    assert "no branch 'nowhere'" in capsys.readouterr().err
+    assert w.host.verbs() == []
 
 
-def test_a_strategy_that_the_host_cannot_do_is_told(repo: Path, start: Orchestrate) -> None:
-    """A step that the host lacks is exit code 1, with the first release that has it."""
+def test_a_strategy_that_the_host_cannot_do_is_told(
+    repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A strategy that the host lacks is told before any agent starts."""
     w = world(repo, release="3.0.3")
-    assert start(w, "--merge", "--strategy=rebase") == ExitCode.INCOMPLETE
-    assert "3.2.0 is the first that has" in w.events(FinishFailed)[0].reason
-    assert "merge-mission" not in w.host.verbs()
+    assert start(w, "--merge", "--strategy=rebase") == ExitCode.USAGE
+    assert "3.2.0 is the first that has" in capsys.readouterr().err
+    assert w.host.verbs() == []
 
 
 @pytest.mark.parametrize("verb", ["accept-mission", "merge-mission"])

@@ -16,8 +16,8 @@ from spec_kitty_client import (
     SpecKittyError,
     WouldLoseWork,
 )
-from spec_kitty_orchestrator import run as session
 from spec_kitty_orchestrator.context import Run
+from spec_kitty_orchestrator.ending import steps
 from spec_kitty_orchestrator.ending.refusals import after_a_failed_end
 from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.state.events import (
@@ -56,7 +56,7 @@ def test_a_mission_is_accepted_and_its_files_committed(w: World) -> None:
     """The acceptance is committed, and no other change is."""
     (w.root / "mine.txt").write_text("mine\n")
     git(w.root, "add", "mine.txt")
-    do(w, session.accept)
+    do(w, steps.accept)
     assert w.host.verbs() == ["accept-mission"]
     shown = git(w.root, "show", "--name-only", "--format=%s", "HEAD").split("\n")
     assert shown[0] == f"chore({SLUG}): record acceptance"
@@ -66,18 +66,18 @@ def test_a_mission_is_accepted_and_its_files_committed(w: World) -> None:
 
 def test_a_mission_is_accepted_once(w: World) -> None:
     """A second run does not accept again what is accepted; a run after more work does."""
-    do(w, session.accept)
-    do(w, session.accept)
+    do(w, steps.accept)
+    do(w, steps.accept)
     assert w.host.verbs() == ["accept-mission"]
     w.write(LaneReported(wp="WP01", lane="in_progress"), LaneReported(wp="WP01", lane="done"))
-    do(w, session.accept)
+    do(w, steps.accept)
     assert w.host.verbs() == ["accept-mission"] * 2
 
 
 @pytest.mark.parametrize("strategy", list(MergeStrategy))
 def test_a_mission_is_merged(w: World, strategy: MergeStrategy) -> None:
     """The host gets the strategy, the target and push, and the result is recorded."""
-    do(w, session.merge, strategy=strategy, target="work", push=True)
+    do(w, steps.merge, strategy=strategy, target="work", push=True)
     sent = w.host.sent("merge-mission")[0]
     assert (sent["strategy"], sent["target"], sent["push"]) == (strategy, "work", "")
     assert (w.root / "WP01.py").is_file()
@@ -88,7 +88,7 @@ def test_a_mission_is_merged(w: World, strategy: MergeStrategy) -> None:
 def test_the_journal_says_what_a_merge_did(w: World) -> None:
     """The journal has the target's commits before and after the merge."""
     before = git(w.root, "rev-parse", "work").strip()
-    do(w, session.merge)
+    do(w, steps.merge)
     merged = w.events(MissionMerged)[0]
     assert merged.before == before
     assert merged.after == git(w.root, "rev-parse", "work").strip() != before
@@ -96,9 +96,9 @@ def test_the_journal_says_what_a_merge_did(w: World) -> None:
 
 def test_a_mission_is_merged_once(w: World) -> None:
     """A later run proves that the target has the mission, and merges nothing."""
-    do(w, session.merge)
+    do(w, steps.merge)
     w.host.calls.clear()
-    do(w, session.merge)
+    do(w, steps.merge)
     assert w.host.verbs() == []
     assert [e.changed for e in w.events(MissionMerged)] == [True, False]
 
@@ -106,9 +106,9 @@ def test_a_mission_is_merged_once(w: World) -> None:
 def test_a_merged_mission_is_not_taken_for_merged_into_another_branch(w: World) -> None:
     """A second target is not taken for merged; the host is asked, and rejects it."""
     git(w.root, "branch", "release")
-    do(w, session.merge)
+    do(w, steps.merge)
     with pytest.raises(IntegrationFailed):
-        do(w, session.merge, target="release")
+        do(w, steps.merge, target="release")
     assert len(w.events(MissionMerged)) == 1
 
 
@@ -138,7 +138,7 @@ def test_a_merge_that_loses_something_is_not_taken_for_one(
     """The SDK's error reaches the end of the run, and no merge is recorded."""
     harm(w)
     with pytest.raises(error):
-        do(w, session.merge)
+        do(w, steps.merge)
     assert w.host.verbs() == calls
     assert not w.events(MissionMerged)
 
@@ -147,7 +147,7 @@ def test_the_merge_command_says_what_was_set(w: World) -> None:
     """The command that merges later has the settings that matter to a merge."""
     run = w.start(target="release", strategy=MergeStrategy.SQUASH, push=True)
     run.journal.close()
-    command = session.merge_command(run)
+    command = steps.merge_command(run)
     assert "--merge" in command
     assert "--target release --strategy squash --push" in command
     assert command.endswith(f"--repo-root {w.root}")
@@ -156,7 +156,7 @@ def test_the_merge_command_says_what_was_set(w: World) -> None:
 def test_a_merge_whose_answer_is_lost_is_taken_for_what_it_is(w: World) -> None:
     """A merge whose answer is lost is not repeated if it took effect."""
     w.host.faults["merge-mission"] = ["after"]
-    do(w, session.merge)
+    do(w, steps.merge)
     assert w.host.verbs() == ["merge-mission"]
     assert w.events(MissionMerged)[0].target == "work"
 
@@ -169,7 +169,7 @@ def test_a_merge_that_was_begun_by_a_dead_run_is_not_begun_again(w: World) -> No
     merge = ("orchestrator-api", "merge-mission", f"--mission={SLUG}")
     assert w.host.host.run(merge, time_limit=60).exit_code == 0
     w.write(MergeStarted(target=None, strategy="merge"))
-    do(w, session.merge)
+    do(w, steps.merge)
     assert w.host.verbs() == []
     assert len(w.events(MissionMerged)) == 1
 
@@ -181,7 +181,7 @@ def test_a_merge_of_which_there_is_no_proof_is_left_to_the_host(w: World) -> Non
         git(w.root, "worktree", "remove", "--force", str(path))
         git(w.root, "branch", "-D", branch)
     with pytest.raises(IntegrationFailed):
-        do(w, session.merge)
+        do(w, steps.merge)
     assert w.host.verbs() == ["merge-mission"]
     assert not w.events(MissionMerged)
 
@@ -196,7 +196,7 @@ def test_an_acceptance_that_the_api_cannot_give_is_told_with_the_hosts_own_comma
         "coordination_branch": f"kitty/mission-{SLUG}",
     }
     meta.write_text(json.dumps(facts))
-    do(w, session.accept)
+    do(w, steps.accept)
     told = w.events(AcceptanceSkipped)[0]
     assert told.command == f"spec-kitty accept --mission {SLUG} --lenient"
     assert w.host.verbs() == []
@@ -205,18 +205,18 @@ def test_an_acceptance_that_the_api_cannot_give_is_told_with_the_hosts_own_comma
 def test_an_acceptance_whose_answer_is_lost_is_asked_for_again(w: World) -> None:
     """Accepting twice does no harm, so a lost answer does not end the run."""
     w.host.faults["accept-mission"] = ["after"]
-    do(w, session.accept)
+    do(w, steps.accept)
     assert w.host.verbs() == ["accept-mission"] * 2
     assert len(w.events(Accepted)) == 1
 
 
 def test_work_after_a_merge_is_merged_as_well(w: World) -> None:
     """A mission that was merged and went on is not taken for finished."""
-    do(w, session.merge)
+    do(w, steps.merge)
     w.write(LaneReported(wp="WP01", lane="in_progress"), LaneReported(wp="WP01", lane="done"))
     for wp in w.host.lanes:  # hosts merge all lanes or none
         w.host.work(wp, f"more-{wp}.py")
-    do(w, session.merge)
+    do(w, steps.merge)
     assert w.host.verbs() == ["merge-mission"] * 2
     assert (w.root / "more-WP01.py").is_file()
 
@@ -227,17 +227,17 @@ def test_a_conflict_ends_with_the_commands_that_resolve_it(w: World) -> None:
     git(w.root, "add", "WP01.py")
     git(w.root, "commit", "--quiet", "--message=hotfix")
     with pytest.raises(MergeConflict) as e:
-        do(w, session.merge)
+        do(w, steps.merge)
     assert e.value.files == ("WP01.py",)
-    steps = after_a_failed_end(e.value)
-    assert steps == (*e.value.commands, "spec-kitty-orchestrator resume")
+    commands = after_a_failed_end(e.value)
+    assert commands == (*e.value.commands, "spec-kitty-orchestrator resume")
 
 
 def test_a_damaged_merge_advises_no_resume(w: World) -> None:
     """It would fail in the same way."""
     takes_away(w)
     with pytest.raises(MergeDamaged) as e:
-        do(w, session.merge)
+        do(w, steps.merge)
     assert after_a_failed_end(e.value) == (f"git log --stat {e.value.before}..work",)
 
 
@@ -245,7 +245,7 @@ def test_a_mission_with_canceled_work_goes_on_without_acceptance(w: World) -> No
     """Hosts up to 3.2.7 accept no such mission; the reason is told, and the run does not fail."""
     w.host.put("WP02", "canceled", reason="not needed")
     w.write(LaneReported(wp="WP02", lane="canceled"))
-    do(w, session.accept)
+    do(w, steps.accept)
     told = w.events(AcceptanceSkipped)[0]
     assert "WP02 is canceled" in told.reason
     assert told.command == f"spec-kitty accept --mission {SLUG} --lenient"

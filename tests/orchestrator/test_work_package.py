@@ -167,7 +167,7 @@ def test_an_agent_that_changes_nothing_is_tried_again_and_then_blocked(repo: Pat
     assert w.host.lanes["WP01"] == "blocked"
     assert roles(w) == ["implement", "implement"]
     assert "changed nothing" in w.prompt(2, "implement")
-    assert w.host.sent("transition")[-1]["note"].count("changed nothing") == 2
+    assert w.host.sent("transition")[-1]["note"].count("changed nothing") == 1
 
 
 def test_a_failing_agent_is_tried_again(repo: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from spec_kitty_client import AsyncClient, Client, Lane, Moved, Review
 from spec_kitty_client.errors import (
     Conflict,
+    GitUnavailable,
     HostError,
     HostTimeout,
     NotFound,
@@ -25,6 +26,9 @@ from tests.client.simulated import LOST, SLUG, Fault, Simulated, Waiting, WithGi
 
 REVIEW = Review(reviewer="rev", reference="r1")
 NO_REVIEW_LANE = ("F1", "F2", "M0")
+
+MAKES_WORKTREES = ("3.2.2", "3.2.5", "3.2.7", "4.0.0rc7")
+"""Hosts on which a claim needs no git on this side."""
 
 every_host = pytest.mark.parametrize("release", SAMPLE)
 every_fault = pytest.mark.parametrize("fault", LOST)
@@ -409,7 +413,7 @@ def test_blocking_in_a_review_names_who_has_judged() -> None:
 # Whose it is.
 
 
-@every_host
+@pytest.mark.parametrize("release", MAKES_WORKTREES)
 def test_a_claim_of_somebody_else_is_not_ours(release: str) -> None:
     """The error of a second claim names the actor who has the work package."""
     host = Simulated(release)
@@ -421,7 +425,7 @@ def test_a_claim_of_somebody_else_is_not_ours(release: str) -> None:
     assert host.owners == {"WP01": "bob"}
 
 
-@every_host
+@pytest.mark.parametrize("release", MAKES_WORKTREES)
 def test_a_claim_that_was_lost_to_somebody_else_is_not_ours(release: str) -> None:
     """A claim refused at the retry is still another actor's claim."""
     host = Simulated(release)
@@ -431,6 +435,16 @@ def test_a_claim_that_was_lost_to_somebody_else_is_not_ours(release: str) -> Non
     with pytest.raises(Conflict):
         client(host).mission(SLUG).work_package("WP01").claim()
     assert host.moves == []
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "2.1.3", "3.1.10", "3.2.1"])
+def test_a_claim_that_needs_git_is_not_made_without_it(release: str) -> None:
+    """On hosts that make no worktree, a transport without git is told before the claim."""
+    host = Simulated(release)
+
+    with pytest.raises(GitUnavailable):
+        client(host).mission(SLUG).work_package("WP01").claim()
+    assert host.mutations == []
 
 
 @pytest.mark.parametrize("version", ["1.5.0", "1.16.0"])
@@ -484,7 +498,7 @@ def test_dependencies_are_checked_where_the_host_does_not(release: str) -> None:
     assert host.mutations == []
 
 
-@pytest.mark.parametrize("release", ["3.2.1", "3.2.5", "3.2.7", "4.0.0rc7"])
+@pytest.mark.parametrize("release", MAKES_WORKTREES)
 def test_dependencies_are_left_to_the_host_that_checks_them(release: str) -> None:
     """On hosts that check dependencies, a claim makes one call."""
     host = Simulated(release, {"WP01": [], "WP02": ["WP01"]})

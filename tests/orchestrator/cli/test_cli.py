@@ -600,7 +600,8 @@ def test_abort_without_a_run_is_no_problem(host: Program, run: Command) -> None:
     """Stopping nothing is no error, and the advice to resume needs a run to resume."""
     assert run("abort").out == "No run is alive.\n"
     found = json.loads(run("abort", "--cleanup-worktrees", "--json").out)
-    assert found == {"run_ended": False, "agents_ended": [], "removed": [], "left": {}}
+    nothing = {"agents_ended": [], "not_ended": [], "removed": [], "left": {}}
+    assert found == {"run_ended": False, **nothing}
 
 
 # Agents, doctor, help

@@ -99,7 +99,8 @@ def test_a_policy_of_the_settings_is_named(healthy: Program, repo: Path) -> None
     policy = default_policy(KNOWN["codex"]).to_dict()
     (repo / "policy.json").write_text(json.dumps(policy))
     (repo / ".kittify" / "orchestrator.toml").write_text("policy = 'policy.json'\n")
-    assert found(repo, "policy") == Check(name="policy", ok=True, found="policy.json")
+    named = str(repo / "policy.json")
+    assert found(repo, "policy") == Check(name="policy", ok=True, found=named)
 
 
 def test_a_host_from_before_the_api_is_told(healthy: Program, repo: Path) -> None:

@@ -93,7 +93,7 @@ def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in connection._TEXTS:
         shutil.copy(connection._FOLDER / name, texts)
     for name, old, new in (
-        ("call.py", "\nGRACE = 5.0 ", "\nGRACE = 0.3 "),
+        ("call.py", "\nGRACE = 4.0 ", "\nGRACE = 0.3 "),
         ("forkserver.py", "\nLONGEST_IMPORT = 120 ", "\nLONGEST_IMPORT = 5 "),
     ):
         source = (texts / name).read_text()
