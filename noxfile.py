@@ -130,7 +130,7 @@ def e2e(session: nox.Session, host: str) -> None:
 
 @nox.session
 def shapes(session: nox.Session) -> None:
-    """Missions with the shapes of public repositories, and of all topologies. 7 minutes."""
+    """Missions of all shapes and topologies, and a long comparison of hosts. 10 minutes."""
     session.install(".", *group("tests"))
     env = {"E2E_HOST": str(host_environment(session, NEWEST))}
     where = "--override-ini=testpaths=tests/e2e"

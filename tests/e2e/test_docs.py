@@ -49,6 +49,7 @@ def test_a_tape_is_recorded_once_and_replayed_without_the_host(
 
 
 @pytest.mark.once
+@pytest.mark.long
 def test_a_host_is_compared_with_the_simulated_one(
     scene: Callable[..., Scene], tmp_path: Path
 ) -> None:

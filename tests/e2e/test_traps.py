@@ -155,7 +155,8 @@ def test_rework_after_a_merge_wants_the_other_branches(
     with pytest.raises(IntegrationFailed) as failed:
         client.mission(here.mission).merge()
     (note,) = [n for n in failed.value.__notes__ if "git branch" in n]
-    here.git(*note.split("`")[1].split()[1:])
+    (command,) = [words for words in note.split("`")[1::2] if words.startswith("git branch")]
+    here.git(*command.split()[1:])
     assert client.mission(here.mission).merge().changed
     assert "# again" in here.git("show", f"{here.target}:{here.files['WP01']}")
 
