@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, get_args, get_origin
@@ -280,7 +280,7 @@ class Journal:
 
 
 @contextlib.contextmanager
-def _storage(path: Path) -> Iterator[None]:
+def _storage(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as e:
