@@ -59,14 +59,18 @@ def git(*args: str, folder: str | None = None) -> Steps[str]:
 def root() -> Steps[str]:
     """Return the path of the repository's primary checkout.
 
+    A bare repository has none: there it is the worktree in which git runs.
+
     Raises:
-        GitFailed: If this is no repository, or a worktree of one.
+        GitFailed: If this is no repository, or a worktree of one whose git folder is elsewhere.
     """
     asked = ("--path-format=absolute", "--git-common-dir", "--git-dir", "--show-toplevel")
     common, own, top = (yield from git("rev-parse", *asked)).splitlines()
     if common == own:
         return top  # also in a submodule, whose git folder is elsewhere
     if not common.endswith("/.git"):
+        if (yield from git("rev-parse", "--is-bare-repository", folder=common)).strip() == "true":
+            return top
         msg = f"{top} is a worktree of {common}. Run this in the primary checkout."
         raise GitFailed(msg)
     return common.removesuffix("/.git")
