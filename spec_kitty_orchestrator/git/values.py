@@ -1,4 +1,4 @@
-"""What can be said of a worktree, and why its work cannot be taken as it is."""
+"""The position and status of a worktree, and the errors of its work."""
 
 from attrs import frozen
 
@@ -23,7 +23,7 @@ class CommitRefused(Exception):
 
 @frozen
 class Position:
-    """What is checked out."""
+    """The commit and branch that are checked out."""
 
     head: str
     """The commit."""
