@@ -1,8 +1,9 @@
 """The worktree of one work package: before, after and between the agents.
 
-What was approved has to be what is merged. So an agent starts on the lane branch, its work is
-brought onto that branch or does not count, and a reviewer's changes are taken out again. Anything
-that is taken out is kept under a ref, and the journal says where.
+The merged commit has to be the approved one. So an agent starts on the lane branch, the
+orchestrator brings its work onto that branch or rejects the attempt, and it takes a reviewer's
+changes out again. It keeps everything that it takes out under a ref or in the logs, and records
+where in the journal.
 """
 
 import shutil
@@ -29,7 +30,7 @@ _NAMED = 5  # files that a reason lists
 
 @frozen
 class PackageWorktree:
-    """The worktree of a work package, and what the journal knows of it."""
+    """The worktree of a work package, and its history in the journal."""
 
     run: Run
     wp: str
@@ -64,7 +65,7 @@ class PackageWorktree:
         path = Path(workspace.workspace_path)
         if path == self.run.settings.repo_root:
             reason = (
-                f"the host wants it done in the primary checkout {path}, where the changes of "
+                f"the host accepts it only from the primary checkout {path}, where the changes of "
                 "other people would be committed with it. Use a mission with lane worktrees."
             )
             raise WorkPackageFailed(reason)
@@ -97,7 +98,7 @@ class PackageWorktree:
             return commit
 
     async def prepare_review(self) -> str:
-        """Bring the worktree to the commit that is to be reviewed, and return that."""
+        """Check out the commit that is to be reviewed, and return it."""
         if not await self.tree.is_there():
             await self.tree.remake(self.history.submitted)
         await self._relink()
@@ -119,7 +120,7 @@ class PackageWorktree:
     # After an implementer
 
     async def commit(self, result: AttemptResult, start: str | None) -> str:
-        """Commit what an implementer left onto the branch, and return the commit.
+        """Commit an implementer's changes onto the branch, and return the commit.
 
         Args:
             result: The end of the attempt.
@@ -198,7 +199,7 @@ class PackageWorktree:
             raise AttemptRejected(msg)
 
     async def _drop_mission_files(self, start: str | None) -> None:
-        """Take changes of the mission's own folder out of the work; the host writes that."""
+        """Undo changes to the mission's folder, which only the host may write."""
         folder = f"kitty-specs/{self.run.host.mission}"
         kept = await self.tree.keep(self._rescue, f"{self.wp}: before its mission files go back")
         files = await self.tree.drop_changes(
@@ -263,7 +264,7 @@ class PackageWorktree:
         return await self.reviewed_commit() == commit
 
     async def after_review(self, before: str, attempt: events.AttemptStarted) -> str | None:
-        """Take out what a reviewer changed; return an error if it committed.
+        """Take a reviewer's changes out again; return an error if the reviewer committed.
 
         Args:
             before: The commit of the branch before the review.
@@ -291,7 +292,7 @@ class PackageWorktree:
         return [(self.history.base or "HEAD", head)]
 
     async def changes(self, limit: int) -> tuple[list[tuple[str, str]], Changes]:
-        """Return the commits under review, and what they change.
+        """Return the commits under review, and their changes.
 
         Args:
             limit: The maximum number of characters of the diff.
@@ -313,7 +314,7 @@ class PackageWorktree:
         return await self.tree.branch_head() or self._floor
 
     async def _relink(self, directory: Path | None = None) -> None:
-        """Restore the worktree's link to the repository, whatever an agent made of it."""
+        """Restore the worktree's link to the repository if an agent removed or replaced it."""
         aside = (directory or self.run.logs / self.wp) / "removed.git"
         if moved := await self.tree.relink(aside):
             reason = "it stood in the place of the worktree's link to the repository"

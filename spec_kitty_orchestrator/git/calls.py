@@ -1,4 +1,4 @@
-"""Call git, and tell its failures apart."""
+"""Call git, and distinguish its failures."""
 
 import os
 import shutil
@@ -55,10 +55,11 @@ def git(folder: Path, *args: str, time_limit: float = _TIME_LIMIT) -> str:
 
 
 async def run_git(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> str:
-    """Do the same in an event loop. A cancellation ends git with all its children, also hooks.
+    """Run git in an event loop and return its stdout, as `git` does.
 
-    The search for the repository ends at `folder`: where the link of a worktree is gone, git does
-    not go on to the checkout above it.
+    A cancellation ends git with all its children, hooks included. The search for the repository
+    ends at `folder`: where the link of a worktree is gone, git does not go on to the checkout above
+    it.
 
     Args:
         folder: The top of a checkout.
@@ -99,10 +100,10 @@ def _stdout(done: Completed, folder: Path, args: tuple[str, ...]) -> str:
 
 
 def commit_problem(root: Path) -> str | None:
-    """Return why nothing can be committed in a repository, and what helps; None if all is well.
+    """Return why git cannot commit in a repository, and what helps; None if it can.
 
-    Where commits are signed, a signature is tried. That may ask for a passphrase, which then
-    happens before the night and not in it.
+    If the repository signs commits, a signature is tried. Git may then ask for a passphrase before
+    the run, and not in the middle of it.
 
     Args:
         root: The primary checkout.
@@ -141,7 +142,7 @@ def root_of(folder: Path) -> Path:
     primary checkout, it is the worktree around the folder.
 
     Raises:
-        UsageProblem: If it is in none, git refuses, or there is no git.
+        UsageProblem: If the folder is in no repository, git refuses to use it, or there is no git.
     """
     asked = ("--git-common-dir", "--absolute-git-dir", "--show-toplevel")
     try:

@@ -1,4 +1,4 @@
-"""The changes between commits: what a reviewer is shown, and what must not be merged.
+"""The changes between commits: the diff for a reviewer, and links that must not be merged.
 
 Memory does not grow with the changes: a diff is written to a file and read in pieces.
 """
@@ -27,7 +27,7 @@ class Changes:
     files: tuple[str, ...] = ()
     """All changed files, in the order of the diff."""
     deleted: tuple[str, ...] = ()
-    """Those that do not exist any more. Their old text is not in the diff."""
+    """The deleted files. Their old text is not in the diff."""
     diff: str = ""
     cut: tuple[str, ...] = ()
     """The files whose diff is not shown whole."""
@@ -35,7 +35,7 @@ class Changes:
 
 @frozen(kw_only=True)
 class Links:
-    """The links to other repositories that nobody else could follow."""
+    """The links to other repositories that would be broken in every other checkout."""
 
     foreign: tuple[str, ...] = ()
     """Repositories inside the checkout, without an entry in ``.gitmodules``. Git records only their
@@ -128,7 +128,7 @@ async def _unpushed(folder: Path, path: str, commit: str) -> bool:
     """Return whether a submodule's recorded commit exists only in this checkout."""
     recorded = (await run_git(folder, "rev-parse", f"{commit}:{path}")).strip()
     if not (folder / path / ".git").exists():
-        return False  # another checkout has it
+        return False  # it is not checked out here, so the commit is from elsewhere
     try:
         local = await run_git(folder / path, "rev-list", "-1", recorded, "--not", "--remotes")
     except GitError:
@@ -168,7 +168,7 @@ async def drop_changes(
         try:
             fork = (await run_git(folder, "merge-base", "HEAD", target)).strip()
             if await run_git(folder, "rev-list", "-1", before, "--not", fork):
-                fork = before  # the branch has work of others that the target lacks
+                fork = before  # the branch has work of other work packages that the target lacks
         except GitError:
             fork = before
     changed = set(await changed_since(folder, inside, before))
