@@ -14,8 +14,8 @@ _HIDDEN = "--policy="
 def encodable(text: str) -> str:
     """Return a text with each lone surrogate spelled out: a backslash, u and four digits.
 
-    File names that are no UTF-8 and escapes in JSON make lone surrogates, which UTF-8 has no bytes
-    for.
+    File names that are not UTF-8 and escapes in JSON make lone surrogates, which UTF-8 cannot
+    encode.
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -28,7 +28,7 @@ class Value:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields by name, as values that `json.dumps` takes.
 
-        Fields that a host has sent and this SDK does not know stand beside the others.
+        Fields of a host's reply that this SDK does not know are included.
         """
         fields = attrs.fields(type(self))  # type: ignore[arg-type]  # every subclass is of attrs
         found = {a.name: plain(getattr(self, a.name)) for a in fields}
@@ -37,7 +37,7 @@ class Value:
 
 
 def plain(value: object) -> Any:
-    """Return a value as JSON has it: text, numbers, lists and dicts; policies are masked."""
+    """Return a value in JSON types: text, numbers, lists and dicts; policies are masked."""
     if callable(to_dict := getattr(value, "to_dict", None)):
         return to_dict()
     if value is None or isinstance(value, bool | int | float):

@@ -46,8 +46,7 @@ class Run:
     owned: Mapping[str, tuple[str, ...]] = field(factory=dict)
     """The files and patterns that each work package is meant to change; empty: it names none."""
     open_worktree: Callable[[Path, Path, str | None], Worktree] = Worktree
-    """Returns the worktree for its folder, the primary checkout, and its own branch.
-    """
+    """Returns the worktree for its folder, the primary checkout, and its own branch."""
 
     def worktree(self, path: Path, branch: str | None) -> Worktree:
         """Return the worktree in a folder, with the branch that belongs there."""

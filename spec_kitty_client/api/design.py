@@ -183,7 +183,7 @@ class RecordAnalysis(DesignChange[replies.AnalysisRecorded]):
 
 @frozen(kw_only=True)
 class OpenDecision(DesignChange[replies.Decision]):
-    """Open a question that somebody must decide. Idempotent."""
+    """Open a decision: a question for a person to answer. Idempotent."""
 
     verb: ClassVar[str] = "open-decision"
     reply_type: ClassVar[type[Reply]] = replies.Decision

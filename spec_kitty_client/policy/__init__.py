@@ -1,4 +1,4 @@
-"""The policy: what an agent may do, sent to the host with every call that starts an agent.
+"""The policy: the permissions of an agent, sent with every call that starts an agent.
 
 `Policy` checks the rules of all host releases at once, so that every host accepts the result.
 `Policy.for_contract` checks the rules of one host only.

@@ -9,9 +9,9 @@ from attrs import frozen
 
 __all__ = ["HEAD", "Launch", "NotPython", "find"]
 
-HEAD = 4096  # bytes at the beginning of a program that tell what it is
+HEAD = 4096  # bytes at the beginning of a program that show what it is
 _SHELLS = {"sh", "bash", "dash"}
-_OPTIONS = re.compile(r"-[bBEIOPqsSu]+")  # of Python, that a fork has like its parent
+_OPTIONS = re.compile(r"-[bBEIOPqsSu]+")  # options of Python that a fork inherits
 # Words in which a shell expands nothing.
 _WORDS = r"""((?:[\w@%+=:,./ -]|'[^'\n]*'|"[^"$`\\\n]*"|\\[^\n])+)"""
 # Written by pip and uv if the path of the interpreter is too long for a first line or has spaces: a
@@ -24,7 +24,7 @@ _DEEPEST = 5  # wrappers around wrappers
 
 
 class NotPython(Exception):
-    """The program is not Python, or not known to be; the message says why."""
+    """The program does not run in Python, or this cannot be recognised; the message says why."""
 
 
 @frozen(kw_only=True)
@@ -39,10 +39,10 @@ class Launch:
 
 
 def find(words: Sequence[str], head: Callable[[str], bytes]) -> Launch:
-    """Return the interpreter behind first lines, links and wrappers that only call a program.
+    """Return the interpreter of a program, found through first lines and simple wrappers.
 
     Args:
-        words: The absolute path of a program, and words of its own.
+        words: The absolute path of a program, and its first arguments.
         head: Reads the beginning of a file.
 
     Raises:
@@ -54,7 +54,7 @@ def find(words: Sequence[str], head: Callable[[str], bytes]) -> Launch:
         if _is_python(program):
             return _launch(words)
         if rest:
-            raise NotPython(f"{program} is given words of its own")
+            raise NotPython(f"{program} is called with further arguments")
         text = _text(program, head)
         first, _, body = text.partition("\n")
         interpreter = _interpreter(program, first)

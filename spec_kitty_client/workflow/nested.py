@@ -1,4 +1,4 @@
-"""Find nested repositories whose content a merge would not bring, and whose folder it removes.
+"""Find nested repositories, whose content git does not merge and whose folder a merge removes.
 
 Git commits a repository inside another one as a bare commit id (a gitlink). Its files stay in the
 worktree alone, and are gone with it.
@@ -19,7 +19,7 @@ _BRANCHES = ("--branches", "--tags", "--remotes")
 
 
 def nested_repositories(folder: str, base: str) -> Steps[tuple[str, ...]]:
-    """Return the nested repositories in a worktree that hold something found nowhere else.
+    """Return the nested repositories in a worktree with content that exists nowhere else.
 
     These are gitlinks that neither the base nor ``.gitmodules`` knows; submodules with commits on
     no remote; and repositories that are untracked or ignored, such as a worktree that an agent made
@@ -29,7 +29,7 @@ def nested_repositories(folder: str, base: str) -> Steps[tuple[str, ...]]:
         folder: Path of the worktree.
         base: The commit or full ref at which the work in it began.
 
-    A caller that is about to commit stages everything before.
+    A caller that is about to commit must stage everything first.
 
     Returns:
         Their paths, relative to the folder.
@@ -47,7 +47,7 @@ def nested_repositories(folder: str, base: str) -> Steps[tuple[str, ...]]:
 
 
 def how_to_keep(folder: str, path: str) -> str:
-    """Return how to keep what is in a nested repository, as sentences.
+    """Return the commands that keep the content of a nested repository, as sentences.
 
     Args:
         folder: Path of the worktree.
@@ -105,5 +105,5 @@ def _holds_more(path: str) -> Steps[bool]:
         every = ("HEAD",) if own != common else ("HEAD", "--branches", "--tags")
         args = ("rev-list", "--max-count=1", *every, "--not", *kept)
         return bool((yield from git(*args, folder=path)).strip())
-    except GitFailed:  # no commit yet, or damaged: nobody else has what is in there
+    except GitFailed:  # no commit yet, or damaged: its content exists nowhere else
         return True
