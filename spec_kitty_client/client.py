@@ -1,6 +1,6 @@
 """Call a host: one method per verb of the contract, mission handles and design verbs.
 
-``python -m tests.asyncify`` generates `aio.client` from this file; edit this one.
+``python -m tests.asyncify`` generates ``aio/client.py`` from ``client.py``; edit the latter.
 """
 
 from functools import cached_property

@@ -3,7 +3,7 @@
 Each verb does what the host's release needs for it, and can be repeated safely: if an answer is
 lost or a refusal may be late, it reads the state, and an effect that is there counts as a success.
 
-``python -m tests.asyncify`` generates `aio.mission` from this file; edit this one.
+``python -m tests.asyncify`` generates ``aio/mission.py`` from ``mission.py``; edit the latter.
 """
 
 from collections.abc import Callable, Iterator, Sequence
