@@ -1,8 +1,8 @@
-"""Missions in the shapes that public repositories have under ``kitty-specs``, made anew.
+"""Missions in the shapes that public repositories have under ``kitty-specs``.
 
-A shape is what a host and a run see of a mission: how its slug is written, the keys of
-``meta.json``, the graph of its work packages, what they own, how their front matter and their
-boxes are written. Each is kept small, and every name and text in it is our own.
+A shape is the part of a mission that a host and a run depend on: the form of its slug, the keys of
+``meta.json``, the graph of its work packages, their owned files, the form of their front matter and
+boxes. Each is small, and all names and texts are new.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ __all__ = ["SHAPES", "Index", "Shape"]
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """How ``tasks.md`` is written: patterns with ``{wp}``, ``{i}``, ``{t}`` and ``{needs}``."""
+    """The form of ``tasks.md``: patterns with ``{wp}``, ``{i}``, ``{t}`` and ``{needs}``."""
 
     heading: str = "### {wp} — Part {i}"
     needs: str = "- **Dependencies**: {needs}\n"
@@ -39,7 +39,7 @@ TEMPLATE = Index(
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A mission as a repository has it, and how a run of it has to end."""
+    """A mission as in a public repository, and the expected end of its run."""
 
     packages: Mapping[str, Package]
     """``{slug}`` in a path stands for the mission's slug. Each owns the very file it makes."""
