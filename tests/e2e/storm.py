@@ -35,11 +35,11 @@ __all__ = ["MARK", "Answer", "Book", "Killer", "Steps", "marked", "work"]
 MARK = "SPEC_KITTY_STORM"
 """A variable in the environment of every process of a storm."""
 Step = Command[Any] | tuple[str, ...]
-"""A verb, or arguments as they are."""
+"""A command, or literal arguments."""
 Answer = Reply | HostError | Completed
 Calls = Generator[Step, Answer, None]
 Steps = Generator[tuple[Path, Step], Answer, None]
-"""Each with the folder in which it is made."""
+"""The steps, each with the folder of its call."""
 
 _EVERY = 25  # calls until the next kill
 _SERVER = 6  # kills, one of them of the server
@@ -72,7 +72,7 @@ class Book:
     release: Version
     notes: list[str] = field(default_factory=list)
     lost: bool = False
-    """Whether a mutation was killed, after which nobody knows."""
+    """Whether a mutation was killed, after which the state is unknown."""
     names: Any = field(default_factory=lambda: itertools.count(1))
 
     def steps(self, rng: random.Random) -> Calls:
@@ -210,10 +210,10 @@ class Killer:
     """Kills a call from time to time, and sometimes the server with all of its calls."""
 
     transport: WarmTransport
-    """Shares its server with all the others."""
+    """A transport that shares its server with the others."""
     rng: random.Random
     calls: int = 0
-    """Ended so far."""
+    """The number of ended calls."""
     killed: dict[str, int] = field(default_factory=lambda: {"call": 0, "server": 0})
     _over: threading.Event = field(default_factory=threading.Event)
 

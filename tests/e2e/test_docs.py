@@ -56,8 +56,6 @@ def test_a_host_is_compared_with_the_simulated_one(
     """The machine of the page runs against a repository of a real host and finds no difference."""
     folder = tmp_path / "mine"
     adapted(PAGE, scene(KNOWN), folder)
-    done = shell(
-        folder, "pytest --hypothesis-seed=1 test_my_host.py"
-    )  # the same examples in each run
+    done = shell(folder, "pytest --hypothesis-seed=1 test_my_host.py")  # same examples
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout

@@ -51,12 +51,12 @@ class WatchedHost(AsyncSimulatedRepository):
         self.host.missions[SLUG] = self.mission
         Repository(self.release, root).prepare(self.mission)
         self.calls: list[tuple[str, dict[str, str]]] = []
-        """Verbs by their newest names, with what they were told."""
+        """The calls: verbs by their newest names, with their options."""
         self.git_calls: list[tuple[str, ...]] = []
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         """Faults by verb, used up one per call: the answer is lost before or after the effect."""
         self.on_call: Callable[[str, dict[str, str]], Fault | None] = lambda _verb, _options: None
-        """Told of every call before it has an effect; may answer with a fault."""
+        """Called before each call takes effect; may return a fault."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """Answer as the release does, unless the test asks for another answer."""

@@ -226,7 +226,7 @@ def test_a_hook_that_refuses_goes_to_the_agent(repo: Path) -> None:
 CONVENTIONAL = """\
 case "$(pwd)" in *.worktrees*) ;; *) exit 0 ;; esac
 grep -qE '^(feat|chore)(\\(.+\\))?: ' $1 || { echo 'bad type' >&2; exit 1; }"""
-"""A commit-msg hook for the lane worktrees; the host's own messages are not looked at."""
+"""A commit-msg hook for the lane worktrees; it does not check the host's own messages."""
 
 
 def test_the_usual_message_is_a_conventional_commit(repo: Path) -> None:
