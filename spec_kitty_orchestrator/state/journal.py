@@ -99,7 +99,7 @@ def _check_format(path: Path, event: Mapping[str, Any]) -> None:
         msg = (
             f"{path} was written by a newer version of this package (journal format {version}; "
             f"this version reads {FORMAT}). Nothing was changed. Run: pip install --upgrade "
-            "spec-kitty-orchestrator"
+            "spec-kitty-client"
         )
         raise UsageProblem(msg)
 
