@@ -16,7 +16,7 @@ from spec_kitty_client.api.commands import AppendHistory, ListReady, MergeMissio
 from spec_kitty_client.contract.lanes import AnyLane
 from spec_kitty_client.errors import InvalidCall
 from spec_kitty_client.workflow import claim, common, merge, verbs
-from spec_kitty_client.workflow.common import Package
+from spec_kitty_client.workflow.common import WorkPackageFacts
 from spec_kitty_client.workflow.layout import MissionLayout
 from spec_kitty_client.workflow.merge import Merged
 from spec_kitty_client.workflow.verbs import Moved, Review, Subtasks
@@ -388,9 +388,9 @@ class AsyncWorkPackageHandle:
         call = AppendHistory(mission=self.mission.name, wp=self.wp_id, note=note, actor=actor)
         return await self._driver.call(call)
 
-    def _at(self, actor: str | None, lane: AnyLane | None) -> Package:
+    def _at(self, actor: str | None, lane: AnyLane | None) -> WorkPackageFacts:
         who = actor or self._driver.core.actor
-        return Package(mission=self.mission.name, wp=self.wp_id, actor=who, lane=lane)
+        return WorkPackageFacts(mission=self.mission.name, wp=self.wp_id, actor=who, lane=lane)
 
 
 def _review(review: Review) -> Review:

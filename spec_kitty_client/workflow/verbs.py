@@ -38,7 +38,13 @@ from spec_kitty_client.errors import (
     TransitionRejected,
 )
 from spec_kitty_client.values import Value
-from spec_kitty_client.workflow.common import Package, refusal, retry_idempotent, slug_of, state
+from spec_kitty_client.workflow.common import (
+    WorkPackageFacts,
+    refusal,
+    retry_idempotent,
+    slug_of,
+    state,
+)
 from spec_kitty_client.workflow.git import commit_folder, root
 from spec_kitty_client.workflow.layout import PackageLayout, read_files
 from spec_kitty_client.workflow.subtasks import advice, complete
@@ -113,7 +119,7 @@ class Review(Value):
 
 
 def submit_for_review(
-    at: Package, note: str | None = None, subtasks: Subtasks = "refuse"
+    at: WorkPackageFacts, note: str | None = None, subtasks: Subtasks = "refuse"
 ) -> Steps[Moved]:
     """Hand an implementation in for review.
 
@@ -154,14 +160,14 @@ def _has_subtasks_flag(contract: Contract) -> bool:
     return contract.supports(Feature.EVIDENCE) and not contract.supports(Feature.SUBTASK_EVENTS)
 
 
-def _package(contract: Contract, at: Package) -> Steps[tuple[str, PackageLayout]]:
+def _package(contract: Contract, at: WorkPackageFacts) -> Steps[tuple[str, PackageLayout]]:
     """Return the slug of a mission, and the layout of one of its work packages."""
     slug = yield from slug_of(contract, at.mission)
     top = yield from root()
     return slug, (yield from read_files(slug, top)).package(at.wp, contract)
 
 
-def begin_review(at: Package) -> Steps[Moved]:
+def begin_review(at: WorkPackageFacts) -> Steps[Moved]:
     """Begin a review.
 
     Hosts up to 3.1.0 have no lane for a running review; there, this only checks that a review
@@ -189,7 +195,7 @@ def begin_review(at: Package) -> Steps[Moved]:
     return Moved(wp_id=at.wp, lane=lane, changed=False)
 
 
-def approve(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
+def approve(at: WorkPackageFacts, review: Review, note: str | None = None) -> Steps[Moved]:
     """Record that a review approved the work: ``approved``, or ``done`` on hosts 1.0.x.
 
     Args:
@@ -212,7 +218,7 @@ def approve(at: Package, review: Review, note: str | None = None) -> Steps[Moved
     return (yield from _move_reviewed(contract, at, rule, review, note))
 
 
-def finish(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
+def finish(at: WorkPackageFacts, review: Review, note: str | None = None) -> Steps[Moved]:
     """Move reviewed or approved work to ``done``.
 
     Args:
@@ -235,7 +241,7 @@ def finish(at: Package, review: Review, note: str | None = None) -> Steps[Moved]
     return (yield from _move_reviewed(contract, at, rule, review, note))
 
 
-def request_changes(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
+def request_changes(at: WorkPackageFacts, review: Review, note: str | None = None) -> Steps[Moved]:
     """Move reviewed or approved work back to ``in_progress``, because it needs changes.
 
     Args:
@@ -258,7 +264,7 @@ def request_changes(at: Package, review: Review, note: str | None = None) -> Ste
     return (yield from _move_reviewed(contract, at, rule, review, note))
 
 
-def block(at: Package, reason: str, review: Review) -> Steps[Moved]:
+def block(at: WorkPackageFacts, reason: str, review: Review) -> Steps[Moved]:
     """Move a work package to ``blocked``, until a person has looked at it.
 
     Args:
@@ -310,7 +316,7 @@ def _refuse_coordinated(contract: Contract, mission: str) -> Steps[None]:
         )
 
 
-def _review(at: Package) -> StartReview:
+def _review(at: WorkPackageFacts) -> StartReview:
     return StartReview(mission=at.mission, wp=at.wp, actor=at.actor)
 
 
@@ -332,7 +338,11 @@ class _TransitionRule:
 
 
 def _move_reviewed(
-    contract: Contract, at: Package, rule: _TransitionRule, review: Review, note: str | None
+    contract: Contract,
+    at: WorkPackageFacts,
+    rule: _TransitionRule,
+    review: Review,
+    note: str | None,
 ) -> Steps[Moved]:
     """Move a work package, with the evidence that this host requires for the move."""
     lane = at.lane
@@ -394,7 +404,7 @@ def _send_once(
     except HostError as e:
         unsettled = first or (e if e.outcome == "unknown" else None)
         try:
-            lane = yield from lane_of(Package(mission=call.mission, wp=call.wp))
+            lane = yield from lane_of(WorkPackageFacts(mission=call.mission, wp=call.wp))
         except HostError as blind:
             if unsettled is None:
                 raise
@@ -407,7 +417,7 @@ def _send_once(
     return Moved(wp_id=call.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
 
 
-def lane_of(at: Package) -> Steps[AnyLane]:
+def lane_of(at: WorkPackageFacts) -> Steps[AnyLane]:
     """Read the lane of a work package.
 
     Raises:

@@ -84,7 +84,7 @@ INNER = {
     "Negotiate",
     "OLDEST",
     "PLANNING_LANE",
-    "Package",
+    "WorkPackageFacts",
     "REQUIRED_FIELDS",
     "SECRET_WORDS",
     "Steps",
