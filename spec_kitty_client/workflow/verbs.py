@@ -18,13 +18,11 @@ from spec_kitty_client._engine.core import Negotiate, Steps
 from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import (
     AcceptMission,
-    Evidence,
     MissionState,
-    ReviewResult,
-    ReviewVerdict,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Dialect, Feature

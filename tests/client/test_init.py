@@ -21,7 +21,7 @@ from spec_kitty_client._engine import core, driver, turns
 from spec_kitty_client.aio import client as aio_client
 from spec_kitty_client.aio import design_client as aio_design_client
 from spec_kitty_client.aio import mission as aio_mission
-from spec_kitty_client.api import commands, replies
+from spec_kitty_client.api import commands, replies, reviews
 from spec_kitty_client.contract import dialects, lanes
 from spec_kitty_client.policy import errors as policy_errors
 from spec_kitty_client.policy import rules as policy_rules
@@ -56,6 +56,7 @@ MODULES = (
     policy_errors,
     policy_rules,
     replies,
+    reviews,
     transports,
     turns,
     watching,
