@@ -15,7 +15,7 @@ from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import AppendHistory, ListReady, MergeMission, MergeStrategy
 from spec_kitty_client.contract.lanes import AnyLane
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.workflow import claim, common, merge, verbs
+from spec_kitty_client.workflow import accept, claim, common, merge, verbs
 from spec_kitty_client.workflow.common import WorkPackageFacts
 from spec_kitty_client.workflow.layout import MissionLayout
 from spec_kitty_client.workflow.merge import Merged
@@ -140,7 +140,7 @@ class MissionHandle:
                 (3.2.0 to 3.2.7 with a coordination branch). Nothing was sent.
             NotReady: If a work package is not finished.
         """
-        return self._driver.change(verbs.accept(self.name, actor or self._driver.core.actor))
+        return self._driver.change(accept.accept(self.name, actor or self._driver.core.actor))
 
     def merge(
         self,

@@ -1,4 +1,4 @@
-"""The workflow verbs of a work package, and accepting a mission: the same on every host release.
+"""The workflow verbs of a work package, the same on every host release.
 
 Each verb adapts to the host's release and is idempotent. After a lost answer or a refusal it
 reads the mission's state, and a work package that is already in the target lane is a success.
@@ -17,7 +17,6 @@ from attrs import Attribute, evolve, field, frozen
 from spec_kitty_client._engine.core import Negotiate, Steps
 from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import (
-    AcceptMission,
     MissionState,
     StartReview,
     Transition,
@@ -28,9 +27,7 @@ from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Dialect, Feature
 from spec_kitty_client.contract.lanes import AnyLane, Lane, Need, allowed, needs
 from spec_kitty_client.errors import (
-    AcceptanceUnavailable,
     GitFailed,
-    GitUnavailable,
     HostError,
     InvalidCall,
     TransitionRejected,
@@ -43,18 +40,14 @@ from spec_kitty_client.workflow.common import (
     slug_of,
     state,
 )
-from spec_kitty_client.workflow.git import commit_folder, root
+from spec_kitty_client.workflow.git import root
 from spec_kitty_client.workflow.layout import PackageLayout, read_files
 from spec_kitty_client.workflow.subtasks import advice, complete
-from spec_kitty_client.workflow.worktrees import (
-    folder_of,
-)
 
 __all__ = [
     "Moved",
     "Review",
     "Subtasks",
-    "accept",
     "approve",
     "begin_review",
     "block",
@@ -281,37 +274,6 @@ def block(at: WorkPackageFacts, reason: str, review: Review) -> Steps[Moved]:
         at = evolve(at, lane=None)  # read the lane: hosts 1.0.x would move even done work
     rule = _TransitionRule(to=Lane.BLOCKED, allowed_from=set(Lane) - _ENDED, reached={Lane.BLOCKED})
     return (yield from _move_reviewed(contract, at, rule, review, reason))
-
-
-def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
-    """Accept a mission, and commit the host's record of it, which a merge would reset.
-
-    Args:
-        mission: Slug or id of the mission.
-        actor: Name that the host records; None: the client's actor.
-
-    Raises:
-        AcceptanceUnavailable: If the host cannot accept a mission of this topology (3.2.0 to
-            3.2.7 with a coordination branch). The SDK sends nothing.
-    """
-    contract: Contract = yield Negotiate()
-    if not contract.supports(Feature.COORD_ACCEPT) and contract.supports(Feature.CLEAN_TARGET):
-        with suppress(GitUnavailable):  # without this check the host crashes, which also raises
-            yield from _refuse_coordinated(contract, mission)
-    accepted = yield from retry_idempotent(AcceptMission(mission=mission, actor=actor))
-    slug, top = accepted.mission_slug, (yield from root())
-    yield from commit_folder(top, folder_of(slug), f"chore({slug}): record acceptance")
-    return accepted
-
-
-def _refuse_coordinated(contract: Contract, mission: str) -> Steps[None]:
-    top = yield from root()
-    slug = yield from slug_of(contract, mission)
-    meta = (yield from read_files(slug, top)).meta
-    if meta.get("coordination_branch"):
-        raise AcceptanceUnavailable(
-            slug, topology=str(meta.get("topology", "coord")), release=str(contract.release)
-        )
 
 
 def _review(at: WorkPackageFacts) -> StartReview:

@@ -25,6 +25,7 @@ from spec_kitty_client.api import commands, replies, reviews
 from spec_kitty_client.contract import dialects, lanes
 from spec_kitty_client.policy import errors as policy_errors
 from spec_kitty_client.policy import rules as policy_rules
+from spec_kitty_client.workflow import accept as accepting
 from spec_kitty_client.workflow import claim as claiming
 from spec_kitty_client.workflow import common as missions
 from spec_kitty_client.workflow import layout
@@ -33,6 +34,7 @@ from spec_kitty_client.workflow import verbs as workflow
 from spec_kitty_client.workflow import watch as watching
 
 MODULES = (
+    accepting,
     aio_client,
     aio_design_client,
     aio_mission,
