@@ -271,7 +271,8 @@ class WorkPackageHandle:
             TransitionRejected: If the host does not take it.
             ProtocolError: If the host could not mark the subtasks.
         """
-        return self._driver.change(verbs.submit_for_review(self._at(actor, None), note, subtasks))
+        at = self._at(actor, None)
+        return self._driver.change(verbs.submit_for_review(at, note, subtasks))
 
     def begin_review(self, *, actor: str | None = None, lane: AnyLane | None = None) -> Moved:
         """Begin a review. Up to 3.1.0 a review has no lane: it stays in ``for_review``.
@@ -304,7 +305,8 @@ class WorkPackageHandle:
         Raises:
             TransitionRejected: If it is not in review.
         """
-        return self._driver.change(verbs.approve(self._at(actor, lane), _review(review), note))
+        at = self._at(actor, lane)
+        return self._driver.change(verbs.approve(at, _review(review), note))
 
     def request_changes(
         self,
