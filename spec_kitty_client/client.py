@@ -13,11 +13,10 @@ from spec_kitty_client._engine.driver import Driver
 from spec_kitty_client.api import commands, replies
 from spec_kitty_client.api.commands import (
     Command,
-    Evidence,
     MergeStrategy,
     OriginCheck,
-    ReviewResult,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import InvalidCall

@@ -40,9 +40,10 @@ class DesignClient:
             topology: ``coord``, ``lanes``, ``single_branch`` or ``lanes_with_coord``. None:
                 ``coord``, under which hosts up to 3.2.7 cannot accept a mission.
         """
-        return self._driver.call(
-            design.Specify(policy=policy, name=name, mission_type=mission_type, topology=topology)
+        call = design.Specify(
+            policy=policy, name=name, mission_type=mission_type, topology=topology
         )
+        return self._driver.call(call)
 
     def plan(self, mission: str, *, policy: Policy | None = None) -> design_replies.PlanStep:
         """Begin the plan of a mission, or record that it is written (host 3.2.6).
@@ -73,9 +74,8 @@ class DesignClient:
             mission: Slug or id of the mission.
             include_tasks: Whether the work packages are looked at as well.
         """
-        return self._driver.call(
-            design.CheckPrerequisites(mission=mission, include_tasks=include_tasks)
-        )
+        call = design.CheckPrerequisites(mission=mission, include_tasks=include_tasks)
+        return self._driver.call(call)
 
     def record_analysis(
         self,
@@ -94,11 +94,10 @@ class DesignClient:
             policy: What agents may do. None: the client's policy.
             agent: Name of the agent.
         """
-        return self._driver.call(
-            design.RecordAnalysis(
-                policy=policy, mission=mission, input_file=input_file, agent=agent
-            )
+        call = design.RecordAnalysis(
+            policy=policy, mission=mission, input_file=input_file, agent=agent
         )
+        return self._driver.call(call)
 
     def open_decision(
         self,
@@ -128,20 +127,19 @@ class DesignClient:
             actor: Who does it. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return self._driver.call(
-            design.OpenDecision(
-                policy=policy,
-                mission=mission,
-                origin=origin,
-                input_key=input_key,
-                question=question,
-                step_id=step_id,
-                slot_key=slot_key,
-                options=options,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.OpenDecision(
+            policy=policy,
+            mission=mission,
+            origin=origin,
+            input_key=input_key,
+            question=question,
+            step_id=step_id,
+            slot_key=slot_key,
+            options=options,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return self._driver.call(call)
 
     def resolve_decision(
         self,
@@ -169,19 +167,18 @@ class DesignClient:
             actor: Who does it. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return self._driver.call(
-            design.ResolveDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                final_answer=final_answer,
-                other_answer=other_answer,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.ResolveDecision(
+            policy=policy,
+            mission=mission,
+            decision_id=decision_id,
+            final_answer=final_answer,
+            other_answer=other_answer,
+            rationale=rationale,
+            resolved_by=resolved_by,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return self._driver.call(call)
 
     def defer_decision(
         self,
@@ -205,17 +202,16 @@ class DesignClient:
             actor: Who does it. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return self._driver.call(
-            design.DeferDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.DeferDecision(
+            policy=policy,
+            mission=mission,
+            decision_id=decision_id,
+            rationale=rationale,
+            resolved_by=resolved_by,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return self._driver.call(call)
 
     def cancel_decision(
         self,
@@ -239,17 +235,16 @@ class DesignClient:
             actor: Who does it. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return self._driver.call(
-            design.CancelDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.CancelDecision(
+            policy=policy,
+            mission=mission,
+            decision_id=decision_id,
+            rationale=rationale,
+            resolved_by=resolved_by,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return self._driver.call(call)
 
     def answer_decision(
         self,
@@ -271,16 +266,15 @@ class DesignClient:
             result: How the step has ended: ``success``, ``failed`` or ``blocked``.
             decision_id: Id of the decision. None: the one that is pending.
         """
-        return self._driver.call(
-            design.AnswerDecision(
-                policy=policy,
-                mission=mission,
-                agent=agent,
-                answer=answer,
-                result=result,
-                decision_id=decision_id,
-            )
+        call = design.AnswerDecision(
+            policy=policy,
+            mission=mission,
+            agent=agent,
+            answer=answer,
+            result=result,
+            decision_id=decision_id,
         )
+        return self._driver.call(call)
 
     def design_status(self, mission: str) -> design_replies.DesignState:
         """Return how far the making of a mission is (host 3.2.6).
@@ -300,9 +294,8 @@ class DesignClient:
             kind: For example ``specification``, ``plan``, ``outline`` or ``work_package``.
             artifact_id: Which one, if there are several: ``WP01``, or a base name.
         """
-        return self._driver.call(
-            design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id)
-        )
+        call = design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id)
+        return self._driver.call(call)
 
     def artifact_submit(
         self,
@@ -321,9 +314,8 @@ class DesignClient:
             policy: What agents may do. None: the client's policy.
             actor: Who does it. None: the client's actor.
         """
-        return self._driver.call(
-            design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
-        )
+        call = design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
+        return self._driver.call(call)
 
     def design_validate(self, mission: str, stage: str) -> design_replies.DesignValidated:
         """Return whether a stage is complete (host 4.0.0rc6).
@@ -344,9 +336,8 @@ class DesignClient:
             stage: ``specify``, ``plan`` or ``tasks``.
             mission_type: For example ``software-dev``.
         """
-        return self._driver.call(
-            design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
-        )
+        call = design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
+        return self._driver.call(call)
 
     def interview_record(
         self,
@@ -366,11 +357,10 @@ class DesignClient:
             policy: What agents may do. None: the client's policy.
             actor: Who does it. None: the client's actor.
         """
-        return self._driver.call(
-            design.InterviewRecord(
-                policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
-            )
+        call = design.InterviewRecord(
+            policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
         )
+        return self._driver.call(call)
 
     def next(
         self,
@@ -394,13 +384,12 @@ class DesignClient:
             answer: Answer to the question of the last step.
             decision_id: Id of the decision. None: the one that is pending.
         """
-        return self._driver.call(
-            design.Next(
-                policy=policy,
-                mission=mission,
-                agent=agent,
-                result=result,
-                answer=answer,
-                decision_id=decision_id,
-            )
+        call = design.Next(
+            policy=policy,
+            mission=mission,
+            agent=agent,
+            result=result,
+            answer=answer,
+            decision_id=decision_id,
         )
+        return self._driver.call(call)

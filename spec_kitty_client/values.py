@@ -1,12 +1,13 @@
 """The base class of the SDK's values, with their form for JSON, and printable text."""
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
 from packaging.version import Version
 
-__all__ = ["Value", "encodable", "plain"]
+__all__ = ["Value", "compact_json", "encodable", "plain"]
 
 _HIDDEN = "--policy="
 
@@ -18,6 +19,11 @@ def encodable(text: str) -> str:
     encode.
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def compact_json(value: object) -> str:
+    """Return the shortest JSON text of a value, with sorted keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 class Value:

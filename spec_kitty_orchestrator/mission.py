@@ -46,6 +46,10 @@ class MissionClient:
     is still queued never starts. After `end_soon` it has three seconds left. If an answer is lost,
     the SDK finds out whether the call took effect.
 
+    The SDK makes mutations take turns as well, but its calls can be cancelled while they wait and
+    while they run. The queue of this class stands before the shield: without it, all calls that
+    wait for their turn in the SDK would be shielded too, and Ctrl-C would send each of them.
+
     Args:
         client: The SDK's client.
         mission: The mission's slug.

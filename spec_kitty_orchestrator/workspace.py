@@ -139,7 +139,7 @@ class PackageWorktree:
         await self._keep_ignored_files()
         await self._drop_mission_files(start)
         head = await self._commit(result)
-        await self._check_links(agent, start, head)
+        await self._check_links(agent, start)
         if head in (self.history.submitted or self.history.base, start):
             raise AttemptRejected(await self._why_nothing(result.attempt))
         return head
@@ -186,15 +186,15 @@ class PackageWorktree:
         if foreign:
             raise AttemptRejected(_nested(agent, foreign))
 
-    async def _check_links(self, agent: str, start: str | None, head: str) -> None:
-        links = await self.tree.links(start or self._floor, head)
+    async def _check_links(self, agent: str, start: str | None) -> None:
+        links = await self.tree.links(start or self._floor)
         if links.foreign:
             raise AttemptRejected(_nested(agent, links.foreign))
-        if links.lost:
+        if links.unpublished:
             msg = (
-                f"{agent} committed inside the submodule {_some(links.lost)}, and no remote "
-                "repository has that commit: nobody else could check it out. Leave the submodule "
-                "as it was."
+                f"{agent} changed the submodule {_some(links.unpublished)}, and no remote "
+                "repository has these changes: nobody else could check them out. Leave the "
+                "submodule as it was."
             )
             raise AttemptRejected(msg)
 

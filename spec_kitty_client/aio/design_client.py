@@ -40,9 +40,10 @@ class AsyncDesignClient:
             topology: ``coord``, ``lanes``, ``single_branch`` or ``lanes_with_coord``. None:
                 ``coord``, under which hosts up to 3.2.7 cannot accept a mission.
         """
-        return await self._driver.call(
-            design.Specify(policy=policy, name=name, mission_type=mission_type, topology=topology)
+        call = design.Specify(
+            policy=policy, name=name, mission_type=mission_type, topology=topology
         )
+        return await self._driver.call(call)
 
     async def plan(self, mission: str, *, policy: Policy | None = None) -> design_replies.PlanStep:
         """Begin the plan of a mission, or record that it is written (host 3.2.6).
@@ -75,9 +76,8 @@ class AsyncDesignClient:
             mission: Slug or id of the mission.
             include_tasks: Whether the work packages are looked at as well.
         """
-        return await self._driver.call(
-            design.CheckPrerequisites(mission=mission, include_tasks=include_tasks)
-        )
+        call = design.CheckPrerequisites(mission=mission, include_tasks=include_tasks)
+        return await self._driver.call(call)
 
     async def record_analysis(
         self,
@@ -96,11 +96,10 @@ class AsyncDesignClient:
             policy: What agents may do. None: the client's policy.
             agent: Name of the agent.
         """
-        return await self._driver.call(
-            design.RecordAnalysis(
-                policy=policy, mission=mission, input_file=input_file, agent=agent
-            )
+        call = design.RecordAnalysis(
+            policy=policy, mission=mission, input_file=input_file, agent=agent
         )
+        return await self._driver.call(call)
 
     async def open_decision(
         self,
@@ -130,20 +129,19 @@ class AsyncDesignClient:
             actor: Who does it. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return await self._driver.call(
-            design.OpenDecision(
-                policy=policy,
-                mission=mission,
-                origin=origin,
-                input_key=input_key,
-                question=question,
-                step_id=step_id,
-                slot_key=slot_key,
-                options=options,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.OpenDecision(
+            policy=policy,
+            mission=mission,
+            origin=origin,
+            input_key=input_key,
+            question=question,
+            step_id=step_id,
+            slot_key=slot_key,
+            options=options,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return await self._driver.call(call)
 
     async def resolve_decision(
         self,
@@ -171,19 +169,18 @@ class AsyncDesignClient:
             actor: Who does it. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return await self._driver.call(
-            design.ResolveDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                final_answer=final_answer,
-                other_answer=other_answer,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.ResolveDecision(
+            policy=policy,
+            mission=mission,
+            decision_id=decision_id,
+            final_answer=final_answer,
+            other_answer=other_answer,
+            rationale=rationale,
+            resolved_by=resolved_by,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return await self._driver.call(call)
 
     async def defer_decision(
         self,
@@ -207,17 +204,16 @@ class AsyncDesignClient:
             actor: Who does it. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return await self._driver.call(
-            design.DeferDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.DeferDecision(
+            policy=policy,
+            mission=mission,
+            decision_id=decision_id,
+            rationale=rationale,
+            resolved_by=resolved_by,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return await self._driver.call(call)
 
     async def cancel_decision(
         self,
@@ -241,17 +237,16 @@ class AsyncDesignClient:
             actor: Who does it. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return await self._driver.call(
-            design.CancelDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.CancelDecision(
+            policy=policy,
+            mission=mission,
+            decision_id=decision_id,
+            rationale=rationale,
+            resolved_by=resolved_by,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return await self._driver.call(call)
 
     async def answer_decision(
         self,
@@ -273,16 +268,15 @@ class AsyncDesignClient:
             result: How the step has ended: ``success``, ``failed`` or ``blocked``.
             decision_id: Id of the decision. None: the one that is pending.
         """
-        return await self._driver.call(
-            design.AnswerDecision(
-                policy=policy,
-                mission=mission,
-                agent=agent,
-                answer=answer,
-                result=result,
-                decision_id=decision_id,
-            )
+        call = design.AnswerDecision(
+            policy=policy,
+            mission=mission,
+            agent=agent,
+            answer=answer,
+            result=result,
+            decision_id=decision_id,
         )
+        return await self._driver.call(call)
 
     async def design_status(self, mission: str) -> design_replies.DesignState:
         """Return how far the making of a mission is (host 3.2.6).
@@ -302,9 +296,8 @@ class AsyncDesignClient:
             kind: For example ``specification``, ``plan``, ``outline`` or ``work_package``.
             artifact_id: Which one, if there are several: ``WP01``, or a base name.
         """
-        return await self._driver.call(
-            design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id)
-        )
+        call = design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id)
+        return await self._driver.call(call)
 
     async def artifact_submit(
         self,
@@ -323,9 +316,8 @@ class AsyncDesignClient:
             policy: What agents may do. None: the client's policy.
             actor: Who does it. None: the client's actor.
         """
-        return await self._driver.call(
-            design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
-        )
+        call = design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
+        return await self._driver.call(call)
 
     async def design_validate(self, mission: str, stage: str) -> design_replies.DesignValidated:
         """Return whether a stage is complete (host 4.0.0rc6).
@@ -346,9 +338,8 @@ class AsyncDesignClient:
             stage: ``specify``, ``plan`` or ``tasks``.
             mission_type: For example ``software-dev``.
         """
-        return await self._driver.call(
-            design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
-        )
+        call = design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
+        return await self._driver.call(call)
 
     async def interview_record(
         self,
@@ -368,11 +359,10 @@ class AsyncDesignClient:
             policy: What agents may do. None: the client's policy.
             actor: Who does it. None: the client's actor.
         """
-        return await self._driver.call(
-            design.InterviewRecord(
-                policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
-            )
+        call = design.InterviewRecord(
+            policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
         )
+        return await self._driver.call(call)
 
     async def next(
         self,
@@ -396,13 +386,12 @@ class AsyncDesignClient:
             answer: Answer to the question of the last step.
             decision_id: Id of the decision. None: the one that is pending.
         """
-        return await self._driver.call(
-            design.Next(
-                policy=policy,
-                mission=mission,
-                agent=agent,
-                result=result,
-                answer=answer,
-                decision_id=decision_id,
-            )
+        call = design.Next(
+            policy=policy,
+            mission=mission,
+            agent=agent,
+            result=result,
+            answer=answer,
+            decision_id=decision_id,
         )
+        return await self._driver.call(call)

@@ -15,8 +15,8 @@ from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import AppendHistory, ListReady, MergeMission, MergeStrategy
 from spec_kitty_client.contract.lanes import AnyLane
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.workflow import claim, common, merge, verbs
-from spec_kitty_client.workflow.common import Package
+from spec_kitty_client.workflow import accept, claim, common, merge, verbs
+from spec_kitty_client.workflow.common import WorkPackageFacts
 from spec_kitty_client.workflow.layout import MissionLayout
 from spec_kitty_client.workflow.merge import Merged
 from spec_kitty_client.workflow.verbs import Moved, Review, Subtasks
@@ -140,7 +140,7 @@ class AsyncMissionHandle:
                 (3.2.0 to 3.2.7 with a coordination branch). Nothing was sent.
             NotReady: If a work package is not finished.
         """
-        return await self._driver.change(verbs.accept(self.name, actor or self._driver.core.actor))
+        return await self._driver.change(accept.accept(self.name, actor or self._driver.core.actor))
 
     async def merge(
         self,
@@ -272,9 +272,8 @@ class AsyncWorkPackageHandle:
             TransitionRejected: If the host refuses it.
             ProtocolError: If the host could not mark the subtasks.
         """
-        return await self._driver.change(
-            verbs.submit_for_review(self._at(actor, None), note, subtasks)
-        )
+        at = self._at(actor, None)
+        return await self._driver.change(verbs.submit_for_review(at, note, subtasks))
 
     async def begin_review(self, *, actor: str | None = None, lane: AnyLane | None = None) -> Moved:
         """Begin a review. Up to 3.1.0 a review has no lane: it stays in ``for_review``.
@@ -307,9 +306,8 @@ class AsyncWorkPackageHandle:
         Raises:
             TransitionRejected: If it is not in review.
         """
-        return await self._driver.change(
-            verbs.approve(self._at(actor, lane), _review(review), note)
-        )
+        at = self._at(actor, lane)
+        return await self._driver.change(verbs.approve(at, _review(review), note))
 
     async def request_changes(
         self,
@@ -389,9 +387,9 @@ class AsyncWorkPackageHandle:
         call = AppendHistory(mission=self.mission.name, wp=self.wp_id, note=note, actor=actor)
         return await self._driver.call(call)
 
-    def _at(self, actor: str | None, lane: AnyLane | None) -> Package:
+    def _at(self, actor: str | None, lane: AnyLane | None) -> WorkPackageFacts:
         who = actor or self._driver.core.actor
-        return Package(mission=self.mission.name, wp=self.wp_id, actor=who, lane=lane)
+        return WorkPackageFacts(mission=self.mission.name, wp=self.wp_id, actor=who, lane=lane)
 
 
 def _review(review: Review) -> Review:

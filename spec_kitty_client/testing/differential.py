@@ -15,17 +15,17 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from spec_kitty_client.api.envelope import find
 from spec_kitty_client.api.spelling import names_in
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, moves
+from spec_kitty_client.testing.comparable import comparable, comparable_words
 from spec_kitty_client.testing.host import Release, SimulatedHost
 from spec_kitty_client.testing.host.board import PLANNING, Plan
 from spec_kitty_client.testing.host.marking import COMMAND
 from spec_kitty_client.testing.host.workspace import branch_of, is_in_checkout
-from spec_kitty_client.transports import Completed, GitTransport, Transport
+from spec_kitty_client.transports import GitTransport, Transport
 
-__all__ = ["HostMachine", "RealMission", "comparable", "comparable_words"]
+__all__ = ["HostMachine", "RealMission"]
 
 _LIMIT = 120.0  # seconds for one call of the real host
 _POLICY = json.dumps(
@@ -62,60 +62,6 @@ class RealMission:
     ulid: str = ""
     planner: str | None = None
     agent: Transport | None = None
-
-
-def comparable(completed: Completed, root: str) -> dict[str, Any]:
-    """Return the part of an answer that must be equal on both hosts.
-
-    Times, ids, paths and the texts of messages are left out. For an answer without an envelope,
-    this is the exit code and whether there was a traceback.
-
-    Args:
-        completed: The result of a call.
-        root: Path of the host's primary checkout.
-    """
-    envelope, _ = find(completed.stdout.decode("utf-8", "replace"))
-    if envelope is None:
-        crashed = b"Traceback" in completed.stderr
-        return {"exit_code": completed.exit_code, "crashed": crashed}
-    return {
-        "exit_code": completed.exit_code,
-        "contract_version": envelope.contract_version,
-        "command": envelope.command,
-        "success": envelope.success,
-        "error_code": envelope.error_code,
-        "data": {k: _same(k, v, root) for k, v in envelope.data.items()},
-    }
-
-
-def comparable_words(completed: Completed) -> dict[str, Any]:
-    """Return the part of an answer without an envelope that must be equal on both hosts.
-
-    This is every line of JSON, without the texts of messages.
-    """
-    lines = completed.stdout.decode("utf-8", "replace").splitlines()
-    told = [json.loads(line) for line in lines if line.startswith("{")]
-    return {"exit_code": completed.exit_code, "told": [_without_words(one) for one in told]}
-
-
-def _without_words(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_words(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {k: "words" if k in _WORDS else _without_words(v) for k, v in value.items()}
-
-
-_BY_CHANCE = {"history_entry_id", "accepted_at"}
-_WORDS = {"message", "error", "errors", "remediation", "reason"}
-
-
-def _same(name: str, value: Any, root: str) -> Any:
-    if name in _BY_CHANCE or name in _WORDS:
-        return type(value).__name__
-    if isinstance(value, str):
-        return value.replace(root, "{root}")
-    return value
 
 
 _WRONG_POLICY = json.dumps({"orchestrator_id": "monkey"})

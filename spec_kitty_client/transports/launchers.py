@@ -19,7 +19,7 @@ _WORDS = r"""((?:[\w@%+=:,./ -]|'[^'\n]*'|"[^"$`\\\n]*"|\\[^\n])+)"""
 _FOR_BOTH = re.compile(rf"""'''exec' {_WORDS} "\$0" "\$@"\n' '''\n""")
 _WRAPPER = re.compile(rf'exec {_WORDS} "\$@"')
 _NOTHING = re.compile(r"#.*|set -[eu]+|")
-_NOTHING_TO_BASH = re.compile(r"set -[eu]*o pipefail")
+_NOTHING_TO_BASH = re.compile(rf"{_NOTHING.pattern}|set -[eu]*o pipefail")
 _DEEPEST = 5  # wrappers around wrappers
 
 
@@ -125,9 +125,8 @@ def _program(interpreter: Sequence[str]) -> str:
 def _wrapped(program: str, body: str, *, bash: bool) -> list[str]:
     """Return the command that a wrapper runs, if it does nothing else."""
     lines = [line.strip(" \t") for line in body.split("\n")]
-    left = [line for line in lines if not _NOTHING.fullmatch(line)]
-    if bash:
-        left = [line for line in left if not _NOTHING_TO_BASH.fullmatch(line)]
+    nothing = _NOTHING_TO_BASH if bash else _NOTHING
+    left = [line for line in lines if not nothing.fullmatch(line)]
     called = _WRAPPER.fullmatch(left[0]) if len(left) == 1 else None
     words = _split(program, called[1]) if called else []
     if called is None or not words[0].startswith("/"):

@@ -2,15 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any, TypeVar
 
+from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.transports import Completed, program
 from spec_kitty_client.transports.git import git_environment, git_words
 from spec_kitty_orchestrator.errors import OrchestratorError, UsageProblem
 
-__all__ = ["GitError", "GitNotFound", "commit_problem", "git", "root_of", "run_git"]
+__all__ = ["GitError", "GitNotFound", "commit_problem", "git", "root_of", "run_git", "run_steps"]
 
+T = TypeVar("T")
 _TIME_LIMIT = 600.0  # seconds; a commit runs the hooks of the repository
 _SIGNING = 60.0  # seconds, in which a person may type a passphrase
 _LONGEST = 2000  # characters of git's own words in a message
@@ -69,13 +73,39 @@ async def run_git(folder: Path, *args: str, env: Mapping[str, str] | None = None
     Raises:
         GitError: If git fails, takes longer than ten minutes, or is not installed.
     """
-    argv, variables = _call(args, env or {})
-    variables["GIT_CEILING_DIRECTORIES"] = str(folder.parent)
+    return _stdout(await _run(folder, folder, args, env or {}), folder, args)
+
+
+async def run_steps(folder: Path, steps: Generator[Any, Any, T]) -> T:
+    """Run steps of the SDK that need git alone, and return their result.
+
+    Args:
+        folder: The top of a checkout.
+        steps: The steps.
+
+    Raises:
+        GitError: If git fails, takes longer than ten minutes, or is not installed.
+    """
+    with closing(steps):
+        try:
+            step = next(steps)
+            while True:
+                where = Path(step.folder or folder)
+                step = steps.send(await _run(folder, where, step.args, {}))
+        except GitFailed as e:
+            raise GitError(str(e)) from e
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+async def _run(top: Path, folder: Path, args: tuple[str, ...], env: Mapping[str, str]) -> Completed:
+    argv, variables = _call(args, env)
+    variables["GIT_CEILING_DIRECTORIES"] = str(top.parent)
     try:
-        done = await program.run_async(argv, cwd=folder, env=variables, time_limit=_TIME_LIMIT)
+        return await program.run_async(argv, cwd=folder, env=variables, time_limit=_TIME_LIMIT)
     except program.CannotStart as e:
         raise GitError(str(e)) from e
-    return _stdout(done, folder, args)
 
 
 def _call(args: tuple[str, ...], env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:

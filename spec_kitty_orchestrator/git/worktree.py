@@ -11,14 +11,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from spec_kitty_orchestrator.git.calls import GitError, run_git
-from spec_kitty_orchestrator.git.changes import (
-    Changes,
-    Links,
-    changes,
-    drop_changes,
-    find_links,
-)
+from spec_kitty_client.workflow.nested import NewLinks, new_links
+from spec_kitty_orchestrator.git.calls import GitError, run_git, run_steps
+from spec_kitty_orchestrator.git.changes import Changes, changes, drop_changes
 from spec_kitty_orchestrator.git.files import (
     blob_id,
     copy_if_there,
@@ -269,9 +264,9 @@ class Worktree:
         """Undo the changes in one folder; see `git.changes.drop_changes`."""
         return await drop_changes(self.path, inside, before=before, target=target, owned=owned)
 
-    async def links(self, before: str, after: str) -> Links:
-        """Return the links to other repositories that must not be merged."""
-        return await find_links(self.path, before, after)
+    async def links(self, before: str) -> NewLinks:
+        """Return the links to other repositories that are new since a commit, and not mergeable."""
+        return await run_steps(self.path, new_links(str(self.path), before))
 
     async def strays(self, since: float) -> list[str]:
         """Return the branches whose newest commit HEAD lacks and is newer than a time.

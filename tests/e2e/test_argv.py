@@ -22,12 +22,10 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.api.spelling import names_of, spell
 from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.contract import Contract, recognise

@@ -205,6 +205,29 @@ def test_mutations_take_turns(repo: Path) -> None:
     assert most == [1, 1, 1, 1]
 
 
+def test_a_queued_mutation_is_not_sent_after_a_cancellation(repo: Path) -> None:
+    """Ctrl-C waits for the call that is under way, and not for those behind it."""
+    names = ["WP01", "WP02", "WP03"]
+    watched = WatchedHost(repo, {name: [] for name in names})
+    for name in names:
+        watched.work(name, "done.py")
+        watched.put(name, "in_progress", ACTOR)
+    host = on(watched)
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            watched.on_call = lambda verb, _options: (
+                scope.cancel() if verb == "transition" else None
+            )
+            async with anyio.create_task_group() as tasks:
+                for name in names:
+                    tasks.start_soon(host.submit, name)
+
+    do(main)
+    assert len(watched.sent("transition")) == 1
+    assert sorted(watched.lanes.values()) == ["for_review", "in_progress", "in_progress"]
+
+
 def test_a_mutation_is_not_cut_short(watched: WatchedHost) -> None:
     """A cancelled run waits for the mutation that is under way."""
     watched.work("WP01", "done.py")

@@ -12,11 +12,11 @@ from spec_kitty_client.api.commands import (
     AcceptMission,
     Command,
     MergeMission,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import ReviewVerdict
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Dialect, Feature
 from spec_kitty_client.contract.lanes import Lane, Need, moves

@@ -10,18 +10,16 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
     ListReady,
     MergeMission,
     MissionState,
     OriginCheck,
     ResolveWorkspace,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import POLICY_LANES, Lane, Need, lanes_of
 from spec_kitty_client.policy import Policy

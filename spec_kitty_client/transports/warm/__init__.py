@@ -256,7 +256,8 @@ class AsyncWarmTransport(_Warm[A]):
                     in_time = await _in_thread(call.done.wait, abandon=True)
             finally:
                 if not in_time:
-                    await _end_async(call)
+                    with anyio.CancelScope(shield=True):
+                        await _in_thread(_end, call)
             if completed := self._conclude(call, args, time_limit, in_time=in_time):
                 return completed
             if call.rejected:
@@ -278,10 +279,3 @@ async def _in_thread(function: Callable[..., R], *args: Any, abandon: bool = Fal
     return await anyio.to_thread.run_sync(
         function, *args, abandon_on_cancel=abandon, limiter=anyio.CapacityLimiter(1)
     )
-
-
-async def _end_async(call: PendingCall) -> None:
-    import anyio
-
-    with anyio.CancelScope(shield=True):
-        await _in_thread(_end, call)

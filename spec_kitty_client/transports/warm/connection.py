@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import queue
-import signal
 import threading
 import weakref
 from collections.abc import Hashable, Sequence
@@ -125,8 +124,7 @@ class ServerConnection:
         self._calls: dict[int, PendingCall] = {}
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._requests: queue.SimpleQueue[tuple[PendingCall | None, bytes] | None]
-        self._requests = queue.SimpleQueue()
+        self._requests = queue.SimpleQueue[tuple[PendingCall | None, bytes] | None]()
         self._first = _first_input(launch)
         self._threads = [
             threading.Thread(target=job, name="spec-kitty-warm", daemon=True)
@@ -169,8 +167,7 @@ class ServerConnection:
 
     def kill(self) -> None:
         """Kill a server that does not answer."""
-        with contextlib.suppress(ProcessLookupError):
-            self.proc.send_signal(signal.SIGKILL)
+        self.proc.kill()
 
     def close(self) -> None:
         """End the server, and wait for that."""

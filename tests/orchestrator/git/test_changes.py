@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator.git.calls import git
-from spec_kitty_orchestrator.git.changes import changes, drop_changes, find_links, is_owned
+from spec_kitty_orchestrator.git.changes import changes, drop_changes, is_owned
 from tests.orchestrator.git.repositories import do, head_of, linked, save, write
 
 FOLDER = "kitty-specs/m"
@@ -101,53 +101,6 @@ def test_any_file_name_is_told_as_it_is(repo: Path, name: str) -> None:
     """Unusual file names are returned unchanged."""
     before, after = head_of(repo), save(repo, name)
     assert do(changes(repo, [(before, after)], 10_000)).files == (name,)
-
-
-# Links to other repositories
-
-
-def nested(folder: Path) -> Path:
-    """Make a repository with a commit inside another one."""
-    git(folder.parent, "init", "--quiet", str(folder))
-    save(folder, "precious.txt")
-    return folder
-
-
-def test_a_repository_inside_is_found_in_a_commit(repo: Path) -> None:
-    """An agent that commits a nested repository by itself has committed an empty link."""
-    before = head_of(repo)
-    nested(repo / "app")
-    after = save(repo, "a.txt")
-    assert do(find_links(repo, before, after)).foreign == ("app",)
-
-
-def test_a_submodule_is_no_foreign_repository(repo: Path, tmp_path: Path) -> None:
-    """A submodule that .gitmodules names may be added and moved on, once it is published."""
-    other = nested(tmp_path / "other")
-    before = head_of(repo)
-    add = ("submodule", "add", "--quiet", str(other), "vendor")
-    git(repo, "-c", "protocol.file.allow=always", *add)
-    after = save(repo, "a.txt")
-    assert not any(do(find_links(repo, before, after)).foreign)
-    assert not any(do(find_links(repo, before, after)).lost)
-
-
-def test_a_commit_that_only_the_submodule_here_has_is_found(repo: Path, tmp_path: Path) -> None:
-    """An unpushed commit of a submodule is found, because it would be lost with the worktree."""
-    other = nested(tmp_path / "other")
-    add = ("submodule", "add", "--quiet", str(other), "vendor")
-    git(repo, "-c", "protocol.file.allow=always", *add)
-    before = save(repo, "a.txt")
-    save(repo / "vendor", "fix.txt")
-    after = save(repo, "b.txt")
-    assert do(find_links(repo, before, after)).lost == ("vendor",)
-
-
-def test_work_without_links_has_none(repo: Path) -> None:
-    """Ordinary work has no links to other repositories."""
-    before, after = head_of(repo), save(repo, "a.txt")
-    links = do(find_links(repo, before, after))
-    assert links.foreign == links.lost == ()
 
 
 # The mission's own folder

@@ -22,9 +22,8 @@ class ForkedCall:
         self.number: int = 0
         """The number of the request; 0: it has none yet."""
         self.pid = 0
-        self.out: IO[bytes]
-        self.err: IO[bytes]
-        self.out, self.err = (_temporary_file(folder) for _ in range(2))
+        self.out: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        self.err: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         self.socket: socket.socket
         self.socket_of_child: socket.socket
         self.socket, self.socket_of_child = socket.socketpair()
@@ -105,10 +104,6 @@ class ForkedCall:
         os.dup2(self.out.fileno(), 1)
         os.dup2(self.err.fileno(), 2)
         self.close()
-
-
-def _temporary_file(folder: str) -> IO[bytes]:
-    return tempfile.TemporaryFile(dir=folder, buffering=0)
 
 
 def _tail(file: IO[bytes], most: int) -> bytes:

@@ -59,7 +59,7 @@ class ForkServer:
         self.cannot_fork: dict[str, Any] = {}
         """The reply to all requests, once it is known that this process must not be forked."""
         self.closing: bool = False
-        self.folder: os.stat_result
+        self.folder: os.stat_result = os.stat(".")
         self.woken: int
         self.wake: int
         self.woken, self.wake = os.pipe()
@@ -78,7 +78,7 @@ class ForkServer:
     def prepare(self) -> None:
         """Import the host, and check that it can be forked."""
         signal.alarm(LONGEST_IMPORT)
-        before, since, self.folder = state(), _file_time(self.temporary), os.stat(".")
+        before, since = state(), _file_time(self.temporary)
         self.program.load()
         self.check()
         self.program.remember_commands()

@@ -302,10 +302,8 @@ def _exit_code(error: BaseException) -> int:
     if not isinstance(error, SystemExit):
         other = _raised(sys.excepthook, type(error), error, error.__traceback__)
         return _exit_code(other) if isinstance(other, SystemExit) else 1
-    if error.code is None:
-        return 0
-    if isinstance(error.code, int):
-        return error.code & 0xFF
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF
     with contextlib.suppress(Exception):
         print(error.code, file=sys.stderr or sys.__stderr__)
     return 1
