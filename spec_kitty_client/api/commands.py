@@ -158,7 +158,7 @@ class MissionState(Command[replies.Mission]):
 
 @frozen(kw_only=True)
 class ListReady(Command[replies.ReadyList]):
-    """Read which work packages can be started now."""
+    """Read the work packages that can be started now."""
 
     verb: ClassVar[str] = "list-ready"
     reply_type: ClassVar[type[replies.Reply]] = replies.ReadyList

@@ -1,4 +1,4 @@
-"""The options of a command: their names, their checks, and how one is written as an argument."""
+"""The options of a command: their names, their checks, and their spelling as arguments."""
 
 from enum import StrEnum
 from typing import Any, TypeVar

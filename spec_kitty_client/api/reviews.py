@@ -1,4 +1,4 @@
-"""The result of a review, as a transition carries it."""
+"""The result of a review, as an option of a transition."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -4,13 +4,13 @@
       InvalidCall                 an invalid call, found before anything was sent
         PolicyError               a group of PolicyProblem; both are in `policy_errors`
       HostNotFound                there is no host to call
-      CannotBeWarm                the host cannot be kept warm, and the caller wants nothing else
+      CannotBeWarm                the host cannot be kept warm, and the caller requires it
       UnsupportedHost             not a host, or one with an unknown contract
       UnsupportedByHost           this host cannot do that; nothing was sent
         AcceptanceUnavailable     its API cannot accept a mission of this topology
       GitFailed                   git failed during a workflow verb
         GitUnavailable            the transport cannot run git where the host runs
-      WouldLoseWork               a workflow verb stopped before it lost anything
+      WouldLoseWork               a workflow verb stopped before it would lose work
       MergeDamaged                a merge lost something; says where the target was
       HostError                   a call of the host failed
         HostTimeout

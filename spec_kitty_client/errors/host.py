@@ -39,7 +39,7 @@ class HostError(SpecKittyError):
     """A call of the host failed.
 
     Attributes:
-        failure: Everything about the call.
+        failure: The call with its arguments, exit code, answer and output.
     """
 
     advice = "Run the call by hand to see what the host says."
@@ -193,8 +193,8 @@ class NotReady(HostRejected):
     def retryable(self) -> bool:
         """Whether the same call can succeed later, once other work is done.
 
-        Never for ``MISSION_NOT_READY`` of hosts 4.0.0rc5 and later: their ``accept-mission`` wants
-        facts recorded that no verb of the contract records.
+        Never for ``MISSION_NOT_READY`` of hosts 4.0.0rc5 and later: their ``accept-mission``
+        requires records that no verb of the contract can make.
         """
         if self.code == ErrorCode.MISSION_NOT_READY and self._wants_more_than_work:
             return False

@@ -42,7 +42,7 @@ class HostNotFound(SpecKittyError):
 
 
 class CannotBeWarm(SpecKittyError):
-    """The host cannot be kept warm, and the caller wants nothing else."""
+    """The host cannot be kept warm, and the caller requires a warm host."""
 
 
 class UnsupportedHost(SpecKittyError):
@@ -108,7 +108,7 @@ class GitUnavailable(GitFailed):
 
 
 class WouldLoseWork(SpecKittyError):
-    """A workflow verb would lose work, and stopped before.
+    """A workflow verb stopped, because it would lose work.
 
     Attributes:
         paths: The files or branches in question, as git names them.

@@ -78,7 +78,7 @@ def _mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
 
 
 def _actors(usual: str, *others: str) -> st.SearchStrategy[str]:
-    """Return a strategy for actors, an empty one among them."""
+    """Return a strategy for actors, including the empty one."""
     return st.runner().flatmap(lambda m: _mostly(usual, *others, *m.blank("")))
 
 
@@ -102,7 +102,7 @@ class HostMachine(RuleBasedStateMachine):
     plan: ClassVar[Plan] = {"WP01": [], "WP02": ["WP01"], "WP03": []}
 
     def begin(self) -> RealMission:
-        """Return a mission of which everything is planned, with the work packages of `plan`."""
+        """Return a new mission with the work packages of `plan`, all in the lane ``planned``."""
         msg = f"{type(self).__name__}.begin has to say how a mission begins on your host"
         raise NotImplementedError(msg)
 
@@ -133,10 +133,10 @@ class HostMachine(RuleBasedStateMachine):
         }
 
     def blank(self, text: str) -> list[str]:
-        """Return a text of nothing where it can be sent: 1.0.x cannot read it in its own log."""
+        """Return a blank text, unless the host is 1.0.x, which cannot read it from its own log."""
         return [text] if self.as_release.since("2.1.0") else []
 
-    # What can be asked
+    # The rules
 
     wps: ClassVar[st.SearchStrategy[str]] = st.runner().flatmap(
         lambda m: st.sampled_from([*m.plan, *m.plan, "WP99"])
@@ -144,7 +144,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def go_on(self, data: st.DataObject) -> None:
-        """Do what makes sense next."""
+        """Make the next valid move of a work package."""
         wp = data.draw(st.sampled_from(list(self.plan)), label="wp")
         lane = Lane(self.simulated.lanes()[wp])
         if lane in (Lane.PLANNED, Lane.CLAIMED):
@@ -173,7 +173,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(wp=wps, actor=_actors("a1", "a2"), policy=_mostly(_POLICY, None, "{", _WRONG_POLICY))
     def claim(self, wp: str, actor: str, policy: str | None) -> None:
-        """Start anything."""
+        """Claim any work package, even an unknown one, with any policy."""
         self._claim(wp, actor, policy)
 
     def _claim(self, wp: str, actor: str, policy: str | None = _POLICY) -> None:
@@ -187,12 +187,12 @@ class HostMachine(RuleBasedStateMachine):
         review_ref=_mostly("r1", None, "", " "),
     )
     def review(self, wp: str, actor: str, policy: str | None, review_ref: str | None) -> None:
-        """Begin a review of anything."""
+        """Call start-review for any work package, even an unknown one."""
         self.ask("start-review", wp=wp, actor=actor, policy=policy, review_ref=review_ref)
 
     @rule(wp=wps, data=st.data())
     def move(self, wp: str, data: st.DataObject) -> None:
-        """Move anything anywhere, with whatever proofs."""
+        """Move any work package to any lane, with valid or invalid evidence."""
         lanes = sorted(lanes_of(self.as_release.dialect))
         words = st.sampled_from([*lanes * 3, "doing", "DONE", "bogus", "in_review", "approved"])
         options: dict[str, Any] = {
@@ -217,7 +217,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), believed=st.booleans())
     def hand_in(self, data: st.DataObject, believed: bool) -> None:
-        """Work on something and hand it in, with all, some or none of its subtasks done."""
+        """Claim a work package and submit it, with all, some or none of its subtasks done."""
         wp = data.draw(st.sampled_from(list(self.plan)), label="wp")
         if Lane(self.simulated.lanes()[wp]) in (Lane.PLANNED, Lane.CLAIMED):
             self._claim(wp, "a1")
@@ -231,7 +231,7 @@ class HostMachine(RuleBasedStateMachine):
         data=st.data(), status=_mostly("done", "pending", "bogus"), nowhere=_mostly(None, "000-no")
     )
     def close(self, data: st.DataObject, status: str, nowhere: str | None) -> None:
-        """Mark any subtasks, also some that are not there."""
+        """Mark any subtasks, also unknown ones."""
         packages = self.simulated.mission.packages
         known = [subtask for package in packages.values() for subtask in package.subtasks]
         ids = st.sampled_from([*known, *known, "T998", "T999", next(iter(packages))])
@@ -240,7 +240,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        """Bring a work package to its end by force."""
+        """Force a work package to ``approved`` or ``done``."""
         wp = data.draw(st.sampled_from(list(self.plan)), label="wp")
         if Lane(self.simulated.lanes()[wp]) == Lane.PLANNED:
             self._claim(wp, "a1")
@@ -251,7 +251,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(wp=wps, reason=st.sampled_from([None, "n", "Force move to canceled"]))
     def cancel(self, wp: str, reason: str | None) -> None:
-        """Give a work package up, with a reason or without one, and see who may begin."""
+        """Cancel a work package, with or without a reason, and compare the ready ones."""
         self.ask("transition", wp=wp, to=Lane.CANCELED, actor="rev", policy=_POLICY, note=reason)
         self.ask("list-ready")
 
@@ -264,7 +264,7 @@ class HostMachine(RuleBasedStateMachine):
         verb=st.sampled_from(["mission-state", "list-ready", "resolve-workspace"]), data=st.data()
     )
     def look(self, verb: str, data: st.DataObject) -> None:
-        """Read, of this mission or one that is not there."""
+        """Read from this mission or an unknown one."""
         names = ["nope", self.real.ulid, self.real.ulid[:8]] if self.real.ulid else ["nope"]
         mission = data.draw(_mostly(self.real.slug, *names), label="mission")
         wp = {"wp": data.draw(self.wps)} if verb == "resolve-workspace" else {}
@@ -279,19 +279,19 @@ class HostMachine(RuleBasedStateMachine):
     @rule(strategy=_mostly("merge", "squash", "octopus"), into=_mostly(None, "nosuch"))
     def merge(self, strategy: str, into: str | None) -> None:
         """Merge the mission, finished or not."""
-        if strategy != "squash" or self.as_release.since("2.1.0"):  # a squash of 1.0.x is none
+        if strategy != "squash" or self.as_release.since("2.1.0"):  # 1.0.x does not commit a squash
             self.ask("merge-mission", strategy=strategy, target=into)
 
     def teardown(self) -> None:
-        """Compare what both say in the end, if they agreed up to then."""
+        """Compare the final state of both hosts, if all earlier answers agreed."""
         if not self.differed:
             self.ask("mission-state")
             self.ask("list-ready")
 
-    # How it is asked
+    # Calls of both hosts
 
     def ask(self, verb: str, **options: Any) -> bool:
-        """Ask both, compare, and return whether it was a success."""
+        """Send a call to both hosts, compare the answers, and return whether it succeeded."""
         spoken = names_in(self.as_release.dialect).get(verb, verb)
         selector = "feature" if self.as_release.says_feature else "mission"
         given = {selector: options.pop("mission", self.real.slug), **options}
@@ -305,7 +305,7 @@ class HostMachine(RuleBasedStateMachine):
         return ours.exit_code == 0
 
     def mark(self, *subtasks: str, status: str = "done", mission: str | None = None) -> None:
-        """Let both mark subtasks, and compare; 1.0.x looks for neither, and is left out."""
+        """Mark subtasks on both hosts, and compare; 1.0.x has no subtasks and is skipped."""
         if not self.as_release.since("2.1.0"):
             return
         selector = "--feature" if self.as_release.says_feature else "--mission"
@@ -319,10 +319,10 @@ class HostMachine(RuleBasedStateMachine):
     def compare(
         self, args: tuple[str, ...], ours: Mapping[str, Any], theirs: Mapping[str, Any]
     ) -> None:
-        """See that two answers agree.
+        """Check that two answers agree.
 
         Raises:
-            AssertionError: If they do not, with the differences.
+            AssertionError: If they differ; the message has the differences.
         """
         if ours != theirs:
             self.differed = True
@@ -332,23 +332,23 @@ class HostMachine(RuleBasedStateMachine):
             msg = f"spec-kitty {' '.join(args)}\n{found}"
             raise AssertionError(msg)
 
-    # What the simulated host takes for granted, and the real one does not
+    # Commits that the real host requires and the simulated one does not
 
     def claimed(self, wp: str) -> None:
-        """Do the work of a work package: a commit."""
+        """Commit the work of a claimed work package."""
         self.commit(wp, self.real.root)
 
     def accepted(self) -> None:
-        """Commit what an acceptance leaves."""
+        """Commit the host's record of an acceptance."""
         self.git("add", "--all", "--", "kitty-specs")
         self.git("commit", "--quiet", "--message=accepted")
 
     def commit(self, wp: str, root: str) -> None:
-        """Commit a file for a work package, in its worktree, which older hosts do not make."""
+        """Commit a file in the worktree of a work package; make the worktree if needed."""
         path = self.place(wp, root)
         if not Path(path).exists():
             if self.simulated.mission.lanes[wp] == PLANNING and self.as_release.has(Feature.LANES):
-                return  # no host looks for its branch
+                return  # no host reads the branch of planning work
             self._make_worktree(wp, root, path)
         with (Path(path) / f"{wp}.txt").open("a", encoding="utf-8") as file:
             file.write(f"{wp}\n")
@@ -356,7 +356,7 @@ class HostMachine(RuleBasedStateMachine):
         self.git("commit", "--quiet", f"--message={wp}", "--", f"{wp}.txt", folder=path)
 
     def place(self, wp: str, root: str) -> str:
-        """Return where a work package is worked on."""
+        """Return the folder for the work of a work package."""
         mission = self.simulated.mission
         if is_in_checkout(self.as_release, mission, wp):
             return root
@@ -373,7 +373,7 @@ class HostMachine(RuleBasedStateMachine):
         self.git("worktree", "add", "--quiet", "-b", branch, path, base, folder=root)
 
     def git(self, *args: str, folder: str | None = None) -> bool:
-        """Run git in the real repository or another folder, and return whether it went well."""
+        """Run git in the real repository or another folder, and return whether it succeeded."""
         transport = self.real.transport
         if not isinstance(transport, GitTransport):
             msg = "the transport of a real mission has to run git"

@@ -1,4 +1,4 @@
-"""Accept a mission, where the API of its host can."""
+"""Accept a mission, unless the API of its host cannot."""
 
 from contextlib import suppress
 

@@ -1,7 +1,7 @@
 """Find nested repositories, whose content git does not merge and whose folder a merge removes.
 
-Git commits a repository inside another one as a bare commit id (a gitlink). Its files stay in the
-worktree alone, and are gone with it.
+Git commits a repository inside another one as a bare commit id (a gitlink). Its files are only in
+the worktree, and are removed with it.
 """
 
 import shlex
@@ -48,7 +48,7 @@ def nested_repositories(folder: str, base: str) -> Steps[tuple[str, ...]]:
 
 @frozen(kw_only=True)
 class NewLinks(Value):
-    """The gitlinks of some work that nobody else could follow, as paths relative to its folder."""
+    """The new gitlinks of a checkout that no other checkout could resolve, as relative paths."""
 
     foreign: tuple[str, ...] = ()
     """Repositories without an entry in ``.gitmodules``. Git has their commit, not their files."""

@@ -86,7 +86,7 @@ def _not_empty(_: object, attribute: "Attribute[str]", value: object) -> None:
 
 @frozen
 class Review(Value):
-    """A review's author, and where it can be read: ``Review("ada", "reviews/WP01.md")``.
+    """The author of a review and a pointer to it: ``Review("ada", "reviews/WP01.md")``.
 
     Raises:
         InvalidCall: If the reviewer or the reference is empty.
@@ -112,7 +112,7 @@ class Review(Value):
 def submit_for_review(
     at: WorkPackageFacts, note: str | None = None, subtasks: Subtasks = "refuse"
 ) -> Steps[Moved]:
-    """Hand an implementation in for review.
+    """Submit an implementation for review.
 
     Args:
         at: The work package.
@@ -125,7 +125,7 @@ def submit_for_review(
     Raises:
         TransitionRejected: If the host refuses. Its notes name open subtasks and the command
             that marks them done.
-        InvalidCall: If ``subtasks`` is something else.
+        InvalidCall: If ``subtasks`` is neither ``"refuse"`` nor ``"complete"``.
     """
     if subtasks not in ("refuse", "complete"):
         msg = f"subtasks={subtasks!r} is not a choice. Use 'refuse' or 'complete'."
@@ -191,7 +191,7 @@ def approve(at: WorkPackageFacts, review: Review, note: str | None = None) -> St
 
     Args:
         at: The work package, in review.
-        review: Who approved, and where the review is.
+        review: The reviewer, and a pointer to the review.
         note: Text for the mission's history.
 
     Returns:
@@ -214,7 +214,7 @@ def finish(at: WorkPackageFacts, review: Review, note: str | None = None) -> Ste
 
     Args:
         at: The work package, in review or ``approved``.
-        review: Who approved, and where the review is.
+        review: The reviewer, and a pointer to the review.
         note: Text for the mission's history.
 
     Returns:
@@ -237,7 +237,7 @@ def request_changes(at: WorkPackageFacts, review: Review, note: str | None = Non
 
     Args:
         at: The work package, in review or ``approved``.
-        review: Who asks for changes, and where the findings are.
+        review: The reviewer, and a pointer to the findings.
         note: Text for the mission's history.
 
     Returns:
@@ -260,8 +260,8 @@ def block(at: WorkPackageFacts, reason: str, review: Review) -> Steps[Moved]:
 
     Args:
         at: The work package, in any lane but ``done`` and ``canceled``.
-        reason: Why, for that person.
-        review: Who blocks it, and where the details are.
+        reason: The reason, for that person.
+        review: The person or agent that blocks it, and a pointer to the details.
 
     Returns:
         The lane of the work package now.
@@ -291,8 +291,8 @@ class _TransitionRule:
 
     to: Lane
     allowed_from: AbstractSet[AnyLane]
-    """The lanes from which the verb may move it. Some hosts allow more: they let blocked work
-    go on, and approve unreviewed work if the call has evidence."""
+    """The lanes from which the verb may move it. Some hosts allow more: they move blocked work back
+    to ``in_progress``, and approve unreviewed work if the call has evidence."""
     reached: AbstractSet[AnyLane]
     """The lanes in which the verb has already taken effect."""
 
@@ -328,7 +328,7 @@ def _forced(contract: Contract, lane: AnyLane, to: Lane) -> bool:
 def _add_required_evidence(
     contract: Contract, call: Transition, lane: AnyLane, review: Review
 ) -> Transition:
-    """Add everything that a transition needs; to an approval, evidence if the host takes it."""
+    """Add a transition's required options; to an approval, evidence if the host accepts it."""
     assert isinstance(call.to, Lane)  # noqa: S101 - the verbs use only known lanes
     wanted = needs(lane, call.to, contract.dialect)
     approved = call.to in (Lane.APPROVED, Lane.DONE)

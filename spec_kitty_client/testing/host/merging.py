@@ -1,4 +1,4 @@
-"""The merge of a mission as each release does it, with the ways in which it can fail."""
+"""The merge of a mission as in each release, with its failures."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -81,7 +81,7 @@ class MissionMerge(Checkout):
         how = ("--squash",) if squash else ("--no-ff", "--no-edit")
         for branch, wp in self._there(mission).items():
             try:
-                if strategy == "rebase":  # of what is checked out in a worktree
+                if strategy == "rebase":  # fails, because the branch is checked out in a worktree
                     self._git("rebase", target, branch)
                 self._git("checkout", "--quiet", target)
                 self._git("merge", "--quiet", *how, branch)
@@ -122,7 +122,7 @@ class MissionMerge(Checkout):
                 self._git("merge", "--quiet", "--no-ff", "--no-edit", branch, folder=aside)
 
     def _replay(self, branch: str, aside: Path) -> None:
-        """Cherry-pick the commits of a branch that are not there already."""
+        """Cherry-pick the commits of a branch that HEAD lacks."""
         new = ("--reverse", "--no-merges", "--cherry-pick", "--right-only", f"HEAD...{branch}")
         if commits := self._git("rev-list", *new, folder=aside).split():
             self._git("cherry-pick", *commits, folder=aside)

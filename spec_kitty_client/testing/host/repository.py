@@ -25,7 +25,7 @@ __all__ = ["Repository"]
 
 @frozen
 class Repository(Checkout):
-    """A repository that a simulated host changes as its release does."""
+    """A repository that a simulated host changes in the same way as its release."""
 
     @property
     def root(self) -> str:
