@@ -42,13 +42,14 @@ def supports(contract: Contract | None, feature: Feature) -> bool:
 class MissionClient:
     """The calls of a run for one mission.
 
-    A cancellation does not cut a mutation short, so that Ctrl-C leaves no half-done call; one that
-    is still queued never starts. After `end_soon` it has three seconds left. If an answer is lost,
-    the SDK finds out whether the call took effect.
+    A cancellation does not interrupt a mutation, so that Ctrl-C leaves no half-done call; a queued
+    mutation never starts. After `end_soon` it has three seconds left. If an answer is lost, the SDK
+    finds out whether the call took effect.
 
     The SDK makes mutations take turns as well, but its calls can be cancelled while they wait and
-    while they run. The queue of this class stands before the shield: without it, all calls that
-    wait for their turn in the SDK would be shielded too, and Ctrl-C would send each of them.
+    while they run. A call of this class waits in its queue before it is shielded from cancellation.
+    Without the queue, all calls that wait for their turn in the SDK would be shielded, and sent
+    after Ctrl-C.
 
     Args:
         client: The SDK's client.

@@ -193,7 +193,7 @@ class PackageWorktree:
         if links.unpublished:
             msg = (
                 f"{agent} changed the submodule {_some(links.unpublished)}, and no remote "
-                "repository has these changes: nobody else could check them out. Leave the "
+                "repository has these changes, so other checkouts could not get them. Leave the "
                 "submodule as it was."
             )
             raise AttemptRejected(msg)

@@ -62,8 +62,7 @@ async def run_git(folder: Path, *args: str, env: Mapping[str, str] | None = None
     """Run git in an event loop and return its stdout, as `git` does.
 
     A cancellation ends git with all its children, hooks included. The search for the repository
-    ends at `folder`: where the link of a worktree is gone, git does not go on to the checkout above
-    it.
+    ends at `folder`: if a worktree has no link, git does not use the checkout above it.
 
     Args:
         folder: The top of a checkout.
@@ -77,7 +76,7 @@ async def run_git(folder: Path, *args: str, env: Mapping[str, str] | None = None
 
 
 async def run_steps(folder: Path, steps: Generator[Any, Any, T]) -> T:
-    """Run steps of the SDK that need git alone, and return their result.
+    """Run steps of the SDK that only call git, and return their result.
 
     Args:
         folder: The top of a checkout.

@@ -265,7 +265,7 @@ class Worktree:
         return await drop_changes(self.path, inside, before=before, target=target, owned=owned)
 
     async def links(self, before: str) -> NewLinks:
-        """Return the links to other repositories that are new since a commit, and not mergeable."""
+        """Return the links to other repositories, new since a commit, that must not be merged."""
         return await run_steps(self.path, new_links(str(self.path), before))
 
     async def strays(self, since: float) -> list[str]:

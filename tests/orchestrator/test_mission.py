@@ -206,7 +206,7 @@ def test_mutations_take_turns(repo: Path) -> None:
 
 
 def test_a_queued_mutation_is_not_sent_after_a_cancellation(repo: Path) -> None:
-    """Ctrl-C waits for the call that is under way, and not for those behind it."""
+    """A cancellation waits for the running mutation, and the queued ones are never sent."""
     names = ["WP01", "WP02", "WP03"]
     watched = WatchedHost(repo, {name: [] for name in names})
     for name in names:

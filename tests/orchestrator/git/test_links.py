@@ -1,4 +1,4 @@
-"""Tests of `Worktree.links`: links to other repositories that work has made, with real git."""
+"""Tests of `Worktree.links`, the new links to other repositories, with real git."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def with_submodule(lane: Path, tmp_path: Path) -> str:
 
 
 def test_work_without_links_has_none(lane: Path) -> None:
-    """The usual case."""
+    """Ordinary work has no links to other repositories."""
     before = head_of(lane)
     save(lane, "a.txt")
     assert links(lane, before) == NewLinks()
@@ -52,7 +52,7 @@ def test_a_repository_inside_is_found_in_a_commit(lane: Path) -> None:
 
 
 def test_a_link_that_was_there_before_the_work_is_left_alone(lane: Path) -> None:
-    """The work of an agent is not refused for what the repository has had all along."""
+    """A link that the repository had before the work does not count."""
     nested(lane / "app")
     before = save(lane, "a.txt")
     save(lane, "b.txt")
@@ -67,7 +67,7 @@ def test_a_published_submodule_is_allowed(lane: Path, tmp_path: Path) -> None:
 
 
 def test_a_commit_that_only_the_submodule_here_has_is_found(lane: Path, tmp_path: Path) -> None:
-    """A commit inside a submodule that was not pushed would be lost with the worktree."""
+    """An unpushed commit of a submodule is found, because it would be lost with the worktree."""
     before = with_submodule(lane, tmp_path)
     save(lane / "vendor", "fix.txt")
     save(lane, "b.txt")
@@ -75,7 +75,7 @@ def test_a_commit_that_only_the_submodule_here_has_is_found(lane: Path, tmp_path
 
 
 def test_a_submodule_that_is_not_checked_out_is_allowed(lane: Path, tmp_path: Path) -> None:
-    """Git must not climb out of its empty folder and look at the uncommitted files around it."""
+    """An empty submodule folder is not mistaken for the checkout around it, which has new files."""
     before = head_of(lane)
     with_submodule(lane, tmp_path)
     git(lane, "submodule", "--quiet", "deinit", "--force", "vendor")
@@ -84,6 +84,6 @@ def test_a_submodule_that_is_not_checked_out_is_allowed(lane: Path, tmp_path: Pa
 
 
 def test_a_folder_that_is_no_repository_is_an_error_of_git(tmp_path: Path) -> None:
-    """What git says is told like that of any other call of git."""
+    """A failure of git is a `GitError` with git's command."""
     with pytest.raises(GitError, match="git diff-index in"):
         links(tmp_path, "HEAD")

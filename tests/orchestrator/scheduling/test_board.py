@@ -122,7 +122,7 @@ def test_a_wait_for_a_reviewer_holds_no_slot() -> None:
 
 
 def test_an_approval_releases_the_slot_early() -> None:
-    """The slot of an approved work package without dependents is free before the host is told."""
+    """The slot of approved work without dependents is free before the call to the host."""
     made = board({"A": [], "B": [], "C": []}, slots=2, A="in_review", B="in_progress")
     assert taken(made) == ["A", "B"]
     assert made.release_slot("A")
