@@ -350,7 +350,7 @@ def test_everything_is_one_tree() -> None:
     classes = [getattr(errors, name) for name in errors.__all__]
     exceptions = [c for c in classes if isinstance(c, type) and issubclass(c, Exception)]
 
-    assert len(exceptions) == 25
+    assert len(exceptions) == 26
     assert all(issubclass(c, SpecKittyError) for c in exceptions)
     assert issubclass(PolicyError, InvalidCall)
     assert issubclass(InvalidCall, ValueError)

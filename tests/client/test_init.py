@@ -21,10 +21,11 @@ from spec_kitty_client._engine import core, driver, turns
 from spec_kitty_client.aio import client as aio_client
 from spec_kitty_client.aio import design_client as aio_design_client
 from spec_kitty_client.aio import mission as aio_mission
-from spec_kitty_client.api import commands, replies
+from spec_kitty_client.api import commands, replies, reviews
 from spec_kitty_client.contract import dialects, lanes
 from spec_kitty_client.policy import errors as policy_errors
 from spec_kitty_client.policy import rules as policy_rules
+from spec_kitty_client.workflow import accept as accepting
 from spec_kitty_client.workflow import claim as claiming
 from spec_kitty_client.workflow import common as missions
 from spec_kitty_client.workflow import layout
@@ -33,6 +34,7 @@ from spec_kitty_client.workflow import verbs as workflow
 from spec_kitty_client.workflow import watch as watching
 
 MODULES = (
+    accepting,
     aio_client,
     aio_design_client,
     aio_mission,
@@ -56,6 +58,7 @@ MODULES = (
     policy_errors,
     policy_rules,
     replies,
+    reviews,
     transports,
     turns,
     watching,
@@ -84,7 +87,7 @@ INNER = {
     "Negotiate",
     "OLDEST",
     "PLANNING_LANE",
-    "Package",
+    "WorkPackageFacts",
     "REQUIRED_FIELDS",
     "SECRET_WORDS",
     "Steps",

@@ -12,18 +12,16 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
     ListReady,
     MergeMission,
     MergeStrategy,
     MissionState,
     ResolveWorkspace,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.api.spelling import spell
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import InvalidCall

@@ -12,18 +12,16 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
     ListReady,
     MergeMission,
     MergeStrategy,
     MissionState,
     ResolveWorkspace,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.contract.lanes import POLICY_LANES, Lane, UnknownLane
 from spec_kitty_client.errors import InvalidCall
 from tests.client.answers import PAYLOADS, POLICY
@@ -227,69 +225,6 @@ def test_an_unknown_strategy_is_refused() -> None:
     """The choice is told before anything is merged."""
     with pytest.raises(InvalidCall, match="merge, squash, rebase"):
         MergeMission(mission="pay", strategy="octopus")
-
-
-@pytest.mark.parametrize(
-    "value", ["--force", "-x", "a=b", "=", "", " ", "two\nlines", "naïve 漢字 \U0001f408"]
-)
-def test_a_value_stays_a_value(value: str) -> None:
-    """Whatever a note says is one argument, and never an option of its own."""
-    (argument,) = [o for o in AppendHistory(**WP, note=value).spelled() if "--note" in o]
-
-    assert argument == f"--note={value}"
-
-
-def test_a_nul_character_is_refused() -> None:
-    """A text with a NUL character is refused before a process is started."""
-    with pytest.raises(
-        InvalidCall, match="--note cannot be passed on a command line: it has a NUL"
-    ):
-        AppendHistory(**WP, note="a\0b").spelled()
-
-
-def test_half_a_character_is_refused() -> None:
-    """A lone surrogate has no bytes, so the call is refused instead of failing on its way."""
-    with pytest.raises(InvalidCall, match="--note cannot be passed on a command line: surrogates"):
-        AppendHistory(**WP, note="\ud83d").spelled()
-
-
-@pytest.mark.parametrize("letter", ["x", "é"])
-def test_the_longest_text_that_can_be_sent(letter: str) -> None:
-    """The limit of the system counts bytes, with the name of the option."""
-    room = 128 * 1024 - 1 - len("--note=")
-    longest = letter * (room // len(letter.encode()))
-
-    assert AppendHistory(**WP, note=longest).spelled()[-1] == f"--note={longest}"
-    with pytest.raises(InvalidCall, match="Shorten it"):
-        AppendHistory(**WP, note=longest + letter * 2).spelled()
-
-
-def test_a_review_result_is_sent_as_the_host_wants_it() -> None:
-    """The object has the three fields, and the path only if there is one."""
-    with_path = attrs.evolve(APPROVED, feedback_path="notes.md")
-    plain = {"reviewer": "rev", "verdict": "approved", "reference": "r2"}
-
-    assert json.loads(APPROVED.to_json()) == plain
-    assert json.loads(with_path.to_json()) == {**plain, "feedback_path": "notes.md"}
-
-
-def test_evidence_agrees_with_the_review_result_it_is_made_of() -> None:
-    """Hosts refuse the two when reviewer, verdict or reference differ."""
-    evidence = json.loads(Evidence.of(APPROVED).to_json())
-
-    assert evidence["review"] == json.loads(APPROVED.to_json())
-    assert evidence["repos"] == evidence["verification"] == []
-
-
-def test_evidence_keeps_what_was_verified() -> None:
-    """The two lists reach the host as they are."""
-    evidence = attrs.evolve(
-        Evidence.of(APPROVED), repos=({"commit": "abc"},), verification=({"ran": "tests"},)
-    )
-    sent = json.loads(evidence.to_json())
-
-    assert sent["repos"] == [{"commit": "abc"}]
-    assert sent["verification"] == [{"ran": "tests"}]
 
 
 def test_an_approval_is_spelled_in_one_call() -> None:

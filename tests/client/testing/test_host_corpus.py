@@ -10,7 +10,7 @@ import pytest
 from spec_kitty_client import Completed
 from spec_kitty_client.api.spelling import names_of
 from spec_kitty_client.api.verbs import VERBS
-from spec_kitty_client.testing.differential import comparable
+from spec_kitty_client.testing.comparable import comparable
 from spec_kitty_client.testing.host import NotSimulated, SimulatedHost
 from tests.client.api.test_corpus import RELEASES, recorded
 from tests.client.testing.worlds import InMemory, play, play_with_git

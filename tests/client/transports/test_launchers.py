@@ -333,7 +333,7 @@ def test_a_wrapper_around_nothing_is_left_alone(write: Write, target: str) -> No
 
 def test_words_that_a_wrapper_adds_are_not_lost(write: Write, host: str) -> None:
     """A wrapper that gives options of its own is called, and its options with it."""
-    with pytest.raises(NotPython, match=f"{host} is given words of its own"):
+    with pytest.raises(NotPython, match=f"{host} is called with further arguments"):
         found(write(f'#!/bin/sh\nexec {host} --quiet "$@"\n'))
 
 
@@ -398,7 +398,7 @@ def test_options_that_a_fork_does_not_have(option: str) -> None:
 
 def test_words_for_a_script_are_not_lost(host: str) -> None:
     """A host that is given words of its own is not one that can be called without them."""
-    with pytest.raises(NotPython, match="is given words of its own"):
+    with pytest.raises(NotPython, match="is called with further arguments"):
         found(host, "--quiet")
 
 

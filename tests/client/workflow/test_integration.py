@@ -141,7 +141,7 @@ def test_commits_that_no_branch_has_are_told_before_the_merge(repo: Path) -> Non
     stray = commit(repo, "stray.txt", "stray\n")
     git(repo, "checkout", "--quiet", "work")
 
-    with pytest.raises(WouldLoseWork, match=f"{stray[:12]} was handed in"):
+    with pytest.raises(WouldLoseWork, match=f"{stray[:12]} was submitted"):
         client(host).mission(SLUG).merge(commits=[stray])
 
     assert "merge-mission" not in host.mutations

@@ -268,7 +268,7 @@ def test_a_merge_that_changes_the_content_of_a_file_is_told(repo: Path) -> None:
 
     host.on_merge = meddle
 
-    with pytest.raises(SpecKittyError, match=r"did not bring.*WP02\.txt"):
+    with pytest.raises(SpecKittyError, match=r"lacks changes.*WP02\.txt"):
         client(host).mission(SLUG).merge()
 
 

@@ -20,7 +20,7 @@ from spec_kitty_client.errors import (
     TransitionRejected,
 )
 from spec_kitty_client.testing import SimulatedHost
-from tests.client.answers import POLICY, Scripted, completed, envelope, success
+from tests.client.answers import POLICY, Scripted, success
 from tests.client.releases import EDGES, OPTIONLESS, RELEASES, SAMPLE
 from tests.client.simulated import LOST, SLUG, Fault, Simulated, Waiting, WithGit
 
@@ -445,24 +445,6 @@ def test_a_claim_that_needs_git_is_not_made_without_it(release: str) -> None:
     with pytest.raises(GitUnavailable):
         client(host).mission(SLUG).work_package("WP01").claim()
     assert host.mutations == []
-
-
-@pytest.mark.parametrize("version", ["1.5.0", "1.16.0"])
-def test_a_refusal_after_a_lost_acceptance_leaves_it_in_doubt(version: str) -> None:
-    """4.0.0 may refuse the second try because of the files that the first one has changed."""
-    hello = {"api_version": version, "min_supported_provider_version": "0.1.0"}
-    no = envelope("accept-mission", code="MISSION_NOT_READY", version=version)
-    host = Scripted(
-        success("contract-version", hello, version=version),
-        completed(exit_code=None),
-        completed(json.dumps(no).encode(), exit_code=1),
-    )
-
-    with pytest.raises(HostTimeout) as e:
-        Client(actor="ada", policy=POLICY, transport=host).mission(SLUG).accept()
-    assert e.value.outcome == "unknown"
-    assert isinstance(e.value.__cause__, NotReady)
-    assert host.verbs[1:] == ["accept-mission"] * 2
 
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.5"])
