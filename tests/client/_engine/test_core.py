@@ -26,7 +26,7 @@ from spec_kitty_client.errors import (
 from spec_kitty_client.transports import Completed
 from tests.client.answers import POLICY, Scripted, completed, line, refusal, success
 from tests.client.releases import RELEASES, SAMPLE
-from tests.client.simulated import SLUG, Fault, Simulated, Waiting, WithGit
+from tests.client.simulated import SLUG, AsyncWithGit, Fault, Simulated, WithGit
 
 every_host = pytest.mark.parametrize("release", SAMPLE)
 REVIEW = Review(reviewer="rev", reference="r1")
@@ -163,7 +163,7 @@ def test_beginning_with_a_read_that_an_old_host_does_not_understand(
 async def test_an_async_client_asks_the_same(release: str) -> None:
     """The async client makes the same calls to recognise a host."""
     host = WithGit(release)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
     await mine.append_history(SLUG, "WP01", "n")
     await mine.mission_state(SLUG)
 
@@ -384,7 +384,7 @@ def test_twenty_threads_ask_once(release: str) -> None:
 async def test_twenty_tasks_ask_once(release: str) -> None:
     """Tasks that share a new client wait for the one that asks."""
     host = WithGit(release)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(20):
@@ -547,7 +547,7 @@ async def test_a_read_that_was_lost_is_repeated_async() -> None:
     """The async client retries a lost read on both event loops."""
     host = WithGit("3.2.7")
     host.faults["mission-state"] = [Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER]
-    mine = AsyncClient(transport=Waiting(host), retry=Retry())
+    mine = AsyncClient(transport=AsyncWithGit(host), retry=Retry())
 
     assert (await mine.mission_state(SLUG)).work_packages
     assert host.verbs == ["mission-state"] * 3
@@ -559,7 +559,7 @@ async def test_what_may_have_had_an_effect_is_never_repeated_async() -> None:
     """The async client does not retry a mutation with an unknown outcome."""
     host = WithGit("3.2.7")
     host.faults["append-history"] = [Fault.TIMEOUT_AFTER]
-    mine = AsyncClient(actor="ada", transport=Waiting(host), retry=Retry())
+    mine = AsyncClient(actor="ada", transport=AsyncWithGit(host), retry=Retry())
 
     with pytest.raises(HostTimeout):
         await mine.append_history(SLUG, "WP01", "n")

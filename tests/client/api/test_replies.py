@@ -11,7 +11,7 @@ from spec_kitty_client.api.commands import Command
 from spec_kitty_client.api.envelope import conclude
 from spec_kitty_client.api.replies import Mission, Reply, WorkPackage
 from spec_kitty_client.contract.lanes import Lane, UnknownLane
-from tests.client.answers import IDENTITY, PAYLOADS, PLACE, success
+from tests.client.answers import IDENTITY, PAYLOADS, WORKSPACE, success
 
 WP: dict[str, Any] = {"mission": "pay", "wp": "WP01"}
 COMMANDS: dict[str, Command[Any]] = {
@@ -44,10 +44,10 @@ EXPECTED: dict[str, Reply] = {
             replies.ReadyWorkPackage(wp_id="WP02", lane=Lane.PLANNED, dependencies_satisfied=True),
         ),
     ),
-    "resolve-workspace": replies.Workspace(**IDENTITY, **PLACE),
+    "resolve-workspace": replies.Workspace(**IDENTITY, **WORKSPACE),
     "start-implementation": replies.ImplementationStarted(
         **IDENTITY,
-        **PLACE,
+        **WORKSPACE,
         from_lane=Lane.PLANNED,
         to_lane=Lane.IN_PROGRESS,
         policy_metadata_recorded=True,
@@ -58,7 +58,7 @@ EXPECTED: dict[str, Reply] = {
         wp_id="WP01",
         from_lane=Lane.FOR_REVIEW,
         to_lane=Lane.IN_REVIEW,
-        prompt_path=PLACE["prompt_path"],
+        prompt_path=WORKSPACE["prompt_path"],
         policy_metadata_recorded=True,
         no_op=False,
     ),

@@ -39,7 +39,7 @@ from spec_kitty_client.transports import (
 )
 from tests.client.answers import POLICY, Scripted, completed, success
 from tests.client.releases import RELEASES, SAMPLE
-from tests.client.simulated import SLUG, Simulated, Waiting, WithGit
+from tests.client.simulated import SLUG, AsyncWithGit, Simulated, WithGit
 from tests.client.workflow.test_verbs import CASES, prepared
 
 every_fault = pytest.mark.parametrize("fault", Fault)
@@ -125,7 +125,7 @@ async def test_a_call_that_changes_something_without_blocking(fault: Fault) -> N
     host = WithGit("3.2.7")
     host.put("WP01", "in_progress")
     transport = AsyncFaultyTransport(
-        Waiting(host), {"transition": [fault]}, noise=10_000, sleep=never_async
+        AsyncWithGit(host), {"transition": [fault]}, noise=10_000, sleep=never_async
     )
     mine = AsyncClient(actor="ada", policy=POLICY, transport=transport)
     with seen(fault) as e:
@@ -326,7 +326,7 @@ class Everything(Simulated):
 
 @pytest.mark.parametrize(
     "wrapped",
-    [Simulated("3.2.7"), WithGit("3.2.7"), Everything("3.2.7"), Waiting(WithGit("1.0.0"))],
+    [Simulated("3.2.7"), WithGit("3.2.7"), Everything("3.2.7"), AsyncWithGit(WithGit("1.0.0"))],
 )
 @pytest.mark.parametrize("kind", [FaultyTransport, AsyncFaultyTransport])
 def test_it_can_do_what_the_wrapped_one_can(wrapped: object, kind: Callable[..., object]) -> None:
@@ -370,7 +370,7 @@ def test_waiting_is_left_to_the_test(fault: Fault, limit: float, waits: list[flo
 async def test_a_hanging_call_can_be_cancelled(fault: Fault) -> None:
     """A cancelled call does not wait for its time limit."""
     host = WithGit("3.2.7")
-    transport = AsyncFaultyTransport(Waiting(host), {"list-ready": [fault]})
+    transport = AsyncFaultyTransport(AsyncWithGit(host), {"list-ready": [fault]})
     with anyio.move_on_after(0.05) as scope:
         await transport.run(
             ("orchestrator-api", "list-ready", f"--mission={SLUG}"), time_limit=3600.0

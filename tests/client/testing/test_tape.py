@@ -22,7 +22,7 @@ from spec_kitty_client.transports import (
     Transport,
 )
 from tests.client.answers import POLICY, Scripted, completed, line, success
-from tests.client.simulated import SLUG, Simulated, Waiting, WithGit
+from tests.client.simulated import SLUG, AsyncWithGit, Simulated, WithGit
 
 REVIEW = Review(reviewer="rev", reference="r1")
 READ = ("orchestrator-api", "mission-state", f"--mission={SLUG}")
@@ -71,7 +71,7 @@ async def test_the_same_without_blocking(tmp_path: Path) -> None:
     """An async client records and is answered in the same way, with the same tape."""
     one, two = (Tape(tmp_path / name) for name in ("one", "two"))
     host = WithGit("3.2.7")
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=one.record_async(Waiting(host)))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=one.record_async(AsyncWithGit(host)))
     await mine.start_implementation(SLUG, "WP01")
     client(two.record(WithGit("3.2.7"))).start_implementation(SLUG, "WP01")
     assert one.path.read_text() == two.path.read_text()
@@ -110,7 +110,7 @@ async def test_git_is_recorded_without_blocking(repo: Path, tmp_path: Path) -> N
     """The async twins pass on and answer what git was asked."""
     tape = Tape(tmp_path / "tape", root=repo)
     host = WithGit("1.0.3", root=repo)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=tape.record_async(Waiting(host)))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=tape.record_async(AsyncWithGit(host)))
     recorded = await mine.mission(SLUG).work_package("WP01").claim()
     with tape.replay_async() as transport:
         mine = AsyncClient(actor="ada", policy=POLICY, transport=transport)

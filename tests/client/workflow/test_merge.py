@@ -19,7 +19,7 @@ from spec_kitty_client.errors import (
 )
 from tests.client.answers import POLICY
 from tests.client.releases import RELEASES, SAMPLE
-from tests.client.simulated import FOLDER, LOST, SLUG, Fault, Waiting, WithGit, git
+from tests.client.simulated import FOLDER, LOST, SLUG, AsyncWithGit, Fault, WithGit, git
 
 PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
 
@@ -445,7 +445,7 @@ def test_a_mission_that_is_not_ready_is_not_accepted(release: str, repo: Path) -
 async def test_a_merge_async(release: str, repo: Path) -> None:
     """The async client makes the same checks before a merge."""
     host = finished(release, repo)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
     (host.worktree("WP01") / "new.txt").write_text("precious\n")
 
     with pytest.raises(WouldLoseWork):

@@ -22,7 +22,7 @@ from spec_kitty_client.errors import (
 from spec_kitty_client.testing import SimulatedHost
 from tests.client.answers import POLICY, Scripted, completed, envelope, success
 from tests.client.releases import EDGES, OPTIONLESS, RELEASES, SAMPLE
-from tests.client.simulated import LOST, SLUG, Fault, Simulated, Waiting, WithGit
+from tests.client.simulated import LOST, SLUG, AsyncWithGit, Fault, Simulated, WithGit
 
 REVIEW = Review(reviewer="rev", reference="r1")
 NO_REVIEW_LANE = ("F1", "F2", "M0")
@@ -524,7 +524,7 @@ async def test_a_whole_review_async(release: str) -> None:
     """The async client makes the same calls for a whole review."""
     host = WithGit(release)
     host.put("WP01", "in_progress")
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
 
     assert (await mine.mission(SLUG).work_package("WP01").submit_for_review()).changed
     await mine.mission(SLUG).work_package("WP01").begin_review()

@@ -11,7 +11,7 @@ from spec_kitty_client.errors import NotFound
 from spec_kitty_client.testing.host.board import Package
 from tests.client.answers import POLICY
 from tests.client.releases import SAMPLE
-from tests.client.simulated import FOLDER, SLUG, Waiting, WithGit, git
+from tests.client.simulated import FOLDER, SLUG, AsyncWithGit, WithGit, git
 
 PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
 
@@ -179,7 +179,7 @@ async def test_watching_async(release: str, repo: Path, waits: list[float]) -> N
     """The async client tells the same, on both event loops."""
     host = made(release, repo)
     told = (
-        AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+        AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
         .mission(SLUG)
         .watch(interval=2)
     )

@@ -18,7 +18,7 @@ from spec_kitty_client.errors import (
 )
 from tests.client.answers import POLICY
 from tests.client.releases import SAMPLE
-from tests.client.simulated import FOLDER, SLUG, Fault, Simulated, Waiting, WithGit, git
+from tests.client.simulated import FOLDER, SLUG, AsyncWithGit, Fault, Simulated, WithGit, git
 
 PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
 
@@ -391,7 +391,7 @@ def test_the_verb_itself_is_younger(release: str, repo: Path) -> None:
 async def test_a_claim_async(release: str, repo: Path) -> None:
     """The async client makes the same worktree."""
     host = made(release, repo)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
     started = await mine.mission(SLUG).work_package("WP01").claim()
     found = await mine.mission(SLUG).work_package("WP01").locate()
 
