@@ -1136,9 +1136,7 @@ def test_an_upgraded_host_is_noticed(calls: Calls, form: str, name: str) -> None
 def test_a_host_is_upgraded_time_and_again(calls: Calls, backend: str, form: str) -> None:
     """Each call runs the code that is installed at that time."""
     caller = calls(backend, form)
-    for n in range(
-        4
-    ):  # with a new size: Python compares size and second
+    for n in range(4):  # with a new size: Python compares size and second
         old, new = f"import sys # {'x' * n}\n", f"import sys # {'x' * (n + 1)}\n"
         replace(caller.host.package / "commands.py", old if n else "import sys\n", new)
 
