@@ -78,7 +78,7 @@ def test_a_start_is_late_from_when_it_was_possible() -> None:
     by = {(w.run.wp, w.run.role): w for w in trace.waits()}
     assert by["WP01", "implement"].seconds == pytest.approx(0.5)  # after the first answer
     assert by["WP01", "review"].seconds == pytest.approx(0.5)
-    assert by["WP02", "implement"].seconds == pytest.approx(0.5)  # after WP01 was said to be done
+    assert by["WP02", "implement"].seconds == pytest.approx(0.5)  # after WP01 was done
     assert by["WP03", "implement"].seconds == pytest.approx(1.0)  # after the slot was free
     assert [w.handed_over for w in trace.waits()] == [False, True] * 3
 

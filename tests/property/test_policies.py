@@ -162,7 +162,7 @@ def test_an_error_shows_the_word_and_not_the_secret(before: str, word: str, afte
 
 @given(st.text() | json_values.map(json.dumps) | policy_json())
 def test_any_text_is_a_policy_or_refused(text: str) -> None:
-    """A file with anything in it ends in a policy or in the one error for policies."""
+    """Any text gives a policy or a PolicyError, and no other error."""
     policy = attempt(PolicyError, lambda: Policy.from_json(text))
 
     if isinstance(policy, Policy):

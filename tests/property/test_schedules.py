@@ -48,7 +48,7 @@ seeds = st.integers(0, 2**32)
 
 
 def any_run(dag: Dag, bounds: tuple[Limit, ...], order: Order, seed: int) -> Run:
-    """Return a run with agents that take some time or other, and some rework."""
+    """Return a run with agents of random durations, and some rework."""
     random = Random(seed)  # noqa: S311 - not for secrets
     back = Counter({wp: random.choice((0, 0, 1, 2)) for wp in dag})
     return Run(dag, bounds, order, lambda _wp, _role: random.expovariate(1), back)

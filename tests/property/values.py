@@ -13,7 +13,7 @@ T = TypeVar("T")
 names = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\\\0"), min_size=1, max_size=40
 ).filter(lambda n: n.strip() and ".." not in n)
-"""Names of missions and work packages, as strange as they are allowed to be."""
+"""Names of missions and work packages, of any characters that are allowed."""
 
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),

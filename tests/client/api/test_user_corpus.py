@@ -57,7 +57,7 @@ def test_every_kind_of_mission_has_been_recorded(release: str) -> None:
 
 @pytest.mark.parametrize("release", since("2.1"))
 def test_open_subtasks_are_refused_until_all_are_marked(release: str) -> None:
-    """One open subtask is enough for a typed refusal, and force passes it."""
+    """Hosts from 2.1 on refuse work with one open subtask, unless it is forced."""
     by_name = answers(release)
     where = _BOXES if f"subtasks: for_review{_BOXES}" in by_name else ""
     for what in ("", " with one of two marked"):
@@ -80,7 +80,7 @@ def test_boxes_where_the_template_has_them_are_not_seen(release: str) -> None:
 
 @pytest.mark.parametrize("release", since("2.1"))
 def test_subtasks_complete_is_heeded_on_some_releases(release: str) -> None:
-    """The option came with 3.1.0, and has had no effect since 3.2.6."""
+    """--subtasks-complete came with 3.1.0, and has had no effect since 3.2.6."""
     by_name = answers(release)
     where = _BOXES if f"subtasks: for_review{_BOXES}" in by_name else ""
     answer = by_name[f"subtasks: for_review with --subtasks-complete{where}"]

@@ -52,7 +52,7 @@ def nested(depth: int) -> Any:
 
 
 def test_the_rules_are_those_of_the_contract() -> None:
-    """Fields, words and flags are the contract's."""
+    """The SDK's fields, secret words and banned flags are those of the contract."""
     assert set(REQUIRED_FIELDS) == set(GOOD)
     assert set(TEXT_FIELDS) == set(GOOD) - {"dangerous_flags"}
     assert set(SECRET_WORDS) == {"token", "secret", "key", "password", "credential"}
@@ -84,7 +84,7 @@ def test_a_missing_field_is_named(field: str) -> None:
     [(3, "a number"), (1.5, "a number"), (None, "null"), ([], "a list"), (True, "a boolean")],
 )
 def test_a_text_field_has_to_be_text(field: str, value: object, kind: str) -> None:
-    """Hosts from 3.2.0 on check the type; before, it may be anything."""
+    """Hosts from 3.2.0 on refuse a text field of another type; older hosts accept any."""
     bad = {**GOOD, field: value}
     assert reasons(bad) == {field: f"{field} must be a string, not {kind}"}
     for release in (*BEFORE_BANS, *LAST):
@@ -129,7 +129,7 @@ def test_a_banned_flag_is_refused(flag: str) -> None:
 
 @pytest.mark.parametrize("value", [3, [], {"only": "shell"}, False])
 def test_tool_restrictions_have_to_be_text(value: object) -> None:
-    """Hosts from 3.2.0 on refuse anything but a string or null."""
+    """Hosts from 3.2.0 on refuse tool_restrictions other than a string or null."""
     bad = {**GOOD, "tool_restrictions": value}
     assert "must be a string or null" in reasons(bad)["tool_restrictions"]
     assert broken_rules(bad, "3.2.0") == {"tool_restrictions": PolicyRule.RESTRICTIONS}

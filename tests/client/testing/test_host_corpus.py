@@ -16,7 +16,7 @@ from tests.client.api.test_corpus import RELEASES, recorded
 from tests.client.testing.recorded_scenarios import InMemory, play, play_with_git
 from tests.record import scenarios, user_scenarios
 
-_ROOT = "/record/repo"  # what the recorder writes for the primary checkout
+_ROOT = "/record/repo"  # the recorder's path of the primary checkout
 _DESIGN = {name for verb in tuple(VERBS)[10:] for name in names_of(verb)}
 
 _TO_3110 = ("1.0.3", "2.1.3", "3.0.3", "3.1.0", "3.1.10")

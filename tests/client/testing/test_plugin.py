@@ -47,7 +47,7 @@ def marked(arguments: str, test: str = ONE) -> str:
     return f"import pytest\n\n@pytest.mark.spec_kitty({arguments})\n{test}\n"
 
 
-# What pytest loads
+# Loading
 
 
 FILE = "spec_kitty_client/testing/pytest_plugin.py"

@@ -143,7 +143,7 @@ def test_what_the_transports_can_do(wrapped: Transport, tmp_path: Path) -> None:
     assert not isinstance(replay, Closeable)
 
 
-# What is on the tape
+# The lines of a tape
 
 
 def test_every_call_is_on_the_tape_at_once(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_arguments_arrive_as_they_are(run: Run) -> None:
     assert done.stdout.decode().split("\0")[:-1] == args
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is specific to Linux")
 def test_the_longest_argument_arrives(run: Run) -> None:
     """An argument of 131071 bytes arrives, and one byte more raises CannotStart."""
     longest = "x" * (128 * 1024 - 1)
@@ -279,7 +279,7 @@ def test_ctrl_c_ends_a_program_with_its_children(tmp_path: Path) -> None:
         assert all(map(gone, pids(tmp_path)))
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the wait begins otherwise there")
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the SDK waits differently without pidfd")
 def test_ctrl_c_while_a_program_is_being_ended(tmp_path: Path) -> None:
     """Ctrl-C after SIGTERM was sent raises KeyboardInterrupt, and leaves no process behind."""
     body = hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked")

@@ -187,7 +187,7 @@ def test_large_arguments_arrive(each: Run, host: Callable[..., Path]) -> None:
     assert json.loads(each(*args).stdout)["args"] == args
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is specific to Linux")
 def test_an_argument_that_no_program_can_be_given(
     server: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -370,7 +370,7 @@ def test_what_is_not_absolute_begins_at_the_login_folder(
 ) -> None:
     """A relative path, or one with ``~``, begins at the login folder, as with scp."""
     executable = host(TELL, sys.executable)
-    home = pwd.getpwuid(os.getuid()).pw_dir  # whatever HOME says here
+    home = pwd.getpwuid(os.getuid()).pw_dir  # not HOME, which tests may change
     away = os.path.relpath(executable, home)
     for given in (away, f"~/{away}"):
         login = server.login(executable=given, repo=str(Path(given).parent))

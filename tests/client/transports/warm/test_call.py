@@ -17,9 +17,7 @@ from attrs import evolve
 from tests.client.transports.scripts import eventually
 from tests.client.transports.warm.warmhost import Caller, install
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="it looks at processes as Linux has them"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the test reads /proc of Linux")
 
 
 @pytest.fixture

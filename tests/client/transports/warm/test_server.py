@@ -67,7 +67,7 @@ OPEN = """
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it looks at descriptors as Linux tells them")
+@pytest.mark.skipif(sys.platform != "linux", reason="the test reads /proc of Linux")
 def test_what_another_call_has_written_is_not_open_in_a_call(tmp_path: Path) -> None:
     """A call inherits no output file of another call whose answer is not read yet."""
     repo = tmp_path / "repo"

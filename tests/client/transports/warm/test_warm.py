@@ -1630,7 +1630,7 @@ def test_nothing_is_left_when_it_was_closed(calls: Calls, backend: str) -> None:
     processes = [server, *server.children(recursive=True)]
     caller.warm.close()
 
-    assert set(threading.enumerate()) <= threads  # those of other tests may have ended
+    assert set(threading.enumerate()) <= threads  # threads of other tests may have ended
     assert descriptors() == before
     assert not [process for process in processes if process.is_running()]
     caller.warm.close()
