@@ -128,7 +128,7 @@ INNER = {
 
 
 def test_the_public_names_are_sorted() -> None:
-    """A name can be found by eye, and two branches that add one do not collide."""
+    """`__all__` is sorted and has no name twice."""
     names = spec_kitty_client.__all__
     by_kind = sorted(names, key=lambda n: (not n.isupper(), n))
 
@@ -137,13 +137,13 @@ def test_the_public_names_are_sorted() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    """Nothing is promised that cannot be imported."""
+    """Every name in `__all__` can be imported."""
     assert not [n for n in spec_kitty_client.__all__ if not hasattr(spec_kitty_client, n)]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 def test_what_a_module_offers_is_public(module: object) -> None:
-    """A user never has to import from an inner module; what is inner is listed here."""
+    """Each name that a module exports is public, or listed here as internal."""
     offered = set(getattr(module, "__all__"))  # noqa: B009
 
     assert offered - INNER <= set(spec_kitty_client.__all__)
@@ -164,13 +164,13 @@ HEAVY = {
 
 
 def loaded(code: str) -> set[str]:
-    """Return the modules that a fresh interpreter has after running something."""
-    told = f"import sys\n{code}\nprint(*sys.modules)"
-    return set(subprocess.check_output([sys.executable, "-c", told], text=True).split())
+    """Return the modules that a fresh interpreter has loaded after running some code."""
+    program = f"import sys\n{code}\nprint(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
 
 
 def test_importing_is_cheap() -> None:
-    """The heavy libraries and the ways to a host are loaded by the first call, not before."""
+    """Importing the SDK loads neither the heavy libraries nor a transport."""
     modules = loaded("import spec_kitty_client")
 
     assert "spec_kitty_client.client" in modules
@@ -178,7 +178,7 @@ def test_importing_is_cheap() -> None:
 
 
 def test_making_a_client_with_a_transport_of_ones_own_is_cheap() -> None:
-    """Who brings a transport does not pay for the one that the SDK has."""
+    """A client that is given a transport does not load the SDK's own transports."""
     made = loaded("import spec_kitty_client as s; s.Client(transport=object())")
 
     assert not HEAVY & made

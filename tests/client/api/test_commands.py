@@ -97,13 +97,13 @@ def test_there_is_a_command_for_every_verb() -> None:
 def test_options_are_spelled_as_the_contract_has_them(
     command: Command[Any], options: list[str]
 ) -> None:
-    """Every option of every verb has the name that hosts know."""
+    """The SDK spells every option of every verb with its name in the contract."""
     assert list(command.spelled()) == options
 
 
 @each
 def test_what_is_left_out_is_not_sent(command: Command[Any]) -> None:
-    """An option without a value leaves the choice to the host, and no flag is set by itself."""
+    """A command sends neither an option nor a flag that was not given."""
     sent = {option.partition("=")[0] for option in command.spelled()}
 
     assert sent <= {"--mission", "--wp", "--to", "--note", "--strategy"}
@@ -111,7 +111,7 @@ def test_what_is_left_out_is_not_sent(command: Command[Any]) -> None:
 
 @each
 def test_a_command_is_a_value(command: Command[Any]) -> None:
-    """Two commands that say the same are equal, and none can be changed on its way."""
+    """Commands with equal fields are equal, and a command cannot be changed."""
     assert attrs.evolve(command) == command
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         command.actor = "mallory"
@@ -133,14 +133,14 @@ def test_a_merge_may_take_longer() -> None:
 
 
 def test_only_resolve_workspace_is_younger_than_the_api() -> None:
-    """A verb says which release of the host was the first to have it."""
+    """All verbs have `since` 1.0.0, except resolve-workspace."""
     assert {c.verb: c.since for c in MINIMAL if c.since != "1.0.0"} == {
         "resolve-workspace": "3.2.4"
     }
 
 
 def test_the_options_that_are_younger_than_their_verb() -> None:
-    """Each says which release was the first to take it, and only where it is given."""
+    """A command requires the first release of each newer option that it is given."""
     full = Transition(
         **WP,
         to="approved",
@@ -169,21 +169,21 @@ def test_the_options_that_are_younger_than_their_verb() -> None:
 
 def test_the_two_flags_of_a_hand_in_are_spelled_alone() -> None:
     """A true flag is sent without a value, a false one is left out."""
-    said = Transition(
+    spelled = Transition(
         **WP, to="for_review", subtasks_complete=True, implementation_evidence_present=True
     ).spelled()
 
-    assert said[-2:] == ("--subtasks-complete", "--implementation-evidence-present")
+    assert spelled[-2:] == ("--subtasks-complete", "--implementation-evidence-present")
 
 
 @pytest.mark.parametrize("lane", Lane)
 def test_a_transition_needs_a_policy_where_the_host_wants_one(lane: Lane) -> None:
-    """The target alone decides."""
+    """A transition needs a policy exactly if its target is in `POLICY_LANES`."""
     assert Transition(**WP, to=lane).needs_policy is (lane in POLICY_LANES)
 
 
 def test_the_two_starts_always_need_a_policy() -> None:
-    """They make an agent run; no other verb but transition carries a policy."""
+    """Of the commands here only start-implementation and start-review need a policy."""
     assert [c.verb for c in MINIMAL if c.needs_policy] == ["start-implementation", "start-review"]
 
 
@@ -214,7 +214,7 @@ def test_the_old_name_of_a_lane_is_sent_as_the_new_one() -> None:
 
 @pytest.mark.parametrize("strategy", MergeStrategy)
 def test_a_strategy_may_be_given_as_a_word(strategy: MergeStrategy) -> None:
-    """The word and the member are sent alike."""
+    """A strategy may be given as text or as an enum member."""
     by_word = MergeMission(mission="pay", strategy=str(strategy))
 
     assert by_word == MergeMission(mission="pay", strategy=strategy)
@@ -222,7 +222,7 @@ def test_a_strategy_may_be_given_as_a_word(strategy: MergeStrategy) -> None:
 
 
 def test_an_unknown_strategy_is_refused() -> None:
-    """The choice is told before anything is merged."""
+    """The SDK refuses an unknown strategy, and lists the known ones."""
     with pytest.raises(InvalidCall, match="merge, squash, rebase"):
         MergeMission(mission="pay", strategy="octopus")
 

@@ -12,7 +12,7 @@ WP = {"mission": "pay", "wp": "WP01"}
     "value", ["--force", "-x", "a=b", "=", "", " ", "two\nlines", "naïve 漢字 \U0001f408"]
 )
 def test_a_value_stays_a_value(value: str) -> None:
-    """Whatever a note says is one argument, and never an option of its own."""
+    """A note of any text is one argument, and never becomes an option of its own."""
     (argument,) = [o for o in AppendHistory(**WP, note=value).spelled() if "--note" in o]
 
     assert argument == f"--note={value}"
@@ -27,14 +27,14 @@ def test_a_nul_character_is_refused() -> None:
 
 
 def test_half_a_character_is_refused() -> None:
-    """A lone surrogate has no bytes, so the call is refused instead of failing on its way."""
+    """The SDK refuses a text with a lone surrogate before a process is started."""
     with pytest.raises(InvalidCall, match="--note cannot be passed on a command line: surrogates"):
         AppendHistory(**WP, note="\ud83d").spelled()
 
 
 @pytest.mark.parametrize("letter", ["x", "é"])
 def test_the_longest_text_that_can_be_sent(letter: str) -> None:
-    """The limit of the system counts bytes, with the name of the option."""
+    """The SDK allows as many bytes as the system does, with the name of the option."""
     room = 128 * 1024 - 1 - len("--note=")
     longest = letter * (room // len(letter.encode()))
 

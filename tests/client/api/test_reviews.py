@@ -10,7 +10,7 @@ APPROVED = ReviewResult(reviewer="rev", verdict=ReviewVerdict.APPROVED, referenc
 
 
 def test_a_review_result_is_sent_as_the_host_wants_it() -> None:
-    """The object has the three fields, and the path only if there is one."""
+    """A review result has three fields, and feedback_path only if it is given."""
     with_path = attrs.evolve(APPROVED, feedback_path="notes.md")
     plain = {"reviewer": "rev", "verdict": "approved", "reference": "r2"}
 
@@ -19,7 +19,7 @@ def test_a_review_result_is_sent_as_the_host_wants_it() -> None:
 
 
 def test_evidence_agrees_with_the_review_result_it_is_made_of() -> None:
-    """Hosts refuse the two when reviewer, verdict or reference differ."""
+    """`Evidence.of` has the review of its result, because hosts refuse a difference."""
     evidence = json.loads(Evidence.of(APPROVED).to_json())
 
     assert evidence["review"] == json.loads(APPROVED.to_json())
@@ -27,7 +27,7 @@ def test_evidence_agrees_with_the_review_result_it_is_made_of() -> None:
 
 
 def test_evidence_keeps_what_was_verified() -> None:
-    """The two lists reach the host as they are."""
+    """Evidence sends its two lists unchanged."""
     evidence = attrs.evolve(
         Evidence.of(APPROVED), repos=({"commit": "abc"},), verification=({"ran": "tests"},)
     )

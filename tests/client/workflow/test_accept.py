@@ -15,7 +15,7 @@ from tests.client.workflow.test_merge import PAIR, client, every_host, every_kin
 
 @every_kind
 def test_an_acceptance_is_committed(release: str, repo: Path) -> None:
-    """No host commits it, and 3.2.7 takes it back when it merges."""
+    """The SDK commits an acceptance, which no host does and 3.2.7 would discard."""
     host = finished(release, repo)
 
     assert "accepted_at" in json.loads(git(repo, "show", f"work:{FOLDER}/meta.json"))
@@ -26,7 +26,7 @@ def test_an_acceptance_is_committed(release: str, repo: Path) -> None:
 
 @every_kind
 def test_an_acceptance_keeps_what_the_user_has_staged(release: str, repo: Path) -> None:
-    """The commit is of the mission's folder alone."""
+    """The SDK's commit of an acceptance leaves staged files of the user staged."""
     host = finished(release, repo)
     (repo / "mine.txt").write_text("mine\n")
     git(repo, "add", "mine.txt")
@@ -42,7 +42,7 @@ def test_an_acceptance_keeps_what_the_user_has_staged(release: str, repo: Path) 
 def test_an_acceptance_whose_answer_was_lost_is_repeated(
     release: str, repo: Path, fault: Fault
 ) -> None:
-    """It can be accepted twice, and what was written is committed."""
+    """The SDK repeats an acceptance whose answer was lost, and commits it."""
     host = finished(release, repo)
     host.faults["accept-mission"] = [fault]
 
@@ -69,7 +69,7 @@ def test_a_mission_that_is_not_ready_is_not_accepted(release: str, repo: Path) -
 
 @pytest.mark.parametrize("version", ["1.5.0", "1.16.0"])
 def test_a_refusal_after_a_lost_acceptance_leaves_it_in_doubt(version: str) -> None:
-    """4.0.0 may refuse the second try because of the files that the first one has changed."""
+    """A refusal of a repeated acceptance leaves the outcome of the first one unknown."""
     hello = {"api_version": version, "min_supported_provider_version": "0.1.0"}
     no = envelope("accept-mission", code="MISSION_NOT_READY", version=version)
     host = Scripted(
