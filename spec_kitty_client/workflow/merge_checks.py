@@ -92,7 +92,7 @@ def _refuse_tags(context: MergeContext, _: MergeMission) -> Steps[None]:
     names = (*own, *(yield from context.branches()))
     tags = {f"refs/tags/{name}": name for name in names}
     listed = yield from git("for-each-ref", "--format=%(refname)", *tags, folder=context.top)
-    for ref in listed.splitlines():
+    for ref in listed.split("\n"):
         if name := tags.get(ref):
             msg = (
                 f"there is a tag {name} beside the branch {name}, and the host would take the tag "

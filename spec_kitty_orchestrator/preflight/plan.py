@@ -175,9 +175,9 @@ def where_it_is(root: Path, mission: str) -> str:
 
 def _branches_with(root: Path, mission: str) -> Iterator[str]:
     """Yield the local branches that have a mission, or to which one of them says it belongs."""
-    listed = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
-    for branch in (branch for branch in listed if not branch.startswith(_LANES)):
-        paths = git(root, "ls-tree", "-d", "--name-only", branch, "kitty-specs/").splitlines()
+    listed = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads").split("\n")
+    for branch in (branch for branch in listed if branch and not branch.startswith(_LANES)):
+        paths = git(root, "ls-tree", "-d", "--name-only", branch, "kitty-specs/").split("\n")
         for path in (path for path in paths if mission in path):
             yield from _named_by(root, f"{branch}:{path}/meta.json", listed) or (branch,)
 
