@@ -88,7 +88,7 @@ def abort_command(
     resumable = not done.not_recorded and bool(recollect(StateFiles(root)).histories())
     print_json(asdict(done)) if as_json else print_aborted(done, resumable=resumable)
     if done.not_recorded:
-        msg = f"The agents were stopped, and that could not be recorded. {done.not_recorded}"
+        msg = f"The abort could not be recorded. {done.not_recorded}"
         raise UsageProblem(msg)
     return ExitCode.DONE
 

@@ -14,6 +14,7 @@ from spec_kitty_orchestrator.errors import UsageProblem, suggest
 from spec_kitty_orchestrator.git.calls import GitError, commit_problem, git
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.state.files import refuse_link
 
 __all__ = [
     "PROTECTION_OFF",
@@ -137,6 +138,10 @@ def check_limits(settings: Settings) -> None:
 
 
 def _check_repository(root: Path) -> None:
+    worktrees = root / ".worktrees"
+    refuse_link(worktrees)  # the host would make the worktrees wherever it leads
+    if worktrees.is_dir():
+        refuse_link(*worktrees.iterdir())
     if problem := commit_problem(root):
         raise UsageProblem(problem)
 

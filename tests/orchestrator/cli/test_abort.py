@@ -202,7 +202,7 @@ def test_agents_are_ended_where_nothing_can_be_written(
         abort_command(repo_root=repo)
     assert gone(pid)
     assert capsys.readouterr().out.splitlines()[1] == f"Stopped the agent of {directory}"
-    told = "The agents were stopped, and that could not be recorded. "
+    told = "The abort could not be recorded. "
     assert str(caught.value).startswith(told)
     assert os.strerror(number) in str(caught.value)
     assert kinds(repo) == ["attempt-started"]
