@@ -1,6 +1,7 @@
 """The checks before a merge: refuse what a host would lose or do half-way."""
 
 from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 
 from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.api.commands import MergeMission, MergeStrategy
@@ -131,11 +132,21 @@ def _refuse_overwriting(context: MergeContext, _: MergeMission) -> Steps[None]:
 
 
 def _untracked(path: str, names: Iterable[str]) -> Steps[set[str]]:
-    """Return the untracked files, ignored ones included, at these paths or below them."""
-    every, found = [f":(literal){name}" for name in names], set[str]()
+    """Return the untracked files at these paths, below them, or in place of their folders.
+
+    Files that git ignores are included: it would overwrite them.
+    """
+    wanted = set(names)
+    folders = {str(above) for name in wanted for above in PurePosixPath(name).parents} - {"."}
+    found = yield from _list_others(path, wanted)
+    return found | (folders & (yield from _list_others(path, folders, "--directory")))
+
+
+def _list_others(path: str, names: Iterable[str], *options: str) -> Steps[set[str]]:
+    every, found = [f":(literal){name}" for name in sorted(names)], set[str]()
     for start in range(0, len(every), _AT_ONCE):
-        args = ("ls-files", "--others", "-z", "--", *every[start : start + _AT_ONCE])
-        listed = yield from git(*args, folder=path)
+        some = every[start : start + _AT_ONCE]
+        listed = yield from git("ls-files", "--others", "-z", *options, "--", *some, folder=path)
         found.update(filter(None, listed.split("\0")))
     return found
 
