@@ -20,6 +20,7 @@ __all__ = [
     "PROTECTION_OFF",
     "Plan",
     "check_limits",
+    "check_worktrees",
     "checked_out",
     "default_policy",
     "explain_policy",
@@ -137,11 +138,20 @@ def check_limits(settings: Settings) -> None:
             raise UsageProblem(msg)
 
 
-def _check_repository(root: Path) -> None:
+def check_worktrees(root: Path) -> None:
+    """Check that worktrees are made in the repository, and not wherever a link leads.
+
+    Raises:
+        UsageProblem: If there is a symbolic link in their place.
+    """
     worktrees = root / ".worktrees"
-    refuse_link(worktrees)  # the host would make the worktrees wherever it leads
+    refuse_link(worktrees)
     if worktrees.is_dir():
         refuse_link(*worktrees.iterdir())
+
+
+def _check_repository(root: Path) -> None:
+    check_worktrees(root)
     if problem := commit_problem(root):
         raise UsageProblem(problem)
 
