@@ -1,6 +1,7 @@
 """Run an agent for one step of a work package, or re-attach to a run that exists already."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -11,14 +12,21 @@ from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator.agents import Agent
 from spec_kitty_orchestrator.agents.base import AgentOutput
 from spec_kitty_orchestrator.context import Run
-from spec_kitty_orchestrator.roles import Role
+from spec_kitty_orchestrator.roles import ROLES, Role
 from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper, local
 from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped, WarningGiven
 from spec_kitty_orchestrator.state.files import StateFiles, refuse_link
 from spec_kitty_orchestrator.state.history import History
 from spec_kitty_orchestrator.state.recollection import all_attempt_folders, attempt_folders, stopped
 
-__all__ = ["AttemptResult", "end_strays", "end_unknown_attempts", "run_attempt", "unknown_attempts"]
+__all__ = [
+    "AttemptResult",
+    "end_strays",
+    "end_unknown_attempts",
+    "no_agent_left",
+    "run_attempt",
+    "unknown_attempts",
+]
 
 _MAX_QUOTE = 300  # characters of an agent's own words in a reason
 
@@ -58,6 +66,37 @@ async def run_attempt(
         if not (found and exit_record.reason in ("stopped", "lost")):
             return _result(run, attempt, exit_record)
         _record_stop(run, attempt, exit_record)
+
+
+@asynccontextmanager
+async def no_agent_left(run: Run) -> AsyncGenerator[None]:
+    """End the agents that an earlier run left and that this one does not wait for.
+
+    At the start those of work packages that a person has moved on meanwhile; at the end all.
+    """
+    lanes = run.history.lanes
+    await _end_attempts(run, [wp for wp in run.history.running() if lanes.get(wp) not in ROLES])
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end_attempts(run, run.history.running())
+
+
+async def _end_attempts(run: Run, wps: Iterable[str]) -> None:
+    ended: list[tuple[AttemptStarted, ExitRecord]] = []
+
+    async def end(attempt: AttemptStarted) -> None:
+        ended.append((attempt, await run.runner.stop(Path(attempt.directory))))
+
+    async with anyio.create_task_group() as tasks:
+        for wp in wps:
+            if attempt := run.history.work_package(wp).running:
+                tasks.start_soon(end, attempt)
+    for attempt, exit_record in ended:  # recorded when all have ended: the disk may be full
+        _name_left(run, attempt, exit_record)
+        if exit_record.reason in ("stopped", "lost"):
+            _record_stop(run, attempt, exit_record)
 
 
 async def end_unknown_attempts(run: Run) -> None:

@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from spec_kitty_client import AnyLane, Feature, Mission, SpecKittyError, WorkPackage
 from spec_kitty_orchestrator import errors
+from spec_kitty_orchestrator.attempt import no_agent_left
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.mission import supports
 from spec_kitty_orchestrator.scheduling.board import Board
@@ -56,7 +57,7 @@ class Loop:
         Raises:
             OrchestratorError: If the host failed, or git cannot commit. Agents end first.
         """
-        async with anyio.create_task_group() as tasks:
+        async with no_agent_left(self._run), anyio.create_task_group() as tasks:
             tasks.start_soon(self._heartbeat)
             self._start_ready(tasks)
             while self.board.busy:
@@ -68,10 +69,9 @@ class Loop:
             raise self._problem
 
     def _start_ready(self, tasks: TaskGroup) -> None:
-        if isinstance(self._problem, errors.RepositoryProblem):
-            return
-        for wp in self.board.start_ready():
-            tasks.start_soon(self._work_on, wp, tasks)
+        if not isinstance(self._problem, errors.RepositoryProblem):
+            for wp in self.board.start_ready():
+                tasks.start_soon(self._work_on, wp, tasks)
 
     async def _work_on(self, wp: WorkPackage, tasks: TaskGroup) -> None:
         """Run one turn of a work package. If it fails, the other ones go on."""
@@ -107,7 +107,7 @@ class Loop:
 
     async def _look_again(self, wp: WorkPackage) -> AnyLane:
         """Read the mission again after a rejected claim, and return the work package's lane."""
-        with suppress(SpecKittyError):  # keep the last known lane
+        with suppress(SpecKittyError):
             return (await self._read_mission()).lanes().get(wp.wp_id, wp.lane)
         return wp.lane
 

@@ -92,14 +92,12 @@ class PackageWorktree:
         try:
             return await self.tree.adopt(self._floor)
         except OffBranch as e:
-            commit = await self._branch_head()
+            commit = await self._goal()
             await self._put_back(commit, f"it was on {e.where}")
             return commit
 
     async def prepare_review(self) -> str:
         """Bring the worktree to the commit that is to be reviewed, and return that."""
-        if not await self.tree.is_there():
-            await self.tree.remake(self.history.submitted)
         await self._relink()
         commit, position = await self._branch_head(), await self.tree.position()
         elsewhere = self.tree.branch not in (None, position.branch)
@@ -167,7 +165,7 @@ class PackageWorktree:
         try:
             await self.tree.adopt(self._floor)
         except OffBranch as e:
-            kept = await self._put_back(await self._branch_head(), f"{agent} left it on {e.where}")
+            kept = await self._put_back(await self._goal(), f"{agent} left it on {e.where}")
             msg = (
                 f"{agent} left its work on {e.where}, which lacks commits of the branch "
                 f"{self.history.branch}. The work is kept as {kept}: take over what is needed, and "
@@ -312,8 +310,17 @@ class PackageWorktree:
     async def _branch_head(self) -> str:
         return await self.tree.branch_head() or self._floor
 
+    async def _goal(self) -> str:
+        """Return the commit at which the branch belongs: its head, unless it was moved back."""
+        head = await self._branch_head()
+        return head if await self.tree.contains(head, self._floor) else self._floor
+
     async def _relink(self, directory: Path | None = None) -> None:
-        """Restore the worktree's link to the repository, whatever an agent made of it."""
+        """Restore the worktree and its link to the repository, whatever an agent made of them."""
+        if not await self.tree.is_there():
+            await self.tree.remake(self.history.submitted or self.history.base)
+            message = f"{self.wp}: its worktree was gone, and is made again from its branch"
+            self.run.journal.write(events.WarningGiven(message=message))
         aside = (directory or self.run.logs / self.wp) / "removed.git"
         if moved := await self.tree.relink(aside):
             reason = "it stood in the place of the worktree's link to the repository"
@@ -322,7 +329,7 @@ class PackageWorktree:
     async def _put_back(self, commit: str, reason: str) -> str | None:
         """Check out the branch at a commit; keep everything else, and return where."""
         status = await self.tree.status()
-        kept = await self.tree.keep(self._rescue, f"{self.wp}: {reason}")
+        kept = await self.tree.keep(self._rescue, f"{self.wp}: {reason}", commit)
         await self.tree.restore(commit)
         if kept:
             self._record_kept(status.files, kept, reason)

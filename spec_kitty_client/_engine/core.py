@@ -5,7 +5,6 @@ sends the result back into the generator. `Client` and `AsyncClient` differ only
 """
 
 from collections.abc import Callable, Generator, Hashable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -190,8 +189,11 @@ class Core:
                 self._forget()
                 if isinstance(e, UsageRejected):  # the host may be older, with other verb names
                     self._seen = e.failure.contract_version or _OLD
-                with suppress(HostError):
+                try:
                     yield Negotiate()
+                except HostError:
+                    if before is None and isinstance(e, UsageRejected):
+                        raise  # the release decides whether the host has this verb
             if self._contract is None or self._same(command, before):
                 raise
         return (yield from self._send(command))

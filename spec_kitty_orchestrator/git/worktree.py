@@ -198,22 +198,26 @@ class Worktree:
             if mode in _REGULAR and blob_id(self.path / path, len(oid)) == oid
         }
 
-    async def keep(self, folder: str, message: str) -> str | None:
-        """Keep HEAD and all uncommitted files under a new ref, and return its name.
+    async def keep(self, folder: str, message: str, stays: str | None = None) -> str | None:
+        """Keep HEAD, the branch and all uncommitted files under new refs, and return their names.
 
         Args:
-            folder: The ref is made in here, with the next number as its name.
+            folder: The refs are made in here, with the next numbers as their names.
             message: Of the commit that holds uncommitted files.
+            stays: The commit at which the branch will be; None: where it is.
 
         Returns:
-            None if everything is on the branch already.
+            None if everything is in that commit already.
         """
         status, head = await self.status(), await self.head()
         lane = await self.branch_head()
-        if not status.files and lane and await self.contains(lane, head):
-            return None
-        commit = await self._snapshot(_add(status), head, message) if status.files else head
-        return await self._name(commit, folder)
+        found = await self._snapshot(_add(status), head, message) if status.files else head
+        kept, names = [stays or lane], list[str]()
+        for commit in (found, lane):
+            if commit and not any([k and await self.contains(k, commit) for k in kept]):
+                names.append(await self._name(commit, folder))
+                kept.append(commit)
+        return " and ".join(names) or None
 
     async def keep_ignored(self, files: Sequence[str], folder: str, message: str) -> list[str]:
         """Keep those of these files that git ignores under a new ref, and return them.

@@ -16,10 +16,11 @@ from spec_kitty_orchestrator.attempt import (
     AttemptResult,
     end_strays,
     end_unknown_attempts,
+    no_agent_left,
     run_attempt,
     unknown_attempts,
 )
-from spec_kitty_orchestrator.errors import UsageProblem
+from spec_kitty_orchestrator.errors import StorageProblem, UsageProblem
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.runners import ExitRecord, LeftProcess, keeper, local
 from spec_kitty_orchestrator.state.events import (
@@ -28,6 +29,7 @@ from spec_kitty_orchestrator.state.events import (
     AttemptStopped,
     Claimed,
     Implemented,
+    LaneReported,
     WarningGiven,
 )
 from tests.orchestrator.hosts import SLUG
@@ -208,6 +210,48 @@ def test_an_agent_that_the_journal_knows_is_left_alone(w: World) -> None:
     assert local.is_alive(directory)
     assert unknown_attempts(run.logs, run.history) == []
     anyio.run(local.stop, directory)
+
+
+def attended(w: World, lane: str) -> list[bool]:
+    """Return whether an agent that an earlier run left is alive during a run, and after it."""
+    directory = left(w, "implement", code="import time; time.sleep(60)")
+    w.write(LaneReported(wp="WP01", lane=lane))
+    run, alive = w.start(), list[bool]()
+
+    async def main() -> None:
+        async with no_agent_left(run):
+            alive.append(local.is_alive(directory))
+        alive.append(local.is_alive(directory))
+
+    anyio.run(main)
+    run.journal.close()
+    return alive
+
+
+@pytest.mark.parametrize("lane", ["done", "canceled", "blocked"])
+def test_an_agent_of_a_work_package_that_a_person_moved_is_ended_first(w: World, lane: str) -> None:
+    """While the run goes on, and when it merges, nobody writes in that worktree."""
+    assert attended(w, lane) == [False, False]
+    assert [e.reason for e in w.events(AttemptStopped)] == ["stopped"]
+
+
+def test_an_agent_that_a_run_does_not_wait_for_is_ended_with_it(w: World) -> None:
+    """For example because its work package has to wait for another one now."""
+    assert attended(w, "planned") == [True, False]
+
+
+def test_agents_are_ended_even_if_that_cannot_be_recorded(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk leaves no agent alive."""
+
+    def full(*_: object) -> None:
+        raise StorageProblem("no space left on device")
+
+    monkeypatch.setattr("spec_kitty_orchestrator.attempt._record_stop", full)
+    with pytest.raises(StorageProblem):
+        attended(w, "done")
+    assert not local.is_alive(w.log(1, "implement"))
 
 
 def test_an_agent_whose_start_is_lost_is_found_in_the_copy(w: World) -> None:

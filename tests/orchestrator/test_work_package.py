@@ -267,6 +267,9 @@ def test_a_reviewer_that_commits_has_reviewed_something_else(repo: Path) -> None
     assert w.host.lanes["WP01"] == "blocked"
     assert not w.events(VerdictGiven)
     assert "committed to the branch" in w.prompt(3, "review")
+    for kept in w.events(ChangesKept):
+        assert ".txt" in git(repo, "show", "--name-only", "--format=", kept.where)
+    assert len(w.events(ChangesKept)) == 2
 
 
 # Answers that are lost, and answers that are a no

@@ -363,6 +363,56 @@ def test_a_missing_worktree_is_made_again_for_the_review(repo: Path, gone: str) 
     assert on_lane(w, "WP01.py")
 
 
+DELETES = "import shutil\nshutil.rmtree(Path.cwd())\n"
+
+
+def test_an_implementer_that_removes_the_worktree_is_tried_again(repo: Path) -> None:
+    """The worktree is made again from its branch, and the next agent finds it."""
+    removes = "import shutil\nif number == 1:\n    shutil.rmtree(Path.cwd())\n"
+    w = world(repo, implement=WRITES + removes)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    assert on_lane(w, "WP01.py")
+    assert "changed nothing" in reasons(w)[0]
+
+
+def test_work_that_was_committed_before_the_worktree_was_removed_counts(repo: Path) -> None:
+    """The branch has it."""
+    w = world(repo, implement=WRITES + COMMITS + DELETES)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    assert on_lane(w, "WP01.py")
+    assert reasons(w) == []
+
+
+def test_a_reviewer_that_removes_the_worktree_has_reviewed_all_the_same(repo: Path) -> None:
+    """Its verdict counts, because the branch is as it was."""
+    w = world(repo, review=DELETES + APPROVES)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    assert on_lane(w, "WP01.py")
+    assert (w.host.worktree("WP01") / "WP01.py").exists()
+
+
+REWINDS = "git('reset', '-q', '--hard', 'HEAD~1')\n"
+
+
+@pytest.mark.parametrize("and_then", ["", WRITES, WRITES + COMMITS], ids=["no", "file", "commit"])
+def test_submitted_work_that_an_agent_took_off_the_branch_comes_back(
+    repo: Path, and_then: str
+) -> None:
+    """A branch that was moved back in rework is put back, and the agent's own work is kept."""
+    once = "".join(f"    {line}\n" for line in (REWINDS + and_then).splitlines())
+    body = f"if number == 3:\n{once}else:\n" + "".join(f"    {x}\n" for x in WRITES.splitlines())
+    w = world(repo, implement=body, review=REFUSES_ONCE)
+    w.work()
+    assert w.host.lanes["WP01"] == "done"
+    branch = w.host.branch("WP01")
+    for event in w.events(Implemented):
+        assert git(repo, "merge-base", "--is-ancestor", event.head, branch) == ""
+    assert "without the commit" in reasons(w)[0]
+
+
 def test_reopened_work_goes_back_to_review(repo: Path) -> None:
     """After two reviewers without a verdict, no implementer has to find something to change."""
     w = world(repo, review="print('no verdict')\n")

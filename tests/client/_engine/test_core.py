@@ -341,6 +341,18 @@ def test_a_version_that_does_not_come_is_an_error_of_the_host(exit_code: int | N
     assert len(host.calls) == 3
 
 
+def test_a_lock_that_is_held_while_the_release_is_asked_for_is_told() -> None:
+    """The first error is not shown instead, which says that the host has no such command."""
+    words = line("unknown", {"message": "No such command"}, code="USAGE_ERROR", version="1.0.0")
+    locked = line("unknown", {"message": "locked"}, code="STATUS_LOCK_HELD", version="1.0.0")
+    host = Scripted(completed(words, exit_code=2), completed(locked, exit_code=1))
+    mine = Client(transport=host)
+    with pytest.raises(Conflict) as e:
+        mine.mission_state("034-payment")
+    assert e.value.code == "STATUS_LOCK_HELD"
+    assert e.value.retryable
+
+
 # Many at once.
 
 

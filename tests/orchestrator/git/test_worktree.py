@@ -288,6 +288,37 @@ def test_commits_on_no_branch_are_kept(tree: Worktree) -> None:
     assert head_of(tree.root, f"{RESCUE}/1") == work
 
 
+def test_commits_that_the_branch_loses_are_kept(tree: Worktree) -> None:
+    """The branch goes back to a commit, and what was committed on top of that is under a ref."""
+    before = do(tree.head())
+    work = save(tree.path, "a.txt")
+    assert do(tree.keep(RESCUE, "left", before)) == f"{RESCUE}/1"
+    do(tree.restore(before))
+    assert head_of(tree.root, f"{RESCUE}/1") == work
+
+
+def test_head_and_branch_are_both_kept(tree: Worktree) -> None:
+    """An agent that committed on the branch and then elsewhere loses neither."""
+    before = do(tree.head())
+    on_branch = save(tree.path, "a.txt")
+    git(tree.path, "switch", "--quiet", "--detach", before)
+    elsewhere = save(tree.path, "b.txt")
+    assert do(tree.keep(RESCUE, "left", before)) == f"{RESCUE}/1 and {RESCUE}/2"
+    do(tree.restore(before))
+    assert head_of(tree.root, f"{RESCUE}/1") == elsewhere
+    assert head_of(tree.root, f"{RESCUE}/2") == on_branch
+
+
+def test_uncommitted_files_are_kept_with_the_commits_below_them(tree: Worktree) -> None:
+    """One ref holds both where the files are on top of the branch."""
+    before = do(tree.head())
+    save(tree.path, "a.txt")
+    write(tree.path / "b.txt")
+    assert do(tree.keep(RESCUE, "left", before)) == f"{RESCUE}/1"
+    kept = git(tree.root, "ls-tree", "-r", "--name-only", f"{RESCUE}/1").split()
+    assert {"a.txt", "b.txt"} <= set(kept)
+
+
 def test_every_rescue_has_its_own_name(tree: Worktree) -> None:
     """A later one does not replace an earlier one."""
     for number in (1, 2, 11):
