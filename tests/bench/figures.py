@@ -95,7 +95,7 @@ GOALS = (
     Goal("load/*/*/orchestrator_peak_mb", 100),
     Goal("load/*/*/keeper_peak_mb", 100),
     Goal("load/*/*/git_peak_mb", 100),
-    Goal("load/*/*/ratio_last_first", 1.2),
+    Goal("load/*/*/ratio_cpu_last_first", 1.2),
     Goal("startup/--help/over_ms", 250),
     Goal("startup/import spec_kitty_client/over_ms", 150),
     Goal("virtual/scale/growth/host_cpu_s", None),

@@ -2,7 +2,9 @@
 
 The peak memory is that of the orchestrator, of its keepers and of git, each process by itself.
 The host's is not ours. The cost of a work package is the time between two that are done in which
-neither an agent runs nor the host is asked, with a single agent at a time.
+neither an agent runs nor the host is asked, with a single agent at a time. On a busy machine the
+seconds of the processor say more: those of the orchestrator and of the processes that have ended
+below it, which are git, keepers and agents.
 """
 
 import os
@@ -18,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from tests.bench import machine
 from tests.bench.bounds import AgentRun, wide
 from tests.bench.figures import figure
 from tests.bench.lab import Lab, say
@@ -92,8 +95,9 @@ def _many(lab: Lab) -> dict[str, Any]:
     )
     env = {**lab.env, "PATH": in_front(stage.set(), lab.env["PATH"])}
     agents = ("--impl-agent", "claude-code", "--review-agent", "codex", "--max-concurrent", "1")
-    peaks = _peaks(*_run(mission, env, agents))
-    return {**peaks, **costs(stage.calls(), stage.agents())}
+    spent: list[tuple[float, float]] = []
+    peaks = _peaks(*_run(mission, env, agents, spent))
+    return {**peaks, **costs(stage.calls(), stage.agents()), **cpu_costs(stage.calls(), spent)}
 
 
 def _scripted(base: Path, act: str) -> tuple[str, ...]:
@@ -104,9 +108,19 @@ def _scripted(base: Path, act: str) -> tuple[str, ...]:
 
 
 def _run(
-    mission: Mission, env: Mapping[str, str], options: Sequence[str]
+    mission: Mission,
+    env: Mapping[str, str],
+    options: Sequence[str],
+    spent: list[tuple[float, float]] | None = None,
 ) -> tuple[float, dict[str, int]]:
-    """Run a mission to its end; return the seconds, and the peak memory of each program in kB."""
+    """Run a mission to its end; return the seconds, and the peak memory of each program in kB.
+
+    Args:
+        mission: The mission.
+        env: The environment.
+        options: Of the command.
+        spent: Takes the seconds of the processor until each look, after its time.
+    """
     argv = [COMMAND, "orchestrate", mission.slug, "--repo-root", str(mission.root), *options]
     log = mission.root.parent / f"{mission.root.name}.log"
     begun, peaks = time.perf_counter(), dict.fromkeys(("orchestrator", "keeper", "git"), 0)
@@ -116,6 +130,8 @@ def _run(
             for process in (psutil.Process(proc.pid), *_below(proc.pid)):
                 program, peak = _look(process, proc.pid)
                 peaks[program] = max(peaks.get(program, 0), peak)
+            if spent is not None and proc.poll() is None:
+                spent.append((time.time(), machine.spent(proc.pid)))
             time.sleep(_PAUSE)
     if proc.returncode != 0:
         raise RuntimeError(log.read_text(encoding="utf-8", errors="replace")[-2000:])
@@ -149,6 +165,19 @@ def _peaks(seconds: float, peaks: Mapping[str, int]) -> dict[str, Any]:
     return {
         "wall_s": figure([seconds]),
         **{f"{name}_peak_mb": figure([peaks[name] / 1024]) for name in ours},
+    }
+
+
+def cpu_costs(calls: Sequence[Call], spent: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Return the seconds of the processor for the first and the last work packages."""
+    ends = sorted(call.end for call in calls if call.to == "done" and not call.code)
+    until = [max((cpu for at, cpu in spent if at <= end), default=0.0) for end in ends]
+    each = [after - before for before, after in pairwise(until)]
+    first, last = (sum(some) / _SOME for some in (each[:_SOME], each[-_SOME:]))
+    return {
+        "first_cpu_s": figure([first]),
+        "last_cpu_s": figure([last]),
+        "ratio_cpu_last_first": figure([last / first if first else 0.0]),
     }
 
 

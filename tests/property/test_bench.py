@@ -143,7 +143,10 @@ def test_the_cost_of_a_work_package_is_without_host_and_agents(
         now += cost + elsewhere
         calls.append(Call("transition", wp, "done", 0, now, now + elsewhere, 1))
         now += elsewhere
-    found = load.costs(calls, agents)
+    found = load.costs(calls, agents) | load.cpu_costs(calls, [(c.end, c.end) for c in calls])
+    assert found["last_cpu_s"]["median"] == pytest.approx(
+        sum(costs[-6:]) / 6 + 2 * elsewhere, abs=1e-4
+    )
     assert found["first_cost_s"]["median"] == pytest.approx(median(costs[1:7]), abs=1e-4)
     assert found["last_cost_s"]["median"] == pytest.approx(median(costs[-6:]), abs=1e-4)
     assert found["last_host_and_agents_s"]["median"] == pytest.approx(2 * elsewhere, abs=1e-4)
