@@ -147,6 +147,13 @@ def reliability(session: nox.Session) -> None:
 
 
 @nox.session
+def simulation(session: nox.Session) -> None:
+    """20,000 missions under trouble of every kind, each decided by a seed. Half an hour."""
+    session.install(".", *group("tests"))
+    session.run("python", "-m", "tests.sim", *(session.posargs or ["--seeds", "20000"]))
+
+
+@nox.session
 @nox.parametrize("host", list(HOSTS))
 def storm(session: nox.Session, host: str) -> None:
     """1,000 calls of a warm host, 8 at a time, some of which are killed."""

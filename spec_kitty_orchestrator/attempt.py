@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
+from spec_kitty_client import Lane
 from spec_kitty_orchestrator import agents
 from spec_kitty_orchestrator.agents import Agent
 from spec_kitty_orchestrator.agents.base import AgentOutput
@@ -72,10 +73,10 @@ async def run_attempt(
 async def no_agent_left(run: Run) -> AsyncGenerator[None]:
     """End the agents that an earlier run left and that this one does not wait for.
 
-    At the start those of work packages that a person has moved on meanwhile; at the end all.
+    At the start those of work packages that a person has moved meanwhile; at the end all.
     """
-    lanes = run.history.lanes
-    await _end_attempts(run, [wp for wp in run.history.running() if lanes.get(wp) not in ROLES])
+    lanes, working = run.history.lanes, ROLES.keys() - {Lane.PLANNED}
+    await _end_attempts(run, [wp for wp in run.history.running() if lanes.get(wp) not in working])
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ _EQUAL: Costs = {"implement": 1.0, "review": 1.0}
 _NOTICEABLE = 1.25  # the factor by which a cost has to change before all priorities are recomputed
 _PACKAGES_PER_EVENT = 4  # recompute at most once per len(packages) / 4 events: linear in total
 
-Key = tuple[bool, int, float, int]
+Key = tuple[int, float, int]
 """The priority of a work package: the smallest key starts first. See `Board`."""
 
 
@@ -154,16 +154,25 @@ class Board:
     def start_ready(self) -> list[WorkPackage]:
         """Return the work packages to start now. Each holds a slot until it is released.
 
-        Reviews come first, because the end of a review lets other work packages start.
+        Those with a running agent come first, because it runs anyway. Then come reviews, because
+        the end of a review lets other work packages start.
         """
         started: list[WorkPackage] = []
+        for wp in [wp for name in sorted(self._running) if (wp := self.packages.get(name))]:
+            if self._may_start(wp) and self._slots.free(ROLES[wp.lane]):
+                self._queues[ROLES[wp.lane]].remove(wp.wp_id)
+                started.append(self._start(wp.wp_id, ROLES[wp.lane]))
         for role, queue in self._queues.items():
             while self._slots.free(role) and (name := queue.pop()):
-                self.busy[name] = role
-                self._slots.take(name, role)
-                started.append(self.packages[name])
-                self._queue_sharing(name)
+                started.append(self._start(name, role))
         return started
+
+    def _start(self, name: str, role: Role) -> WorkPackage:
+        self._running.discard(name)
+        self.busy[name] = role
+        self._slots.take(name, role)
+        self._queue_sharing(name)
+        return self.packages[name]
 
     def has_free_slot(self) -> bool:
         """Return whether an agent could start if a work package were ready."""
@@ -197,7 +206,6 @@ class Board:
         self._moved[name] = self.moves
         if stuck is not None:
             self.stuck[name] = stuck
-        self._running.discard(name)
         if closed := (lane in self._satisfied) - (before.lane in self._satisfied):
             for dependent in self._dependents[name]:
                 self._open_dependencies[dependent] -= closed
@@ -272,11 +280,11 @@ class Board:
         return wp.lane != Lane.PLANNED or not self.has_open_dependencies(name)
 
     def _key(self, wp: WorkPackage) -> Key:
-        """Return the priority: running first, then by stage, critical path and plan."""
+        """Return the priority: by stage, critical path and plan."""
         length = 0.0
         if self._order == Order.LONGEST_PATH:
             length = remaining_work(wp.lane, self._costs) + self._critical_path[wp.wp_id]
-        return wp.wp_id not in self._running, _STAGES[wp.lane], -length, self._position[wp.wp_id]
+        return _STAGES[wp.lane], -length, self._position[wp.wp_id]
 
     # Result
 

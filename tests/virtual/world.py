@@ -18,7 +18,7 @@ from spec_kitty_client.testing.host import AsyncSimulatedHost, Release, Simulate
 from spec_kitty_client.testing.host.workspace import InMemoryWorkspace
 from spec_kitty_client.transports import AsyncTransport, Completed
 from spec_kitty_orchestrator.context import Run
-from spec_kitty_orchestrator.errors import HostProblem
+from spec_kitty_orchestrator.errors import OrchestratorError, StorageProblem
 from spec_kitty_orchestrator.loop import Loop
 from spec_kitty_orchestrator.mission import MissionClient
 from spec_kitty_orchestrator.preflight.plan import default_policy
@@ -74,8 +74,12 @@ class _Life:
     """One process of the orchestrator: it dies when it has touched the world often enough."""
 
     touches: int | None
+    disk_full_at: int | None = None
+    """The number of journal entries after which the disk is full; None: it never is."""
+    on_touch: Callable[[], None] = lambda: None
 
     def touch(self) -> None:
+        self.on_touch()
         if self.touches is not None:
             if self.touches <= 0:
                 raise Died
@@ -112,6 +116,11 @@ class _Writing(Journal):
 
     def write_all(self, events: Iterable[E]) -> list[E]:
         self._life.touch()
+        if self._life.disk_full_at is not None:
+            if self._life.disk_full_at <= 0:
+                msg = "The journal cannot be written. No space left on device"
+                raise StorageProblem(msg)
+            self._life.disk_full_at -= 1
         written = super().write_all(events)
         self._life.touch()
         return written
@@ -162,6 +171,10 @@ class World:
     troubles: list[str] = field(factory=list)
     """Why runs ended early."""
     lives: int = 0
+    on_touch: Callable[[], None] = lambda: None
+    """Called before and after each host call, journal entry and launch of an agent."""
+    listeners: list[Callable[[Event], None]] = field(factory=list)
+    """Called with each event of all journals."""
 
     @classmethod
     def of(
@@ -199,6 +212,7 @@ class World:
         *,
         seconds: float | None = None,
         touches: int | None = None,
+        disk_full_at: int | None = None,
         faults: Faults | None = None,
     ) -> Board | None:
         """Start the orchestrator, and return the board at its end; None if it was cut short.
@@ -206,6 +220,7 @@ class World:
         Args:
             seconds: When it is interrupted, as by Ctrl-C; None: never.
             touches: How often it touches the world until it is killed; None: it is not.
+            disk_full_at: How many entries of the journal fit on the disk; None: all.
             faults: What goes wrong with its host calls.
         """
         self.lives += 1
@@ -213,7 +228,7 @@ class World:
         asked = self.asked
         if faults is not None:
             asked = AsyncFaultyTransport(asked, faults, delay=5.0, noise=1000)
-        life = _Life(touches)
+        life = _Life(touches, disk_full_at, self.on_touch)
         try:
             with anyio.move_on_after(seconds), contextlib.ExitStack() as stack:
                 run = self._start(_Asking(asked, self.host, life), life)
@@ -223,7 +238,7 @@ class World:
                 board = loop.board
         except* Died:
             self.troubles.append("killed")
-        except* (HostProblem, SpecKittyError) as group:
+        except* (OrchestratorError, SpecKittyError) as group:
             self.troubles += [str(e) for e in group.exceptions]
         return board
 
@@ -266,7 +281,7 @@ class World:
                 path,
                 mission=self.host.mission.slug,
                 run=str(self.lives),
-                listeners=[history.apply, durations.apply],
+                listeners=[history.apply, durations.apply, *self.listeners],
             ),
             history=history,
             durations=durations,

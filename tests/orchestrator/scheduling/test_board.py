@@ -207,6 +207,20 @@ def test_agents_that_run_already_come_first() -> None:
     assert taken(made) == ["A"]
 
 
+def test_an_implementer_that_runs_already_comes_before_a_review() -> None:
+    """After a crash, a new reviewer beside it would be one agent more than the limit allows."""
+    made = board({"A": [], "B": []}, slots=1, running="B", A="for_review", B="in_progress")
+    assert taken(made) == ["B"]
+
+
+def test_an_agent_that_runs_already_and_must_wait_holds_no_slot() -> None:
+    """A work package that a person moved back waits for its dependencies again."""
+    made = board({"A": [], "B": ["A"]}, slots=1, running="B", A="in_progress", B="planned")
+    assert taken(made) == ["A"]
+    made.release("A", Lane.DONE)
+    assert taken(made) == ["B"]
+
+
 @pytest.mark.parametrize(("implement", "review", "first"), [(1.1, 1.2, "D"), (5.0, 1.0, "A")])
 def test_costs_that_change_noticeably_change_the_order(
     implement: float, review: float, first: str
@@ -421,7 +435,7 @@ def test_what_is_left_to_people_is_never_started() -> None:
 
 def at(position: int) -> Key:
     """Return the key of a place in the plan."""
-    return False, 0, 0.0, position
+    return 0, 0.0, position
 
 
 def drained(queue: Queue) -> list[str]:

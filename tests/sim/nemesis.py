@@ -1,0 +1,128 @@
+"""The trouble of one seed: which mission, and what happens to it when."""
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from attrs import frozen
+
+from spec_kitty_client.testing import PackagePlan
+from spec_kitty_client.testing.faults import Fault, by_chance
+from spec_kitty_client.testing.host.board import Plan
+from tests.bench.bounds import layered
+
+__all__ = ["PEOPLE", "RELEASES", "Life", "Scenario", "Trouble", "scenario"]
+
+RELEASES = ("1.0.3", "2.1.3", "3.1.0", "3.1.10", "3.2.1", "3.2.2", "3.2.7", "4.0.0rc7")
+PEOPLE = (
+    "cancels",  # moves a work package to canceled
+    "blocks",
+    "replans",  # moves it to planned
+    "finishes",  # moves it to done
+    "commits",  # commits in the worktree
+    "switches",  # checks out another branch there
+    "deletes",  # removes the worktree
+    "locks",  # leaves index.lock for some time
+    "hook",  # the pre-commit hook refuses for some time
+    "fills",  # the disk is full for some time
+)
+_SHARING = 0.3  # how many missions have work packages that share a worktree
+_LATE = 0.1  # in how many missions a person commits after an approval
+_SLOW = (Fault.HANG_BEFORE, Fault.HANG_AFTER)
+_FAULTS = tuple(fault for fault in Fault if fault not in _SLOW)
+
+
+@frozen
+class Trouble:
+    """Something that a person or the machine does during a life of the orchestrator."""
+
+    at: float
+    """Seconds after the start of that life."""
+    does: str
+    wp: str
+    lasts: float = 0.0
+
+
+@frozen
+class Life:
+    """What happens to one process of the orchestrator. None: that does not happen."""
+
+    killed_after: int | None = None
+    """How often it calls the host, writes or launches an agent before it is killed."""
+    interrupted_after: float | None = None
+    disk_full_after: int | None = None
+    fault_rate: float = 0.0
+    troubles: tuple[Trouble, ...] = ()
+    pause: float = 0.0
+    """Seconds until the next one is started."""
+
+
+@frozen
+class Scenario:
+    """Everything that a seed decides."""
+
+    seed: int
+    release: str
+    plan: Plan
+    badness: float
+    last: int
+    """From this run of a work package on, agents are good."""
+    lives: tuple[Life, ...]
+    settings: Mapping[str, Any]
+    late_commit: str | None = None
+    """The work package to whose branch a person commits as soon as a reviewer has approved it."""
+
+    def faults(self, number: int) -> Callable[[str, int], Fault | None] | None:
+        """Return the faults of the host calls of a life."""
+        rate = self.lives[number].fault_rate
+        random = Random(f"{self.seed} faults {number}")  # noqa: S311 - not for secrets
+        return by_chance(random, rate, faults=_FAULTS) if rate else None
+
+
+def scenario(seed: int) -> Scenario:
+    """Return what a seed decides."""
+    random = Random(f"scenario {seed}")  # noqa: S311 - not for secrets
+    size = random.randint(1, 5)
+    dag = layered(size, seed, random.randint(1, 3))
+    shares = random.random() < _SHARING
+    plan = {
+        wp: PackagePlan(needs=needs, owns=("src/shared.py",) if shares and i < 2 else ())
+        for i, (wp, needs) in enumerate(dag.items())
+    }
+    patient = random.random() < 0.5
+    return Scenario(
+        seed=seed,
+        release=random.choice(RELEASES),
+        plan=plan,
+        badness=random.choice((0.0, 0.3, 0.7)),
+        last=random.randint(2, 9),
+        lives=tuple(_life(random, list(dag)) for _ in range(random.randint(1, 3))),
+        settings={
+            "max_attempts": 9 if patient else 2,
+            "max_rounds": 9 if patient else 2,
+            "max_concurrent": random.randint(1, 4),
+        },
+        late_commit=random.choice(list(dag)) if random.random() < _LATE else None,
+    )
+
+
+def _life(random: Random, wps: list[str]) -> Life:
+    """Return a life with some of everything."""
+    kinds = random.sample(("kill", "interrupt", "disk", "faults", "people"), random.randint(1, 3))
+    troubles = tuple(
+        Trouble(
+            at=random.uniform(0, 2500),
+            does=random.choice(PEOPLE),
+            wp=random.choice(wps),
+            lasts=random.uniform(1, 300),
+        )
+        for _ in range(random.randint(1, 4))
+    )
+    return Life(
+        killed_after=random.randint(0, 80) if "kill" in kinds else None,
+        interrupted_after=random.uniform(1, 2500) if "interrupt" in kinds else None,
+        disk_full_after=random.randint(3, 30) if "disk" in kinds else None,
+        fault_rate=random.choice((0.05, 0.2)) if "faults" in kinds else 0.0,
+        troubles=troubles if "people" in kinds else (),
+        pause=random.choice((0.0, 60.0, 3000.0)),
+    )
