@@ -8,15 +8,12 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
     ListReady,
     MergeMission,
     MergeStrategy,
     MissionState,
     OriginCheck,
     ResolveWorkspace,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
@@ -36,6 +33,7 @@ from spec_kitty_client.api.replies import (
     WorkPackage,
     Workspace,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.client import Client
 from spec_kitty_client.codes import AnyErrorCode, ErrorCode, Family, UnknownErrorCode
 from spec_kitty_client.contract import Contract, UntestedHostWarning
@@ -225,7 +223,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    # Only when somebody asks: importing importlib.metadata takes 18 ms.
+    # On access only, because importing importlib.metadata takes 18 ms.
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,7 +1,7 @@
 """The error codes of the host contract: their family, and whether a retry can help.
 
-Source: every code of host 1.0.0 to 3.2.7 and of 4.0.0rc7. Hosts add codes and pass
-through those of inner commands, so the type is open: one that is unknown is kept as it came.
+Source: every code of host 1.0.0 to 3.2.7 and of 4.0.0rc7. Hosts add codes and pass through those of
+inner commands, so the type is open: an unknown code is kept as the host spelled it.
 """
 
 from collections.abc import Mapping
@@ -117,26 +117,26 @@ class ErrorCode(StrEnum):
 
     @property
     def family(self) -> Family:
-        """The kind of trouble."""
+        """The family of the code, which chooses the exception class."""
         return _FAMILY.get(self, Family.INTEGRATION)
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call can succeed later without anybody changing it.
+        """Whether the same call can succeed later, unchanged.
 
-        For ``MISSION_NOT_READY`` that is so up to host 4.0.0rc4; `HostError.retryable` knows the
-        host.
+        ``MISSION_NOT_READY`` is retryable up to host 4.0.0rc4 only; `HostError.retryable` takes the
+        host into account.
         """
         return self in _RETRYABLE
 
     @property
     def effect_possible(self) -> bool:
-        """Whether a mutating call that got it may have changed something all the same."""
+        """Whether a mutating call that failed with this code may have changed something."""
         return self.family is Family.INTEGRATION or self in _LATE
 
 
 class UnknownErrorCode(str):
-    """A code this SDK has no name for, kept as the host spelled it."""
+    """A code that this SDK does not know, spelled as by the host."""
 
     __slots__ = ()
 
@@ -147,12 +147,12 @@ class UnknownErrorCode(str):
 
     @property
     def retryable(self) -> bool:
-        """Always false: nothing is known about it."""
+        """Always False, because the code is unknown."""
         return False
 
     @property
     def effect_possible(self) -> bool:
-        """Always true: nothing is known about it."""
+        """Always True, because the code is unknown."""
         return True
 
 
@@ -160,7 +160,7 @@ AnyErrorCode = ErrorCode | UnknownErrorCode
 
 
 def parse_code(value: str) -> AnyErrorCode:
-    """Turn the host's word into a code."""
+    """Return the error code for a host's word."""
     try:
         return ErrorCode(value)
     except ValueError:
@@ -261,7 +261,7 @@ _RETRYABLE = frozenset(
         ErrorCode.DESIGN_LOCK_TIMEOUT,
     }
 )
-# Beside all of Family.INTEGRATION.
+# In addition to all codes of Family.INTEGRATION.
 _LATE = frozenset(
     {
         ErrorCode.RECORD_ANALYSIS_VERDICT_UNRELIABLE,  # the report is written and committed
@@ -285,7 +285,7 @@ ADVICE: Mapping[str, str] = {
         "Finish the work packages that it depends on first; mission-state shows their lanes."
     ),
     ErrorCode.LANE_ALLOCATION_FAILED: (
-        "Commit or remove what is uncommitted in the lane's worktree; if the message names a "
+        "Commit or remove the uncommitted files in the lane's worktree; if the message names a "
         "conflict, merge the dependency there by hand."
     ),
     ErrorCode.MISSION_NOT_READY: _UNFINISHED,
@@ -293,19 +293,19 @@ ADVICE: Mapping[str, str] = {
     ErrorCode.FEATURE_NOT_FOUND: _MISSING,
     ErrorCode.PLAN_SETUP_FAILED: "Edit the specification as the message says and commit it.",
     ErrorCode.DESIGN_FINALIZED: "Its tasks are finalised; nothing of its design can change.",
-    ErrorCode.DESIGN_REVISION_CONFLICT: "Read the document again, and change what is there now.",
-    ErrorCode.DESIGN_PARENT_STALE: "Read the document it is made from again.",
+    ErrorCode.DESIGN_REVISION_CONFLICT: "Read the document again, and apply the change to it.",
+    ErrorCode.DESIGN_PARENT_STALE: "Read its parent document again.",
     ErrorCode.DESIGN_CONTEXT_STALE: "Ask for design-context again.",
     ErrorCode.STATUS_LOCK_HELD: "Another call is under way; call again.",
     ErrorCode.DESIGN_LOCK_TIMEOUT: "Another call is under way; call again.",
-    ErrorCode.NO_PENDING_DECISION: "Nothing waits for an answer.",
-    ErrorCode.AMBIGUOUS_PENDING_DECISION: "Say which one with decision_id=.",
-    ErrorCode.DECISION_NOT_PENDING: "It is answered already, or unknown; see design-status.",
+    ErrorCode.NO_PENDING_DECISION: "No decision waits for an answer; see design-status.",
+    ErrorCode.AMBIGUOUS_PENDING_DECISION: "Name the decision with decision_id=.",
+    ErrorCode.DECISION_NOT_PENDING: "That decision is answered or unknown; see design-status.",
     ErrorCode.PREFLIGHT_FAILED: (
-        "Fix what the message names; a merge conflict is resolved by merging the target branch "
+        "Correct what the message names; resolve a merge conflict by merging the target branch "
         "into the lane branch by hand. Lane branches that are gone were removed by an earlier "
         "merge, or are in another clone: `git log` of the target shows which."
     ),
     ErrorCode.CONTRACT_VERSION_MISMATCH: "Upgrade the SDK: pip install -U spec-kitty-client.",
 }
-"""The next step after an answer with a code, for codes where the family does not tell it."""
+"""The next step for each code that needs more specific advice than its family."""

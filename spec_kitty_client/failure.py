@@ -1,4 +1,4 @@
-"""The facts about a failed call, as every `HostError` carries them."""
+"""The facts about a failed call, as every `HostError` has them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +13,11 @@ __all__ = ["Failure", "OriginFreshness"]
 
 @frozen(kw_only=True)
 class OriginFreshness(Value):
-    """How one branch stands to its remote; told by hosts 4.0.0rc6 and later."""
+    """The state of one branch relative to its remote (host 4.0.0rc6 and later)."""
 
     branch: str
     remote: str | None
-    """Name of the remote; None where there is none, or several that could be meant."""
+    """Name of the remote; None if there is none, or the choice is ambiguous."""
     state: str
     """``behind``, ``diverged``, ``local_missing``, ``unreachable``, ``remote_ambiguous`` or
     ``compare_failed``, as host 4.0.0rc7 spells it; newer hosts may have other words."""
@@ -35,17 +35,17 @@ class OriginFreshness(Value):
 class Failure(Value):
     """The facts about a failed call.
 
-    The properties read `data`. None of them raises an error: a value of another type than the
-    host's contract has counts as missing, and is still in `data`.
+    The properties read `data`. They raise no errors: a value of a wrong type counts as missing, and
+    is still in `data`.
     """
 
     verb: str
     mutates: bool
     message: str
     argv: tuple[str, ...] = field(repr=False)
-    """Empty where a workflow verb found out by a read what older hosts do not check."""
+    """Empty if a workflow verb made a check that older hosts do not make."""
     exit_code: int | None
-    """None when the host had to be ended; negative: the number of the signal."""
+    """None if the SDK ended the host; negative: the number of the signal."""
     stdout: str = field(repr=False)
     """The output of the host beside the envelope."""
     stderr: str = field(repr=False)
@@ -58,11 +58,11 @@ class Failure(Value):
 
     @property
     def preflight_error_code(self) -> AnyErrorCode | None:
-        """Why ``accept-mission`` or ``merge-mission`` was refused before it did anything.
+        """The reason why the host refused to begin ``accept-mission`` or ``merge-mission``.
 
-        Told by hosts 4.0.0rc6 and later beside ``MISSION_NOT_READY`` or ``PREFLIGHT_FAILED``,
-        for example ``LANE_MOVED_AFTER_APPROVAL`` or ``ORIGIN_UNREACHABLE``. None where the host
-        does not tell.
+        Sent by hosts 4.0.0rc6 and later beside ``MISSION_NOT_READY`` or ``PREFLIGHT_FAILED``, for
+        example ``LANE_MOVED_AFTER_APPROVAL`` or ``ORIGIN_UNREACHABLE``. None if the host does not
+        send it.
         """
         return _code(self.data.get("preflight_error_code"))
 
@@ -70,26 +70,26 @@ class Failure(Value):
     def preflight_error_codes(self) -> tuple[AnyErrorCode, ...]:
         """All reasons of such a refusal, that of `preflight_error_code` first.
 
-        Told by hosts 4.0.0rc6 and later. Empty where the host does not tell.
+        Sent by hosts 4.0.0rc6 and later; empty otherwise.
         """
         found = map(_code, _list(self.data.get("preflight_error_codes")))
         return tuple(code for code in found if code is not None)
 
     @property
     def teardown_error_code(self) -> AnyErrorCode | None:
-        """Why ``merge-mission`` did not clean up after a merge **that has been made**.
+        """The reason why ``merge-mission`` did not clean up after a successful merge.
 
-        Told by hosts 4.0.0rc6 and later beside ``PREFLIGHT_FAILED``; 4.0.0rc7 knows
-        ``COORD_MOVED_AFTER_LANDING``. None where the host does not tell.
+        Sent by hosts 4.0.0rc6 and later beside ``PREFLIGHT_FAILED``; 4.0.0rc7 knows
+        ``COORD_MOVED_AFTER_LANDING``. None if the host does not send it.
         """
         return _code(self.data.get("teardown_error_code"))
 
     @property
     def outstanding(self) -> Mapping[str, tuple[str, ...]]:
-        """Why ``accept-mission`` was refused, by the host's checks, such as ``git_dirty``.
+        """The reasons why ``accept-mission`` was refused, by host check, such as ``git_dirty``.
 
-        Told by hosts 4.0.0rc5 and later. For older ones `data` has ``incomplete_wps``. Empty where
-        the host does not tell.
+        Sent by hosts 4.0.0rc5 and later; empty otherwise. For older hosts `data` has
+        ``incomplete_wps``.
         """
         found = self.data.get("outstanding")
         if not isinstance(found, Mapping):
@@ -101,8 +101,8 @@ class Failure(Value):
     def origin_freshness(self) -> tuple[OriginFreshness, ...]:
         """The branches that are behind their remote, or could not be compared with it.
 
-        Told by hosts 4.0.0rc6 and later where ``accept-mission`` or ``merge-mission`` was
-        refused for it. Empty where the host does not tell.
+        Sent by hosts 4.0.0rc6 and later if they refused ``accept-mission`` or ``merge-mission`` for
+        it; empty otherwise.
         """
         found = map(_freshness, _list(self.data.get("origin_freshness")))
         return tuple(row for row in found if row is not None)

@@ -1,4 +1,4 @@
-"""See every call to a host: a function of your own, the log, OpenTelemetry.
+"""Observe every call to a host, with a function, the log or OpenTelemetry.
 
 `Client(on_call=...)` gets a `CallStarted` and a `CallEnded` for each call. The logger
 ``spec_kitty_client`` says the same at level DEBUG. `trace_calls` makes OpenTelemetry spans.
@@ -33,7 +33,7 @@ class CallStarted(Value):
     """A call to the host begins."""
 
     number: int
-    """Different for every call of this process; the same in its `CallEnded`."""
+    """A number that is unique in this process; the `CallEnded` has the same."""
     verb: str
     """The verb by its newest name, or ``--version``."""
     argv: tuple[str, ...]
@@ -41,17 +41,17 @@ class CallStarted(Value):
     transport: str
     """Name of the transport's class."""
     time_limit: float
-    """Seconds that the host is given."""
+    """The time limit of the call, in seconds."""
     env: dict[str, str] = field(factory=dict, repr=False, eq=False)
     """Variables for the host of this call; an observer may add some."""
 
 
 @frozen(kw_only=True)
 class CallEnded(Value):
-    """A call to the host has ended, or was given up."""
+    """A call to the host has ended, or was cut short."""
 
     number: int
-    """That of its `CallStarted`."""
+    """The number of its `CallStarted`."""
     verb: str
     """The verb by its newest name, or ``--version``."""
     argv: tuple[str, ...]
@@ -59,9 +59,9 @@ class CallEnded(Value):
     transport: str
     """Name of the transport's class."""
     seconds: float
-    """How long it took."""
+    """The duration of the call."""
     warm: bool = False
-    """Whether a host that was loaded already has answered."""
+    """Whether a warm host answered."""
     exit_code: int | None = None
     """None if the host was ended, or was never started."""
     error: str | None = None
@@ -69,12 +69,13 @@ class CallEnded(Value):
     error_code: AnyErrorCode | None = None
     """The host's code of a refusal."""
     correlation_id: str | None = None
-    """Under which the host knows the call, if it has answered."""
+    """The host's id of the call, if it has answered."""
 
 
 Observer = Callable[[CallStarted | CallEnded], None]
-"""Is called before and after every host call, in the thread or task that makes it. It must not
-wait, and must not call the same client; an exception of it is logged and goes no further."""
+"""A function that is called before and after every host call, in the thread or task that makes it.
+It must not wait, and must not call the same client; an exception of it is logged, not raised.
+"""
 
 
 class Observation:
@@ -128,17 +129,17 @@ class Observation:
 
 
 def _log() -> "logging.Logger | None":
-    """Return the logger if it is at DEBUG. Without `logging` imported, nobody can read it."""
+    """Return the logger if it is at DEBUG; None also if the program has not imported `logging`."""
     if "logging" not in sys.modules:
         return None
-    import logging  # 8 ms, so only where somebody else has imported it
+    import logging  # 8 ms, so only if the program has imported it
 
     logger = logging.getLogger(_LOGGER)
     return logger if logger.isEnabledFor(logging.DEBUG) else None
 
 
 class Unobserved:
-    """Stands for an observation where nobody listens."""
+    """A stand-in for an observation without an observer."""
 
     env: dict[str, str] | None = None
     warm: bool = False
@@ -175,7 +176,7 @@ def trace_calls(tracer_provider: "TracerProvider | None" = None) -> Observer:
     extra ``otel``: ``pip install 'spec-kitty-client[otel]'``.
 
     Args:
-        tracer_provider: Where spans go. None: the global provider.
+        tracer_provider: The provider that gets the spans. None: the global provider.
 
     Raises:
         ModuleNotFoundError: If OpenTelemetry is not installed.

@@ -1,12 +1,13 @@
 """The base class of the SDK's values, with their form for JSON, and printable text."""
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
 from packaging.version import Version
 
-__all__ = ["Value", "encodable", "plain"]
+__all__ = ["Value", "compact_json", "encodable", "plain"]
 
 _HIDDEN = "--policy="
 
@@ -14,10 +15,15 @@ _HIDDEN = "--policy="
 def encodable(text: str) -> str:
     """Return a text with each lone surrogate spelled out: a backslash, u and four digits.
 
-    File names that are no UTF-8 and escapes in JSON make lone surrogates, which UTF-8 has no bytes
-    for.
+    File names that are not UTF-8 and escapes in JSON make lone surrogates, which UTF-8 cannot
+    encode.
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def compact_json(value: object) -> str:
+    """Return the shortest JSON text of a value, with sorted keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 class Value:
@@ -28,7 +34,7 @@ class Value:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields by name, as values that `json.dumps` takes.
 
-        Fields that a host has sent and this SDK does not know stand beside the others.
+        Fields of a host's reply that this SDK does not know are included.
         """
         fields = attrs.fields(type(self))  # type: ignore[arg-type]  # every subclass is of attrs
         found = {a.name: plain(getattr(self, a.name)) for a in fields}
@@ -37,7 +43,7 @@ class Value:
 
 
 def plain(value: object) -> Any:
-    """Return a value as JSON has it: text, numbers, lists and dicts; policies are masked."""
+    """Return a value in JSON types: text, numbers, lists and dicts; policies are masked."""
     if callable(to_dict := getattr(value, "to_dict", None)):
         return to_dict()
     if value is None or isinstance(value, bool | int | float):

@@ -1,4 +1,4 @@
-"""A small reference orchestrator: agents through implement, review, rework and done."""
+"""A small reference orchestrator: it takes work packages through implement, review and done."""
 
 __all__ = ["__version__"]
 
@@ -7,7 +7,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """Look the version up for whoever asks: that takes longer than all the rest of an import."""
+    """Return the version, looked up on access, because that takes longer than the import."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""``python -m spec_kitty_orchestrator``."""
+"""Run the command line: ``python -m spec_kitty_orchestrator``."""
 
 from spec_kitty_orchestrator.cli import main
 

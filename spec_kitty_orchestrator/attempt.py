@@ -34,7 +34,7 @@ _MAX_QUOTE = 300  # characters of an agent's own words in a reason
 
 @frozen(kw_only=True)
 class AttemptResult:
-    """The end of an agent run, as its exit record and its output tell it."""
+    """The result of an agent run, read from its exit record and its output."""
 
     attempt: AttemptStarted
     text: str
@@ -48,9 +48,10 @@ async def run_attempt(
 ) -> AttemptResult:
     """Run the agent of a role until it ends, and return its result.
 
-    A run that an earlier orchestrator left is waited for. If that run was stopped or lost, or its
-    agent is not known any more, the agent is started again, at no cost. A run that is stopped or
-    lost while this orchestrator watches is a failure, because the cause may repeat itself.
+    The orchestrator waits for a run that an earlier orchestrator left. If that run was stopped or
+    lost, or its agent is unknown now, the orchestrator starts the agent again and does not count a
+    failed attempt. A run that is stopped or lost while this orchestrator watches counts as failed,
+    because the cause may repeat itself.
 
     Args:
         run: The run.
@@ -71,9 +72,10 @@ async def run_attempt(
 
 @asynccontextmanager
 async def no_agent_left(run: Run) -> AsyncGenerator[None]:
-    """End the agents that an earlier run left and that this one does not wait for.
+    """End the agents of an earlier run for which this run does not wait.
 
-    At the start those of work packages that a person has moved meanwhile; at the end all.
+    At the start it ends those of work packages that a person has moved to another lane meanwhile;
+    at the end it ends all.
     """
     lanes, working = run.history.lanes, ROLES.keys() - {Lane.PLANNED}
     await _end_attempts(run, [wp for wp in run.history.running() if lanes.get(wp) not in working])
@@ -94,7 +96,7 @@ async def _end_attempts(run: Run, wps: Iterable[str]) -> None:
         for wp in wps:
             if attempt := run.history.work_package(wp).running:
                 tasks.start_soon(end, attempt)
-    for attempt, exit_record in ended:  # recorded when all have ended: the disk may be full
+    for attempt, exit_record in ended:  # record after all have ended: the disk may be full
         _name_left(run, attempt, exit_record)
         if exit_record.reason in ("stopped", "lost"):
             _record_stop(run, attempt, exit_record)
@@ -129,7 +131,7 @@ async def end_strays(run: Run) -> None:
 
 
 def unknown_attempts(logs: Path, history: History) -> list[Path]:
-    """Return the folders of live agents that the journal does not take for running."""
+    """Return the folders of live agents that the journal does not list as running."""
     packages = history.work_packages.values()
     known = {Path(history.running.directory).resolve() for history in packages if history.running}
     found = attempt_folders(logs)
@@ -137,7 +139,7 @@ def unknown_attempts(logs: Path, history: History) -> list[Path]:
 
 
 async def _existing_attempt(run: Run, wp: str, role: Role) -> AttemptStarted | None:
-    """Return the running attempt of a role; end one that is outdated or cannot be read."""
+    """Return the running attempt of a role; end one of the other role or of an unknown agent."""
     attempt = run.history.work_package(wp).running
     if attempt is None or (attempt.role == role and _agent_of(run, attempt)):
         return attempt
@@ -162,7 +164,7 @@ def _launch(run: Run, wp: str, role: Role, prompt: str) -> AttemptStarted:
     logs = run.logs / wp
     refuse_link(logs)
     directory = logs / f"{number:02d}-{role}"
-    while directory.exists():  # an orchestrator died before it could record this attempt
+    while directory.exists():  # the journal has lost the record of this attempt
         number += 1
         directory = logs / f"{number:02d}-{role}"
     # Written before the launch: if the orchestrator dies here, the next one looks for the agent.
@@ -201,7 +203,7 @@ def _process(run: Run, attempt: AttemptStarted, prompt: str) -> AgentProcessSpec
 
 
 async def _wait(run: Run, attempt: AttemptStarted) -> ExitRecord:
-    """Wait for the end of an attempt. If the run is cancelled, end all its processes."""
+    """Wait for the end of an attempt. If the run is cancelled, end the agent's processes."""
     directory = Path(attempt.directory)
     try:
         exit_record = await run.runner.wait(directory)
@@ -217,7 +219,7 @@ async def _wait(run: Run, attempt: AttemptStarted) -> ExitRecord:
 
 
 def _name_left(run: Run, attempt: AttemptStarted, exit_record: ExitRecord) -> None:
-    """Warn of processes of an agent that could not be ended, which may go on in the worktree."""
+    """Warn of an agent's processes that could not be ended; they may still change the worktree."""
     for process in exit_record.left:
         message = f"{attempt.wp}: the agent has left {process}. End it with: {process.remedy}"
         run.journal.write(WarningGiven(message=message))
@@ -247,7 +249,7 @@ def _failure(
     endings = {
         "not_started": f"could not be started: {exit_record.error}",
         "deadline": f"did not end within {seconds:.0f} s; {log}",
-        "stopped": f"was ended by someone else; {log}",
+        "stopped": f"was ended from outside this run; {log}",
         "lost": f"was lost: its keeper died without an exit record; {log}",
     }
     if exit_record.reason in endings:

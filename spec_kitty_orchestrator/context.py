@@ -40,13 +40,13 @@ class Run:
     left_to_people: Mapping[str, str] = field(factory=dict)
     """The work packages that no agent can be started on, each with the reason."""
     runner: Runner = local
-    """Where agents run."""
+    """The place where agents run, such as this machine."""
     spans: Spans = field(factory=Spans)
     """Makes OpenTelemetry spans, if the program has loaded OpenTelemetry."""
     owned: Mapping[str, tuple[str, ...]] = field(factory=dict)
-    """The files and patterns that each work package is meant to change, as far as it names any."""
+    """The files and patterns that each work package is meant to change; empty: it names none."""
     open_worktree: Callable[[Path, Path, str | None], Worktree] = Worktree
-    """Returns a worktree: for its folder, the primary checkout, and the branch that is its own."""
+    """Returns the worktree for its folder, the primary checkout, and its own branch."""
 
     def worktree(self, path: Path, branch: str | None) -> Worktree:
         """Return the worktree in a folder, with the branch that belongs there."""

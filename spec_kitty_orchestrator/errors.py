@@ -53,7 +53,7 @@ class OrchestratorError(Exception):
 
     exit_code = ExitCode.INCOMPLETE
     next_steps: tuple[str, ...] | None = None
-    """The commands that help; None: those that help after any other end."""
+    """The commands that help; None: the usual ones after a run."""
 
 
 class UsageProblem(OrchestratorError):
@@ -69,7 +69,7 @@ class HostProblem(OrchestratorError):
 
 
 class RepositoryProblem(OrchestratorError):
-    """Git cannot commit, whatever an agent does; no other work package is started."""
+    """Git cannot commit, whichever agent works; the run starts no other work package."""
 
 
 class AnotherRun(OrchestratorError):
@@ -79,7 +79,7 @@ class AnotherRun(OrchestratorError):
 
 
 class StorageProblem(OrchestratorError):
-    """The journal cannot be written, so that the run ends. Its agents are ended as well."""
+    """The journal cannot be written; the orchestrator ends the run and its agents."""
 
 
 class WorkPackageFailed(Exception):
@@ -98,11 +98,11 @@ class WorkPackageFailed(Exception):
 
 
 class AttemptRejected(Exception):
-    """An agent run gave no usable result. The next attempt is told the reason."""
+    """An agent run gave no usable result. The prompt of the next attempt states the reason."""
 
 
 class DependenciesNotReady(Exception):
-    """The host rejected a claim: a dependency is not done, or somebody moved the work package."""
+    """The host rejected a claim: a dependency is not done, or the work package was moved."""
 
 
 _REMEDIES = {
@@ -127,7 +127,7 @@ def explain_os_error(error: OSError) -> str:
 
 
 def as_problem(error: BaseException) -> OrchestratorError:
-    """Return the first error of a group of errors, as one that ends a run."""
+    """Return the first error of a group as an error that ends a run."""
     if isinstance(error, BaseExceptionGroup):
         return as_problem(error.exceptions[0])
     if isinstance(error, OrchestratorError):
@@ -149,7 +149,7 @@ _STEM = 4  # letters; `implementer` means `impl_agent`, and `maximum` does not m
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """Return what a user may have meant, and what else there is, as sentences."""
+    """Return a "Did you mean" hint, if a name is close, and the list of names, as sentences."""
     stems = {re.split("[-_]", name)[0]: name for name in reversed(known)}
     longer = [name for name in known if name.startswith(word)] if word else []
     shorter = [name for stem, name in stems.items() if len(stem) >= _STEM and word.startswith(stem)]

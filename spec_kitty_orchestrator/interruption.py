@@ -23,12 +23,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
-    """Handles signals during a block, in which one run may take place.
+    """The handling of signals during a block, in which one run may take place.
 
     The first signal cancels the run. The second one, or the time limit after the first, ends this
     process at once, with its host and git calls and its agents. Outside the event loop the first
-    signal raises KeyboardInterrupt. A signal that is ignored stays ignored, as with nohup. In
-    another thread than the main one, nothing is handled.
+    signal raises KeyboardInterrupt. A signal that is ignored stays ignored, as with nohup. Outside
+    the main thread, no signal is handled.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Interruption:
         """Return the result of a call, or None if a signal has cancelled it.
 
         Args:
-            call: What to wait for.
+            call: The call to wait for.
             on_signal: Called when the call is cancelled.
         """
         results: list[T] = []

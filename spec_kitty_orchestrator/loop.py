@@ -1,4 +1,4 @@
-"""The reference loop: start every work package that is ready, and wait for news.
+"""The reference loop: start every work package that is ready, and wait until one moves.
 
 Read this page first, then follow the calls down. Nothing below calls back into the loop:
 
@@ -92,7 +92,7 @@ class Loop:
         self._news.set()
 
     async def _take_turn(self, wp: WorkPackage, tasks: TaskGroup) -> Turn:
-        """Run an agent's turn. After an approval, start others before the host is told."""
+        """Run an agent's turn. After an approval, start others before the call of the host."""
         package = WorkPackageRun(self._run, wp)
         turn = await package.run_turn()
         if turn.approval is None:
@@ -112,7 +112,7 @@ class Loop:
         return wp.lane
 
     async def _heartbeat(self) -> None:
-        """Notice the moves of other people, if they could let a work package start."""
+        """Read the mission regularly while a slot is free, to notice moves by other people."""
         while True:
             await anyio.sleep(self._run.settings.heartbeat)
             if self.board.has_free_slot():  # else the next claim notices the moves of others
@@ -120,7 +120,7 @@ class Loop:
                     await self._read_mission()
 
     async def _read_mission(self) -> Mission:
-        """Read the mission; once more if the report denies moves that this run has made."""
+        """Read the mission; once more if the report contradicts moves that this run has made."""
         asked_at, mission = self.board.moves, await self._run.host.state()
         if self.board.contradicts(mission, asked_at):
             asked_at, mission = self.board.moves, await self._run.host.state()

@@ -1,4 +1,4 @@
-"""The host's calls for one mission; no mutation is cut short, unless the host hangs."""
+"""The calls of the host for one mission; no mutation is cut short, unless the host hangs."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -42,9 +42,14 @@ def supports(contract: Contract | None, feature: Feature) -> bool:
 class MissionClient:
     """The calls of a run for one mission.
 
-    A cancellation does not cut a mutation short, so that Ctrl-C leaves no half-done call; one that
-    is still queued never starts. After `end_soon` it has three seconds left. The SDK finds out
-    what a lost answer means.
+    A cancellation does not interrupt a mutation, so that Ctrl-C leaves no half-done call; a queued
+    mutation never starts. After `end_soon` it has three seconds left. If an answer is lost, the SDK
+    finds out whether the call took effect.
+
+    The SDK makes mutations take turns as well, but its calls can be cancelled while they wait and
+    while they run. A call of this class waits in its queue before it is shielded from cancellation.
+    Without the queue, all calls that wait for their turn in the SDK would be shielded, and sent
+    after Ctrl-C.
 
     Args:
         client: The SDK's client.
@@ -116,7 +121,7 @@ class MissionClient:
     async def merge_obstacles(
         self, target: str | None, strategy: MergeStrategy, commits: Sequence[str]
     ) -> tuple[str, ...]:
-        """Return what would stop a merge whatever the work packages do."""
+        """Return the obstacles to a merge that no work package can remove."""
         return await self._handle.merge_obstacles(target=target, strategy=strategy, commits=commits)
 
     async def merge(
@@ -133,7 +138,7 @@ class MissionClient:
         return await self._mutate(call)
 
     async def _moved(self, wp: str, before: AnyLane, call: Call[Moved]) -> AnyLane:
-        """Return the lane that the host reports after a move, also if somebody else moved it.
+        """Return the lane that the host reports after a move, also if the user moved it meanwhile.
 
         Raises:
             HostError: If the host rejects the move and the lane is the same as before.
@@ -164,13 +169,13 @@ class MissionClient:
     def end_soon(self) -> None:
         """Cut short the mutation that is under way, if it does not end in three seconds.
 
-        Called when the run is cancelled. A host that hangs must not keep it; the next run reads the
-        state again.
+        Called when the run is cancelled. A host that hangs must not delay the end of the run; the
+        next run reads the state again.
         """
         if self._under_way:
             self._under_way.deadline = anyio.current_time() + _END_SOON
 
 
 def _printable(text: str) -> str:
-    """Return a text that can be an argument of a command, whatever an agent wrote."""
+    """Return an agent's text without the characters that no argument of a command can hold."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

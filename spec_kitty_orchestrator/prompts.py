@@ -136,7 +136,7 @@ def _section(title: str, text: str) -> str:
 
 
 def _listing(changes: Changes, owned: Sequence[str]) -> str:
-    """Return the changed files; a reviewer has to see deletions and strange files above all."""
+    """Return the changed files; those with a remark, such as deletions, come first."""
     remarks = [(path, _remarks(path, changes, owned)) for path in changes.files]
     told = sorted(remarks, key=lambda row: not row[1])
     lines = [f"- {path}" + (f" ({', '.join(why)})" if why else "") for path, why in told]

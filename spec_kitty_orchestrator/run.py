@@ -66,7 +66,7 @@ __all__ = ["client_for", "look", "run_mission"]
 def client_for(
     settings: Settings, policy: Policy, transport: AsyncTransport, spans: Spans | None = None
 ) -> AsyncClient:
-    """Return the client of a run. It retries calls that cannot have had an effect, twice."""
+    """Return the client of a run. It retries a call twice if it cannot have had an effect."""
     return AsyncClient(
         transport=transport,
         actor=settings.actor,
@@ -88,8 +88,8 @@ def run_mission(
     Args:
         plan: The checked settings.
         listeners: Called with each event of the journal.
-        transport: How calls reach the host.
-        interruption: Handles signals; None: they are handled during the run.
+        transport: The way in which calls reach the host.
+        interruption: The handling of signals; None: a new one for this run.
 
     Raises:
         OrchestratorError: If the run cannot start, or the host fails on the way.

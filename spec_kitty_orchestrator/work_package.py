@@ -118,7 +118,7 @@ class WorkPackageRun:
             self._reach(result)
         return self._end_turn()
 
-    def _end_turn(self, reason: str = "somebody else blocked it") -> Turn:
+    def _end_turn(self, reason: str = "the user or another program blocked it") -> Turn:
         blocked = f"is blocked: {reason}" if self._lane == Lane.BLOCKED else None
         return Turn(lane=self._lane, blocked_because=blocked)
 
@@ -155,7 +155,7 @@ class WorkPackageRun:
         result = self._history.last_result
         if isinstance(result, events.Implemented):
             tree = self._worktree.tree
-            if self._worktree.is_shared:  # others may have committed on top of it
+            if self._worktree.is_shared:  # other work packages may have committed on top of it
                 return result.head if await tree.contains(now, result.head) else None
             return result.head if result.head == now else None
         if self._history.awaits_review and self._history.submitted == now:
@@ -187,7 +187,7 @@ class WorkPackageRun:
         )
 
     async def _submit(self, head: str) -> AnyLane:
-        """Submit for review. A refusal counts as a failure, whose reason the next prompt has."""
+        """Submit for review. A refusal by the host is a failure; the next prompt says why."""
         try:
             lane = await self._run.host.submit(self._wp)
         except HostError as e:
@@ -195,7 +195,7 @@ class WorkPackageRun:
                 raise
             self._record_failure("implement", f"the host rejected it: {e.failure.message}")
             return self._lane
-        if lane == Lane.FOR_REVIEW:  # and not a lane that somebody else moved it to
+        if lane == Lane.FOR_REVIEW:  # and not a lane that the user moved it to
             self._run.journal.write(events.Submitted(wp=self._wp, head=head))
         return lane
 
@@ -282,13 +282,14 @@ class WorkPackageRun:
         """Refuse to finish if the branch is not at the commit that the reviewer approved."""
         result = self._history.last_result
         if not isinstance(result, events.VerdictGiven):
-            return  # a person approved it, whatever is on the branch
+            return  # a user approved it, so any commit on the branch may be merged
         if await self._worktree.is_as_reviewed(result.head):
             return
         reason = (
             f"was approved at commit {result.head[:12]}, and its branch "
             f"{self._history.branch} was changed since. Look at `git log {result.head[:12]}.."
-            f"{self._history.branch}`: if that may be merged, move it to done; else back to planned"
+            f"{self._history.branch}`: if that may be merged, move the work package to "
+            "done; else move it back to planned"
         )
         raise WorkPackageFailed(reason)
 

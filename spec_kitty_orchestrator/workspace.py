@@ -1,8 +1,9 @@
 """The worktree of one work package: before, after and between the agents.
 
-What was approved has to be what is merged. So an agent starts on the lane branch, its work is
-brought onto that branch or does not count, and a reviewer's changes are taken out again. Anything
-that is taken out is kept under a ref, and the journal says where.
+The merged commit has to be the approved one. So an agent starts on the lane branch, the
+orchestrator brings its work onto that branch or rejects the attempt, and it takes a reviewer's
+changes out again. It keeps everything that it takes out under a ref or in the logs, and records
+where in the journal.
 """
 
 import shutil
@@ -29,7 +30,7 @@ _NAMED = 5  # files that a reason lists
 
 @frozen
 class PackageWorktree:
-    """The worktree of a work package, and what the journal knows of it."""
+    """The worktree of a work package, and its history in the journal."""
 
     run: Run
     wp: str
@@ -64,7 +65,7 @@ class PackageWorktree:
         path = Path(workspace.workspace_path)
         if path == self.run.settings.repo_root:
             reason = (
-                f"the host wants it done in the primary checkout {path}, where the changes of "
+                f"the host accepts it only from the primary checkout {path}, where the changes of "
                 "other people would be committed with it. Use a mission with lane worktrees."
             )
             raise WorkPackageFailed(reason)
@@ -97,7 +98,7 @@ class PackageWorktree:
             return commit
 
     async def prepare_review(self) -> str:
-        """Bring the worktree to the commit that is to be reviewed, and return that."""
+        """Check out the commit for the review, and return it."""
         await self._relink()
         commit, position = await self._branch_head(), await self.tree.position()
         elsewhere = self.tree.branch not in (None, position.branch)
@@ -117,7 +118,7 @@ class PackageWorktree:
     # After an implementer
 
     async def commit(self, result: AttemptResult, start: str | None) -> str:
-        """Commit what an implementer left onto the branch, and return the commit.
+        """Commit an implementer's changes onto the branch, and return the commit.
 
         Args:
             result: The end of the attempt.
@@ -136,7 +137,7 @@ class PackageWorktree:
         await self._keep_ignored_files()
         await self._drop_mission_files(start)
         head = await self._commit(result)
-        await self._check_links(agent, start, head)
+        await self._check_links(agent, start)
         if head in (self.history.submitted or self.history.base, start):
             raise AttemptRejected(await self._why_nothing(result.attempt))
         return head
@@ -183,20 +184,20 @@ class PackageWorktree:
         if foreign:
             raise AttemptRejected(_nested(agent, foreign))
 
-    async def _check_links(self, agent: str, start: str | None, head: str) -> None:
-        links = await self.tree.links(start or self._floor, head)
+    async def _check_links(self, agent: str, start: str | None) -> None:
+        links = await self.tree.links(start or self._floor)
         if links.foreign:
             raise AttemptRejected(_nested(agent, links.foreign))
-        if links.lost:
+        if links.unpublished:
             msg = (
-                f"{agent} committed inside the submodule {_some(links.lost)}, and no remote "
-                "repository has that commit: nobody else could check it out. Leave the submodule "
-                "as it was."
+                f"{agent} changed the submodule {_some(links.unpublished)}, and no remote "
+                "repository has these changes, so other checkouts could not get them. Leave the "
+                "submodule as it was."
             )
             raise AttemptRejected(msg)
 
     async def _drop_mission_files(self, start: str | None) -> None:
-        """Take changes of the mission's own folder out of the work; the host writes that."""
+        """Undo changes to the mission's folder, which only the host may write."""
         folder = f"kitty-specs/{self.run.host.mission}"
         kept = await self.tree.keep(self._rescue, f"{self.wp}: before its mission files go back")
         files = await self.tree.drop_changes(
@@ -261,7 +262,7 @@ class PackageWorktree:
         return await self.reviewed_commit() == commit
 
     async def after_review(self, before: str, attempt: events.AttemptStarted) -> str | None:
-        """Take out what a reviewer changed; return an error if it committed.
+        """Take a reviewer's changes out again; return an error if the reviewer committed.
 
         Args:
             before: The commit of the branch before the review.
@@ -289,7 +290,7 @@ class PackageWorktree:
         return [(self.history.base or "HEAD", head)]
 
     async def changes(self, limit: int) -> tuple[list[tuple[str, str]], Changes]:
-        """Return the commits under review, and what they change.
+        """Return the commits under review, and their changes.
 
         Args:
             limit: The maximum number of characters of the diff.
@@ -311,15 +312,15 @@ class PackageWorktree:
         return await self.tree.branch_head() or self._floor
 
     async def _goal(self) -> str:
-        """Return the commit at which the branch belongs: its head, unless it was moved back."""
+        """Return the branch's head, or the submitted commit if the head lacks it."""
         head = await self._branch_head()
         return head if await self.tree.contains(head, self._floor) else self._floor
 
     async def _relink(self, directory: Path | None = None) -> None:
-        """Restore the worktree and its link to the repository, whatever an agent made of them."""
+        """Restore the worktree and its link to the repository if an agent removed them."""
         if not await self.tree.is_there():
             await self.tree.remake(self.history.submitted or self.history.base)
-            message = f"{self.wp}: its worktree was gone, and is made again from its branch"
+            message = f"{self.wp}: its worktree was removed, and is made again from its branch"
             self.run.journal.write(events.WarningGiven(message=message))
         aside = (directory or self.run.logs / self.wp) / "removed.git"
         if moved := await self.tree.relink(aside):

@@ -1,4 +1,4 @@
-"""Make the async client and handles of the sync ones: ``python -m tests.asyncify``."""
+"""Generate the async client and handles from the sync ones: ``python -m tests.asyncify``."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import spec_kitty_client
 
 PACKAGE = Path(spec_kitty_client.__file__).parent
-SAME = "_at|contract|design|mission|prepare|work_package"  # methods that wait for nothing
+SAME = "_at|contract|design|mission|prepare|work_package"  # methods that do not wait, and stay sync
 NAMES = ("client", "design_client", "mission")
 
-WORDS = (  # pattern, what it becomes; one after the other
+WORDS = (  # patterns and their replacements, applied in order
     (
         r"^`aio\.(\w+)` is made of this file by.*?change this one\.",
         r"Made of `\1`; change that one.",

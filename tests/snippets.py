@@ -1,7 +1,7 @@
 """The code of a documentation page, so that tests can run it as it is printed.
 
-A comment before each block says what becomes of it: ``<!-- file: loop.py -->`` is the whole of a
-file, ``<!-- run -->`` is typed; ``, with a host`` at the end where a real one is needed.
+A comment before each block says how a test uses it: ``<!-- file: loop.py -->`` is a whole file,
+``<!-- run -->`` is a shell command; ``, with a host`` at the end means that a real host is needed.
 """
 
 import importlib.metadata
@@ -26,7 +26,7 @@ class Snippet:
 
     text: str
     file: str | None
-    """The file that it is; None: it is typed."""
+    """The name of the file; None: it is a shell command."""
     host: bool
     """Whether it needs a real host."""
 
@@ -35,7 +35,7 @@ def snippets(page: str) -> Iterator[Snippet]:
     """Return the blocks of a page of ``docs``.
 
     Raises:
-        ValueError: If nobody says what becomes of one.
+        ValueError: If a block has no such comment.
     """
     for block in _BLOCK.finditer((ROOT / "docs" / page).read_text(encoding="utf-8")):
         mark = _MARK.fullmatch(block["mark"] or "")
@@ -46,20 +46,20 @@ def snippets(page: str) -> Iterator[Snippet]:
 
 
 def write(found: Iterable[Snippet], folder: Path) -> None:
-    """Make the files among some blocks."""
+    """Write the files among some blocks."""
     for snippet in found:
         if snippet.file is not None:
             (folder / snippet.file).write_text(snippet.text, encoding="utf-8")
 
 
 def plugin() -> list[str]:
-    """Return what has to be named to pytest: our plugin, unless it is installed."""
+    """Return the plugins to name to pytest: the SDK's plugin, unless it is installed."""
     installed = importlib.metadata.entry_points(group="pytest11", name="spec_kitty")
     return [] if installed else ["spec_kitty_client.testing.pytest_plugin"]
 
 
 def shell(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
-    """Type something in a folder, with this Python and what is tested here at hand.
+    """Run a shell script in a folder, with this Python and the packages under test.
 
     pytest takes warnings for errors there, and has the plugin also if it is not installed; git
     has an identity.
@@ -67,7 +67,7 @@ def shell(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-Werror --strict-markers"}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env["PYTEST_PLUGINS"] = ",".join(plugin())
-    for who in ("AUTHOR", "COMMITTER"):  # a bare machine has nobody to commit as
+    for who in ("AUTHOR", "COMMITTER"):  # a bare machine has no git identity
         env |= {f"GIT_{who}_NAME": "Ada", f"GIT_{who}_EMAIL": "ada@example.invalid"}
     return subprocess.run(
         ["sh", "-euc", script], cwd=folder, env=env, check=False, capture_output=True, text=True

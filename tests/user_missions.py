@@ -1,9 +1,9 @@
-"""Missions as a user of the host has them: made by the host's own commands, in its own layout.
+"""Missions as users of the host have them: made by the host's own commands, in its own layout.
 
-`tests.missions` makes what is convenient for unit tests. Here nothing is left out that the
-host's templates ask for: subtasks in front matter and as check boxes, requirement references,
-owned files that overlap, planning work beside code, a tracked ``.kittify``, and any topology that
-the host offers.
+`tests.missions` makes simple missions for unit tests. The missions here have everything that the
+host's templates ask for: subtasks in front matter and as check boxes, requirement references, owned
+files that overlap, planning work beside code, a tracked ``.kittify``, and any topology that the
+host offers.
 """
 
 import json
@@ -50,19 +50,19 @@ class Package:
     """A work package as ``/spec-kitty.tasks`` writes one."""
 
     makes: str
-    """The file that its agent has to make."""
+    """The file that its agent must make."""
     needs: tuple[str, ...] = ()
     also_owns: tuple[str, ...] = ()
-    """Globs beside the folder of what it makes; one that another package owns is an overlap."""
+    """Globs in addition to its folder; a glob that another package owns is an overlap."""
     everywhere: bool = False
-    """Whether its scope is ``codebase-wide``, so that what it owns may overlap with others."""
+    """Whether its scope is ``codebase-wide``, so that its files may overlap with others."""
     planning: bool = False
     """Whether it is a ``planning_artifact`` and not a ``code_change``."""
     subtasks: int = 3
 
     @property
     def folder(self) -> str:
-        """The folder of what it makes."""
+        """The folder of its file."""
         return str(Path(self.makes).parent)
 
 
@@ -81,7 +81,7 @@ FIVE: dict[str, Package] = {
 def five(release: str) -> dict[str, Package]:
     """Return `FIVE` as a release takes it.
 
-    3.1.x refuses files with two owners; there, what depends on something shares its lane.
+    3.1.x refuses files with two owners; there, dependent work packages share a lane.
     """
     if version(release) >= (3, 2):
         return FIVE
@@ -96,7 +96,7 @@ class UserMission:
     slug: str
     topology: str
     target: str
-    """The branch that the host merges into when nobody names one."""
+    """The branch that the host merges into by default."""
     packages: Mapping[str, Package]
     env: Mapping[str, str] = field(repr=False)
 
@@ -135,16 +135,16 @@ def make(
         root: The repository; must not exist.
         packages: The work packages; None: those of `five`.
         topology: One of `topologies`.
-        branch: What is checked out while the mission is made; None: ``main`` where the host
+        branch: The branch that is checked out while the mission is made; None: ``main`` if the host
             commits there, else ``work``.
         merge_target: Written to ``meta.json`` as ``merge_target_branch``; the branch is made.
         headed: Whether the subtasks in ``tasks.md`` have a heading of their own, as in the host's
-            template; without it, hosts 3.1.1 to 3.2.5 see those that are open.
-        env: What to start from, HOME and git's identity included; None: this process's.
+            template; without it, hosts 3.1.1 to 3.2.5 see the open ones.
+        env: The environment to start from, with HOME and a git identity; None: this process's.
         host: Runs the host instead of a new process.
 
     Raises:
-        RuntimeError: If the host or git does not do its part.
+        RuntimeError: If a call of the host or git fails.
     """
     base = environment(spec_kitty, os.environ if env is None else env)
     packages = five(release) if packages is None else packages
@@ -171,7 +171,7 @@ def make(
 
 @dataclass(frozen=True)
 class Maker:
-    """What makes a mission step by step, for those who want one of the steps otherwise."""
+    """A maker of missions, step by step, so that a subclass or test can change a step."""
 
     root: Path
     packages: Mapping[str, Package]
@@ -237,7 +237,7 @@ class Maker:
         return str(self.agent("mission", "create", "demo", *kind, *about, *named)["mission_slug"])
 
     def flatten(self, path: Path) -> None:
-        """Take back the coordination branch that a mission was made with."""
+        """Remove the coordination branch that a mission was made with."""
         meta = json.loads(path.read_text(encoding="utf-8"))
         branch = meta.pop("coordination_branch")
         meta.pop("topology", None)
@@ -255,7 +255,7 @@ class Maker:
         self.commit("Merge into another branch", "kitty-specs")
 
     def documents(self, folder: Path) -> None:
-        """Write what an agent writes when it follows the host's templates."""
+        """Write the documents of an agent that follows the host's templates."""
         (folder / "tasks").mkdir(exist_ok=True)
         (folder / "spec.md").write_text(self.spec(), encoding="utf-8")
         (folder / "plan.md").write_text(_PLAN, encoding="utf-8")
@@ -316,7 +316,7 @@ class Maker:
                 {"at": "2026-01-01T00:00:00Z", "actor": "system", "action": "Prompt generated"}
             ],
         }
-        if self.at >= (3, 2, 6):  # 3.1.10 refuses what it does not know
+        if self.at >= (3, 2, 6):  # 3.1.10 refuses unknown keys
             front["create_intent"] = [package.makes, *package.also_owns]
         if package.everywhere and self.at >= (3, 2):
             front["scope"] = "codebase-wide"

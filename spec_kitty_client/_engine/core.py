@@ -114,7 +114,7 @@ _known: dict[Hashable, Contract] = {}  # by host executable, for all clients of 
 
 
 def _checked(policy: object) -> Policy | None:
-    """Return a policy, and refuse what a host would refuse seconds later."""
+    """Return a policy unchanged; refuse any other type before a call of the host."""
     if policy is None or isinstance(policy, Policy):
         return policy
     msg = f"policy= must be a Policy, not a {type(policy).__name__}; use Policy.from_dict(...)"
@@ -165,7 +165,7 @@ class Core:
         """Send a command, and find out the host's contract first if the command depends on it.
 
         Reads that every host knows are sent at once, because the envelope of their answer names
-        the contract. Hosts up to 3.0.3 have other names for them; these are asked after a
+        the contract. Hosts up to 3.0.3 have other names for them, which the client sends after a
         refusal.
 
         Raises:
@@ -193,7 +193,7 @@ class Core:
                     yield Negotiate()
                 except HostError:
                     if before is None and isinstance(e, UsageRejected):
-                        raise  # the release decides whether the host has this verb
+                        raise  # without the release it is unknown whether the host has this verb
             if self._contract is None or self._same(command, before):
                 raise
         return (yield from self._send(command))

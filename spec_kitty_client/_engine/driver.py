@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Driver:
-    """Runs steps one after another and waits for each.
+    """Runs steps one after another and blocks its thread until each is done.
 
     Args:
         core: The client's state.

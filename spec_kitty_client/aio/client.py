@@ -1,6 +1,6 @@
-"""Call a host: one method per verb of the contract, and the way to handles and design verbs.
+"""Call a host: one method per verb of the contract, mission handles and design verbs.
 
-Made of `client`; change that one.
+``python -m tests.asyncify`` generates ``aio/client.py`` from ``client.py``; edit the latter.
 """
 
 from functools import cached_property
@@ -14,11 +14,10 @@ from spec_kitty_client.aio.mission import AsyncMissionHandle
 from spec_kitty_client.api import commands, replies
 from spec_kitty_client.api.commands import (
     Command,
-    Evidence,
     MergeStrategy,
     OriginCheck,
-    ReviewResult,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import InvalidCall
@@ -35,31 +34,30 @@ R = TypeVar("R", bound=replies.Reply)
 
 
 class AsyncClient:
-    """Calls a host without blocking an event loop.
+    """A client of one host. Each call blocks until the host has answered.
 
-    The methods here are the verbs of the contract, exactly as the host understands them.
-    `mission` returns a handle with the workflow verbs, which are the same on every host
-    release, check what the host does not, and can be repeated safely. `design` has the verbs
-    that make a mission.
+    The methods are the verbs of the contract, exactly as the host understands them. `mission`
+    returns a handle with the workflow verbs: they are the same on every host release, make checks
+    that the host does not make, and are safe to repeat. `design` has the verbs that make a mission.
 
     A client can be used by several tasks. Calls that change something in one repository
     take turns, whichever client of this process sends them; reads run beside them.
 
     Args:
         repo: A repository, or any folder inside one. None: the current folder.
-        actor: Name under which the host records calls; each call can name another.
-        policy: What agents may do; sent with the calls for which the host wants a policy.
-        transport: How calls reach the host. None: a process of the ``spec-kitty`` on PATH.
+        actor: The name under which the host records calls; each call can override it.
+        policy: The permissions of agents; sent with the calls that require a policy.
+        transport: The way calls reach the host. None: a process of the ``spec-kitty`` on PATH.
         time_limit: Seconds for every call, more than 0. None: 120, and 900 for a merge.
-        retry: When a call is repeated that cannot have had an effect. None: never.
-        warm: Whether the host is loaded once and forked for every call, which takes a tenth of
-            the time and gives the same answers. ``"auto"``: if that is possible; True: or else
-            `CannotBeWarm` is raised; False: each call starts the host anew.
+        retry: How often the client repeats a call that had no effect. None: never.
+        warm: Whether the host is loaded once and forked for every call, which takes a tenth of the
+            time and gives the same answers. ``"auto"``: if possible; True: always, or raise
+            `CannotBeWarm`; False: never, each call starts a new host process.
         on_call: Gets a `CallStarted` before and a `CallEnded` after every call to the host, in
             the thread or task that makes it. It must not wait, and must not call the client.
 
     Raises:
-        InvalidCall: If an argument makes no sense, or two exclude each other.
+        InvalidCall: If an argument is invalid, or two exclude each other.
 
     Every method raises `HostNotFound`, `UnsupportedHost`, `UnsupportedByHost`, `InvalidCall`
     or a `HostError`.
@@ -89,11 +87,11 @@ class AsyncClient:
         self._driver = AsyncDriver(core, transport, retry)
 
     def prepare(self) -> None:
-        """Load a host that is kept warm while the program does something else."""
+        """Start to load the warm host, and return at once."""
         self._driver.prepare()
 
     async def aclose(self) -> None:
-        """End a host that was kept warm. The client can still be used, and starts it again."""
+        """End the warm host. The next call of this client starts a new one."""
         await self._driver.aclose()
 
     async def __aenter__(self) -> Self:
@@ -108,7 +106,7 @@ class AsyncClient:
 
     @property
     def contract(self) -> Contract | None:
-        """The host's contract and release; None while no answer has told. `negotiate` asks."""
+        """The host's contract and release; None before the first answer, see `negotiate`."""
         return self._driver.core.contract
 
     @cached_property
@@ -129,7 +127,7 @@ class AsyncClient:
     async def negotiate(self) -> Contract:
         """Return the host's contract and release, and ask for them the first time.
 
-        One call, or two where the contract version does not tell the release (up to 3.2.1).
+        One call, or two if the contract version does not determine the release (up to 3.2.1).
         """
         return await self._driver.negotiate()
 
@@ -144,11 +142,12 @@ class AsyncClient:
     async def contract_version(
         self, *, provider_version: str | None = None, require_capability: str | None = None
     ) -> replies.HostContract:
-        """Return the contract that the host speaks (every host).
+        """Return the contract version of the host (every host).
 
         Args:
-            provider_version: Version of the caller; the host refuses one that is too old.
-            require_capability: A verb; the host refuses if it does not have it (4.0.0rc6).
+            provider_version: Version of the caller; the host refuses a version that is too old.
+            require_capability: The name of a verb; the host refuses if it lacks the verb
+                (4.0.0rc6).
         """
         return await self.call(
             commands.ContractVersion(
@@ -200,13 +199,13 @@ class AsyncClient:
     ) -> replies.ImplementationStarted:
         """Claim a work package (every host). Idempotent for the same actor.
 
-        Makes the worktree from 3.2.2 on; `AsyncWorkPackageHandle.claim` does everywhere.
+        Hosts from 3.2.2 on make the worktree; `AsyncWorkPackageHandle.claim` does it on all hosts.
 
         Args:
             mission: Slug or id of the mission.
             wp: Id of the work package.
-            actor: Who claims it. None: the client's actor.
-            policy: What its agent may do. None: the client's policy.
+            actor: The actor that claims it. None: the client's actor.
+            policy: The permissions of its agent. None: the client's policy.
 
         Raises:
             Conflict: If another actor has claimed it.
@@ -225,17 +224,17 @@ class AsyncClient:
         policy: Policy | None = None,
         review_ref: str | None = None,
     ) -> replies.ReviewStarted:
-        """Begin a review, or end one: the verb has changed its meaning.
+        """Begin a review (3.1.1 and later), or request changes (up to 3.1.0).
 
-        From 3.1.1 on it moves the work package from ``for_review`` to ``in_review``. Up to
-        3.1.0 it is a reviewer's request for changes, back to ``in_progress``.
+        From 3.1.1 on the host moves the work package from ``for_review`` to ``in_review``. Up to
+        3.1.0 it moves it back to ``in_progress``.
 
         Args:
             mission: Slug or id of the mission.
             wp: Id of the work package.
-            actor: Who reviews. None: the client's actor.
-            policy: What the reviewing agent may do. None: the client's policy.
-            review_ref: Where the review can be read; needed up to 3.1.0.
+            actor: The reviewing actor. None: the client's actor.
+            policy: The permissions of the reviewing agent. None: the client's policy.
+            review_ref: A pointer to the review: a path, a URL, a commit; required up to 3.1.0.
 
         Raises:
             TransitionRejected: If it is not in ``for_review``.
@@ -267,15 +266,15 @@ class AsyncClient:
         Args:
             mission: Slug or id of the mission.
             wp: Id of the work package.
-            to: The lane; `needs` tells what a move has to bring along.
-            actor: Who moves it. None: the client's actor.
-            policy: What its agent may do, for some lanes. None: the client's policy.
-            note: Goes into the history.
-            review_ref: Where the review can be read.
-            review_result: Outcome of a review; every way out of ``in_review`` needs it (3.2.6).
-            evidence: Proof of an approval, for ``approved`` and ``done`` (3.1.0).
-            subtasks_complete: Claim that no subtask is open; hosts 3.1.0 to 3.2.5 believe it.
-            implementation_evidence_present: Claim that there is a commit (3.1.0).
+            to: The target lane; `needs` returns the arguments that a move requires.
+            actor: The actor that moves it. None: the client's actor.
+            policy: The permissions of its agent, for some lanes. None: the client's policy.
+            note: Text for the history.
+            review_ref: A pointer to the review: a path, a URL, a commit.
+            review_result: Result of a review; every move out of ``in_review`` needs it (3.2.6).
+            evidence: Evidence of an approval, for ``approved`` and ``done`` (3.1.0).
+            subtasks_complete: Skip the host's check of open subtasks (3.1.0 to 3.2.5).
+            implementation_evidence_present: State that there is an implementation (3.1.0).
             force: Skip the host's rules. Needs a note from 2.1.0 on.
 
         Raises:
@@ -307,7 +306,7 @@ class AsyncClient:
             mission: Slug or id of the mission.
             wp: Id of the work package.
             note: The text.
-            actor: Who writes it. None: the client's actor.
+            actor: The author of the note. None: the client's actor.
         """
         return await self.call(
             commands.AppendHistory(mission=mission, wp=wp, note=note, actor=actor)
@@ -326,9 +325,10 @@ class AsyncClient:
 
         Args:
             mission: Slug or id of the mission.
-            actor: Who accepts it. None: the client's actor.
-            origin_check: If branches at origin may be newer (4.0.0rc6). None: ``enforce``,
-                which needs the network where there is an origin.
+            actor: The actor that accepts it. None: the client's actor.
+            origin_check: ``enforce``: refuse if a branch at origin is newer; ``warn``; ``off``
+                (4.0.0rc6). None: ``enforce``, which needs the network if there is a remote
+                ``origin``.
 
         Raises:
             NotReady: If a work package is not finished.
@@ -348,12 +348,12 @@ class AsyncClient:
     ) -> replies.MissionMerged:
         """Merge a mission into its target branch (every host), without any check.
 
-        Hosts from 3.1.0 on throw away what is uncommitted in the worktrees that they remove, and
-        some report a merge that brought nothing; `AsyncMissionHandle.merge` checks both.
+        Hosts from 3.1.0 on delete uncommitted files in the worktrees that they remove, and some
+        report a success although the target is unchanged; `AsyncMissionHandle.merge` checks both.
 
         Args:
             mission: Slug or id of the mission.
-            target: The branch to merge into. None: the host takes the mission's own.
+            target: The branch to merge into. None: the mission's own target.
             strategy: ``merge``, ``squash`` or ``rebase``.
             push: Whether the host pushes the target afterwards.
             origin_check: See `accept_mission`.
@@ -373,7 +373,7 @@ class AsyncClient:
 
 
 def _transport(repo: str | PathLike[str] | None, warm: Literal["auto"] | bool) -> AsyncTransport:
-    """Return a client's own transport: the host on this machine, kept warm if wanted."""
+    """Return the default transport: the host on this machine, warm or not."""
     from spec_kitty_client.transports.process import AsyncProcessTransport
 
     cold = AsyncProcessTransport(repo=Path(repo or "."))

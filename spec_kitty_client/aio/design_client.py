@@ -1,6 +1,7 @@
 """The verbs that make a mission, from its name to its work packages (host 3.2.6 and later).
 
-Made of `design_client`; change that one.
+``python -m tests.asyncify`` generates ``aio/design_client.py`` from ``design_client.py``; edit the
+latter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,8 @@ __all__ = ["AsyncDesignClient"]
 class AsyncDesignClient:
     """The design verbs of a client: `AsyncClient.design`.
 
-    Every method raises what those of `AsyncClient` raise, and `UnsupportedByHost` on a host that
-    does not have the verb yet.
+    Every method raises the same exceptions as those of `AsyncClient`, and on a host that does not
+    have the verb yet `UnsupportedByHost`.
     """
 
     def __init__(self, driver: AsyncDriver) -> None:
@@ -31,53 +32,53 @@ class AsyncDesignClient:
         policy: Policy | None = None,
         topology: design.Topology | str | None = None,
     ) -> design_replies.MissionSpecified:
-        """Create a mission (host 3.2.6). The same name again creates another one.
+        """Create a mission (host 3.2.6). A repeated call creates another one.
 
         Args:
             name: Name for people; the reply has the slug.
             mission_type: For example ``software-dev``.
-            policy: What agents may do. None: the client's policy.
+            policy: The permissions of agents. None: the client's policy.
             topology: ``coord``, ``lanes``, ``single_branch`` or ``lanes_with_coord``. None:
                 ``coord``, under which hosts up to 3.2.7 cannot accept a mission.
         """
-        return await self._driver.call(
-            design.Specify(policy=policy, name=name, mission_type=mission_type, topology=topology)
+        call = design.Specify(
+            policy=policy, name=name, mission_type=mission_type, topology=topology
         )
+        return await self._driver.call(call)
 
     async def plan(self, mission: str, *, policy: Policy | None = None) -> design_replies.PlanStep:
         """Begin the plan of a mission, or record that it is written (host 3.2.6).
 
-        A success does not mean that the plan is done: the reply tells what is missing.
+        A success does not mean that the plan is done: the reply names the missing parts.
 
         Args:
             mission: Slug or id of the mission.
-            policy: What agents may do. None: the client's policy.
+            policy: The permissions of agents. None: the client's policy.
         """
         return await self._driver.call(design.Plan(policy=policy, mission=mission))
 
     async def tasks(
         self, mission: str, *, policy: Policy | None = None
     ) -> design_replies.TasksFinalized:
-        """Finalise the work packages of a mission, so that they can be worked on (host 3.2.6).
+        """Finalise the work packages of a mission, so that they can be claimed (host 3.2.6).
 
         Args:
             mission: Slug or id of the mission.
-            policy: What agents may do. None: the client's policy.
+            policy: The permissions of agents. None: the client's policy.
         """
         return await self._driver.call(design.Tasks(policy=policy, mission=mission))
 
     async def check_prerequisites(
         self, mission: str, *, include_tasks: bool = False
     ) -> design_replies.Prerequisites:
-        """Return which documents of a mission are there (host 3.2.6), valid or not.
+        """Return the existing documents of a mission (host 3.2.6), valid or not.
 
         Args:
             mission: Slug or id of the mission.
-            include_tasks: Whether the work packages are looked at as well.
+            include_tasks: Whether the host checks the work packages as well.
         """
-        return await self._driver.call(
-            design.CheckPrerequisites(mission=mission, include_tasks=include_tasks)
-        )
+        call = design.CheckPrerequisites(mission=mission, include_tasks=include_tasks)
+        return await self._driver.call(call)
 
     async def record_analysis(
         self,
@@ -91,16 +92,15 @@ class AsyncDesignClient:
 
         Args:
             mission: Slug or id of the mission.
-            input_file: Path where the host runs: Markdown with a YAML head that has
+            input_file: Path on the host's machine: Markdown with a YAML head that has
                 ``schema: analysis-findings/v1`` and ``findings: []``.
-            policy: What agents may do. None: the client's policy.
+            policy: The permissions of agents. None: the client's policy.
             agent: Name of the agent.
         """
-        return await self._driver.call(
-            design.RecordAnalysis(
-                policy=policy, mission=mission, input_file=input_file, agent=agent
-            )
+        call = design.RecordAnalysis(
+            policy=policy, mission=mission, input_file=input_file, agent=agent
         )
+        return await self._driver.call(call)
 
     async def open_decision(
         self,
@@ -116,34 +116,33 @@ class AsyncDesignClient:
         actor: str | None = None,
         owned_checkout: str | None = None,
     ) -> design_replies.Decision:
-        """Ask a question that somebody has to decide (host 3.2.6). Idempotent.
+        """Record a question that a person or agent has to decide (host 3.2.6). Idempotent.
 
         Args:
             mission: Slug or id of the mission.
             question: The text of the question.
-            policy: What agents may do. None: the client's policy.
-            origin: The phase in which it came up: ``charter``, ``specify`` or ``plan``.
-            input_key: Name of what the answer is for.
-            step_id: The step that asks; this or ``slot_key`` has to be given.
+            policy: The permissions of agents. None: the client's policy.
+            origin: The phase of the question: ``charter``, ``specify`` or ``plan``.
+            input_key: Name of the input that the answer sets.
+            step_id: The step that asks; either this or ``slot_key`` is required.
             slot_key: The slot that the answer fills.
             options: The answers to choose from.
-            actor: Who does it. None: the client's actor.
+            actor: The actor that the host records. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return await self._driver.call(
-            design.OpenDecision(
-                policy=policy,
-                mission=mission,
-                origin=origin,
-                input_key=input_key,
-                question=question,
-                step_id=step_id,
-                slot_key=slot_key,
-                options=options,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.OpenDecision(
+            policy=policy,
+            mission=mission,
+            origin=origin,
+            input_key=input_key,
+            question=question,
+            step_id=step_id,
+            slot_key=slot_key,
+            options=options,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return await self._driver.call(call)
 
     async def resolve_decision(
         self,
@@ -164,26 +163,25 @@ class AsyncDesignClient:
             mission: Slug or id of the mission.
             decision_id: Id of the decision.
             final_answer: The answer.
-            policy: What agents may do. None: the client's policy.
+            policy: The permissions of agents. None: the client's policy.
             other_answer: Whether the answer is none of the options.
-            rationale: Why.
-            resolved_by: Who has decided.
-            actor: Who does it. None: the client's actor.
+            rationale: The reason.
+            resolved_by: Name of the person or agent that decided.
+            actor: The actor that the host records. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return await self._driver.call(
-            design.ResolveDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                final_answer=final_answer,
-                other_answer=other_answer,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.ResolveDecision(
+            policy=policy,
+            mission=mission,
+            decision_id=decision_id,
+            final_answer=final_answer,
+            other_answer=other_answer,
+            rationale=rationale,
+            resolved_by=resolved_by,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return await self._driver.call(call)
 
     async def defer_decision(
         self,
@@ -201,23 +199,22 @@ class AsyncDesignClient:
         Args:
             mission: Slug or id of the mission.
             decision_id: Id of the decision.
-            rationale: Why.
-            policy: What agents may do. None: the client's policy.
-            resolved_by: Who defers it.
-            actor: Who does it. None: the client's actor.
+            rationale: The reason.
+            policy: The permissions of agents. None: the client's policy.
+            resolved_by: Name of the person or agent that defers it.
+            actor: The actor that the host records. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return await self._driver.call(
-            design.DeferDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.DeferDecision(
+            policy=policy,
+            mission=mission,
+            decision_id=decision_id,
+            rationale=rationale,
+            resolved_by=resolved_by,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return await self._driver.call(call)
 
     async def cancel_decision(
         self,
@@ -235,23 +232,22 @@ class AsyncDesignClient:
         Args:
             mission: Slug or id of the mission.
             decision_id: Id of the decision.
-            rationale: Why.
-            policy: What agents may do. None: the client's policy.
-            resolved_by: Who cancels it.
-            actor: Who does it. None: the client's actor.
+            rationale: The reason.
+            policy: The permissions of agents. None: the client's policy.
+            resolved_by: Name of the person or agent that cancels it.
+            actor: The actor that the host records. None: the client's actor.
             owned_checkout: Folder of a checkout that the caller owns (4.0.0rc7).
         """
-        return await self._driver.call(
-            design.CancelDecision(
-                policy=policy,
-                mission=mission,
-                decision_id=decision_id,
-                rationale=rationale,
-                resolved_by=resolved_by,
-                actor=actor,
-                owned_checkout=owned_checkout,
-            )
+        call = design.CancelDecision(
+            policy=policy,
+            mission=mission,
+            decision_id=decision_id,
+            rationale=rationale,
+            resolved_by=resolved_by,
+            actor=actor,
+            owned_checkout=owned_checkout,
         )
+        return await self._driver.call(call)
 
     async def answer_decision(
         self,
@@ -268,24 +264,23 @@ class AsyncDesignClient:
         Args:
             mission: Slug or id of the mission.
             answer: The answer.
-            policy: What agents may do. None: the client's policy.
+            policy: The permissions of agents. None: the client's policy.
             agent: Name of the agent.
-            result: How the step has ended: ``success``, ``failed`` or ``blocked``.
-            decision_id: Id of the decision. None: the one that is pending.
+            result: The result of the step: ``success``, ``failed`` or ``blocked``.
+            decision_id: Id of the decision. None: the pending decision.
         """
-        return await self._driver.call(
-            design.AnswerDecision(
-                policy=policy,
-                mission=mission,
-                agent=agent,
-                answer=answer,
-                result=result,
-                decision_id=decision_id,
-            )
+        call = design.AnswerDecision(
+            policy=policy,
+            mission=mission,
+            agent=agent,
+            answer=answer,
+            result=result,
+            decision_id=decision_id,
         )
+        return await self._driver.call(call)
 
     async def design_status(self, mission: str) -> design_replies.DesignState:
-        """Return how far the making of a mission is (host 3.2.6).
+        """Return the progress of a mission's design (host 3.2.6).
 
         Args:
             mission: Slug or id of the mission.
@@ -295,16 +290,15 @@ class AsyncDesignClient:
     async def artifact_read(
         self, mission: str, kind: str, *, artifact_id: str | None = None
     ) -> design_replies.Artifact:
-        """Return a document of a mission and its checksum, which a change has to name (4.0.0rc6).
+        """Return a document of a mission and its checksum, which a change requires (4.0.0rc6).
 
         Args:
             mission: Slug or id of the mission.
             kind: For example ``specification``, ``plan``, ``outline`` or ``work_package``.
-            artifact_id: Which one, if there are several: ``WP01``, or a base name.
+            artifact_id: The document, if there are several of its kind: ``WP01``, or a base name.
         """
-        return await self._driver.call(
-            design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id)
-        )
+        call = design.ArtifactRead(mission=mission, kind=kind, artifact_id=artifact_id)
+        return await self._driver.call(call)
 
     async def artifact_submit(
         self,
@@ -314,18 +308,17 @@ class AsyncDesignClient:
         policy: Policy | None = None,
         actor: str | None = None,
     ) -> design_replies.ArtifactsSubmitted:
-        """Hand in documents of a mission; the host checks, writes and commits them (4.0.0rc6).
+        """Submit documents of a mission; the host checks, writes and commits them (4.0.0rc6).
 
         Args:
             mission: Slug or id of the mission.
             request: ``artifacts`` (each with kind, artifact_id, content and expected_sha256),
                 ``parents`` and ``context_sha256``.
-            policy: What agents may do. None: the client's policy.
-            actor: Who does it. None: the client's actor.
+            policy: The permissions of agents. None: the client's policy.
+            actor: The actor that the host records. None: the client's actor.
         """
-        return await self._driver.call(
-            design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
-        )
+        call = design.ArtifactSubmit(policy=policy, mission=mission, request=request, actor=actor)
+        return await self._driver.call(call)
 
     async def design_validate(self, mission: str, stage: str) -> design_replies.DesignValidated:
         """Return whether a stage is complete (host 4.0.0rc6).
@@ -339,16 +332,15 @@ class AsyncDesignClient:
     async def design_context(
         self, mission: str | None = None, *, stage: str = "specify", mission_type: str | None = None
     ) -> design_replies.DesignBasis:
-        """Return everything that a stage is to be written from, which is large (host 4.0.0rc6).
+        """Return the context for writing a stage, which is large (host 4.0.0rc6).
 
         Args:
-            mission: Slug or id of the mission. None: before there is one.
+            mission: Slug or id of the mission. None: there is no mission yet.
             stage: ``specify``, ``plan`` or ``tasks``.
             mission_type: For example ``software-dev``.
         """
-        return await self._driver.call(
-            design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
-        )
+        call = design.DesignContext(mission=mission, stage=stage, mission_type=mission_type)
+        return await self._driver.call(call)
 
     async def interview_record(
         self,
@@ -365,14 +357,13 @@ class AsyncDesignClient:
             mission: Slug or id of the mission.
             stage: ``specify``, ``plan`` or ``tasks``.
             answers: Texts by the id of the question.
-            policy: What agents may do. None: the client's policy.
-            actor: Who does it. None: the client's actor.
+            policy: The permissions of agents. None: the client's policy.
+            actor: The actor that the host records. None: the client's actor.
         """
-        return await self._driver.call(
-            design.InterviewRecord(
-                policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
-            )
+        call = design.InterviewRecord(
+            policy=policy, mission=mission, stage=stage, answers=answers, actor=actor
         )
+        return await self._driver.call(call)
 
     async def next(
         self,
@@ -386,23 +377,22 @@ class AsyncDesignClient:
     ) -> design_replies.NextStep:
         """Return the next step of the host's own loop (host 4.0.0rc6); it may change the mission.
 
-        With a result it also tells the host how the last step has ended.
+        With a result it also reports the end of the last step to the host.
 
         Args:
             mission: Slug or id of the mission.
-            policy: What agents may do. None: the client's policy.
+            policy: The permissions of agents. None: the client's policy.
             agent: Name of the agent.
-            result: How the last step has ended. None: only look.
+            result: The result of the last step. None: only read.
             answer: Answer to the question of the last step.
-            decision_id: Id of the decision. None: the one that is pending.
+            decision_id: Id of the decision. None: the pending decision.
         """
-        return await self._driver.call(
-            design.Next(
-                policy=policy,
-                mission=mission,
-                agent=agent,
-                result=result,
-                answer=answer,
-                decision_id=decision_id,
-            )
+        call = design.Next(
+            policy=policy,
+            mission=mission,
+            agent=agent,
+            result=result,
+            answer=answer,
+            decision_id=decision_id,
         )
+        return await self._driver.call(call)

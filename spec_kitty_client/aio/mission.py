@@ -3,7 +3,7 @@
 Each verb does what the host's release needs for it, and can be repeated safely: if an answer is
 lost or a refusal may be late, it reads the state, and an effect that is there counts as a success.
 
-Made of `mission`; change that one.
+``python -m tests.asyncify`` generates ``aio/mission.py`` from ``mission.py``; edit the latter.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,8 +15,8 @@ from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import AppendHistory, ListReady, MergeMission, MergeStrategy
 from spec_kitty_client.contract.lanes import AnyLane
 from spec_kitty_client.errors import InvalidCall
-from spec_kitty_client.workflow import claim, common, merge, verbs
-from spec_kitty_client.workflow.common import Package
+from spec_kitty_client.workflow import accept, claim, common, merge, verbs
+from spec_kitty_client.workflow.common import WorkPackageFacts
 from spec_kitty_client.workflow.layout import MissionLayout
 from spec_kitty_client.workflow.merge import Merged
 from spec_kitty_client.workflow.verbs import Moved, Review, Subtasks
@@ -26,7 +26,7 @@ __all__ = ["AsyncMissionHandle", "AsyncWorkPackageHandle"]
 
 
 class AsyncMissionHandle:
-    """A mission, without any state of the host. Made by `AsyncClient.mission`.
+    """A handle on a mission, without any state of the host. Made by `AsyncClient.mission`.
 
     Attributes:
         name: The slug or id with which it was made.
@@ -45,7 +45,7 @@ class AsyncMissionHandle:
         """Return a handle on one of its work packages. No call is made.
 
         Args:
-            wp: Its id, such as ``WP01``, or what `state` or `ready` tell of it.
+            wp: Its id, such as ``WP01``, or its entry in a reply of `state` or `ready`.
         """
         return AsyncWorkPackageHandle(self._driver, self, wp if isinstance(wp, str) else wp.wp_id)
 
@@ -59,7 +59,7 @@ class AsyncMissionHandle:
         """Return the lane of every work package.
 
         Raises:
-            NotFound: If there is no such mission, or the host's answer cannot be believed: see
+            NotFound: If there is no such mission, or the host's reply cannot be trusted; see
                 `Mission.problem`.
         """
         return await self._driver.read(common.state(self.name))
@@ -74,7 +74,7 @@ class AsyncMissionHandle:
         return reply.ready_work_packages
 
     async def layout(self, state: replies.Mission | None = None) -> MissionLayout:
-        """Return topology, merge target and what each work package needs.
+        """Return the topology, the merge target, and the needs of each work package.
 
         Args:
             state: The state, if it was read already, which saves a call.
@@ -86,9 +86,9 @@ class AsyncMissionHandle:
         return await self._driver.read(common.layout(state or self.name))
 
     async def watch(self, *, interval: float = 30.0) -> AsyncIterator[MissionEvent]:
-        """Yield what happens to the mission until it is accepted, by one read per interval.
+        """Yield the events of the mission until it is accepted, with one read per interval.
 
-        Two moves between two reads are told as one. A read that fails ends the iteration with
+        Several moves between two reads are one event. A read that fails ends the iteration with
         its error; a new `watch` starts with all work packages as they are then.
 
         Args:
@@ -113,7 +113,7 @@ class AsyncMissionHandle:
         """Read the state until a condition holds, and return the state in which it does.
 
         Args:
-            condition: Asked with each state, for example
+            condition: Called with each state, for example
                 ``lambda state: state.lanes()["WP01"] == Lane.DONE``.
             timeout: Seconds to wait at most, at least one read. None: for ever.
             interval: Seconds between two reads.
@@ -133,14 +133,14 @@ class AsyncMissionHandle:
         """Accept the mission, and commit what the host wrote about it. Idempotent.
 
         Args:
-            actor: Who accepts it. None: the client's actor.
+            actor: The actor that accepts it. None: the client's actor.
 
         Raises:
             AcceptanceUnavailable: If the host's API cannot accept a mission of this topology
                 (3.2.0 to 3.2.7 with a coordination branch). Nothing was sent.
             NotReady: If a work package is not finished.
         """
-        return await self._driver.change(verbs.accept(self.name, actor or self._driver.core.actor))
+        return await self._driver.change(accept.accept(self.name, actor or self._driver.core.actor))
 
     async def merge(
         self,
@@ -150,27 +150,28 @@ class AsyncMissionHandle:
         push: bool = False,
         commits: Sequence[str] = (),
     ) -> Merged:
-        """Merge the mission, and prove that nothing is lost by it. Idempotent.
+        """Merge the mission, and prove that no work is lost. Idempotent.
 
-        Refuses while a worktree has uncommitted changes, or where the host would not merge over
-        changes in the checkout of the target (3.2.0); commits the mission's folder first; brings
-        planning work along; compares the target before and after; and leaves its checkout up to
-        date. A mission counts as merged already only with proof: its branches, the record of an
-        earlier merge, or ``commits`` are in the target.
+        The SDK refuses while a worktree has uncommitted changes, or the checkout of the target has
+        some over which the host would not merge (3.2.0). It commits the mission's folder first,
+        merges planning work as well, compares the target before and after, and updates the checkout
+        of the target. A mission counts as merged already only with proof: its branches, the record
+        of an earlier merge, or ``commits`` are in the target.
 
         Args:
-            target: The branch to merge into. None: the one that the mission names, in the
-                host's order (``merge_target_branch`` from 3.2.2 on, ``target_branch``, the
-                primary branch).
+            target: The branch to merge into. None: the target that the mission names, in the host's
+                order (``merge_target_branch`` from 3.2.2 on, ``target_branch``, the primary
+                branch).
             strategy: ``merge``, ``squash`` or ``rebase``.
             push: Whether the host pushes the target afterwards.
-            commits: Commits that were handed in, which have to be in the target afterwards.
+            commits: Submitted commits, which must be in the target after the merge.
 
         Raises:
-            WouldLoseWork: If something would be lost. Nothing was merged.
+            WouldLoseWork: If work would be lost. Nothing was merged.
             MergeConflict: If branches have merge conflicts; it has the commands that help.
             IntegrationFailed: If the host could not merge.
-            MergeDamaged: If the target does not have afterwards what it should.
+            MergeDamaged: If files or commits are missing in the target after the merge, or files
+                changed that no work package touched.
         """
         call = MergeMission(mission=self.name, target=target, strategy=strategy, push=push)
         return await self._driver.change(merge.merge(call, tuple(commits)))
@@ -182,17 +183,17 @@ class AsyncMissionHandle:
         strategy: MergeStrategy | str = MergeStrategy.MERGE,
         commits: Sequence[str] = (),
     ) -> tuple[str, ...]:
-        """Return what would stop `merge` whatever the work packages do, as sentences.
+        """Return the obstacles to `merge` that no work package can remove, as sentences.
 
         Call it before the work begins: a missing target, a strategy that this host does not have,
         a tag named like a branch, uncommitted files of the user where the target is checked out,
-        and branches of finished work that are gone without a proof that they were merged. It only
+        and branches of finished work that are gone without a proof that they were merged. Only
         reads.
 
         Args:
             target: The branch to merge into; see `merge`.
             strategy: ``merge``, ``squash`` or ``rebase``.
-            commits: Commits that were handed in; see `merge`.
+            commits: Submitted commits; see `merge`.
 
         Raises:
             NotFound: If there is no such mission.
@@ -202,7 +203,7 @@ class AsyncMissionHandle:
 
 
 class AsyncWorkPackageHandle:
-    """A work package of a mission. Made by `AsyncMissionHandle.work_package`.
+    """A handle on a work package. Made by `AsyncMissionHandle.work_package`.
 
     Attributes:
         mission: The handle on its mission.
@@ -218,7 +219,7 @@ class AsyncWorkPackageHandle:
         return f"AsyncWorkPackageHandle({self.mission.name!r}, {self.wp_id!r})"
 
     async def lane(self) -> AnyLane:
-        """Return the lane in which it is. One read of the mission's state.
+        """Return its lane, by one read of the mission's state.
 
         Raises:
             NotFound: If the mission has no such work package.
@@ -228,23 +229,23 @@ class AsyncWorkPackageHandle:
     async def claim(self, *, actor: str | None = None) -> replies.ImplementationStarted:
         """Claim it, if its dependencies are done, and give it a worktree. Idempotent.
 
-        The worktree is there afterwards on every host, on the branch that the merge of this
-        release takes, with the work of its dependencies in it. Planning work gets a branch and
-        a worktree of its own as well, up to 3.2.7; `AsyncMissionHandle.merge` brings it along.
+        On every host the worktree then exists, on the branch that this release merges, with the
+        work of its dependencies in it. Up to 3.2.7 planning work gets a branch and a worktree of
+        its own as well, and `AsyncMissionHandle.merge` merges it.
 
         Args:
-            actor: Who claims it. None: the client's actor.
+            actor: The actor that claims it. None: the client's actor.
 
         Raises:
             Conflict: If another actor has claimed it.
             NotReady: If a work package that it depends on is not done.
-            WouldLoseWork: For planning work on 4.0.0rc5 and later, which the host takes from
-                the primary checkout alone.
+            WouldLoseWork: For planning work on 4.0.0rc5 and later, which the host accepts from the
+                primary checkout only.
         """
         return await self._driver.change(claim.claim(self._at(actor, None)))
 
     async def locate(self) -> replies.Workspace:
-        """Return where it is worked on, claimed or not.
+        """Return its worktree and branch, claimed or not.
 
         Raises:
             NotFound: If there is no such mission or work package.
@@ -258,29 +259,28 @@ class AsyncWorkPackageHandle:
         note: str | None = None,
         subtasks: Subtasks = "refuse",
     ) -> Moved:
-        """Hand in the implementation. Hosts from 3.2.2 on want a commit in the worktree.
+        """Submit the implementation. Hosts from 3.2.2 on require a commit in the worktree.
 
         Args:
-            actor: Who hands it in. None: the client's actor.
-            note: Goes into the history.
+            actor: The actor that submits it. None: the client's actor.
+            note: Text for the history.
             subtasks: Hosts from 2.1.0 on refuse while subtasks are open. ``"refuse"`` leaves
                 that to the host, and the error names them; ``"complete"`` marks them done first,
                 with the host's own ``agent tasks mark-status``, for which the API has no verb.
 
         Raises:
-            TransitionRejected: If the host does not take it.
+            TransitionRejected: If the host refuses it.
             ProtocolError: If the host could not mark the subtasks.
         """
-        return await self._driver.change(
-            verbs.submit_for_review(self._at(actor, None), note, subtasks)
-        )
+        at = self._at(actor, None)
+        return await self._driver.change(verbs.submit_for_review(at, note, subtasks))
 
     async def begin_review(self, *, actor: str | None = None, lane: AnyLane | None = None) -> Moved:
         """Begin a review. Up to 3.1.0 a review has no lane: it stays in ``for_review``.
 
         Args:
-            actor: Who reviews. None: the client's actor.
-            lane: The lane in which it is, if that is known, which may save a read.
+            actor: The reviewing actor. None: the client's actor.
+            lane: Its current lane, if known, which may save a read.
 
         Raises:
             TransitionRejected: If it is not in ``for_review``.
@@ -298,17 +298,16 @@ class AsyncWorkPackageHandle:
         """Record that a review approved the work. On 1.0.x that makes it ``done``.
 
         Args:
-            review: Who has approved it, and where that can be read.
-            actor: Who says so. None: the client's actor.
-            note: Goes into the history.
-            lane: The lane in which it is, if that is known, which may save a read.
+            review: The reviewer, and a pointer to the review.
+            actor: The actor that records it. None: the client's actor.
+            note: Text for the history.
+            lane: Its current lane, if known, which may save a read.
 
         Raises:
             TransitionRejected: If it is not in review.
         """
-        return await self._driver.change(
-            verbs.approve(self._at(actor, lane), _review(review), note)
-        )
+        at = self._at(actor, lane)
+        return await self._driver.change(verbs.approve(at, _review(review), note))
 
     async def request_changes(
         self,
@@ -318,13 +317,13 @@ class AsyncWorkPackageHandle:
         note: str | None = None,
         lane: AnyLane | None = None,
     ) -> Moved:
-        """Record that a review wants changes: back to ``in_progress``.
+        """Record that a review asks for changes, and move it to ``in_progress``.
 
         Args:
-            review: Who wants them, and where that can be read.
-            actor: Who says so. None: the client's actor.
-            note: Goes into the history.
-            lane: The lane in which it is, if that is known, which may save a read.
+            review: The reviewer, and a pointer to the review.
+            actor: The actor that records it. None: the client's actor.
+            note: Text for the history.
+            lane: Its current lane, if known, which may save a read.
 
         Raises:
             TransitionRejected: If it is neither in review nor approved.
@@ -340,13 +339,13 @@ class AsyncWorkPackageHandle:
         note: str | None = None,
         lane: AnyLane | None = None,
     ) -> Moved:
-        """Bring approved work to ``done``, from ``approved`` or straight from the review.
+        """Move approved work to ``done``, from ``approved`` or directly from the review.
 
         Args:
-            review: Who has approved it, and where that can be read.
-            actor: Who says so. None: the client's actor.
-            note: Goes into the history.
-            lane: The lane in which it is, if that is known, which may save a read.
+            review: The reviewer, and a pointer to the review.
+            actor: The actor that records it. None: the client's actor.
+            note: Text for the history.
+            lane: Its current lane, if known, which may save a read.
 
         Raises:
             TransitionRejected: If it is neither in review nor approved.
@@ -361,13 +360,13 @@ class AsyncWorkPackageHandle:
         actor: str | None = None,
         lane: AnyLane | None = None,
     ) -> Moved:
-        """Move it to ``blocked`` until a person has looked.
+        """Move it to ``blocked``, for a person to look at.
 
         Args:
-            reason: Why; it goes into the history.
-            review: Who has judged, if it is in review. None: the actor.
-            actor: Who says so. None: the client's actor.
-            lane: The lane in which it is, if that is known, which may save a read.
+            reason: The reason; it goes into the history.
+            review: The review, if it is in review. None: the actor is the reviewer.
+            actor: The actor that records it. None: the client's actor.
+            lane: Its current lane, if known, which may save a read.
 
         Raises:
             TransitionRejected: If it is done or canceled.
@@ -383,14 +382,14 @@ class AsyncWorkPackageHandle:
 
         Args:
             note: The text.
-            actor: Who writes it. None: the client's actor.
+            actor: The author of the note. None: the client's actor.
         """
         call = AppendHistory(mission=self.mission.name, wp=self.wp_id, note=note, actor=actor)
         return await self._driver.call(call)
 
-    def _at(self, actor: str | None, lane: AnyLane | None) -> Package:
+    def _at(self, actor: str | None, lane: AnyLane | None) -> WorkPackageFacts:
         who = actor or self._driver.core.actor
-        return Package(mission=self.mission.name, wp=self.wp_id, actor=who, lane=lane)
+        return WorkPackageFacts(mission=self.mission.name, wp=self.wp_id, actor=who, lane=lane)
 
 
 def _review(review: Review) -> Review:

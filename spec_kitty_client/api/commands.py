@@ -8,52 +8,50 @@ Source of every option: every host from 1.0.0 to 3.2.7. The verbs that make a mi
 `spec_kitty_client.api.design`.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
-from attrs import Attribute, asdict, field, fields, frozen
+from attrs import Attribute, field, fields, frozen
 
 from spec_kitty_client.api import replies
+from spec_kitty_client.api.options import (
+    ACTOR,
+    MISSION,
+    POLICY,
+    REVIEW_REF,
+    WP,
+    name_only,
+    one_of,
+    spell_option,
+)
+from spec_kitty_client.api.reviews import Evidence, ReviewResult
 from spec_kitty_client.contract import Requiring
 from spec_kitty_client.contract.dialects import Dialect
 from spec_kitty_client.contract.lanes import POLICY_LANES, AnyLane, Lane, lanes_of, parse_lane
 from spec_kitty_client.errors import InvalidCall
 from spec_kitty_client.policy import Policy
-from spec_kitty_client.values import Value
 
 __all__ = [
     "AcceptMission",
     "AppendHistory",
     "Command",
     "ContractVersion",
-    "Evidence",
     "ListReady",
     "MergeMission",
     "MergeStrategy",
     "MissionState",
     "OriginCheck",
     "ResolveWorkspace",
-    "ReviewResult",
-    "ReviewVerdict",
     "StartImplementation",
     "StartReview",
     "Transition",
 ]
 
 R_co = TypeVar("R_co", bound=replies.Reply, covariant=True)
-E = TypeVar("E", bound=StrEnum)
 
-_LONGEST_ARGUMENT = 128 * 1024 - 1  # bytes of one argument, Linux MAX_ARG_STRLEN
+_ORIGIN_CHECK = {"option": "--origin-check", "since": "4.0.0rc6"}
 _READ_LIMIT, _MERGE_LIMIT = 120.0, 900.0  # seconds; slow hosts need up to 60 and 300
-
-
-class ReviewVerdict(StrEnum):
-    """The result of a review."""
-
-    APPROVED = "approved"
-    CHANGES_REQUESTED = "changes_requested"
 
 
 class MergeStrategy(StrEnum):
@@ -75,86 +73,11 @@ class OriginCheck(StrEnum):
     """Do not compare."""
 
 
-@frozen(kw_only=True)
-class ReviewResult(Value):
-    """The result of a review; every move out of ``in_review`` needs it (host 3.2.6 and later)."""
-
-    reviewer: str
-    """Name of the person or agent who reviewed."""
-    verdict: ReviewVerdict
-    reference: str
-    """A pointer to the review: a path, a URL, a commit. Equal to ``review_ref``."""
-    feedback_path: str | None = None
-    """Path of a file with the findings."""
-
-    def to_json(self) -> str:
-        """Return the JSON text for ``--review-result-json``."""
-        return _dumps({k: v for k, v in asdict(self).items() if v is not None})
-
-
-@frozen(kw_only=True)
-class Evidence(Value):
-    """The evidence for a move to ``approved`` or ``done`` (host 3.1.0 and later).
-
-    If a call has a `ReviewResult` as well, reviewer, verdict and reference must be the same in
-    both (host 3.2.6 and later).
-    """
-
-    reviewer: str
-    """Name of the person or agent who reviewed."""
-    verdict: ReviewVerdict
-    reference: str
-    """A pointer to the review: a path, a URL, a commit."""
-    repos: tuple[Mapping[str, Any], ...] = ()
-    """The reviewed repositories and commits, in the host's format."""
-    verification: tuple[Mapping[str, Any], ...] = ()
-    """The checks that were run, in the host's format."""
-
-    @classmethod
-    def of(cls, review: ReviewResult) -> "Evidence":
-        """Return the evidence that matches a review result."""
-        return cls(reviewer=review.reviewer, verdict=review.verdict, reference=review.reference)
-
-    def to_json(self) -> str:
-        """Return the JSON text for ``--evidence-json``."""
-        review = {
-            "reviewer": self.reviewer,
-            "verdict": self.verdict,
-            "reference": self.reference,
-        }
-        lists = {"repos": list(self.repos), "verification": list(self.verification)}
-        return _dumps({"review": review, **lists})
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def name_only(_: object, attribute: "Attribute[str]", value: str) -> None:
-    """Refuse an empty name and a path, which hosts answer with a traceback (3.2.7)."""
-    if not value.strip() or "/" in value or "\\" in value or ".." in value:
-        msg = f"{attribute.name}={value!r} is not a name. Use a slug or an id."
-        raise InvalidCall(msg)
-
-
 def _lane(_: object, attribute: "Attribute[AnyLane]", value: AnyLane) -> None:
     if not isinstance(value, Lane):
         lanes = ", ".join(Lane)
         msg = f"{attribute.name}={value!r} is not a lane. Use one of: {lanes}"
         raise InvalidCall(msg)
-
-
-def one_of(kind: type[E], value: E | str) -> E:
-    """Return the enum member for a word.
-
-    Raises:
-        InvalidCall: If there is none; the message has all choices.
-    """
-    try:
-        return kind(value)
-    except ValueError:
-        msg = f"{value!r} is not a {kind.__name__}. Use one of: {', '.join(kind)}"
-        raise InvalidCall(msg) from None
 
 
 def _origin_check(value: OriginCheck | str | None) -> OriginCheck | None:
@@ -208,40 +131,6 @@ class Command(Requiring, Generic[R_co]):
         return tuple((a, value) for a, value in named if value is not None and value is not False)
 
 
-def spell_option(attribute: "Attribute[Any]", value: object) -> tuple[str, ...]:
-    """Return one option as it is on the command line.
-
-    Raises:
-        InvalidCall: If its value cannot be passed on a command line.
-    """
-    name: str = attribute.metadata["option"]
-    if value is True:
-        return (name,)
-    if isinstance(value, Policy | Evidence | ReviewResult):
-        text = value.to_json()
-    else:
-        text = _dumps(value) if "json" in attribute.metadata else str(value)
-    try:
-        size = len(text.encode()) + len(name) + 1
-    except UnicodeEncodeError as e:
-        msg = f"{name} cannot be passed on a command line: {e.reason}. Remove the character."
-        raise InvalidCall(msg) from None
-    if size > _LONGEST_ARGUMENT or "\0" in text:
-        long = f"it has {size} bytes, {_LONGEST_ARGUMENT} are allowed. Shorten it."
-        why = "it has a NUL character. Remove it." if "\0" in text else long
-        msg = f"{name} cannot be passed on a command line: {why}"
-        raise InvalidCall(msg)
-    return (f"{name}={text}",)
-
-
-MISSION = {"option": "--mission"}
-WP = {"option": "--wp"}
-ACTOR = {"option": "--actor"}
-POLICY = {"option": "--policy"}
-REVIEW_REF = {"option": "--review-ref"}
-ORIGIN_CHECK = {"option": "--origin-check", "since": "4.0.0rc6"}
-
-
 @frozen(kw_only=True)
 class ContractVersion(Command[replies.HostContract]):
     """Read the host's contract version."""
@@ -269,7 +158,7 @@ class MissionState(Command[replies.Mission]):
 
 @frozen(kw_only=True)
 class ListReady(Command[replies.ReadyList]):
-    """Read which work packages can be started now."""
+    """Read the work packages that can be started now."""
 
     verb: ClassVar[str] = "list-ready"
     reply_type: ClassVar[type[replies.Reply]] = replies.ReadyList
@@ -407,7 +296,7 @@ class AcceptMission(Command[replies.MissionAccepted]):
     mission: str = field(metadata=MISSION, validator=name_only)
     actor: str | None = field(default=None, metadata=ACTOR)
     origin_check: OriginCheck | None = field(
-        default=None, metadata=ORIGIN_CHECK, converter=_origin_check
+        default=None, metadata=_ORIGIN_CHECK, converter=_origin_check
     )
     """None: enforce, which needs the network if there is a remote ``origin``."""
 
@@ -436,6 +325,6 @@ class MergeMission(Command[replies.MissionMerged]):
     )
     push: bool = field(default=False, metadata={"option": "--push"})
     origin_check: OriginCheck | None = field(
-        default=None, metadata=ORIGIN_CHECK, converter=_origin_check
+        default=None, metadata=_ORIGIN_CHECK, converter=_origin_check
     )
     """None: enforce, which needs the network if there is a remote ``origin``."""

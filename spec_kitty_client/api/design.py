@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from attrs import field, frozen, validators
 
 from spec_kitty_client.api import design_replies as replies
-from spec_kitty_client.api.commands import ACTOR, MISSION, POLICY, Command, R_co, name_only, one_of
+from spec_kitty_client.api.commands import Command, R_co
+from spec_kitty_client.api.options import ACTOR, MISSION, POLICY, name_only, one_of
 from spec_kitty_client.api.replies import Reply
 from spec_kitty_client.policy import Policy
 
@@ -183,7 +184,7 @@ class RecordAnalysis(DesignChange[replies.AnalysisRecorded]):
 
 @frozen(kw_only=True)
 class OpenDecision(DesignChange[replies.Decision]):
-    """Open a question that somebody must decide. Idempotent."""
+    """Open a decision: a question for a person to answer. Idempotent."""
 
     verb: ClassVar[str] = "open-decision"
     reply_type: ClassVar[type[Reply]] = replies.Decision

@@ -32,7 +32,7 @@ __all__ = [
 
 @frozen(kw_only=True)
 class MissionSpecified(MissionReply):
-    """Reply to ``specify``: the new mission. Next, somebody has to write its specification."""
+    """Reply to ``specify``: the new mission. The next step is to write its specification."""
 
     mission_id: str
     """The mission's id, a ULID."""

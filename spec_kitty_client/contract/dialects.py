@@ -1,4 +1,4 @@
-"""The dialects of the contract, the features, and the host release that brought each.
+"""The dialects of the contract, the features, and the first host release of each.
 
 The contract version alone is not enough: five dialects share version 1.0.0. So every feature is
 dated by the host's release (``spec-kitty-cli`` on PyPI). From contract 1.1.0 on the release

@@ -1,10 +1,9 @@
-"""The policy: what an agent may do, sent to the host with every call that starts an agent.
+"""The policy: the permissions of an agent, sent with every call that starts an agent.
 
 `Policy` checks the rules of all host releases at once, so that every host accepts the result.
 `Policy.for_contract` checks the rules of one host only.
 """
 
-import json
 from codecs import BOM_UTF8
 from collections.abc import Mapping
 from enum import StrEnum
@@ -23,6 +22,7 @@ from spec_kitty_client.policy.rules import (
     object_problems,
     parse_policy,
 )
+from spec_kitty_client.values import compact_json
 
 __all__ = ["ApprovalMode", "NetworkMode", "Policy", "SandboxMode"]
 
@@ -213,7 +213,7 @@ class Policy:
 
     def to_json(self) -> str:
         """Return canonical JSON text: sorted keys, no spaces, ASCII."""
-        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return compact_json(self.to_dict())
 
 
 def _refuse(problems: tuple[PolicyProblem, ...]) -> None:

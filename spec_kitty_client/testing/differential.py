@@ -15,17 +15,17 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from spec_kitty_client.api.envelope import find
 from spec_kitty_client.api.spelling import names_in
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import Lane, Need, lanes_of, moves
+from spec_kitty_client.testing.comparable import comparable, comparable_words
 from spec_kitty_client.testing.host import Release, SimulatedHost
 from spec_kitty_client.testing.host.board import PLANNING, Plan
 from spec_kitty_client.testing.host.marking import COMMAND
 from spec_kitty_client.testing.host.workspace import branch_of, is_in_checkout
-from spec_kitty_client.transports import Completed, GitTransport, Transport
+from spec_kitty_client.transports import GitTransport, Transport
 
-__all__ = ["HostMachine", "RealMission", "comparable", "comparable_words"]
+__all__ = ["HostMachine", "RealMission"]
 
 _LIMIT = 120.0  # seconds for one call of the real host
 _POLICY = json.dumps(
@@ -64,60 +64,6 @@ class RealMission:
     agent: Transport | None = None
 
 
-def comparable(completed: Completed, root: str) -> dict[str, Any]:
-    """Return the part of an answer that must be equal on both hosts.
-
-    Times, ids, paths and the texts of messages are left out. For an answer without an envelope,
-    this is the exit code and whether there was a traceback.
-
-    Args:
-        completed: The result of a call.
-        root: Path of the host's primary checkout.
-    """
-    envelope, _ = find(completed.stdout.decode("utf-8", "replace"))
-    if envelope is None:
-        crashed = b"Traceback" in completed.stderr
-        return {"exit_code": completed.exit_code, "crashed": crashed}
-    return {
-        "exit_code": completed.exit_code,
-        "contract_version": envelope.contract_version,
-        "command": envelope.command,
-        "success": envelope.success,
-        "error_code": envelope.error_code,
-        "data": {k: _same(k, v, root) for k, v in envelope.data.items()},
-    }
-
-
-def comparable_words(completed: Completed) -> dict[str, Any]:
-    """Return the part of an answer without an envelope that must be equal on both hosts.
-
-    This is every line of JSON, without the texts of messages.
-    """
-    lines = completed.stdout.decode("utf-8", "replace").splitlines()
-    told = [json.loads(line) for line in lines if line.startswith("{")]
-    return {"exit_code": completed.exit_code, "told": [_without_words(one) for one in told]}
-
-
-def _without_words(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_words(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {k: "words" if k in _WORDS else _without_words(v) for k, v in value.items()}
-
-
-_BY_CHANCE = {"history_entry_id", "accepted_at"}
-_WORDS = {"message", "error", "errors", "remediation", "reason"}
-
-
-def _same(name: str, value: Any, root: str) -> Any:
-    if name in _BY_CHANCE or name in _WORDS:
-        return type(value).__name__
-    if isinstance(value, str):
-        return value.replace(root, "{root}")
-    return value
-
-
 _WRONG_POLICY = json.dumps({"orchestrator_id": "monkey"})
 _REVIEWS = [
     {"reviewer": who, "verdict": verdict, "reference": where}
@@ -132,7 +78,7 @@ def _mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
 
 
 def _actors(usual: str, *others: str) -> st.SearchStrategy[str]:
-    """Return a strategy for actors, an empty one among them."""
+    """Return a strategy for actors, including the empty one."""
     return st.runner().flatmap(lambda m: _mostly(usual, *others, *m.blank("")))
 
 
@@ -156,7 +102,7 @@ class HostMachine(RuleBasedStateMachine):
     plan: ClassVar[Plan] = {"WP01": [], "WP02": ["WP01"], "WP03": []}
 
     def begin(self) -> RealMission:
-        """Return a mission of which everything is planned, with the work packages of `plan`."""
+        """Return a new mission with the work packages of `plan`, all in the lane ``planned``."""
         msg = f"{type(self).__name__}.begin has to say how a mission begins on your host"
         raise NotImplementedError(msg)
 
@@ -187,10 +133,10 @@ class HostMachine(RuleBasedStateMachine):
         }
 
     def blank(self, text: str) -> list[str]:
-        """Return a text of nothing where it can be sent: 1.0.x cannot read it in its own log."""
+        """Return a blank text, unless the host is 1.0.x, which cannot read it from its own log."""
         return [text] if self.as_release.since("2.1.0") else []
 
-    # What can be asked
+    # The rules
 
     wps: ClassVar[st.SearchStrategy[str]] = st.runner().flatmap(
         lambda m: st.sampled_from([*m.plan, *m.plan, "WP99"])
@@ -198,7 +144,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def go_on(self, data: st.DataObject) -> None:
-        """Do what makes sense next."""
+        """Make the next valid move of a work package."""
         wp = data.draw(st.sampled_from(list(self.plan)), label="wp")
         lane = Lane(self.simulated.lanes()[wp])
         if lane in (Lane.PLANNED, Lane.CLAIMED):
@@ -227,7 +173,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(wp=wps, actor=_actors("a1", "a2"), policy=_mostly(_POLICY, None, "{", _WRONG_POLICY))
     def claim(self, wp: str, actor: str, policy: str | None) -> None:
-        """Start anything."""
+        """Claim any work package, even an unknown one, with any policy."""
         self._claim(wp, actor, policy)
 
     def _claim(self, wp: str, actor: str, policy: str | None = _POLICY) -> None:
@@ -241,12 +187,12 @@ class HostMachine(RuleBasedStateMachine):
         review_ref=_mostly("r1", None, "", " "),
     )
     def review(self, wp: str, actor: str, policy: str | None, review_ref: str | None) -> None:
-        """Begin a review of anything."""
+        """Call start-review for any work package, even an unknown one."""
         self.ask("start-review", wp=wp, actor=actor, policy=policy, review_ref=review_ref)
 
     @rule(wp=wps, data=st.data())
     def move(self, wp: str, data: st.DataObject) -> None:
-        """Move anything anywhere, with whatever proofs."""
+        """Move any work package to any lane, with valid or invalid evidence."""
         lanes = sorted(lanes_of(self.as_release.dialect))
         words = st.sampled_from([*lanes * 3, "doing", "DONE", "bogus", "in_review", "approved"])
         options: dict[str, Any] = {
@@ -271,7 +217,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), believed=st.booleans())
     def hand_in(self, data: st.DataObject, believed: bool) -> None:
-        """Work on something and hand it in, with all, some or none of its subtasks done."""
+        """Claim a work package and submit it, with all, some or none of its subtasks done."""
         wp = data.draw(st.sampled_from(list(self.plan)), label="wp")
         if Lane(self.simulated.lanes()[wp]) in (Lane.PLANNED, Lane.CLAIMED):
             self._claim(wp, "a1")
@@ -285,7 +231,7 @@ class HostMachine(RuleBasedStateMachine):
         data=st.data(), status=_mostly("done", "pending", "bogus"), nowhere=_mostly(None, "000-no")
     )
     def close(self, data: st.DataObject, status: str, nowhere: str | None) -> None:
-        """Mark any subtasks, also some that are not there."""
+        """Mark any subtasks, also unknown ones."""
         packages = self.simulated.mission.packages
         known = [subtask for package in packages.values() for subtask in package.subtasks]
         ids = st.sampled_from([*known, *known, "T998", "T999", next(iter(packages))])
@@ -294,7 +240,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        """Bring a work package to its end by force."""
+        """Force a work package to ``approved`` or ``done``."""
         wp = data.draw(st.sampled_from(list(self.plan)), label="wp")
         if Lane(self.simulated.lanes()[wp]) == Lane.PLANNED:
             self._claim(wp, "a1")
@@ -305,7 +251,7 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(wp=wps, reason=st.sampled_from([None, "n", "Force move to canceled"]))
     def cancel(self, wp: str, reason: str | None) -> None:
-        """Give a work package up, with a reason or without one, and see who may begin."""
+        """Cancel a work package, with or without a reason, and compare the ready ones."""
         self.ask("transition", wp=wp, to=Lane.CANCELED, actor="rev", policy=_POLICY, note=reason)
         self.ask("list-ready")
 
@@ -318,7 +264,7 @@ class HostMachine(RuleBasedStateMachine):
         verb=st.sampled_from(["mission-state", "list-ready", "resolve-workspace"]), data=st.data()
     )
     def look(self, verb: str, data: st.DataObject) -> None:
-        """Read, of this mission or one that is not there."""
+        """Read from this mission or an unknown one."""
         names = ["nope", self.real.ulid, self.real.ulid[:8]] if self.real.ulid else ["nope"]
         mission = data.draw(_mostly(self.real.slug, *names), label="mission")
         wp = {"wp": data.draw(self.wps)} if verb == "resolve-workspace" else {}
@@ -333,19 +279,19 @@ class HostMachine(RuleBasedStateMachine):
     @rule(strategy=_mostly("merge", "squash", "octopus"), into=_mostly(None, "nosuch"))
     def merge(self, strategy: str, into: str | None) -> None:
         """Merge the mission, finished or not."""
-        if strategy != "squash" or self.as_release.since("2.1.0"):  # a squash of 1.0.x is none
+        if strategy != "squash" or self.as_release.since("2.1.0"):  # 1.0.x does not commit a squash
             self.ask("merge-mission", strategy=strategy, target=into)
 
     def teardown(self) -> None:
-        """Compare what both say in the end, if they agreed up to then."""
+        """Compare the final state of both hosts, if all earlier answers agreed."""
         if not self.differed:
             self.ask("mission-state")
             self.ask("list-ready")
 
-    # How it is asked
+    # Calls of both hosts
 
     def ask(self, verb: str, **options: Any) -> bool:
-        """Ask both, compare, and return whether it was a success."""
+        """Send a call to both hosts, compare the answers, and return whether it succeeded."""
         spoken = names_in(self.as_release.dialect).get(verb, verb)
         selector = "feature" if self.as_release.says_feature else "mission"
         given = {selector: options.pop("mission", self.real.slug), **options}
@@ -359,7 +305,7 @@ class HostMachine(RuleBasedStateMachine):
         return ours.exit_code == 0
 
     def mark(self, *subtasks: str, status: str = "done", mission: str | None = None) -> None:
-        """Let both mark subtasks, and compare; 1.0.x looks for neither, and is left out."""
+        """Mark subtasks on both hosts, and compare; 1.0.x has no subtasks and is skipped."""
         if not self.as_release.since("2.1.0"):
             return
         selector = "--feature" if self.as_release.says_feature else "--mission"
@@ -373,10 +319,10 @@ class HostMachine(RuleBasedStateMachine):
     def compare(
         self, args: tuple[str, ...], ours: Mapping[str, Any], theirs: Mapping[str, Any]
     ) -> None:
-        """See that two answers agree.
+        """Check that two answers agree.
 
         Raises:
-            AssertionError: If they do not, with the differences.
+            AssertionError: If they differ; the message has the differences.
         """
         if ours != theirs:
             self.differed = True
@@ -386,23 +332,23 @@ class HostMachine(RuleBasedStateMachine):
             msg = f"spec-kitty {' '.join(args)}\n{found}"
             raise AssertionError(msg)
 
-    # What the simulated host takes for granted, and the real one does not
+    # Commits that the real host requires and the simulated one does not
 
     def claimed(self, wp: str) -> None:
-        """Do the work of a work package: a commit."""
+        """Commit the work of a claimed work package."""
         self.commit(wp, self.real.root)
 
     def accepted(self) -> None:
-        """Commit what an acceptance leaves."""
+        """Commit the host's record of an acceptance."""
         self.git("add", "--all", "--", "kitty-specs")
         self.git("commit", "--quiet", "--message=accepted")
 
     def commit(self, wp: str, root: str) -> None:
-        """Commit a file for a work package, in its worktree, which older hosts do not make."""
+        """Commit a file in the worktree of a work package; make the worktree if needed."""
         path = self.place(wp, root)
         if not Path(path).exists():
             if self.simulated.mission.lanes[wp] == PLANNING and self.as_release.has(Feature.LANES):
-                return  # no host looks for its branch
+                return  # no host reads the branch of planning work
             self._make_worktree(wp, root, path)
         with (Path(path) / f"{wp}.txt").open("a", encoding="utf-8") as file:
             file.write(f"{wp}\n")
@@ -410,7 +356,7 @@ class HostMachine(RuleBasedStateMachine):
         self.git("commit", "--quiet", f"--message={wp}", "--", f"{wp}.txt", folder=path)
 
     def place(self, wp: str, root: str) -> str:
-        """Return where a work package is worked on."""
+        """Return the folder for the work of a work package."""
         mission = self.simulated.mission
         if is_in_checkout(self.as_release, mission, wp):
             return root
@@ -427,7 +373,7 @@ class HostMachine(RuleBasedStateMachine):
         self.git("worktree", "add", "--quiet", "-b", branch, path, base, folder=root)
 
     def git(self, *args: str, folder: str | None = None) -> bool:
-        """Run git in the real repository or another folder, and return whether it went well."""
+        """Run git in the real repository or another folder, and return whether it succeeded."""
         transport = self.real.transport
         if not isinstance(transport, GitTransport):
             msg = "the transport of a real mission has to run git"

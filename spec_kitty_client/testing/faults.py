@@ -53,7 +53,7 @@ class Fault(StrEnum):
 
     The following faults are harmless to a client that reads the last envelope. After the effect,
     the client gets the host's answer. Before, it gets a refusal (``STATUS_LOCK_HELD``: nothing
-    was done, a retry can help), since a success without effect would be a lie.
+    was done, a retry can help), because a success without effect would be false.
 
     * ``BANNER``: 28 lines of prose before and after the answer.
     * ``NOISE``: log lines before and after the answer, 50 MB by default.
@@ -199,7 +199,7 @@ class _Faulty:
         if fault.kind in _WAITING:
             yield time_limit if fault.kind is Kind.HANG else min(self._delay, time_limit)
         if fault.kind is Kind.NO_HOST:
-            msg = "There is no host that could be called: a fault of the test."
+            msg = "There is no host: a fault that the test injects."
             raise HostNotFound(msg)
         if fault.kind is Kind.STALE and earlier is not None:
             return earlier

@@ -33,7 +33,7 @@ class TapeDamaged(SpecKittyError, ValueError):
         self.what = what
 
     def __str__(self) -> str:
-        return encodable(f"{self.path}, line {self.line}: {self.what}. Record the tape anew.")
+        return encodable(f"{self.path}, line {self.line}: {self.what}. Record the tape again.")
 
 
 def _words(value: Iterable[str]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""How a call gets to a host, and how bytes come back.
+"""The interface of transports, which take a call to a host and return its output.
 
-A transport is anything with the one method of `Transport` or `AsyncTransport`. With the
-methods of `GitTransport` or `AsyncGitTransport` the workflow verbs can look after branches
-and worktrees; with that of `HasIdentity` what is known about a host is known to all clients.
+A transport is any object with the method of `Transport` or `AsyncTransport`. The workflow verbs
+need the method of `GitTransport` or `AsyncGitTransport` as well. With the method of `HasIdentity`,
+all clients of a process share the contract of a host.
 """
 
 from collections.abc import Generator, Hashable, Mapping, Sequence
@@ -33,13 +33,13 @@ class Completed:
     argv: tuple[str, ...]
     """The whole command line."""
     exit_code: int | None
-    """None when the time limit passed and it was ended; negative: killed by a signal."""
+    """None if the SDK ended it at the time limit; negative: killed by a signal."""
     stdout: bytes = field(repr=False)
     stderr: bytes = field(repr=False)
     time_limit: float
-    """Seconds that it was given."""
+    """The time limit, in seconds."""
     warm: bool = field(default=False, eq=False)
-    """Whether a host that was loaded already has answered."""
+    """Whether a warm host answered."""
 
 
 _call_env: ContextVar[Mapping[str, str]] = ContextVar("spec_kitty_client_call_env")
@@ -47,7 +47,7 @@ _call_env: ContextVar[Mapping[str, str]] = ContextVar("spec_kitty_client_call_en
 
 @contextmanager
 def call_environment(env: Mapping[str, str] | None) -> Generator[None]:
-    """Give host calls of this thread or task variables of their own, within the block."""
+    """Set variables for the host calls of this thread or task, within the block."""
     if not env:
         yield
         return
@@ -59,7 +59,7 @@ def call_environment(env: Mapping[str, str] | None) -> Generator[None]:
 
 
 def call_variables() -> Mapping[str, str]:
-    """Return the variables that the host of the current call gets besides all others."""
+    """Return the additional variables for the host of the current call."""
     return _call_env.get({})
 
 
@@ -70,7 +70,7 @@ class Transport(Protocol):
         """Run ``spec-kitty`` with these arguments and wait for its end.
 
         Args:
-            args: What comes after the name of the program.
+            args: The arguments after the name of the program.
             time_limit: Seconds after which the host is ended with all its children.
 
         Raises:
@@ -80,7 +80,7 @@ class Transport(Protocol):
 
 
 class AsyncTransport(Protocol):
-    """The same, without blocking an anyio event loop."""
+    """Runs host calls without blocking an anyio event loop."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`. Cancellation ends the host with all its children."""
@@ -89,7 +89,7 @@ class AsyncTransport(Protocol):
 
 @runtime_checkable
 class GitTransport(Protocol):
-    """Can run git where the host runs."""
+    """A transport that can run git where the host runs."""
 
     def git(
         self, args: Sequence[str], *, folder: str | None = None, time_limit: float
@@ -97,8 +97,8 @@ class GitTransport(Protocol):
         """Run git with these arguments and wait for its end.
 
         Args:
-            args: What comes after ``git``.
-            folder: Where to run it; None: where the host runs.
+            args: The arguments after ``git``.
+            folder: The folder to run in; None: the folder in which the host runs.
             time_limit: Seconds after which it is ended with all its children.
 
         Raises:
@@ -109,7 +109,7 @@ class GitTransport(Protocol):
 
 @runtime_checkable
 class AsyncGitTransport(Protocol):
-    """The same, without blocking an anyio event loop."""
+    """A transport that runs git without blocking an anyio event loop."""
 
     async def git(
         self, args: Sequence[str], *, folder: str | None = None, time_limit: float
@@ -120,30 +120,30 @@ class AsyncGitTransport(Protocol):
 
 @runtime_checkable
 class HasIdentity(Protocol):
-    """Can tell one host program from another."""
+    """A transport that can distinguish host programs."""
 
     def identity(self) -> Hashable:
-        """Return what stays the same as long as the program does; None: not known."""
+        """Return a value that changes when the program changes; None: unknown."""
         ...
 
 
 @runtime_checkable
 class InRepository(Protocol):
-    """Can tell one repository from another."""
+    """A transport that can distinguish repositories."""
 
     def repository(self) -> Hashable:
-        """Return what is the same for all folders and worktrees of one repository."""
+        """Return a value that is equal for all folders and worktrees of one repository."""
         ...
 
 
 @runtime_checkable
 class Closeable(Protocol):
-    """Keeps something running between two calls."""
+    """A transport that keeps a process between two calls."""
 
     def prepare(self) -> None:
-        """Start it now, without waiting for it."""
+        """Start the process now, without waiting for it."""
         ...
 
     def close(self) -> None:
-        """End it; the next call starts it again."""
+        """End the process; the next call starts it again."""
         ...

@@ -1,7 +1,7 @@
-"""How git is called: on this repository and no other, with output that a program can parse.
+"""The environment and settings of git calls: this repository only, and output for programs.
 
-Transports and the orchestrator call git in this way. The user's settings stay in force where they
-say how work is recorded: identity, signing, hooks, filters, line endings, merge drivers.
+Transports and the orchestrator call git in this way. The user's settings for recording work stay in
+force: identity, signing, hooks, filters, line endings, merge drivers.
 """
 
 from collections.abc import Mapping, Sequence

@@ -9,9 +9,9 @@ from attrs import frozen
 
 __all__ = ["HEAD", "Launch", "NotPython", "find"]
 
-HEAD = 4096  # bytes at the beginning of a program that tell what it is
+HEAD = 4096  # bytes at the beginning of a program that show what it is
 _SHELLS = {"sh", "bash", "dash"}
-_OPTIONS = re.compile(r"-[bBEIOPqsSu]+")  # of Python, that a fork has like its parent
+_OPTIONS = re.compile(r"-[bBEIOPqsSu]+")  # options of Python that a fork inherits
 # Words in which a shell expands nothing.
 _WORDS = r"""((?:[\w@%+=:,./ -]|'[^'\n]*'|"[^"$`\\\n]*"|\\[^\n])+)"""
 # Written by pip and uv if the path of the interpreter is too long for a first line or has spaces: a
@@ -19,12 +19,12 @@ _WORDS = r"""((?:[\w@%+=:,./ -]|'[^'\n]*'|"[^"$`\\\n]*"|\\[^\n])+)"""
 _FOR_BOTH = re.compile(rf"""'''exec' {_WORDS} "\$0" "\$@"\n' '''\n""")
 _WRAPPER = re.compile(rf'exec {_WORDS} "\$@"')
 _NOTHING = re.compile(r"#.*|set -[eu]+|")
-_NOTHING_TO_BASH = re.compile(r"set -[eu]*o pipefail")
+_NOTHING_TO_BASH = re.compile(rf"{_NOTHING.pattern}|set -[eu]*o pipefail")
 _DEEPEST = 5  # wrappers around wrappers
 
 
 class NotPython(Exception):
-    """The program is not Python, or not known to be; the message says why."""
+    """The program does not run in Python, or this cannot be recognised; the message says why."""
 
 
 @frozen(kw_only=True)
@@ -39,10 +39,10 @@ class Launch:
 
 
 def find(words: Sequence[str], head: Callable[[str], bytes]) -> Launch:
-    """Return the interpreter behind first lines, links and wrappers that only call a program.
+    """Return the interpreter of a program, found through first lines and simple wrappers.
 
     Args:
-        words: The absolute path of a program, and words of its own.
+        words: The absolute path of a program, and its first arguments.
         head: Reads the beginning of a file.
 
     Raises:
@@ -54,7 +54,7 @@ def find(words: Sequence[str], head: Callable[[str], bytes]) -> Launch:
         if _is_python(program):
             return _launch(words)
         if rest:
-            raise NotPython(f"{program} is given words of its own")
+            raise NotPython(f"{program} is called with further arguments")
         text = _text(program, head)
         first, _, body = text.partition("\n")
         interpreter = _interpreter(program, first)
@@ -125,9 +125,8 @@ def _program(interpreter: Sequence[str]) -> str:
 def _wrapped(program: str, body: str, *, bash: bool) -> list[str]:
     """Return the command that a wrapper runs, if it does nothing else."""
     lines = [line.strip(" \t") for line in body.split("\n")]
-    left = [line for line in lines if not _NOTHING.fullmatch(line)]
-    if bash:
-        left = [line for line in left if not _NOTHING_TO_BASH.fullmatch(line)]
+    nothing = _NOTHING_TO_BASH if bash else _NOTHING
+    left = [line for line in lines if not nothing.fullmatch(line)]
     called = _WRAPPER.fullmatch(left[0]) if len(left) == 1 else None
     words = _split(program, called[1]) if called else []
     if called is None or not words[0].startswith("/"):

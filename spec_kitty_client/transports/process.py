@@ -56,7 +56,7 @@ def host_environment(
     Args:
         executable: The host. Its folder comes first on PATH, because git's merge drivers
             call ``spec-kitty`` by name.
-        base: What to start from.
+        base: The environment to start from.
         home: A HOME for the host alone, because hosts from 3.1 on write agent files into
             it. The user's own git settings stay in force.
     """
@@ -81,7 +81,7 @@ def _from_here(path: str | os.PathLike[str]) -> Path:
     """Return an absolute path, so that a later `os.chdir` of the program changes nothing."""
     try:
         return Path(path).absolute()  # not resolved: links may change
-    except FileNotFoundError:  # the current folder is gone; the call says so
+    except FileNotFoundError:  # the current folder is gone; the call reports it
         return Path(path)
 
 
@@ -97,13 +97,15 @@ class _Host:
     """The host and its environment, for both transports."""
 
     repo: Path = field(default=Path(), converter=_from_here)
-    """The folder in which the host runs: a repository, or anything inside one. A relative path
-    is taken from the current folder when the transport is made."""
+    """The folder in which the host runs: a repository, or a folder inside one. A relative path
+    starts from the folder that is current when the transport is made.
+    """
     executable: str | tuple[str, ...] = field(default="spec-kitty", converter=_program_from_here)
-    """A path, or a name to be found on PATH, else beside this interpreter. With words of its
-    own: a tuple such as ``("python3", "-m", "specify_cli")``."""
+    """A path, or a name that is searched on PATH, then beside this interpreter. With arguments: a
+    tuple such as ``("python3", "-m", "specify_cli")``.
+    """
     env: Mapping[str, str] = field(factory=dict, repr=False)
-    """Set on top of this process's environment."""
+    """Variables added to the environment of this process."""
     home: Path | None = field(default=None, converter=converters.optional(_from_here))
     """A HOME for the host alone; None: the user's."""
 
@@ -122,7 +124,7 @@ class _Host:
         return Path(found).absolute()  # not resolved: a link's folder is the host's bin
 
     def identity(self) -> tuple[object, ...] | None:
-        """Return what stays the same as long as the program does; None: there is none."""
+        """Return a value that changes when the program changes; None: there is no program."""
         try:
             host = self.locate()
             about = host.stat()
@@ -138,7 +140,7 @@ class _Host:
         """See `Warmable.location`."""
         identity = self.identity()
         if identity is None or not self.repo.is_dir():
-            return None  # a process of its own says what is wrong
+            return None  # a cold call reports the problem
         with self._ready() as (words, env), suppress(FileNotFoundError):  # a folder that is gone
             folder = str(_from_here(self.repo))
             return LocalServer(
@@ -158,10 +160,10 @@ class _Host:
             yield argv, host_environment(host, {**os.environ, **self.env}, self.home)
         except program.CannotStart as e:
             if isinstance(e.__cause__, OSError) and e.__cause__.errno == errno.E2BIG:
-                msg = "All options together are too long for the operating system; shorten them"
+                msg = "All options together are too long for the operating system. Shorten them."
                 raise InvalidCall(msg) from e
             msg = f"No host: {e}."
-            advice = "Check `repo`." if not self.repo.is_dir() else "Install it anew."
+            advice = "Check `repo`." if not self.repo.is_dir() else "Install it again."
             raise HostNotFound(f"{msg} {advice}") from e
 
     @contextmanager
@@ -208,7 +210,7 @@ def _not_found(name: str, path: str) -> str:
 
 
 def _umask() -> int | None:
-    """Return what new files of this process may not be, where that can be asked (Linux)."""
+    """Return the umask of this process, where the system shows it (Linux)."""
     with suppress(OSError), Path("/proc/self/status").open() as status:
         for line in status:
             if line.startswith("Umask:"):
@@ -218,7 +220,7 @@ def _umask() -> int | None:
 
 @frozen(kw_only=True)
 class LocalServer:
-    """A host on this machine, for which a fork server can be started."""
+    """The place on this machine where a fork server of the host can be started."""
 
     words: tuple[str, ...]
     env: dict[str, str]
@@ -278,7 +280,7 @@ class ProcessTransport(_Host):
 
 @frozen(kw_only=True)
 class AsyncProcessTransport(_Host):
-    """The same, under any anyio event loop."""
+    """Starts a host process for every call, under any anyio event loop."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `AsyncTransport.run`."""

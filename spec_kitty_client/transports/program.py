@@ -1,10 +1,10 @@
-"""A program that is owned: its session, its time and its bytes.
+"""Run a program: in a session of its own, with a time limit, and with its output as bytes.
 
-plumbum starts it; the rest is here, because of what plumbum 2.0.2 does not do: a time limit
-that reaches grandchildren, a cancellation that ends the child, bytes instead of text, and
-an environment with less in it. The child writes to unnamed files, so no pipe can fill up
-or be held open, and the wait is for the end of the process itself. It has a session of its
-own, whose process group is ended as a whole.
+plumbum starts it. This module adds what plumbum 2.0.2 lacks: a time limit that reaches
+grandchildren, a cancellation that ends the child, bytes instead of text, and an environment with
+fewer variables. The child writes to unnamed files, so no pipe can fill up or be held open, and the
+wait is for the end of the process itself. It has a session of its own, whose process group is ended
+as a whole.
 """
 
 import contextlib
@@ -39,20 +39,20 @@ __all__ = [
     "wait_at_most",
 ]
 
-GRACE = 4.0  # seconds between asking a program to end and ending it
+GRACE = 4.0  # seconds between SIGTERM and SIGKILL
 LONGEST_WAIT = 7 * 24 * 3600.0  # seconds; the system call counts milliseconds in 32 bits
-LARGEST = 64 * 1024 * 1024  # bytes of output read back; what matters is at the end
+LARGEST = 64 * 1024 * 1024  # bytes of output read back; the envelope is at the end
 
 
 _started: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class CannotStart(OSError):
-    """The operating system would not start a program; nothing has happened."""
+    """The operating system refused to start a program; nothing has happened."""
 
 
 class _Nothing(LocalEnv):
-    """An empty environment: plumbum adds what a call is given to what its machine has."""
+    """An empty environment, because plumbum adds a call's variables to those of its machine."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class _Nothing(LocalEnv):
 
 
 class _Bare(LocalMachine):
-    """This machine, with nothing in its environment but what a call is given."""
+    """This machine, with an environment that has the variables of the call only."""
 
     __slots__ = ()
     env = _Nothing()
@@ -75,7 +75,7 @@ class Program(LocalCommand):
 
     @property
     def machine(self) -> LocalMachine:
-        """Where it is started."""
+        """The machine on which it is started."""
         return self._bare
 
 
@@ -118,8 +118,8 @@ def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], time_limit: f
 
     Args:
         argv: The path of the program, and its arguments.
-        cwd: Where it runs.
-        env: All of its environment.
+        cwd: The folder to run in.
+        env: Its whole environment.
         time_limit: Seconds after which it is ended, with all its children.
 
     Raises:
@@ -141,7 +141,7 @@ def wait_at_most(proc: Any, seconds: float) -> int | None:
     if hasattr(os, "pidfd_open"):
         try:
             watched = os.pidfd_open(proc.pid)
-        except ProcessLookupError:  # another thread has signalled it, and so seen its end
+        except ProcessLookupError:  # another thread has signalled it, and so reaped it
             return int(proc.wait())
         try:
             ended = select.poll()
@@ -150,14 +150,14 @@ def wait_at_most(proc: Any, seconds: float) -> int | None:
                 return None
         finally:
             os.close(watched)
-        return int(proc.wait())  # not at once where a debugger is told first
+        return int(proc.wait())  # a debugger may delay this
     with contextlib.suppress(TimeoutExpired):
         return int(proc.wait(timeout=seconds))
     return None
 
 
 def stop_now(proc: Any) -> None:
-    """End a process and what it started; a second interruption only shortens the grace."""
+    """End a process and its descendants; a second interruption only shortens the grace period."""
     family = _family([proc.pid])
     try:
         _end(proc.pid, signal.SIGTERM)
@@ -170,7 +170,7 @@ def stop_now(proc: Any) -> None:
 async def run_async(
     argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], time_limit: float
 ) -> Completed:
-    """Do the same under any anyio event loop; cancellation ends it with all its children.
+    """Run a program under any anyio event loop; cancellation ends it with all its children.
 
     Raises:
         CannotStart: If the operating system refuses.
@@ -201,7 +201,7 @@ async def wait(proc: Any) -> int:
 
 
 async def stop(proc: Any) -> None:
-    """End a process and what it started, whatever is cancelled meanwhile."""
+    """End a process and its descendants; a cancellation does not interrupt this."""
     import anyio
 
     with anyio.CancelScope(shield=True):
@@ -214,7 +214,7 @@ async def stop(proc: Any) -> None:
 
 
 def kill_all() -> None:
-    """Kill all programs that this process has started, before it ends without an order."""
+    """Kill all programs that this process has started; for an exit without cleanup."""
     pids = [proc.pid for proc in tuple(_started) if proc.returncode is None]
     family = _family(pids)
     for pid in pids:

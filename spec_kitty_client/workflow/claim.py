@@ -13,7 +13,13 @@ from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import GitUnavailable, HostError
-from spec_kitty_client.workflow.common import Package, refusal, retry_idempotent, slug_of, state
+from spec_kitty_client.workflow.common import (
+    WorkPackageFacts,
+    refusal,
+    retry_idempotent,
+    slug_of,
+    state,
+)
 from spec_kitty_client.workflow.git import branches, git, is_ancestor, merge_into, ref_of, root
 from spec_kitty_client.workflow.layout import PLANNING_LANE, read_files
 from spec_kitty_client.workflow.proof import note_work
@@ -31,7 +37,7 @@ __all__ = ["claim", "locate"]
 NUL = "\0"
 
 
-def claim(at: Package) -> Steps[replies.ImplementationStarted]:
+def claim(at: WorkPackageFacts) -> Steps[replies.ImplementationStarted]:
     """Claim a work package, and make its worktree with the work of its dependencies in it.
 
     Args:

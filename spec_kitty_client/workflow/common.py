@@ -16,7 +16,7 @@ from spec_kitty_client.errors import Failure, HostError, NotReady, rejection
 from spec_kitty_client.workflow.git import root
 from spec_kitty_client.workflow.layout import MissionLayout, layout_of, read_files
 
-__all__ = ["Package", "layout", "refusal", "retry_idempotent", "slug_of", "state"]
+__all__ = ["WorkPackageFacts", "layout", "refusal", "retry_idempotent", "slug_of", "state"]
 
 R = TypeVar("R", bound=replies.Reply)
 
@@ -24,8 +24,8 @@ _SLUG = re.compile(r".+-[0-9A-HJKMNP-TV-Z]{8}")  # as missions are named from 3.
 
 
 @frozen(kw_only=True)
-class Package:
-    """A work package, the actor who calls, and the lane that the caller knows it is in."""
+class WorkPackageFacts:
+    """The facts that a verb starts from: the work package, who calls, and its lane if known."""
 
     mission: str
     wp: str

@@ -73,7 +73,7 @@ def prepare(what: Integration) -> Steps[None]:
 
 
 def merged_tree(one: str, other: str, top: str) -> Steps[str | None]:
-    """Return the tree that git makes of two commits; None if it cannot, or there are conflicts."""
+    """Return the tree of a merge of two commits; None if git cannot, or there are conflicts."""
     args = ("merge-tree", "--write-tree", "--no-messages", "--end-of-options", one, other)
     done: Completed = yield Git(args, top)
     return done.stdout.decode().strip() if done.exit_code == 0 else None
@@ -178,7 +178,7 @@ def _merge_onto(
 
 
 def _unresolved(what: Integration, branch: str, source: str, keep: tuple[str, ...]) -> Steps[str]:
-    """Return what to do about two branches that do not merge."""
+    """Return the message about two branches that do not merge, with the commands that help."""
     found = yield from conflicts(ref_of(branch), ref_of(source), what.top)
     files = tuple(sorted(found - set(keep)))
     # Planning work is brought up to the other branch, in its own worktree.

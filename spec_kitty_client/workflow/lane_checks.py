@@ -1,4 +1,4 @@
-"""The checks of lanes before a merge: refuse what a host would lose, leave out or merge unasked."""
+"""The checks of lanes before a merge, against lost, missing and unapproved work."""
 
 from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.api.commands import MergeMission, MergeStrategy
@@ -17,12 +17,12 @@ _MOST = 10  # names in a message
 
 
 def check_lanes(context: MergeContext, call: MergeMission, commits: tuple[str, ...]) -> Steps[None]:
-    """Refuse a merge that would lose, leave out or revert something.
+    """Refuse a merge that would lose, leave out or revert work.
 
     Args:
         context: The mission before its merge.
         call: The host call.
-        commits: The commits handed in for review.
+        commits: The commits submitted for review.
 
     Raises:
         WouldLoseWork: If it would.
@@ -79,13 +79,13 @@ def _refuse_left_out(context: MergeContext, commits: tuple[str, ...]) -> Steps[N
         return  # without lanes the host names the branches that it misses
     first = missing[0][:12]
     msg = (
-        f"the commit {first} was handed in, but is on no branch that would be merged into "
+        f"the commit {first} was submitted, but is on no branch that would be merged into "
         f"{context.target}. Run `git branch --all --contains {first}` to find its branch, and "
         "merge that into the lane's branch."
     )
     if (yield from commit_of(missing[0], context.top)) is None:
         msg = (
-            f"the commit {first} was handed in, but is not in this repository. Fetch it from the "
+            f"the commit {first} was submitted, but is not in this repository. Fetch it from the "
             "repository where the work was done."
         )
     raise WouldLoseWork(msg, missing)
@@ -105,12 +105,12 @@ def _reverted(context: MergeContext, branch: str, files: tuple[str, ...]) -> str
     return (
         f"{branch} was merged into {context.target} and reverted there since, so that git does not "
         f"merge it again: {', '.join(files[:_MOST])}. Run `git log {context.target} -- {files[0]}` "
-        "to find the commit that took it back, and `git revert` that commit."
+        "to find the commit that reverted it, and `git revert` that commit."
     )
 
 
 def _refuse_canceled(context: MergeContext, work: dict[str, Work]) -> Steps[None]:
-    """Refuse work that nobody approved: hosts merge the lanes of canceled work packages as well.
+    """Refuse unapproved work: hosts merge the lanes of canceled work packages as well.
 
     Hosts with `Feature.MERGE_NEEDS_CHECKOUT` leave them out themselves.
     """

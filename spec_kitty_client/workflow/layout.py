@@ -1,9 +1,9 @@
-"""Read a mission's layout: its topology, its target, and what each work package needs.
+"""Read a mission's layout: its topology, its target, and the needs of each work package.
 
-No verb of the contract reports these. Without them, a caller learns of a missing subtask or a
-missing branch only from the call that fails. The SDK reads them from the mission's own files in
-the primary checkout, which are the same under every topology, and never writes these files. It
-never reads lanes from files: only `mission-state` reports those.
+No verb of the contract reports these. Without them, a caller would notice an open subtask or a
+missing branch only when a call fails. The SDK reads them from the mission's own files in the
+primary checkout, which are the same under every topology, and never writes these files. It never
+reads lanes from files: only `mission-state` reports those.
 
 Source: hosts 1.0.3 to 3.2.7 and 4.0.0rc7.
 """

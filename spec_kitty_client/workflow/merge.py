@@ -1,6 +1,6 @@
 """Merge a mission without losing anything.
 
-A host's merge, left to itself, may lose work:
+A host's merge alone may lose work:
 
 * It deletes uncommitted files in the worktrees of lanes (3.1.0 and later).
 * It resets the mission's folder, and with it the acceptance (3.2.7).
@@ -12,7 +12,8 @@ A host's merge, left to itself, may lose work:
 * It leaves planning work out (3.1.0 and later).
 
 So the SDK checks every worktree first, commits the mission's folder, compares the target before
-and after, and proves that the merge has happened. If the host fails, git tells what it has changed.
+and after, and proves that the merge has happened. If the host fails, the SDK reads in git what has
+changed.
 """
 
 from attrs import evolve
@@ -60,20 +61,20 @@ __all__ = ["Merged", "find_obstacles", "merge"]
 _HOST_FILES = frozenset(
     {"meta.json", "lanes.json", "tasks.md", "status.json", "status.events.jsonl"}
 )
-"""Files in a mission's folder that the host writes; all others may be somebody's work."""
+"""Files in a mission's folder that the host writes; all others may be work of the user."""
 
 
 def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
-    """Merge a mission into its target branch, with every check that hosts leave out.
+    """Merge a mission into its target branch, with the checks that hosts do not make.
 
     Args:
         call: The host call. Without a target, the SDK names the host's default in it.
-        commits: The commits handed in for review, as far as the caller knows them. Each must be
+        commits: The commits submitted for review, as far as the caller knows them. Each must be
             on a branch that is merged. If the branches are gone already, these commits prove
             whether the merge has happened.
 
     Raises:
-        WouldLoseWork: If the merge would lose something; nothing was changed.
+        WouldLoseWork: If the merge would lose work; nothing was changed.
         MergeConflict: If branches have merge conflicts; it has the commands that help.
         MergeDamaged: If the target does not have exactly the mission's work after the merge.
         GitFailed: If git fails, or the target does not exist.
@@ -110,7 +111,7 @@ def merge(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[Merged]:
 
 
 def find_obstacles(call: MergeMission, commits: tuple[str, ...] = ()) -> Steps[tuple[str, ...]]:
-    """Return what would stop a merge whatever the work packages do, as sentences.
+    """Return the obstacles to a merge that no work package can remove, as sentences.
 
     Args:
         call: The host call of the merge.
@@ -144,7 +145,7 @@ def _settle(
     work: dict[str, Work],
     snapshot: Snapshot,
 ) -> Steps[None]:
-    """Return if a failed call has merged everything nevertheless; raise what helps if not.
+    """Return if a failed call has merged everything all the same; else raise the explained error.
 
     Hosts remove the lanes last: if they are gone, the merge worked and its answer was lost.
     """
@@ -181,7 +182,7 @@ def _look(call: MergeMission, contract: Contract) -> Steps[MergeContext]:
 
 
 def _is_merged(context: MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
-    """Return whether it is proven that nothing is left to merge."""
+    """Return whether there is proof that the mission is merged."""
     if not all(wp.lane in (Lane.DONE, Lane.CANCELED) for wp in context.mission.work_packages):
         return False
     lanes = yield from context.lanes()
@@ -195,7 +196,7 @@ def _is_merged(context: MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
 
 
 def _is_recorded(context: MergeContext, commits: tuple[str, ...]) -> Steps[bool]:
-    """Return whether the record of an earlier merge, and the given commits, prove that one."""
+    """Return whether the record of an earlier merge, and the given commits, prove that merge."""
     record, top = (yield from recorded(context.slug, context.top)), context.top
     if not record.result or not (yield from is_ancestor(record.result, context.before, top)):
         return (yield from holds(context.before, (*record.heads, *commits), top))
@@ -229,7 +230,7 @@ def _commit_records(context: MergeContext) -> Steps[bool]:
 
 
 def _add_canceled(context: MergeContext) -> Steps[None]:
-    """Make the branches of canceled work packages, at the target: hosts want each lane's branch."""
+    """Make missing branches of canceled work packages, at the target: hosts require every lane."""
     if not context.contract.supports(Feature.LANES):
         return
     there = yield from context.branches()
@@ -238,7 +239,7 @@ def _add_canceled(context: MergeContext) -> Steps[None]:
         if branch := context.branch_of(wp.wp_id):
             wanted[branch] = wanted.get(branch, True) and wp.lane == Lane.CANCELED
     if not any(branch in there for branch in wanted):
-        return  # every branch is missing: the host says so
+        return  # every branch is missing: the host reports it
     for branch, canceled in wanted.items():
         if canceled and branch not in there:
             args = ("branch", "--no-track", "--end-of-options", branch, context.before)
@@ -260,7 +261,7 @@ def _compare(
         what = "changed files that no work package touched"
         raise MergeDamaged(target, before, what, tuple(sorted(strange)))
     if missing := (yield from _missing(work, new, after, context)):
-        what = "did not bring what is in the branches of the mission"
+        what = "lacks changes that are in the branches of the mission"
         raise MergeDamaged(target, before, what, tuple(sorted(missing)))
     _refuse_unproven(context, work)
     heads = tuple(lane.head for lane in work.values())

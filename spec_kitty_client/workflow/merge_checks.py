@@ -1,4 +1,4 @@
-"""The checks before a merge: refuse what a host would lose or do half-way."""
+"""The checks before a merge, against work that a host would lose and merges that stop half-way."""
 
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
@@ -28,12 +28,12 @@ def check(context: MergeContext, call: MergeMission, commits: tuple[str, ...]) -
     Args:
         context: The mission before its merge.
         call: The host call.
-        commits: The commits handed in for review.
+        commits: The commits submitted for review.
 
     Raises:
         UnsupportedByHost: If this host cannot merge with that strategy.
         GitFailed: If a tag has the name of a branch.
-        WouldLoseWork: If the merge would lose something.
+        WouldLoseWork: If the merge would lose work.
     """
     for refuse in _AT_ANY_TIME:
         yield from refuse(context, call)
@@ -41,7 +41,7 @@ def check(context: MergeContext, call: MergeMission, commits: tuple[str, ...]) -
 
 
 def obstacles(context: MergeContext, call: MergeMission) -> Steps[tuple[str, ...]]:
-    """Return what would stop a merge whatever the work packages do, as sentences.
+    """Return the obstacles to a merge that no work package can remove, as sentences.
 
     Args:
         context: The mission, at any time.
@@ -88,7 +88,7 @@ def _refuse_strategy(context: MergeContext, call: MergeMission) -> Steps[None]:
 
 
 def _refuse_tags(context: MergeContext, _: MergeMission) -> Steps[None]:
-    """Refuse tags that have the name of a branch: hosts pass short names to git, which are tags."""
+    """Refuse tags named like a branch: hosts pass short names, which git resolves to the tag."""
     own = (context.target, context.layout.planning_branch, context.integration.mission)
     names = (*own, *(yield from context.branches()))
     tags = {f"refs/tags/{name}": name for name in names}

@@ -1,4 +1,4 @@
-"""Everything that a merge knows before it starts: the host, the mission, the branches."""
+"""The context of a merge: the host, the mission and the branches before it starts."""
 
 from attrs import frozen
 
@@ -34,7 +34,7 @@ class Merged(Value):
     changed: bool
     """False if the mission was merged already."""
     teardown_error_code: AnyErrorCode | None = None
-    """Why the host did not clean up after the merge (4.0.0rc6 and later)."""
+    """The reason why the host did not clean up after the merge (4.0.0rc6 and later)."""
 
 
 @frozen(kw_only=True)

@@ -45,7 +45,7 @@ def take(context: MergeContext) -> Steps[Snapshot]:
 def explain(
     error: HostError, context: MergeContext, work: dict[str, Work], before: Snapshot
 ) -> Steps[HostError]:
-    """Return the error of a failed merge, with what git knows about it.
+    """Return the error of a failed merge, with the changes and conflicts that git shows.
 
     Args:
         error: The error of the host call.
@@ -71,7 +71,7 @@ def explain(
 
 
 def _state(context: MergeContext, before: Snapshot, now: Snapshot) -> str:
-    """Return what a failed merge has changed, as a sentence."""
+    """Return a sentence about the changes of a failed merge."""
     target, was = context.target, context.before
     if now == before:
         return f"Nothing was merged: {target} is still at commit {was}."

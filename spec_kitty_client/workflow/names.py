@@ -1,6 +1,6 @@
 """Check the names in a mission's files before they become branches and folders.
 
-Anybody who can commit to the repository can write these files, and a name that begins with ``-`` or
+Every committer of the repository can write these files, and a name that begins with ``-`` or
 leads out of ``.worktrees`` would become an option of git or another folder.
 """
 

@@ -1,17 +1,20 @@
-"""Find nested repositories whose content a merge would not bring, and whose folder it removes.
+"""Find nested repositories, whose content git does not merge and whose folder a merge removes.
 
-Git commits a repository inside another one as a bare commit id (a gitlink). Its files stay in the
-worktree alone, and are gone with it.
+Git commits a repository inside another one as a bare commit id (a gitlink). Its files are only in
+the worktree, and are removed with it.
 """
 
 import shlex
 
+from attrs import frozen
+
 from spec_kitty_client._engine.core import Git, Steps
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.transports import Completed
+from spec_kitty_client.values import Value
 from spec_kitty_client.workflow.git import git
 
-__all__ = ["how_to_keep", "nested_repositories"]
+__all__ = ["NewLinks", "how_to_keep", "nested_repositories", "new_links"]
 
 _GITLINK = "160000"
 _INDEX = ("diff-index", "--cached", "-z", "--ignore-submodules=none", "--end-of-options")
@@ -19,7 +22,7 @@ _BRANCHES = ("--branches", "--tags", "--remotes")
 
 
 def nested_repositories(folder: str, base: str) -> Steps[tuple[str, ...]]:
-    """Return the nested repositories in a worktree that hold something found nowhere else.
+    """Return the nested repositories in a worktree with content that exists nowhere else.
 
     These are gitlinks that neither the base nor ``.gitmodules`` knows; submodules with commits on
     no remote; and repositories that are untracked or ignored, such as a worktree that an agent made
@@ -29,25 +32,51 @@ def nested_repositories(folder: str, base: str) -> Steps[tuple[str, ...]]:
         folder: Path of the worktree.
         base: The commit or full ref at which the work in it began.
 
-    A caller that is about to commit stages everything before.
-
     Returns:
         Their paths, relative to the folder.
 
     Raises:
         GitFailed: If git cannot tell.
     """
-    links = yield from _new_links(folder, base)
-    known = (yield from _submodules(folder)) if links else set[str]()
-    found = {path for path in links if path not in known}
-    for path in (*(links & known), *(yield from _untracked(folder))):
+    links = yield from new_links(folder, base)
+    found = {*links.foreign, *links.unpublished}
+    for path in (yield from _untracked(folder)):
         if (yield from _holds_more(f"{folder}/{path}")):
             found.add(path)
     return tuple(sorted(found))
 
 
+@frozen(kw_only=True)
+class NewLinks(Value):
+    """The new gitlinks of a checkout that no other checkout could resolve, as relative paths."""
+
+    foreign: tuple[str, ...] = ()
+    """Repositories without an entry in ``.gitmodules``. Git has their commit, not their files."""
+    unpublished: tuple[str, ...] = ()
+    """Submodules with uncommitted files, or with commits that no remote is known to have."""
+
+
+def new_links(folder: str, base: str) -> Steps[NewLinks]:
+    """Return the gitlinks in the index that differ from the base and must not be merged.
+
+    Args:
+        folder: Path of the checkout.
+        base: The commit or full ref at which the work in it began.
+
+    Raises:
+        GitFailed: If git cannot tell.
+    """
+    links = yield from _changed_links(folder, base)
+    known = (yield from _submodules(folder)) if links else set[str]()
+    unpublished = set[str]()
+    for path in links & known:
+        if (yield from _holds_more(f"{folder}/{path}")):
+            unpublished.add(path)
+    return NewLinks(foreign=tuple(sorted(links - known)), unpublished=tuple(sorted(unpublished)))
+
+
 def how_to_keep(folder: str, path: str) -> str:
-    """Return how to keep what is in a nested repository, as sentences.
+    """Return the commands that keep the content of a nested repository, as sentences.
 
     Args:
         folder: Path of the worktree.
@@ -61,7 +90,7 @@ def how_to_keep(folder: str, path: str) -> str:
     )
 
 
-def _new_links(folder: str, base: str) -> Steps[set[str]]:
+def _changed_links(folder: str, base: str) -> Steps[set[str]]:
     """Return the gitlinks in the index that the base does not have, or has at another commit."""
     fields = (yield from git(*_INDEX, base, folder=folder)).split("\0")
     pairs = zip(fields[::2], fields[1::2], strict=False)
@@ -105,5 +134,5 @@ def _holds_more(path: str) -> Steps[bool]:
         every = ("HEAD",) if own != common else ("HEAD", "--branches", "--tags")
         args = ("rev-list", "--max-count=1", *every, "--not", *kept)
         return bool((yield from git(*args, folder=path)).strip())
-    except GitFailed:  # no commit yet, or damaged: nobody else has what is in there
+    except GitFailed:  # no commit yet, or damaged: its content exists nowhere else
         return True

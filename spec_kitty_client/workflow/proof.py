@@ -65,13 +65,13 @@ def record_result(slug: str, before: str, after: str, top: str) -> Steps[None]:
 
 
 def note_work(slug: str, top: str) -> Steps[None]:
-    """Note that work goes on, so that the record of an earlier merge proves nothing any more."""
+    """Record that work continues, which makes the record of an earlier merge invalid."""
     if result := (yield from recorded(slug, top)).result:
         yield from git("update-ref", f"{_refs(slug)}/{_RESUMED}", result, folder=top)
 
 
 def recorded(slug: str, top: str) -> Steps[MergeRecord]:
-    """Return the record of the last merge; an empty one if there is none, or work went on."""
+    """Return the record of the last merge; an empty one if there is none, or work continued."""
     form = "--format=%(refname)%00%(objectname)"
     listed = yield from git("for-each-ref", form, _refs(slug), folder=top)
     rows: dict[str, str] = {}
@@ -94,11 +94,11 @@ def holds(target: str, commits: Iterable[str], top: str) -> Steps[bool]:
 
 
 def unproven(target: str, commits: Iterable[str], top: str) -> Steps[tuple[str, ...]]:
-    """Return those of these commits whose content is not proven to be in a branch.
+    """Return the commits whose content is not proven to be in a branch.
 
-    A commit counts if the branch contains it, unless all its changes were taken back since, or if
-    the branch has all its files as it left them. Commits that others of them contain are skipped:
-    a rework may take back what an earlier attempt did.
+    A commit counts if the branch contains it, unless all its changes were reverted since, or if the
+    branch has all its files as it left them. Commits that another one contains are skipped: a
+    rework may revert an earlier attempt.
 
     Args:
         target: A commit or full ref.
@@ -113,7 +113,7 @@ def unproven(target: str, commits: Iterable[str], top: str) -> Steps[tuple[str, 
 
 
 def _newest(commits: Iterable[str], top: str) -> Steps[tuple[str, ...]]:
-    """Return the commits that no other one of them contains; those that do not exist included."""
+    """Return the commits that no other one contains, missing commits included."""
     every = tuple(dict.fromkeys(commits))
     ids: dict[str, str | None] = {}
     for commit in every:
@@ -165,7 +165,7 @@ def _merge_of(target: str, commit: str, top: str) -> Steps[str | None]:
 
 
 def left_out(commits: Iterable[str], heads: Iterable[str], top: str) -> Steps[tuple[str, ...]]:
-    """Return those of these commits that no branch contains.
+    """Return the commits that no branch contains.
 
     Args:
         commits: Ids of the commits; one that does not exist is on no branch.

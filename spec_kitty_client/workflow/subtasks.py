@@ -55,7 +55,7 @@ def complete(
 
 
 def advice(mission: str, package: PackageLayout, contract: Contract) -> str | None:
-    """Return the commands or edits after which a refused work package can be handed in, or None."""
+    """Return the commands or edits that let a refused work package be submitted, or None."""
     parts: list[str] = []
     if package.subtasks:
         command = " ".join(mark_command(mission, package.subtasks, contract))

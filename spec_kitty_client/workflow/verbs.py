@@ -1,4 +1,4 @@
-"""The workflow verbs of a work package, and accepting a mission: the same on every host release.
+"""The workflow verbs of a work package, the same on every host release.
 
 Each verb adapts to the host's release and is idempotent. After a lost answer or a refusal it
 reads the mission's state, and a work package that is already in the target lane is a success.
@@ -17,40 +17,37 @@ from attrs import Attribute, evolve, field, frozen
 from spec_kitty_client._engine.core import Negotiate, Steps
 from spec_kitty_client.api import replies
 from spec_kitty_client.api.commands import (
-    AcceptMission,
-    Evidence,
     MissionState,
-    ReviewResult,
-    ReviewVerdict,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Dialect, Feature
 from spec_kitty_client.contract.lanes import AnyLane, Lane, Need, allowed, needs
 from spec_kitty_client.errors import (
-    AcceptanceUnavailable,
     GitFailed,
-    GitUnavailable,
     HostError,
     InvalidCall,
     TransitionRejected,
 )
 from spec_kitty_client.values import Value
-from spec_kitty_client.workflow.common import Package, refusal, retry_idempotent, slug_of, state
-from spec_kitty_client.workflow.git import commit_folder, root
+from spec_kitty_client.workflow.common import (
+    WorkPackageFacts,
+    refusal,
+    retry_idempotent,
+    slug_of,
+    state,
+)
+from spec_kitty_client.workflow.git import root
 from spec_kitty_client.workflow.layout import PackageLayout, read_files
 from spec_kitty_client.workflow.subtasks import advice, complete
-from spec_kitty_client.workflow.worktrees import (
-    folder_of,
-)
 
 __all__ = [
     "Moved",
     "Review",
     "Subtasks",
-    "accept",
     "approve",
     "begin_review",
     "block",
@@ -89,7 +86,7 @@ def _not_empty(_: object, attribute: "Attribute[str]", value: object) -> None:
 
 @frozen
 class Review(Value):
-    """A review's author, and where it can be read: ``Review("ada", "reviews/WP01.md")``.
+    """The author of a review and a pointer to it: ``Review("ada", "reviews/WP01.md")``.
 
     Raises:
         InvalidCall: If the reviewer or the reference is empty.
@@ -113,9 +110,9 @@ class Review(Value):
 
 
 def submit_for_review(
-    at: Package, note: str | None = None, subtasks: Subtasks = "refuse"
+    at: WorkPackageFacts, note: str | None = None, subtasks: Subtasks = "refuse"
 ) -> Steps[Moved]:
-    """Hand an implementation in for review.
+    """Submit an implementation for review.
 
     Args:
         at: The work package.
@@ -128,7 +125,7 @@ def submit_for_review(
     Raises:
         TransitionRejected: If the host refuses. Its notes name open subtasks and the command
             that marks them done.
-        InvalidCall: If ``subtasks`` is something else.
+        InvalidCall: If ``subtasks`` is neither ``"refuse"`` nor ``"complete"``.
     """
     if subtasks not in ("refuse", "complete"):
         msg = f"subtasks={subtasks!r} is not a choice. Use 'refuse' or 'complete'."
@@ -154,14 +151,14 @@ def _has_subtasks_flag(contract: Contract) -> bool:
     return contract.supports(Feature.EVIDENCE) and not contract.supports(Feature.SUBTASK_EVENTS)
 
 
-def _package(contract: Contract, at: Package) -> Steps[tuple[str, PackageLayout]]:
+def _package(contract: Contract, at: WorkPackageFacts) -> Steps[tuple[str, PackageLayout]]:
     """Return the slug of a mission, and the layout of one of its work packages."""
     slug = yield from slug_of(contract, at.mission)
     top = yield from root()
     return slug, (yield from read_files(slug, top)).package(at.wp, contract)
 
 
-def begin_review(at: Package) -> Steps[Moved]:
+def begin_review(at: WorkPackageFacts) -> Steps[Moved]:
     """Begin a review.
 
     Hosts up to 3.1.0 have no lane for a running review; there, this only checks that a review
@@ -189,12 +186,12 @@ def begin_review(at: Package) -> Steps[Moved]:
     return Moved(wp_id=at.wp, lane=lane, changed=False)
 
 
-def approve(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
+def approve(at: WorkPackageFacts, review: Review, note: str | None = None) -> Steps[Moved]:
     """Record that a review approved the work: ``approved``, or ``done`` on hosts 1.0.x.
 
     Args:
         at: The work package, in review.
-        review: Who approved, and where the review is.
+        review: The reviewer, and a pointer to the review.
         note: Text for the mission's history.
 
     Returns:
@@ -212,12 +209,12 @@ def approve(at: Package, review: Review, note: str | None = None) -> Steps[Moved
     return (yield from _move_reviewed(contract, at, rule, review, note))
 
 
-def finish(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
+def finish(at: WorkPackageFacts, review: Review, note: str | None = None) -> Steps[Moved]:
     """Move reviewed or approved work to ``done``.
 
     Args:
         at: The work package, in review or ``approved``.
-        review: Who approved, and where the review is.
+        review: The reviewer, and a pointer to the review.
         note: Text for the mission's history.
 
     Returns:
@@ -235,12 +232,12 @@ def finish(at: Package, review: Review, note: str | None = None) -> Steps[Moved]
     return (yield from _move_reviewed(contract, at, rule, review, note))
 
 
-def request_changes(at: Package, review: Review, note: str | None = None) -> Steps[Moved]:
+def request_changes(at: WorkPackageFacts, review: Review, note: str | None = None) -> Steps[Moved]:
     """Move reviewed or approved work back to ``in_progress``, because it needs changes.
 
     Args:
         at: The work package, in review or ``approved``.
-        review: Who asks for changes, and where the findings are.
+        review: The reviewer, and a pointer to the findings.
         note: Text for the mission's history.
 
     Returns:
@@ -258,13 +255,13 @@ def request_changes(at: Package, review: Review, note: str | None = None) -> Ste
     return (yield from _move_reviewed(contract, at, rule, review, note))
 
 
-def block(at: Package, reason: str, review: Review) -> Steps[Moved]:
+def block(at: WorkPackageFacts, reason: str, review: Review) -> Steps[Moved]:
     """Move a work package to ``blocked``, until a person has looked at it.
 
     Args:
         at: The work package, in any lane but ``done`` and ``canceled``.
-        reason: Why, for that person.
-        review: Who blocks it, and where the details are.
+        reason: The reason, for that person.
+        review: The person or agent that blocks it, and a pointer to the details.
 
     Returns:
         The lane of the work package now.
@@ -279,38 +276,7 @@ def block(at: Package, reason: str, review: Review) -> Steps[Moved]:
     return (yield from _move_reviewed(contract, at, rule, review, reason))
 
 
-def accept(mission: str, actor: str | None) -> Steps[replies.MissionAccepted]:
-    """Accept a mission, and commit the host's record of it, which a merge would reset.
-
-    Args:
-        mission: Slug or id of the mission.
-        actor: Name that the host records; None: the client's actor.
-
-    Raises:
-        AcceptanceUnavailable: If the host cannot accept a mission of this topology (3.2.0 to
-            3.2.7 with a coordination branch). The SDK sends nothing.
-    """
-    contract: Contract = yield Negotiate()
-    if not contract.supports(Feature.COORD_ACCEPT) and contract.supports(Feature.CLEAN_TARGET):
-        with suppress(GitUnavailable):  # without this check the host crashes, which also raises
-            yield from _refuse_coordinated(contract, mission)
-    accepted = yield from retry_idempotent(AcceptMission(mission=mission, actor=actor))
-    slug, top = accepted.mission_slug, (yield from root())
-    yield from commit_folder(top, folder_of(slug), f"chore({slug}): record acceptance")
-    return accepted
-
-
-def _refuse_coordinated(contract: Contract, mission: str) -> Steps[None]:
-    top = yield from root()
-    slug = yield from slug_of(contract, mission)
-    meta = (yield from read_files(slug, top)).meta
-    if meta.get("coordination_branch"):
-        raise AcceptanceUnavailable(
-            slug, topology=str(meta.get("topology", "coord")), release=str(contract.release)
-        )
-
-
-def _review(at: Package) -> StartReview:
+def _review(at: WorkPackageFacts) -> StartReview:
     return StartReview(mission=at.mission, wp=at.wp, actor=at.actor)
 
 
@@ -325,14 +291,18 @@ class _TransitionRule:
 
     to: Lane
     allowed_from: AbstractSet[AnyLane]
-    """The lanes from which the verb may move it. Some hosts allow more: they let blocked work
-    go on, and approve unreviewed work if the call has evidence."""
+    """The lanes from which the verb may move it. Some hosts allow more: they move blocked work back
+    to ``in_progress``, and approve unreviewed work if the call has evidence."""
     reached: AbstractSet[AnyLane]
     """The lanes in which the verb has already taken effect."""
 
 
 def _move_reviewed(
-    contract: Contract, at: Package, rule: _TransitionRule, review: Review, note: str | None
+    contract: Contract,
+    at: WorkPackageFacts,
+    rule: _TransitionRule,
+    review: Review,
+    note: str | None,
 ) -> Steps[Moved]:
     """Move a work package, with the evidence that this host requires for the move."""
     lane = at.lane
@@ -358,7 +328,7 @@ def _forced(contract: Contract, lane: AnyLane, to: Lane) -> bool:
 def _add_required_evidence(
     contract: Contract, call: Transition, lane: AnyLane, review: Review
 ) -> Transition:
-    """Add everything that a transition needs; to an approval, evidence if the host takes it."""
+    """Add a transition's required options; to an approval, evidence if the host accepts it."""
     assert isinstance(call.to, Lane)  # noqa: S101 - the verbs use only known lanes
     wanted = needs(lane, call.to, contract.dialect)
     approved = call.to in (Lane.APPROVED, Lane.DONE)
@@ -394,7 +364,7 @@ def _send_once(
     except HostError as e:
         unsettled = first or (e if e.outcome == "unknown" else None)
         try:
-            lane = yield from lane_of(Package(mission=call.mission, wp=call.wp))
+            lane = yield from lane_of(WorkPackageFacts(mission=call.mission, wp=call.wp))
         except HostError as blind:
             if unsettled is None:
                 raise
@@ -407,7 +377,7 @@ def _send_once(
     return Moved(wp_id=call.wp, lane=reply.to_lane, changed=reply.from_lane != reply.to_lane)
 
 
-def lane_of(at: Package) -> Steps[AnyLane]:
+def lane_of(at: WorkPackageFacts) -> Steps[AnyLane]:
     """Read the lane of a work package.
 
     Raises:

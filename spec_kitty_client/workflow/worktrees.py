@@ -1,4 +1,4 @@
-"""Worktrees of work packages, on hosts that leave making them to the client.
+"""Make the worktrees of work packages, on hosts that do not make them.
 
 Up to 3.2.1 ``start-implementation`` names a folder and makes nothing. The host's merge then takes
 the branch ``<slug>-<WP>`` from a worktree of that name (up to 3.0.3), or the execution lanes in
@@ -123,7 +123,7 @@ def locate_worktree(
 
 def _left_to_people(wp: str, top: str) -> WouldLoseWork:
     msg = (
-        f"{wp} is planning work. This host wants it committed in the primary checkout {top}, "
+        f"{wp} is planning work. This host accepts it only from the primary checkout {top}, "
         "where changes of other people would be committed with it. Do this work package by hand."
     )
     return WouldLoseWork(msg, (top,))
@@ -172,7 +172,7 @@ def ensure_worktree(at: LaneWorktree) -> Steps[bool]:
 
 
 def remove_new_worktree(at: LaneWorktree) -> Steps[None]:
-    """Remove the worktree and branch that `ensure_worktree` has just made, if they are empty."""
+    """Remove the worktree and branch that `ensure_worktree` has just made, if they have no work."""
     commit = yield from commit_of(ref_of(at.branch), at.root)
     if commit is None or commit != (yield from commit_of(ref_of(at.base), at.root)):
         return

@@ -17,7 +17,7 @@ KNOWN: dict[str, Agent] = {
     agent.name: agent for agent in (claude_code.AGENT, codex.AGENT, opencode.AGENT)
 }
 NAMES = (*KNOWN, script.NAME)
-"""The names of agents in the journal; all commands of the user's own share one."""
+"""The names of agents in the journal; all ``script:COMMAND`` agents share the name ``script``."""
 
 
 def find(name: str) -> Agent:
@@ -65,7 +65,7 @@ def installed() -> list[str]:
 
 
 def choose(settings: Settings) -> Settings:
-    """Return the settings with an agent for each role: an installed one, where none is named.
+    """Return the settings with an agent for each role; installed agents fill the unnamed roles.
 
     Raises:
         UsageProblem: If no agent is named and none is installed.

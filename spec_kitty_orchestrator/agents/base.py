@@ -15,12 +15,12 @@ __all__ = ["Agent", "AgentOutput", "json_objects"]
 
 @frozen(kw_only=True)
 class AgentOutput:
-    """The result of an agent run, as its output tells it."""
+    """The result of an agent run, read from its output."""
 
     text: str = ""
     """The final answer. A reviewer's ends with the verdict."""
     error: str | None = None
-    """The error that the output reports; None if it reports none. Exit codes do not tell."""
+    """The error that the output reports; None if it reports none. Exit codes do not show it."""
 
 
 @frozen(kw_only=True)

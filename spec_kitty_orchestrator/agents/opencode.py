@@ -25,7 +25,7 @@ def _argv(role: Role, policy: Policy, _worktree: Path) -> tuple[str, ...]:
 
 
 def _env(role: Role, policy: Policy) -> dict[str, str]:
-    """Define an agent of our own, because settings of the user or the project widen a shared one.
+    """Define an agent for this run, because settings of the user or the project widen a shared one.
 
     ``ask`` ends a headless run at once with exit code 0, so every rule is allow or deny. The
     last matching rule wins.

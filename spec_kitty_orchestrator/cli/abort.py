@@ -37,7 +37,7 @@ from spec_kitty_orchestrator.state.recollection import (
 __all__ = ["Aborted", "abort", "abort_app", "print_aborted"]
 
 _LIMIT = 10.0  # seconds for a run to end after its first SIGTERM
-_AT_ONCE = 3.0  # seconds for it to end after its second one
+_AT_ONCE = 3.0  # seconds for a run to end after its second SIGTERM
 _EXAMPLES = """\
 Lanes, branches and commits stay as they are.
 
@@ -207,7 +207,7 @@ def _write(places: StateFiles, missions: list[str], done: Aborted) -> None:
 
 
 async def _clean_up(root: Path, history: History, done: Aborted) -> None:
-    """Remove the worktrees that runs worked in, unless something would be lost."""
+    """Remove the worktrees of recorded runs, except those with work that would be lost."""
     ours = {wp.workspace for wp in history.work_packages.values() if wp.workspace}
     for workspace in sorted(ours):
         path = Path(workspace)
@@ -217,7 +217,7 @@ async def _clean_up(root: Path, history: History, done: Aborted) -> None:
             if why := await Worktree(path, root).would_lose():
                 done.left[workspace] = why
             else:
-                git(root, "worktree", "remove", workspace)  # refuses by itself as well
+                git(root, "worktree", "remove", workspace)  # git refuses changed ones, too
                 done.removed.append(workspace)
         except GitError as e:
             done.left[workspace] = str(e)

@@ -74,7 +74,7 @@ def doctor(
 
 @frozen(kw_only=True)
 class Check:
-    """One thing that a run needs."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -87,7 +87,7 @@ def examine(folder: Path, mission: str | None = None) -> list[Check]:
 
     Args:
         folder: Any folder of the repository.
-        mission: A mission to check as well; None: that of the settings, if they name one.
+        mission: A mission to check as well; None: the mission that the settings name, if any.
     """
     transport = WarmTransport(ProcessTransport(repo=folder))
     host, contract = _host(transport)
@@ -113,7 +113,7 @@ def examine(folder: Path, mission: str | None = None) -> list[Check]:
 
 
 def exit_code(checks: list[Check]) -> ExitCode:
-    """Return 0 when all is well, 3 for the host, 2 for anything else."""
+    """Return 0 if all checks passed, 3 if the host's failed, and 2 if another one failed."""
     bad = {check.name for check in checks if not check.ok}
     if "host" in bad:
         return ExitCode.HOST
@@ -146,7 +146,7 @@ def _host(transport: WarmTransport[ProcessTransport]) -> tuple[Check, Contract |
 
 
 def _why(error: SpecKittyError, transport: ProcessTransport) -> str:
-    """Return what is wrong with a host; one from before the API is named by its release."""
+    """Return why the host cannot be used; if it is older than the API, name its release."""
     if isinstance(error, UsageRejected):
         with suppress(SpecKittyError):
             done = transport.run(("--version",), time_limit=_VERSION_LIMIT)
@@ -195,14 +195,14 @@ def _installed() -> Check:
 
 
 def _warm(transport: WarmTransport[ProcessTransport], settings: Settings) -> Check:
-    """Tell whether a run loads the host once; without that, a run only takes longer."""
+    """Check whether a run loads the host once. Without that, a run takes longer."""
     why = transport.why_cold if settings.warm else "the settings say warm = false"
     found = f"no, the host is loaded for every call: {why}" if why else "yes, it is loaded once"
     return Check(name="warm", ok=True, found=found)
 
 
 def _mission(transport: WarmTransport[ProcessTransport], settings: Settings) -> Check:
-    """Check a mission as a run of it would: what it needs, and what would stop it."""
+    """Check a mission as a run would: list its needs, and the problems that stop a run."""
     root, name = settings.repo_root, settings.mission
     try:
         with Client(transport=transport) as client:

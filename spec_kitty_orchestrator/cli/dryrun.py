@@ -1,4 +1,4 @@
-"""The dry run of ``orchestrate``: what a run would do, without moving anything."""
+"""The dry run of ``orchestrate``: show what a run would do, and move nothing."""
 
 import shlex
 from functools import partial

@@ -1,16 +1,16 @@
-"""Detect the PyPI distribution ``spec-kitty-orchestrator``: its files have the names of ours."""
+"""Detect the PyPI distribution ``spec-kitty-orchestrator``, which has files of the same names."""
 
 from pathlib import Path
 
 __all__ = ["mixed_up"]
 
-_THEIRS = "executor.py"  # a module of theirs that this package does not have
+_THEIRS = "executor.py"  # a module that only the other distribution has
 
 
 def mixed_up() -> str | None:
-    """Return what is wrong and the commands that help; None: the installation is ours alone.
+    """Return the problem and the commands that help; None if the other one is not installed.
 
-    It looks for one file, because loading importlib.metadata for every command takes 18 ms.
+    The check is for one file, because loading importlib.metadata for every command takes 18 ms.
     """
     if not (Path(__file__).parents[1] / _THEIRS).exists():
         return None

@@ -1,4 +1,4 @@
-"""How a user names a mission: as MISSION or --mission, and what is said if there is none."""
+"""The ways to name a mission, MISSION and --mission, and the messages about an unknown one."""
 
 import contextlib
 import json
@@ -83,7 +83,7 @@ def _names(root: Path, slug: str) -> set[str]:
 
 
 def missions_here(root: Path) -> str:
-    """Return which missions there are, as a sentence."""
+    """Return a sentence that lists the missions, or says that there is none."""
     slugs = _list(root)
     if not slugs:
         return f"There is no mission in {root / 'kitty-specs'}; check out the branch that has one."
@@ -92,8 +92,8 @@ def missions_here(root: Path) -> str:
 
 
 def unknown_mission(root: Path, mission: str) -> str:
-    """Return that a mission does not exist, and which ones do."""
-    from spec_kitty_orchestrator.preflight.plan import where_it_is  # it loads the SDK
+    """Return the message about an unknown mission: where it is, or which missions there are."""
+    from spec_kitty_orchestrator.preflight.plan import where_it_is  # here, because it loads the SDK
 
     slugs = _list(root)
     here = suggest(mission, slugs[:_MOST_LISTED]) if slugs else missions_here(root)

@@ -1,7 +1,7 @@
 """The commands ``orchestrate`` and ``resume``.
 
-What they need for a run is imported in the functions, because ``orchestrate --help`` is read more
-often than all other help.
+The functions import the modules that only a run needs, because users read ``orchestrate --help``
+more often than any other help.
 """
 
 import os
@@ -185,7 +185,7 @@ def _run(
 
 
 def _explain(error: OrchestratorError, settings: Settings) -> OrchestratorError | None:
-    """Name missions and flags where the SDK can only name verbs and arguments."""
+    """Return an error that names missions and flags; None if the SDK's error is the best one."""
     from spec_kitty_client import ErrorCode, HostTimeout, NotFound, ProtocolError
 
     cause = error.__cause__
@@ -194,11 +194,11 @@ def _explain(error: OrchestratorError, settings: Settings) -> OrchestratorError 
         return UsageProblem(unknown_mission(settings.repo_root, settings.mission))
     if isinstance(cause, HostTimeout):
         failure = cause.failure
-        msg = f"{failure.verb}: {failure.message}. If it is only slow, raise --host-timeout."
+        msg = f"{failure.verb}: {failure.message}. If the host is only slow, raise --host-timeout."
         return HostProblem(msg)
     if not isinstance(error, HostProblem):
         return None
     if isinstance(cause, ProtocolError) and not cause.failure.mutates:
-        msg = f"{error} All that it prints: {shlex.join(cause.failure.argv)}"
+        msg = f"{error} To see all its output, run: {shlex.join(cause.failure.argv)}"
         return HostProblem(msg)
     return None

@@ -1,4 +1,4 @@
-"""Parameters that several commands share, and the output that they have in common."""
+"""The parameters and the output that several commands share."""
 
 import json
 from collections.abc import Callable, Generator
@@ -49,14 +49,14 @@ def find_root(given: Path | None) -> Path:
     Raises:
         UsageProblem: If the folder does not exist, or is in no repository.
     """
-    from spec_kitty_orchestrator.git.calls import root_of  # it loads the SDK
+    from spec_kitty_orchestrator.git.calls import root_of  # here, because it loads the SDK
 
     return root_of(find_folder(given))
 
 
 @contextmanager
 def loading_host(repo: Path, *, warm: bool) -> "Generator[AsyncTransport]":
-    """Start to load the host of a repository, which takes longest, before everything else.
+    """Start to load the host of a repository before everything else, because that takes longest.
 
     Args:
         repo: The repository.
@@ -76,7 +76,7 @@ def loading_host(repo: Path, *, warm: bool) -> "Generator[AsyncTransport]":
 
 
 def spinner(as_json: bool) -> Callable[[str], Any]:
-    """Return a function that shows a text on stderr while something takes its time."""
+    """Return a function that shows a text on stderr during a block."""
     from rich.console import Console
 
     console = Console(stderr=True, quiet=as_json)

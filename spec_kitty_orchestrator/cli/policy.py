@@ -1,4 +1,4 @@
-"""The command ``policy``: check a policy, show the one of a run, write one to start from."""
+"""The command ``policy``: check a policy, show a run's, and write one to start from."""
 
 import json
 import os
@@ -35,7 +35,7 @@ policy_app = App(name="policy", help_epilogue=_EXAMPLES)
 
 def _refuse_option(_: object, value: str | None) -> None:
     if value and value.startswith("-") and value != _STDIN:
-        msg = f"there is no such option; a file of that name is ./{value}"
+        msg = f"there is no such option; to name a file, write ./{value}"
         raise ValueError(msg)
 
 
@@ -78,7 +78,7 @@ def init(file: _NewFile = "policy.json", /, *, as_json: Json = False) -> int:
 
 
 def check_policy(file: str, host_release: str | None) -> dict[str, Any]:
-    """Return every problem that hosts would have with a policy, as plain JSON values.
+    """Return every reason why hosts would reject a policy, as plain JSON values.
 
     Args:
         file: The JSON file; ``-`` is standard input.
@@ -154,7 +154,7 @@ def print_policy(policy: Policy) -> None:
 def write_policy(file: str) -> Policy:
     """Write a policy to start from into a new file, and return it.
 
-    Its ``agent_family`` is that of an agent that is installed, if one is.
+    Its ``agent_family`` is that of the first installed agent, if any is installed.
 
     Raises:
         UsageProblem: If the file is there already, or cannot be written.

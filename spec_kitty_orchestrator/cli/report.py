@@ -19,10 +19,10 @@ __all__ = ["find_history", "print_report", "report"]
 
 
 def find_history(found: Recollection, mission: str | None) -> History:
-    """Return what the journal tells about a mission.
+    """Return the recorded history of a mission.
 
     Args:
-        found: What the journal and its copies tell.
+        found: The events of the journal and its copies.
         mission: Its slug, number, mid8 or id; None: the mission that was run last.
 
     Raises:
@@ -48,7 +48,7 @@ def _how_to_start(root: Path) -> str:
 
 
 def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> dict[str, Any]:
-    """Return where every work package stands, as plain values.
+    """Return the state of the mission and of every work package, as plain values.
 
     Raises:
         UsageProblem: If no run of the mission is recorded.
@@ -76,7 +76,7 @@ def report(root: Path, mission: str | None, spinner: Callable[[str], Any]) -> di
 
 
 def _ask_lanes(root: Path, mission: str) -> tuple[dict[str, str] | None, str | None]:
-    """Return the lanes, or why the host does not tell them."""
+    """Return the lanes, or the reason why the host does not report them."""
     try:
         state = Client(root, warm=False).mission_state(mission)  # one call needs no warm host
     except SpecKittyError as e:

@@ -29,7 +29,7 @@ def status(
     as_json: Json = False,
 ) -> int:
     """Show the lane and the agent of every work package."""
-    from spec_kitty_orchestrator.cli.report import print_report, report  # help does without
+    from spec_kitty_orchestrator.cli.report import print_report, report  # not needed for help
 
     found = report(find_root(repo_root), mission, spinner(as_json))
     print_json(found) if as_json else print_report(found)

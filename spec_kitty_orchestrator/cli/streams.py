@@ -2,8 +2,8 @@
 
 A character that a stream cannot encode is printed as an escape. When the reader of a pipe has
 gone (``orchestrate | head``), the rest of the output is dropped: the run continues, and its exit
-code is the same as with a reader. A run does not wait for a reader that has stopped to read
-either, such as a terminal after Ctrl-S.
+code is the same as with a reader. A run does not wait for a reader that has stopped reading either,
+such as a terminal after Ctrl-S.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _PATIENCE = 3.0  # seconds without progress after which the end of the output is
 
 
 class Outlet(io.BufferedIOBase):
-    """Bytes on their way to a file descriptor. Writing never fails.
+    """A writer of bytes to a file descriptor. Writing never fails.
 
     Args:
         fd: The file descriptor.
@@ -34,9 +34,9 @@ class Outlet(io.BufferedIOBase):
         self._fd = fd
         self.name = str(fd)
         self.error: OSError | None = None
-        """The last error, other than a reader that is gone."""
+        """The last error; a reader that is gone is not counted as one."""
         self.feeder: Feeder | None = None
-        """Takes the bytes while a run must not wait for the reader."""
+        """The thread that takes the bytes while a run must not wait for the reader."""
 
     def writable(self) -> bool:
         """Return True."""
@@ -59,7 +59,7 @@ class Outlet(io.BufferedIOBase):
         return len(data)
 
     def finish(self) -> None:
-        """Wait for the feeder. If the reader has stopped to read, drop all further output."""
+        """Wait for the feeder. If the reader has stopped reading, drop all further output."""
         if self.feeder and self.feeder.close():
             self.feeder = None
 
@@ -77,10 +77,10 @@ class Outlet(io.BufferedIOBase):
 
 
 class Feeder:
-    """Gives bytes to an outlet in a thread of its own.
+    """A thread that gives bytes to an outlet.
 
     Args:
-        outlet: Where the bytes go.
+        outlet: The outlet that gets the bytes.
     """
 
     def __init__(self, outlet: Outlet) -> None:
@@ -119,7 +119,7 @@ class Feeder:
                 self._news.notify_all()
 
     def close(self) -> bool:
-        """Wait until everything is written, or the reader has stopped to read; tell which."""
+        """Wait until all is written, or the reader has stopped reading; return whether all is."""
         with self._news:
             self._closed = True
             self._news.notify_all()
@@ -134,7 +134,7 @@ class Feeder:
 
 
 class DurableStream(io.TextIOWrapper):
-    """A text stream that drops its output where it cannot be written."""
+    """A text stream that drops the output that it cannot write."""
 
     def __init__(self, outlet: Outlet, *, encoding: str, line_buffering: bool) -> None:
         super().__init__(
@@ -145,7 +145,7 @@ class DurableStream(io.TextIOWrapper):
 
 def repair_streams() -> None:
     """Replace `sys.stdout` and `sys.stderr` by streams that never fail."""
-    for fd in range(3):  # a file that is opened later must not become somebody's stdout
+    for fd in range(3):  # a file that is opened later must not get the number of stdout
         try:
             os.fstat(fd)
         except OSError:

@@ -43,12 +43,12 @@ class Watcher:
         self._broken = False
 
     def __call__(self, event: Event) -> None:
-        """Take in one event. An error of the display ends the display, and not the run."""
+        """Show one event. An error of the display ends the display, and not the run."""
         if self._broken:
             return
         try:
             self._show(event)
-        except Exception as e:  # noqa: BLE001 - whatever it is, a run is worth more
+        except Exception as e:  # noqa: BLE001 - no error of the display may end a run
             self._broken = True
             told = "The run goes on; the journal has all of it"
             print(f"The display failed: {e!r}. {told}", file=sys.stderr)
@@ -58,7 +58,7 @@ class Watcher:
             print(json.dumps(event.to_dict(), sort_keys=True), flush=True)
             return
         if self.live and not self.live.is_started:
-            self.live.start()  # no table before a run that cannot start
+            self.live.start()  # a run that cannot start shows no table
         if self.history is None:
             self.history = History(mission=event.mission)
         if isinstance(event, events.WorkPackageEvent):
@@ -164,14 +164,14 @@ def _clock(seconds: float | None) -> str:
 
 
 def line(event: Event) -> str | None:
-    """Return an event as one line; None for those that only the journal needs."""
+    """Return an event as one line; None if only the journal needs the event."""
     at = time.strftime("%H:%M:%S", time.localtime(event.at))
     text = _SENTENCES.get(type(event))
     return f"{at} {_printable(text(event))}" if text else None
 
 
 def _printable(text: str) -> str:
-    """Escape what is no text: an agent's words must not steer the terminal."""
+    """Escape control characters, so that an agent's output cannot steer the terminal."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
@@ -195,7 +195,7 @@ def _repaired(event: events.JournalRepaired) -> str:
             "the journal was removed while this run was alive, as `git clean -fdx` does. It is "
             "written anew; nothing is lost"
         )
-    kept = f"; what cannot be read is kept in {event.aside}" if event.aside else ""
+    kept = f"; the unreadable lines are kept in {event.aside}" if event.aside else ""
     return (
         f"the journal was damaged: {event.damaged} lines cannot be read, {event.recovered} events "
         f"were recovered from the copies in the logs{kept}. The run goes on with the lanes of the "
@@ -222,7 +222,7 @@ _SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     events.Implemented: lambda e: f"{e.wp} implemented: {e.head[:12]}",
     events.VerdictGiven: lambda e: f"{e.wp} {e.verdict.replace('_', ' ')}: {e.summary}",
     events.ChangesKept: lambda e: (
-        f"{e.wp} taken out of the worktree, because {e.reason}, and kept as {e.where}"
+        f"{e.wp}: changes are taken out of the worktree, because {e.reason}, and kept as {e.where}"
         + (f": {', '.join(e.files)}" if e.files else "")
     ),
     events.Blocked: lambda e: f"{e.wp} is blocked and needs your decision: {e.reason}",

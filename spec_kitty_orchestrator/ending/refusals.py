@@ -1,7 +1,7 @@
-"""Say what helps where a finished mission is not accepted or not merged.
+"""Name the commands that help when a host does not accept or merge a finished mission.
 
-Hosts from 4.0.0rc5 on want facts that no verb of the contract records. Hosts before that accept no
-mission with a canceled work package. The host's own command accepts such missions.
+Hosts from 4.0.0rc5 on require facts that no verb of the contract records. Hosts before that accept
+no mission with a canceled work package. The host's own command accepts such missions.
 """
 
 import json
@@ -47,7 +47,7 @@ class Refusal:
     """A host's refusal to accept a mission whose work is done."""
 
     reason: str
-    """All that is outstanding, one thing a line, each with its remedy."""
+    """The outstanding points, one a line, each with its remedy."""
     command: str
     """The host's own command that accepts the mission after that."""
 
@@ -55,7 +55,7 @@ class Refusal:
 def refusal(
     error: NotReady, mission: str, lanes: Mapping[str, str], folder: Path
 ) -> Refusal | None:
-    """Return what a host still wants before it accepts a mission; None if more work would help.
+    """Return what a host still requires to accept a mission; None if more work would help.
 
     Args:
         error: The host's refusal.
@@ -77,7 +77,7 @@ def refusal(
         return None
     command = f"spec-kitty accept --mission {mission} --lenient"
     lines = "".join(f"\n  - {line}" for line in found)
-    reason = f"this host wants more before it accepts {mission}:{lines}\n  - then: {command}"
+    reason = f"this host requires more before it accepts {mission}:{lines}\n  - then: {command}"
     return Refusal(reason=reason, command=command)
 
 
@@ -95,7 +95,7 @@ def _canceled(incomplete: object, lanes: Mapping[str, str]) -> Iterator[str]:
     names = incomplete if isinstance(incomplete, list) else []
     if all(lanes.get(name) == Lane.CANCELED for name in names):
         for name in names:
-            yield f"{name} is canceled, and accept-mission of this host wants it done"
+            yield f"{name} is canceled, and accept-mission of this host requires it to be done"
 
 
 def _judge(mission: str, folder: Path) -> str:

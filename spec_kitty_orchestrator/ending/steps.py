@@ -26,8 +26,9 @@ __all__ = ["accept", "merge", "merge_command", "next_steps", "submitted_commits"
 async def accept(run: Run) -> None:
     """Accept the mission, unless it is accepted already.
 
-    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), or wants what
-    no work package can give, the run goes on, and its end names the host's own command.
+    If the host's API cannot accept it (3.2.0 to 3.2.7 with a coordination branch), or requires
+    facts that no work package can supply, the run goes on, and its end names the host's own
+    command.
     """
     if run.history.accepted:
         return
@@ -80,7 +81,7 @@ def submitted_commits(known: History) -> list[str]:
 def unfinished(run: Run, board: Board) -> dict[str, str]:
     """Return the work packages that are not done, each with the reason.
 
-    A work package that an earlier run has blocked has the reason of that run.
+    For a work package that an earlier run blocked, the reason is that run's.
     """
     found = board.unfinished()
     for wp, reason in found.items():

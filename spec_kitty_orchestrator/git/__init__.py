@@ -1,1 +1,1 @@
-"""Git, as the orchestrator uses it: lane worktrees, their commits, and what has to be kept."""
+"""The orchestrator's use of git: lane worktrees, their commits, and refs that keep work."""

@@ -1,16 +1,20 @@
-"""Call git, and tell its failures apart."""
+"""Call git, and distinguish its failures."""
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any, TypeVar
 
+from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.transports import Completed, program
 from spec_kitty_client.transports.git import git_environment, git_words
 from spec_kitty_orchestrator.errors import OrchestratorError, UsageProblem
 
-__all__ = ["GitError", "GitNotFound", "commit_problem", "git", "root_of", "run_git"]
+__all__ = ["GitError", "GitNotFound", "commit_problem", "git", "root_of", "run_git", "run_steps"]
 
+T = TypeVar("T")
 _TIME_LIMIT = 600.0  # seconds; a commit runs the hooks of the repository
 _SIGNING = 60.0  # seconds, in which a person may type a passphrase
 _LONGEST = 2000  # characters of git's own words in a message
@@ -55,10 +59,10 @@ def git(folder: Path, *args: str, time_limit: float = _TIME_LIMIT) -> str:
 
 
 async def run_git(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> str:
-    """Do the same in an event loop. A cancellation ends git with all its children, also hooks.
+    """Run git in an event loop and return its stdout, as `git` does.
 
-    The search for the repository ends at `folder`: where the link of a worktree is gone, git does
-    not go on to the checkout above it.
+    A cancellation ends git with all its children, hooks included. The search for the repository
+    ends at `folder`: if a worktree has no link, git does not use the checkout above it.
 
     Args:
         folder: The top of a checkout.
@@ -68,13 +72,39 @@ async def run_git(folder: Path, *args: str, env: Mapping[str, str] | None = None
     Raises:
         GitError: If git fails, takes longer than ten minutes, or is not installed.
     """
-    argv, variables = _call(args, env or {})
-    variables["GIT_CEILING_DIRECTORIES"] = str(folder.parent)
+    return _stdout(await _run(folder, folder, args, env or {}), folder, args)
+
+
+async def run_steps(folder: Path, steps: Generator[Any, Any, T]) -> T:
+    """Run steps of the SDK that only call git, and return their result.
+
+    Args:
+        folder: The top of a checkout.
+        steps: The steps.
+
+    Raises:
+        GitError: If git fails, takes longer than ten minutes, or is not installed.
+    """
+    with closing(steps):
+        try:
+            step = next(steps)
+            while True:
+                where = Path(step.folder or folder)
+                step = steps.send(await _run(folder, where, step.args, {}))
+        except GitFailed as e:
+            raise GitError(str(e)) from e
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+async def _run(top: Path, folder: Path, args: tuple[str, ...], env: Mapping[str, str]) -> Completed:
+    argv, variables = _call(args, env)
+    variables["GIT_CEILING_DIRECTORIES"] = str(top.parent)
     try:
-        done = await program.run_async(argv, cwd=folder, env=variables, time_limit=_TIME_LIMIT)
+        return await program.run_async(argv, cwd=folder, env=variables, time_limit=_TIME_LIMIT)
     except program.CannotStart as e:
         raise GitError(str(e)) from e
-    return _stdout(done, folder, args)
 
 
 def _call(args: tuple[str, ...], env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
@@ -99,10 +129,10 @@ def _stdout(done: Completed, folder: Path, args: tuple[str, ...]) -> str:
 
 
 def commit_problem(root: Path) -> str | None:
-    """Return why nothing can be committed in a repository, and what helps; None if all is well.
+    """Return why git cannot commit in a repository, and what helps; None if it can.
 
-    Where commits are signed, a signature is tried. That may ask for a passphrase, which then
-    happens before the night and not in it.
+    If the repository signs commits, a signature is tried. Git may then ask for a passphrase before
+    the run, and not in the middle of it.
 
     Args:
         root: The primary checkout.
@@ -141,7 +171,7 @@ def root_of(folder: Path) -> Path:
     primary checkout, it is the worktree around the folder.
 
     Raises:
-        UsageProblem: If it is in none, git refuses, or there is no git.
+        UsageProblem: If the folder is in no repository, git refuses to use it, or there is no git.
     """
     asked = ("--git-common-dir", "--absolute-git-dir", "--show-toplevel")
     try:

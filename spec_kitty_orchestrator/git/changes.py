@@ -1,4 +1,4 @@
-"""The changes between commits: what a reviewer is shown, and what must not be merged.
+"""The changes between commits: the diff for a reviewer, and links that must not be merged.
 
 Memory does not grow with the changes, also not that of git: a diff is written to a file and read
 in pieces, and git is not asked for the diff of a file that it would have to load whole.
@@ -13,13 +13,12 @@ from attrs import frozen
 
 from spec_kitty_orchestrator.git.calls import GitError, run_git
 
-__all__ = ["Changes", "Links", "changes", "drop_changes", "find_links", "is_owned"]
+__all__ = ["Changes", "changes", "drop_changes", "is_owned"]
 
 _SHORTEST = 4096  # characters of the diff of one file that are shown at least
 _PIECE = 1 << 16  # bytes of a line that are read at once
 _LARGEST = 16 * 1024 * 1024  # bytes of a file whose diff is made; git takes ten times as much
 _AT_ONCE = 500  # paths in one command
-_LINK = "160000"  # the mode of a submodule, or of a repository inside
 _NOTHING = "0" * 6
 
 
@@ -30,21 +29,10 @@ class Changes:
     files: tuple[str, ...] = ()
     """All changed files, in the order of the diff."""
     deleted: tuple[str, ...] = ()
-    """Those that do not exist any more. Their old text is not in the diff."""
+    """The deleted files. Their old text is not in the diff."""
     diff: str = ""
     cut: tuple[str, ...] = ()
     """The files whose diff is not shown whole."""
-
-
-@frozen(kw_only=True)
-class Links:
-    """The links to other repositories that nobody else could follow."""
-
-    foreign: tuple[str, ...] = ()
-    """Repositories inside the checkout, without an entry in ``.gitmodules``. Git records only their
-    commit, not their files."""
-    lost: tuple[str, ...] = ()
-    """Submodules whose new commit no remote repository is known to have."""
 
 
 async def changes(folder: Path, spans: Sequence[tuple[str, str]], limit: int) -> Changes:
@@ -132,46 +120,6 @@ async def _raw(folder: Path, before: str, after: str) -> list[tuple[tuple[str, s
     ]
 
 
-async def find_links(folder: Path, before: str, after: str) -> Links:
-    """Return the links to other repositories that work has made and that must not be merged.
-
-    Args:
-        folder: The checkout.
-        before: The commit before the work.
-        after: The commit with the work.
-    """
-    rows = [(modes, path) for modes, path in await _raw(folder, before, after) if modes[1] == _LINK]
-    if not rows:
-        return Links()
-    known = await _submodules(folder, after)
-    return Links(
-        foreign=tuple(path for modes, path in rows if modes[0] != _LINK and path not in known),
-        lost=tuple([p for _, p in rows if p in known and await _unpushed(folder, p, after)]),
-    )
-
-
-async def _unpushed(folder: Path, path: str, commit: str) -> bool:
-    """Return whether a submodule's recorded commit exists only in this checkout."""
-    recorded = (await run_git(folder, "rev-parse", f"{commit}:{path}")).strip()
-    if not (folder / path / ".git").exists():
-        return False  # another checkout has it
-    try:
-        local = await run_git(folder / path, "rev-list", "-1", recorded, "--not", "--remotes")
-    except GitError:
-        return False  # the commit is not here, so it is from elsewhere
-    return bool(local.strip())
-
-
-async def _submodules(folder: Path, commit: str) -> tuple[str, ...]:
-    """Return the paths of the submodules that a commit's ``.gitmodules`` names."""
-    asked = ("config", f"--blob={commit}:.gitmodules", "-z", "--get-regexp", r"\.path$")
-    try:
-        listed = await run_git(folder, *asked)
-    except GitError:
-        return ()  # no such file, or no submodule in it
-    return tuple(entry.partition("\n")[2] for entry in listed.split("\0") if entry)
-
-
 async def drop_changes(
     folder: Path, inside: str, *, before: str, target: str | None, owned: Sequence[str]
 ) -> list[str]:
@@ -194,7 +142,7 @@ async def drop_changes(
         try:
             fork = (await run_git(folder, "merge-base", "HEAD", target)).strip()
             if await run_git(folder, "rev-list", "-1", before, "--not", fork):
-                fork = before  # the branch has work of others that the target lacks
+                fork = before  # the branch has work of other work packages that the target lacks
         except GitError:
             fork = before
     changed = set(await changed_since(folder, inside, before))

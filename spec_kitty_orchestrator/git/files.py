@@ -11,7 +11,7 @@ _SHA1_DIGITS = 40
 
 
 def own_folder(common: Path, worktree: Path) -> Path | None:
-    """Return the folder of a worktree in the repository's own; an agent cannot redirect that."""
+    """Return the repository's folder for a worktree, found without the link in the worktree."""
     for back in common.glob("worktrees/*/gitdir"):
         link = back.parent / back.read_text(encoding="utf-8", errors="replace").strip()
         if link.parent.resolve() == worktree.resolve():
@@ -20,7 +20,7 @@ def own_folder(common: Path, worktree: Path) -> Path | None:
 
 
 def relink(worktree: Path, own: Path, aside: Path) -> Path | None:
-    """Have the worktree's ``.git`` lead to its folder; return where another one was moved to."""
+    """Point the worktree's ``.git`` at its folder; return where another ``.git`` was moved."""
     link, moved = worktree / ".git", None
     if link.is_file() and not link.is_symlink():
         text = link.read_text(encoding="utf-8", errors="replace").strip()

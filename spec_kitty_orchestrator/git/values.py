@@ -47,7 +47,7 @@ class Status:
     """Folders that are git repositories of their own and that git does not know as submodules."""
 
     untouched: tuple[str, ...] = ()
-    """Files with the bytes that are committed, which only the settings for line ends make dirty."""
+    """Files whose bytes are those in the index; git lists them because of line-end settings."""
 
     def __bool__(self) -> bool:
         return bool(self.files or self.conflicts or self.repositories)

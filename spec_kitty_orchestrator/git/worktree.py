@@ -1,8 +1,8 @@
 """A lane worktree: the folder in which agents work on one branch.
 
 An agent can do anything there: remove the link to the repository, leave the branch, make a
-repository of its own. So the worktree is looked at before and after each agent, and brought back
-onto its branch. Nothing is thrown away: `Worktree.keep` puts it under a ref first.
+repository of its own. So the orchestrator checks the worktree before and after each agent, and
+brings it back onto its branch. No work is lost: `Worktree.keep` puts it under a ref first.
 """
 
 import tempfile
@@ -11,14 +11,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from spec_kitty_orchestrator.git.calls import GitError, run_git
-from spec_kitty_orchestrator.git.changes import (
-    Changes,
-    Links,
-    changes,
-    drop_changes,
-    find_links,
-)
+from spec_kitty_client.workflow.nested import NewLinks, new_links
+from spec_kitty_orchestrator.git.calls import GitError, run_git, run_steps
+from spec_kitty_orchestrator.git.changes import Changes, changes, drop_changes
 from spec_kitty_orchestrator.git.files import (
     blob_id,
     copy_if_there,
@@ -43,21 +38,21 @@ class Worktree:
     root: Path
     """The primary checkout."""
     branch: str | None = None
-    """The branch that belongs here; None: whichever is checked out."""
+    """The branch that belongs here; None: the branch that is checked out."""
 
     # The folder and its link to the repository
 
     async def is_there(self) -> bool:
         """Return whether the folder exists."""
-        import anyio  # here, because `--help` has no time for it
+        import anyio  # here, because `--help` has to start quickly
 
         return await anyio.Path(self.path).is_dir()
 
     async def remake(self, commit: str | None) -> None:
-        """Make the folder again, after it was removed, from its branch.
+        """Make the removed folder again, from its branch.
 
         Args:
-            commit: Where the branch starts anew if it is gone as well.
+            commit: The commit for a new branch, if the branch is gone as well.
 
         Raises:
             GitError: If there is neither a branch nor a commit.
@@ -124,7 +119,7 @@ class Worktree:
         return (await run_git(self.root, *form)).strip() or None
 
     async def contains(self, commit: str, ancestor: str) -> bool:
-        """Return whether a commit is another one or has it among its ancestors."""
+        """Return whether a commit equals another one or has it among its ancestors."""
         return not await self._git("rev-list", "--max-count=1", ancestor, "--not", commit)
 
     async def adopt(self, floor: str) -> str:
@@ -148,16 +143,16 @@ class Worktree:
         return here.head
 
     async def restore(self, commit: str) -> None:
-        """Check out the branch at a commit, without what is not committed.
+        """Check out the branch at a commit, and discard uncommitted changes.
 
-        `keep` comes first. Files that git ignores, and repositories inside, stay.
+        Call `keep` first. Files that git ignores, and repositories inside, stay.
         """
         await self._checkout_as_is(commit)
         await self._git("reset", "--quiet", "--hard", commit)
         await self._git("clean", "--quiet", "-d", "--force")
 
     async def _checkout_as_is(self, commit: str, before: str | None = None) -> None:
-        """Have the branch at a commit and checked out; leave index and files alone."""
+        """Point the branch at a commit and HEAD at the branch; leave index and files alone."""
         if is_rebasing(await self._own_folder()):
             await self._git("rebase", "--quit")
         if self.branch is not None:
@@ -202,9 +197,9 @@ class Worktree:
         """Keep HEAD, the branch and all uncommitted files under new refs, and return their names.
 
         Args:
-            folder: The refs are made in here, with the next numbers as their names.
-            message: Of the commit that holds uncommitted files.
-            stays: The commit at which the branch will be; None: where it is.
+            folder: The folder of refs. The names of the new refs are the next numbers.
+            message: The message of the commit that holds uncommitted files.
+            stays: The commit to which the branch will be reset; None: its present head.
 
         Returns:
             None if everything is in that commit already.
@@ -220,12 +215,12 @@ class Worktree:
         return " and ".join(names) or None
 
     async def keep_ignored(self, files: Sequence[str], folder: str, message: str) -> list[str]:
-        """Keep those of these files that git ignores under a new ref, and return them.
+        """Keep the ignored ones of these files under a new ref, and return them.
 
         Args:
             files: Files, relative to the worktree.
             folder: See `keep`.
-            message: Of the commit.
+            message: The message of the commit.
         """
         args = ("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--")
         listed = await self._git(*args, *_literal(files)) if files else ""
@@ -243,7 +238,7 @@ class Worktree:
         return f"{folder}/{number}"
 
     async def would_lose(self) -> str | None:
-        """Return what would be lost with the folder; None if nothing would."""
+        """Return the work that would be lost with the folder; None if no work would be lost."""
         status = await self.status()
         if files := (*status.files, *status.repositories):
             return "holds uncommitted work: " + ", ".join(files)
@@ -273,12 +268,12 @@ class Worktree:
         """Undo the changes in one folder; see `git.changes.drop_changes`."""
         return await drop_changes(self.path, inside, before=before, target=target, owned=owned)
 
-    async def links(self, before: str, after: str) -> Links:
-        """Return the links to other repositories that must not be merged."""
-        return await find_links(self.path, before, after)
+    async def links(self, before: str) -> NewLinks:
+        """Return the links to other repositories, new since a commit, that must not be merged."""
+        return await run_steps(self.path, new_links(str(self.path), before))
 
     async def strays(self, since: float) -> list[str]:
-        """Return the branches with commits that HEAD lacks, and that are newer than a moment.
+        """Return the branches whose newest commit HEAD lacks and is newer than a time.
 
         Args:
             since: Seconds since the epoch.
@@ -291,8 +286,8 @@ class Worktree:
     async def commit(self, message: str) -> str:
         """Commit all changes, if there are any, and return HEAD.
 
-        Repositories inside are left out. Hooks are taken from the primary checkout where the
-        repository has them in its own files, because an agent may have changed those here.
+        Repositories inside are left out. If the hooks are files of the repository, git runs those
+        of the primary checkout, because an agent may have changed the ones here.
 
         Raises:
             CommitRefused: If a hook refuses.

@@ -41,7 +41,7 @@ _LANES = "kitty/"  # the host's own branches, which hold copies of the missions
 
 @frozen(kw_only=True)
 class Plan:
-    """A run that can be started, because everything about it has been checked."""
+    """The checked settings, policy and agents of a run that can start."""
 
     settings: Settings
     policy: Policy
@@ -83,7 +83,7 @@ def make_plan(settings: Settings) -> Plan:
 
 
 def default_policy(implementer: agents.Agent) -> Policy:
-    """Return the policy of a run that names none; it says which rights the agents have."""
+    """Return the policy of a run without --policy; it states the rights that the agents have."""
     shut = SandboxMode.WORKSPACE_WRITE in implementer.enforces["sandbox_mode"]
     return Policy(
         orchestrator_id="spec-kitty-orchestrator",
@@ -189,7 +189,7 @@ def where_it_is(root: Path, mission: str) -> str:
 
 
 def _branches_with(root: Path, mission: str) -> Iterator[str]:
-    """Yield the local branches that have a mission, or to which one of them says it belongs."""
+    """Yield the local branches that have a mission, or that its meta.json names as the target."""
     listed = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads").split("\n")
     for branch in (branch for branch in listed if branch and not branch.startswith(_LANES)):
         paths = git(root, "ls-tree", "-d", "--name-only", branch, "kitty-specs/").split("\n")

@@ -1,4 +1,4 @@
-"""Survey a mission before a run: what it needs, and what would stop the run."""
+"""Survey a mission before a run: its needs, and the problems that would stop the run."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ class Survey:
         return {wp: p.owned_files or (("*",) if p.planning else ()) for wp, p in packages}
 
     def lines(self) -> list[str]:
-        """Return what the mission needs, one thing a line."""
+        """Return the needs of the mission, one a line."""
         lines = [f"topology:  {self.layout.topology or 'none named'}"]
         lines.append(f"target:    {self.target} ({self.target_source})")
         if self.subtasks:
@@ -96,7 +96,8 @@ def survey(
         target: The branch to merge into, if the user has named one.
         accept: Whether the mission is to be accepted.
         merge: Whether it is to be merged.
-        obstacles: What would stop a merge now; problems if the mission is to be merged.
+        obstacles: The obstacles to a merge now; they are problems if the mission is to be merged,
+            else notes.
     """
     left = dict(_left_to_people(layout, mission, contract))
     planning = tuple(wp for wp, package in layout.packages.items() if package.planning)

@@ -20,7 +20,7 @@ class AgentProcessSpec:
     argv: tuple[str, ...]
     cwd: Path
     env: Mapping[str, str]
-    """Added to the environment of this process. It is in no file."""
+    """Added to the environment of this process, and never written to a file."""
     prompt: str
     """Given on stdin."""
     time_limit: float
@@ -55,14 +55,16 @@ def _left(found: Iterable[LeftProcess | Mapping[str, Any]]) -> tuple[LeftProcess
 
 @frozen(kw_only=True)
 class ExitRecord:
-    """How an agent process ended."""
+    """The record of how an agent process ended."""
 
     reason: ExitReason
-    """``lost``: the keeper died without writing a record, for example with the machine. Its
-    processes have been ended by the reader of this."""
+    """``lost``: the keeper died without writing a record, for example with the machine. The reader
+    of this record has ended its processes.
+    """
     exit_code: int | None = None
-    """The negative signal number if a signal killed it; None if the keeper ended or never
-    started it."""
+    """The negative signal number if a signal killed it; None if it was not started, could not be
+    ended, or its keeper died.
+    """
     error: str | None = None
     """Why it could not be started."""
     started_at: float = 0.0
@@ -74,7 +76,7 @@ class ExitRecord:
 
 
 class Runner(Protocol):
-    """Runs agent processes. The directory identifies a process, whoever launched it."""
+    """Runs agent processes. The directory identifies a process, also to a later orchestrator."""
 
     def launch(self, process: AgentProcessSpec) -> None:
         """Start a process. It continues when the orchestrator ends.

@@ -35,7 +35,7 @@ MAX_LOG = 256 * 1024 * 1024  # bytes of an output file
 PRIVATE = 0o600
 
 _LONGEST_WAIT = 3600.0  # seconds; select() rejects very large timeouts
-_POLL = 0.5  # seconds; no signal tells of the end of a grandchild
+_POLL = 0.5  # seconds; no signal announces the end of a grandchild
 _LOOK = 1.0  # seconds between two looks at the agent's processes
 _CHUNK, _PIPE_SIZE = 64 * 1024, 1024 * 1024
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -217,7 +217,7 @@ class Keeper:
         self._at_once = self._at_once or number == signal.SIGQUIT
 
     def about(self) -> dict[str, object]:
-        """Return what others need to find this process, and those that write to its pipes."""
+        """Return the facts that identify this process, and those that write to its pipes."""
         pipes = [os.fstat(reader) for reader, _ in self._pipes.values()]
         outputs = [[pipe.st_dev, pipe.st_ino] for pipe in pipes]
         return {"pid": os.getpid(), "boot": boot_id(), "outputs": outputs}
@@ -333,7 +333,7 @@ def boot_id() -> str | None:
 
 
 def _widen(pipe: int) -> None:
-    """Let an agent write this much before it has to wait for the keeper (Linux)."""
+    """Let an agent write 1 MiB before it has to wait for the keeper (Linux)."""
     if sys.platform == "linux":
         import fcntl
 

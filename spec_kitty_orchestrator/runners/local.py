@@ -132,7 +132,7 @@ def has_processes(directory: Path) -> bool:
 
 
 def result(directory: Path) -> ExitRecord:
-    """Return how a process that is not alive ended; if its keeper was killed, end what is left."""
+    """Return how a dead process ended; if its keeper was killed, end its remaining processes."""
     record = _record(directory)
     if record is not None and sys.platform == "linux":
         return record
@@ -165,7 +165,7 @@ def _record(directory: Path) -> ExitRecord | None:
 
 
 async def wait(directory: Path) -> ExitRecord:
-    """Wait for the end of a process, whoever launched it; see `Runner.wait`."""
+    """Wait for the end of a process, also of an earlier orchestrator; see `Runner.wait`."""
     _watched.add(directory)
     record = await anyio.to_thread.run_sync(
         _end_of, directory, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
@@ -220,14 +220,14 @@ def _tell(directory: Path, number: signal.Signals) -> bool:
     pid = _pid(directory)
     if pid is None:
         return False
-    for each in (number, signal.SIGCONT):  # somebody may have stopped it
+    for each in (number, signal.SIGCONT):  # a SIGSTOP may have suspended it
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, each)
     return True
 
 
 def end_at_once(seconds: float) -> None:
-    """Have the keepers that this process has to do with kill their agents, without a grace period.
+    """Have the keepers that this process started or waits for kill their agents, without grace.
 
     Args:
         seconds: How long to wait for their end.

@@ -21,7 +21,7 @@ from spec_kitty_orchestrator.runners import keeper
 __all__ = ["MARK", "Orphans", "Strays", "add_mark", "new_mark"]
 
 MARK = "SPEC_KITTY_ORCHESTRATOR_RUN"
-"""The variable with the mark of a run, after those of the runs that it is part of."""
+"""The variable with the mark of a run, after the marks of the runs that it is part of."""
 
 _POLL = 0.05  # seconds
 

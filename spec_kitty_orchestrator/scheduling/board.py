@@ -142,7 +142,7 @@ class Board:
         return any(wp.wp_id in self._moved for wp in self._changed(mission, asked_at))
 
     def _changed(self, mission: Mission, asked_at: int) -> list[WorkPackage]:
-        """Return the work packages about which a report says something new."""
+        """Return the work packages that a report shows as changed."""
         return [
             wp
             for wp in mission.work_packages
@@ -181,7 +181,7 @@ class Board:
     def release_slot(self, name: str) -> bool:
         """Release the slot of a work package whose agent is no longer needed.
 
-        Only if no other work package depends on this one; otherwise its dependents may be more
+        The slot stays taken if another work package depends on this one: its dependents may be more
         urgent than the work packages that are ready now, and they need the slot.
 
         Returns:

@@ -1,4 +1,4 @@
-"""How much work is left, in seconds that agents are expected to take.
+"""Estimate how much work is left, in expected seconds of agents.
 
 The longest chain of work that waits for a work package (its critical path) decides which one
 starts first. The seconds come from the journal: the median of an agent's recent runs.
@@ -58,7 +58,7 @@ def critical_path(
     while todo:
         name = todo.pop()
         wp = packages[name]
-        # An ended work package holds nothing up, and neither does the chain behind it.
+        # An ended work package delays no other one, and neither does the chain behind it.
         length = 0.0 if wp.lane in ENDED else remaining_work(wp.lane, costs) + longest[name]
         for dependency in dict.fromkeys(wp.dependencies):
             if dependency in packages:
@@ -77,8 +77,8 @@ def _recent() -> deque[float]:
 class Durations:
     """The seconds from the start of an agent run to its result, per agent and role.
 
-    Failed and stopped runs do not count: they do not tell how long the work takes. The median
-    tolerates a run whose end was noticed only the next morning.
+    Failed and stopped runs do not count, because they do not show how long the work takes.
+    The median tolerates a run whose end was noticed only the next morning.
     """
 
     _running: dict[tuple[str, str], AttemptStarted] = field(factory=dict)
@@ -121,7 +121,7 @@ class Durations:
 
 
 def learn_durations(events: Iterable[Event]) -> Durations:
-    """Return the durations that a journal tells."""
+    """Return the durations learned from the events of a journal."""
     durations = Durations()
     for event in events:
         durations.apply(event)

@@ -1,4 +1,4 @@
-"""How many agents may work at the same time: in total, per role, and per agent."""
+"""Limit how many agents work at the same time: in total, per role, and per agent."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -30,19 +30,19 @@ __all__ = [
 ENV_PREFIX = "SPEC_KITTY_ORCHESTRATOR_"
 FILE = Path(".kittify", "orchestrator.toml")
 MESSAGE_FIELDS = ("wp", "mission", "agent", "attempt")
-"""The names that are filled in in a commit message."""
+"""The placeholders of a commit message."""
 
 Strategy = Literal["merge", "squash", "rebase"]
-"""The names of `spec_kitty_client.MergeStrategy`, without the time it takes to import that."""
+"""The names of `spec_kitty_client.MergeStrategy`, repeated here because its import takes time."""
 
 
 class Order(StrEnum):
     """The order in which ready work packages start."""
 
     LONGEST_PATH = "longest-path"
-    """The one with the most remaining work on its longest chain of dependent work packages."""
+    """First the work package with the longest chain of remaining work, its dependents included."""
     PLAN = "plan"
-    """The one that the host lists first."""
+    """In the order in which the host lists the work packages."""
 
 
 _MISSION, _AGENTS, _LIMITS, _FINISH = (
@@ -184,7 +184,7 @@ class Settings:
         ),
     ] = field(factory=dict[str, int])
     order: Annotated[
-        Order, _choice("What starts first: longest-path [default] or plan.", _LIMITS)
+        Order, _choice("Order of starts: longest-path [default] or plan.", _LIMITS)
     ] = Order.LONGEST_PATH
     max_rounds: Annotated[int, _count("Rework rounds before the package is blocked.", least=0)] = 3
     max_attempts: Annotated[int, _count("Failed attempts per step before that.")] = 2
@@ -194,7 +194,7 @@ class Settings:
     commit_message: Annotated[
         str,
         _flag(
-            "Of what an agent leaves: {wp}, {mission}, {agent}, {attempt}.",
+            "Commit message, with {wp}, {mission}, {agent}, {attempt}.",
             _AGENTS,
             validator=_is_message,
             show_default=False,

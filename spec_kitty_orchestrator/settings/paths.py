@@ -1,4 +1,4 @@
-"""The paths in settings: where a relative one starts from."""
+"""The folder that a relative path in a setting starts from."""
 
 import os
 import shlex
@@ -30,7 +30,7 @@ def _program(folder: Path, command: str) -> str:
     """Return a command whose program, if it is a relative path, starts from a folder."""
     try:
         program, *words = shlex.split(command)
-    except ValueError:  # `agents.find` tells the user
+    except ValueError:  # `agents.find` reports it
         return command
     if os.sep not in program or Path(program).is_absolute():
         return command

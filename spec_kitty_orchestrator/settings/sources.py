@@ -1,4 +1,4 @@
-"""Where settings come from: flags, the environment, the settings file and the journal."""
+"""The sources of settings: flags, the environment, the settings file and the journal."""
 
 import math
 import re
@@ -31,7 +31,7 @@ def read(*sources: Source, words: Sequence[str] = ()) -> Settings:
     """Return the settings from flags, then the sources, then the defaults.
 
     Args:
-        sources: Where to look for what no flag has set, the strongest first.
+        sources: The sources of settings that no flag has set, the strongest first.
         words: Flags, as on the command line.
 
     Raises:
@@ -59,7 +59,7 @@ def save(settings: Settings) -> dict[str, Any]:
 
 
 def journal(saved: Mapping[str, Any]) -> Source:
-    """Return the source with what `save` has returned; settings that no longer exist are skipped.
+    """Return the source of settings that `save` returned; obsolete settings are skipped.
 
     Args:
         saved: The settings of an earlier run. The mission and the repository are not taken.
@@ -150,7 +150,7 @@ def _fill(
 
 
 def _token(hint: Any, value: Any, label: str) -> Token:
-    """Return a value as cyclopts takes it: text is converted, all else has to be of the type."""
+    """Return a value as a token: cyclopts converts text; any other value must be of the type."""
     kind = typing.get_origin(hint) or hint
     if kind is bool and isinstance(value, str):
         value = _MORE_BOOLEANS.get(value.lower(), value)

@@ -82,9 +82,9 @@ class RunStarted(Event):
     settings: Mapping[str, Any]
     """As `settings.save` returns them."""
     version: str = ""
-    """Of this package."""
+    """The version of this package."""
     format: int = 1
-    """Of the journal, see `journal.FORMAT`."""
+    """The format of the journal, see `journal.FORMAT`."""
 
 
 @frozen(kw_only=True)
@@ -124,7 +124,7 @@ class WarningGiven(Event):
 
 @frozen(kw_only=True)
 class NoteGiven(Event):
-    """The user was told something about the mission."""
+    """The run gave the user a note about the mission."""
 
     kind = "note"
     message: str
@@ -132,7 +132,7 @@ class NoteGiven(Event):
 
 @frozen(kw_only=True)
 class JournalRepaired(Event):
-    """The journal was damaged or removed, and has been made whole as far as that is possible."""
+    """The journal was damaged or removed, and has been repaired as far as possible."""
 
     kind = "journal-repaired"
     damaged: int = 0
@@ -254,7 +254,7 @@ class BaseMoved(WorkPackageEvent):
 
 @frozen(kw_only=True)
 class AttemptStarted(WorkPackageEvent):
-    """An agent run is about to be launched. It is written first, so that a later run finds it."""
+    """An agent run is about to start. The event is written first, so that a later run finds it."""
 
     kind = "attempt-started"
     role: Role
@@ -320,11 +320,11 @@ class VerdictGiven(WorkPackageEvent):
 
 @frozen(kw_only=True)
 class ChangesKept(WorkPackageEvent):
-    """Something was taken out of the worktree, and is kept."""
+    """Changes were taken out of the worktree, and are kept."""
 
     kind = "kept"
     files: tuple[str, ...]
-    """Uncommitted or put back; empty if only commits were taken out."""
+    """The files that were uncommitted or put back; empty if only commits were taken out."""
     where: str
     """A ref of the repository, or a path."""
     reason: str

@@ -46,7 +46,7 @@ class StateFiles:
         return self.root / ".kittify" / "orchestrator"
 
     def copy(self, mission: str) -> Path:
-        """Return the second copy of the events of a mission, for the day the journal is damaged."""
+        """Return the second copy of the events of a mission, in case the journal is damaged."""
         return self.logs / mission / "events.jsonl"
 
     def make(self) -> None:
@@ -61,7 +61,7 @@ class StateFiles:
 
 
 def _git_folder(root: Path) -> Path | None:
-    """Return our folder in the git folder that all worktrees share; None if there is no git."""
+    """Return the orchestrator's folder in the shared git folder; None if there is no git folder."""
     git = _follow(root / ".git")  # a file in a submodule
     git = _follow(git / "commondir", otherwise=git)  # in a worktree of a bare repository
     return git / "spec-kitty-orchestrator" if git.is_dir() else None
@@ -100,7 +100,7 @@ def open_private(path: Path | str, flags: int) -> int:
 
 
 def refuse_link(*paths: Path) -> None:
-    """Check that nothing is a symbolic link: it could lead out of the repository.
+    """Check that no path is a symbolic link, which could lead out of the repository.
 
     Raises:
         UsageProblem: If one is.

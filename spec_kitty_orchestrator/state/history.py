@@ -1,4 +1,4 @@
-"""The state of a mission and of its work packages, as the events of the journal add up to it."""
+"""The state of a mission and of its work packages, computed from the events of the journal."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -62,7 +62,7 @@ class WorkPackageHistory:
     findings: VerdictGiven | None = None
     """The last verdict, if it asked for changes."""
     rework_rounds: int = 0
-    """How often a reviewer asked for changes."""
+    """The number of times that a reviewer asked for changes."""
     rework_rounds_since_unblocked: int = 0
     """The same since the work package was last blocked."""
     failures: list[str] = field(factory=list)
@@ -110,7 +110,7 @@ class WorkPackageHistory:
             case Blocked() | WorkPackageStuck():
                 self.last_error = event.reason
             case _:
-                pass  # of interest to the user only
+                pass  # only the user needs it
 
     def _reach(self, lane: str) -> None:
         """Reset what counts for one step or until the work package is blocked."""
@@ -144,14 +144,14 @@ class History:
     settings: dict[str, Any] = field(factory=dict)
     """The settings of the last run, as `settings.save` returned them."""
     work_packages: dict[str, WorkPackageHistory] = field(factory=dict)
-    """By id; only those with an event beside their lane."""
+    """By id; only work packages with an event other than a reported lane."""
     lanes: dict[str, str] = field(factory=dict)
     """The lanes that the host last reported to a run."""
     accepted: bool = False
     accept_command: str | None = None
     """The host's own command that accepts the mission, if its API cannot."""
     not_accepted: str | None = None
-    """Why its API does not accept the mission, with what helps."""
+    """The reason why its API does not accept the mission, with the remedy."""
     merged: bool = False
     ended: RunEnded | None = None
     """The end of the last run; None while it runs, or if it was killed."""
@@ -194,11 +194,11 @@ class History:
             case WorkPackageEvent():
                 self.work_package(event.wp).apply(event)
             case _:
-                pass  # of interest to the user only
+                pass  # only the user needs it
 
     def _move(self, event: LaneReported) -> None:
         self.lanes[event.wp] = event.lane
-        # The mission was accepted and merged as it was before this move.
+        # An acceptance or a merge from before this move does not cover the move.
         self.accepted, self.merged = False, False
         if known := self.work_packages.get(event.wp):
             known.apply(event)

@@ -1,9 +1,9 @@
 """The journal: an append-only file of the events of all runs, which survives a crash.
 
 Each line is ``{"sum": "<length>-<crc32>", "event": {...}}`` and is synced to disk before the
-next step is taken. Readers skip what is damaged; `recollection` makes up for it. The journal
-tells where to look. The state of a work package is the host's to tell, and that of a process
-the operating system's.
+next step is taken. Readers skip damaged lines; `recollection` restores them from copies. The
+journal only says where to look: the host reports the state of a work package, and the operating
+system that of a process.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ class Line:
 
 @frozen
 class Damage:
-    """Bytes that are no event."""
+    """Bytes of a journal that are not an event."""
 
     number: int
     """The number of the line, from 1."""
@@ -73,7 +73,7 @@ def read(path: Path) -> Iterator[Event]:
 
 
 def scan(path: Path) -> Iterator[Line | Damage]:
-    """Yield everything that is in a journal, in order. There need be no journal.
+    """Yield the events and the damaged parts of a journal, in order; none if there is no file.
 
     Raises:
         UsageProblem: If a newer version of this package has written it.
@@ -99,7 +99,7 @@ def _check_format(path: Path, event: Mapping[str, Any]) -> None:
         msg = (
             f"{path} was written by a newer version of this package (journal format {version}; "
             f"this version reads {FORMAT}). Nothing was changed. Run: pip install --upgrade "
-            "spec-kitty-orchestrator"
+            "spec-kitty-client"
         )
         raise UsageProblem(msg)
 
@@ -301,7 +301,7 @@ def _open(path: Path) -> int:
 
 
 def _write_whole(file: int, data: bytes) -> None:
-    """Append all bytes and sync, or none: a full disk takes a part of them."""
+    """Append all bytes and sync, or none: on a full disk, a part that was written is removed."""
     size = os.fstat(file).st_size
     if size and os.pread(file, 1, size - 1) != b"\n":  # a write that ended halfway
         data = b"\n" + data
@@ -316,7 +316,7 @@ def _write_whole(file: int, data: bytes) -> None:
 
 
 def _write_copy(path: Path, data: bytes) -> None:
-    """Append to the second copy. A run does not end because it has no copy."""
+    """Append to the second copy; errors are ignored, because a run can go on without it."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

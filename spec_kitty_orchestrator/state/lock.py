@@ -1,4 +1,4 @@
-"""The lock that allows one run per repository, and the way to end that run from elsewhere."""
+"""The lock that allows one run per repository, and a way to end that run from outside."""
 
 import contextlib
 import fcntl
@@ -48,7 +48,7 @@ class RunLock:
 
     def _take(self) -> bool:
         if _live_process(self._files):
-            return False  # its lock file was removed
+            return False  # a run is alive whose lock file was removed
         file = open_private(self._files.lock, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,7 +94,7 @@ class RunLock:
             raise AnotherRun(msg) from e
 
     def release(self) -> None:
-        """Let others have the lock."""
+        """Release the lock."""
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, 0)
@@ -108,7 +108,7 @@ def only_run(files: StateFiles) -> Generator[RunLock]:
 
     Raises:
         AnotherRun: If another run holds it.
-        UsageProblem: If the place of its files is a symbolic link.
+        UsageProblem: If a folder for its files is a symbolic link.
     """
     files.make()
     lock = RunLock(files)
@@ -187,7 +187,7 @@ def _terminate(files: StateFiles) -> None:
     while time.monotonic() < until:
         if process := _live_process(files):
             process.terminate()
-            process.resume()  # somebody may have stopped it
+            process.resume()  # a SIGSTOP may have suspended it
             return
         time.sleep(_PAUSE)
 

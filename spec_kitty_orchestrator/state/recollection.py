@@ -1,7 +1,8 @@
-"""Everything that is known about the runs of a repository, also if the journal is damaged.
+"""The events of all runs of a repository, restored from copies if the journal is damaged.
 
 Each mission has a second copy of its events in the folder of its logs. An event that the journal
-has lost is taken from there. What both have lost, the host, git and the exit records tell.
+has lost is taken from there. If both have lost it, the run relies on the host, git and the exit
+records.
 """
 
 import os
@@ -27,11 +28,11 @@ __all__ = [
 
 @define(kw_only=True)
 class Recollection:
-    """The events of all runs, and what became of the journal."""
+    """The events of all runs, and the damage to the journal."""
 
     files: StateFiles
     lines: list[Line] = field(factory=list)
-    """The sound lines of the journal, and those that its copies have more."""
+    """The sound lines of the journal, and the lines that only its copies have."""
     damage: list[Damage] = field(factory=list)
     recovered: int = 0
     """The lines that only the copies have."""
@@ -44,7 +45,7 @@ class Recollection:
     def histories(self) -> dict[str, History]:
         """Return the state of each mission, by slug; the mission run last comes last.
 
-        A mission of which only the logs are left has an empty history.
+        If only the logs of a mission are left, its history is empty.
         """
         known = recall(self.events)
         logs = sorted(_folders(self.files.logs), key=os.path.getmtime)
@@ -52,7 +53,7 @@ class Recollection:
         return {**{slug: History(mission=slug) for slug in lost}, **known}
 
     def problem(self) -> str | None:
-        """Return that the journal is not whole, and what that means; None if it is whole."""
+        """Return a message about a journal with damaged or missing lines; None if it is whole."""
         where = self.files.journal
         if self.damage:
             numbers = sorted({part.number for part in self.damage})
@@ -70,7 +71,7 @@ class Recollection:
 
 
 def recollect(files: StateFiles) -> Recollection:
-    """Return what the journal and its copies tell. It only reads.
+    """Return the events of the journal and its copies. Nothing is written.
 
     Raises:
         UsageProblem: If a newer version of this package has written the journal, or one of the
@@ -93,7 +94,7 @@ def recollect(files: StateFiles) -> Recollection:
 
 
 def _sizes(lines: Iterable[Line]) -> Mapping[str, int]:
-    """Return how many bytes the events of each mission are."""
+    """Return the size of the events of each mission, in bytes."""
     sizes: dict[str, int] = {}
     for line in lines:
         sizes[line.event.mission] = sizes.get(line.event.mission, 0) + len(line.raw)
@@ -123,10 +124,10 @@ def _merge(lines: list[Line], copy: list[Line]) -> int:
 
 
 def repair(found: Recollection) -> JournalRepaired | None:
-    """Write a journal that is not whole anew, and keep its damaged lines in another file.
+    """Rewrite a journal that is not whole, and keep its damaged lines in another file.
 
     Args:
-        found: What the journal and its copies tell. The caller holds the lock.
+        found: The events of the journal and its copies. The caller holds the lock.
 
     Returns:
         The event to write; None if the journal is whole.
@@ -170,7 +171,7 @@ def all_attempt_folders(files: StateFiles) -> list[Path]:
 
 
 def stopped(attempt: Path, reason: str) -> AttemptStopped:
-    """Return the event that an agent run was ended, from the name of its folder."""
+    """Return the event for an agent run that was ended, made from the name of its folder."""
     number, _, role = attempt.name.partition("-")
     return AttemptStopped(
         wp=attempt.parent.name,

@@ -1,7 +1,7 @@
 """Make OpenTelemetry spans of a run: run, turns of work packages, attempts, host calls.
 
-Only if the program has loaded OpenTelemetry, as ``opentelemetry-instrument
-spec-kitty-orchestrator ...`` does; otherwise nothing of it is imported.
+Spans are made only if the program has loaded OpenTelemetry, as ``opentelemetry-instrument
+spec-kitty-orchestrator ...`` does; otherwise none of its modules are imported.
 """
 
 import sys
@@ -42,7 +42,7 @@ class Spans:
 
     @contextmanager
     def turn(self, wp: str, lane: str) -> Generator[None]:
-        """Make the span of one turn of a work package, whatever task has started it."""
+        """Make the span of one turn of a work package, as a child of the run's span."""
         with self.step(f"{wp} from {lane}", context=self._root, work_package=wp, lane=lane):
             yield
 

@@ -1,4 +1,4 @@
-"""Measures how fast this is: calls, whole missions, and the start of the commands.
+"""Measure the speed of calls, whole missions, and the start of the commands.
 
-``python -m tests.bench --help`` says how, ``RESULTS.md`` how to read what comes out.
+``python -m tests.bench --help`` shows the options; ``RESULTS.md`` explains the results.
 """

@@ -1,7 +1,7 @@
-"""Measure how fast calls, whole missions and the commands are.
+"""Measure the speed of calls, whole missions and the commands.
 
-Everything is repeated, and shown as the median with the lowest and the highest. Nothing else
-should run on the machine meanwhile.
+Every measurement is repeated, and shown as the median with the minimum and the maximum. No other
+program should run on the machine meanwhile.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def _compare(results: Any, options: argparse.Namespace) -> int:
 
 
 def _failures(results: Any) -> int:
-    """Return 1 if a run of ours did not do its work."""
+    """Return 1 if a run of this orchestrator did not merge its work."""
     failed = [
         why
         for shapes in results.get("missions", {}).values()

@@ -1,8 +1,8 @@
-"""What a call takes in a process that has made it before: the host's own time, and nothing else.
+"""The time of a call in a process that has made it before: the host's own time alone.
 
-No interpreter that starts, no fork, no pages to copy, no pipe. Whatever keeps a host warm cannot
-be faster than that, so this says how much of a call is left to be saved. What calls leave in such
-a process they leave to each other, so it is no way to call a host, only to measure it.
+There is no start of an interpreter, no fork, no copied page and no pipe. No warm host can be
+faster, so this is the lower bound for a call. Calls in one process share their state, so this is a
+way to measure a host, not to call it.
 """
 
 import json
@@ -25,7 +25,7 @@ class Process:
     """One process of a host that makes every call itself.
 
     Args:
-        cold: How the host is called otherwise.
+        cold: The cold transport of the host.
     """
 
     def __init__(self, cold: ProcessTransport) -> None:
@@ -46,16 +46,16 @@ class Process:
         return answer
 
     def close(self) -> None:
-        """Let it end."""
+        """End the process."""
         self.proc.communicate()
 
 
 class Alone:
-    """A transport to such a process.
+    """A transport to a process that makes every call itself.
 
     Args:
-        process: It.
-        cold: How the same host is called in the folder of this one.
+        process: The process.
+        cold: The cold transport of the same host, with the folder of the calls.
     """
 
     def __init__(self, process: Process, cold: ProcessTransport) -> None:
@@ -64,7 +64,7 @@ class Alone:
         self.identity = cold.identity
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
-        """See `Transport.run`; a time limit is none."""
+        """See `Transport.run`; the time limit is ignored."""
         told = self._process.call(args, self._folder)
         return Completed(
             argv=tuple(args),

@@ -1,6 +1,6 @@
-"""A host that makes every call in one process. Run by its own interpreter; see `alone`.
+"""A host that makes every call in one process.
 
-Standard library only.
+The host's own interpreter runs it; see `alone`. It imports the standard library only.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ def _once(code: Any, script: str, argv: list[str]) -> dict[str, Any]:
     out, err, exit_code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            exec(code, {"__name__": "__main__", "__file__": script})  # noqa: S102 - it was asked for
+            exec(code, {"__name__": "__main__", "__file__": script})  # noqa: S102 - the host's script
         except SystemExit as e:
             exit_code = e.code if isinstance(e.code, int) else int(e.code is not None)
     return {"exit_code": exit_code, "stdout": out.getvalue(), "stderr": err.getvalue()}
@@ -33,7 +33,7 @@ def _main(script: str) -> None:
     code = compile(Path(script).read_bytes(), script, "exec")
     _once(code, script, ["--version"])
     typer: Any = sys.modules.get("typer.main")
-    if typer is not None:  # a server remembers the commands as well
+    if typer is not None:  # as a fork server keeps the commands
         typer.get_command = functools.cache(typer.get_command)
     for line in requests:
         argv, folder = json.loads(line)

@@ -1,4 +1,4 @@
-"""What a simulated host takes: ten thousand calls, and how its state grows with them."""
+"""The time of ten thousand calls of a simulated host, and the growth of its state."""
 
 import json
 import math
@@ -30,7 +30,7 @@ _OF_MISSION = ("mission-state", "list-ready")
 
 
 def measure(runs: int) -> dict[str, Any]:
-    """Return the seconds for all calls, and by which power of their number the state grows."""
+    """Return the seconds for all calls, and the exponent with which the state grows."""
     say(f"simulated host: {CALLS} calls, {runs} runs")
     every = [_run(CALLS) for _ in range(runs)]
     half, whole = (_run(calls)["state_bytes"] for calls in (CALLS // 2, CALLS))
@@ -56,7 +56,7 @@ def _run(calls: int) -> dict[str, float]:
 
 
 def _calls(host: SimulatedHost) -> Any:
-    """Yield calls that take one work package after another round the board, for ever."""
+    """Yield calls that take one work package after another through the lanes, without end."""
     slug = f"--mission={host.mission.slug}"
     for wp in cycle(_PLAN):
         for verb, *options in _STEPS:

@@ -1,6 +1,6 @@
-"""What a run could have taken at least, and where the rest of its time went.
+"""The lower bound for the time of a run, and the causes of the rest.
 
-Nothing here measures: it is arithmetic on what the agents and the host have traced.
+This module measures nothing: it computes from the traces of agents and host.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ def chain(count: int) -> Dag:
 
 def layered(count: int, seed: int, layers: int = 3) -> Dag:
     """Return layers in which each work package depends on one or two of the layer before."""
-    random = Random(seed)  # noqa: S311 - the same for the same seed is what is wanted
+    random = Random(seed)  # noqa: S311 - repeatable with a seed
     names = [_name(i) for i in range(count)]
     size = -(-count // layers)
     dag: Dag = {}
@@ -51,7 +51,7 @@ def _name(place: int) -> str:
 
 
 def lower_bound(dag: Dag, seconds: Mapping[str, float], slots: int) -> float:
-    """Return the longest path through the graph, or what the slots need for all of it."""
+    """Return the larger of the longest path and the time that the slots need for all work."""
     until: dict[str, float] = {}
     for wp, needs in dag.items():
         until[wp] = seconds[wp] + max((until[name] for name in needs), default=0.0)
@@ -60,7 +60,7 @@ def lower_bound(dag: Dag, seconds: Mapping[str, float], slots: int) -> float:
 
 @dataclass(frozen=True)
 class AgentRun:
-    """One run of an agent, as it has traced itself."""
+    """One run of an agent, from its trace."""
 
     wp: str
     role: str
@@ -69,12 +69,12 @@ class AgentRun:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration of the run."""
         return self.end - self.start
 
 
 def most_at_once(runs: Iterable[AgentRun]) -> int:
-    """Return how many agents ran at the same time at most."""
+    """Return the maximum number of agents that ran at the same time."""
     marks = [mark for run in runs for mark in ((run.start, 1), (run.end, -1))]
     now = most = 0
     for _, step in sorted(marks):  # at the same moment, an end comes first
@@ -85,18 +85,18 @@ def most_at_once(runs: Iterable[AgentRun]) -> int:
 
 @dataclass(frozen=True)
 class Wait:
-    """A start of an agent: when it was possible, when it was, and what it came after."""
+    """A start of an agent: the earliest possible time, the real one, and the run before it."""
 
     run: AgentRun
     possible: float
     after: AgentRun | None
-    """What ended last of all that it had to wait for; None: nothing but the host."""
+    """The last agent run that it had to wait for; None: it waited for the host only."""
     handed_over: bool
     """Whether another agent was at the same work package before."""
 
     @property
     def seconds(self) -> float:
-        """How long it was possible and was not done."""
+        """The time between the earliest possible start and the real one."""
         return self.run.start - self.possible
 
 
@@ -109,9 +109,9 @@ class Trace:
     started: float
     ended: float
     first_answer: float
-    """When the host had answered for the first time."""
+    """The time of the host's first answer."""
     done: Mapping[str, float] = field(default_factory=dict)
-    """When the host had answered that a work package is done."""
+    """The time at which the host had answered that a work package is done."""
     runs: Sequence[AgentRun] = ()
 
     @property
@@ -128,11 +128,11 @@ class Trace:
         return {wp: sum(s for (name, _), s in shortest.items() if name == wp) for wp in self.dag}
 
     def waits(self) -> list[Wait]:
-        """Tell of each start of an agent what it waited for.
+        """Return the wait of each start of an agent.
 
-        An agent at a work package that another was at before can be started when that one has
-        ended; the first one when the host has said that all dependencies are done. Each takes
-        a slot: that of the agent before it, else the one that has been free for longest.
+        The first agent of a work package can start when the host has answered that all dependencies
+        are done; a later one when the agent before it has ended. Each takes a slot: that of the
+        agent before it, else the one that has been free for longest.
         """
         slots: list[AgentRun | None] = [None] * self.slots
         last: dict[str, AgentRun] = {}
@@ -140,7 +140,7 @@ class Trace:
         for run in sorted(self.runs, key=lambda r: r.start):
             before = last.get(run.wp)
             free = [i for i, s in enumerate(slots) if s is None or s.end <= run.start]
-            if not free:  # more agents than slots: somebody else's idea of a slot
+            if not free:  # more agents than slots: another orchestrator counts slots in another way
                 slots.append(None)
                 free = [len(slots) - 1]
             own = [i for i in free if before is not None and slots[i] is before]
@@ -157,11 +157,11 @@ class Trace:
         return found
 
     def account(self) -> dict[str, float]:
-        """Say where the time went that is more than the lower bound; it adds up to that.
+        """Return the time beyond the lower bound by cause; the parts add up to it.
 
-        From the end of the run backwards: each agent came after another, and that after another,
-        to the first. What lies between two of them was lost, and so is what agents on this way
-        took more than the bound, because they were not started in the best order.
+        The chain goes from the last agent back to the first, each to the one that it waited for.
+        The gaps between two agents are lost time, and so is the time of the agents in the chain
+        beyond the bound, because of the order of starts.
         """
         if not self.runs:
             return {}
@@ -187,7 +187,7 @@ class Trace:
         return lost
 
     def bound(self) -> float:
-        """Return the lower bound for what the agents really took."""
+        """Return the lower bound for the real durations of the agents."""
         return lower_bound(self.dag, self.work(), self.slots)
 
 

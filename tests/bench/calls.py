@@ -1,9 +1,8 @@
-"""Calls of every lifecycle verb: a new process for each, against a host that is kept warm.
+"""Calls of every lifecycle verb, with a cold and with a warm host.
 
-Both walk equal missions verb by verb, one after the other, so that a ratio is of two calls
-that the machine has made at nearly the same time. Before them a third mission is walked by
-a server that is new, because what it has never done takes longer: that is what a run of an
-orchestrator meets.
+Both run equal missions verb by verb in turn, so that a ratio compares two calls at nearly the same
+time. Before them a new server runs a third mission, because first calls are slower, and a run of an
+orchestrator has such calls.
 """
 
 import os
@@ -49,7 +48,7 @@ Taken = dict[str, float]
 
 
 def measure(lab: Lab, runs: int) -> dict[str, Any]:
-    """Return the seconds of every verb, and what the server takes."""
+    """Return the seconds of every verb, and the processor time and memory of the server."""
     mission = lab.mission("calls", wide(1))
     found: dict[str, list[Taken]] = defaultdict(list)
     process = Process(_cold(lab, mission.root))
@@ -100,7 +99,7 @@ def _figures(found: dict[str, list[Taken]], verb: str) -> dict[str, Any]:
 def _run(
     lab: Lab, mission: Mission, folder: Path, order: Sequence[str], process: Process
 ) -> dict[str, Taken]:
-    """Walk four equal missions."""
+    """Run four equal missions."""
     cold = {
         name: _cold(lab, shutil.copytree(mission.root, folder / name, symlinks=True))
         for name in ("cold", "warm", "first", "alone")
@@ -124,7 +123,7 @@ def _run(
         for step in steps:
             step()
     used = {name: walkers[name].timed.processor for name in order}
-    used["warm"] = _settled(pid) - before  # a child of it may have had something to do after a call
+    used["warm"] = _settled(pid) - before  # a child may have worked on after a call
     walk = {
         "cold_cpu_s": used["cold"],
         "warm_cpu_s": used["warm"],
@@ -139,7 +138,7 @@ def _run(
 
 
 def _settled(pid: int) -> float:
-    """Return what a server has used of the processor, once only its next call is left of it."""
+    """Return the processor time of a server, once only its preforked child is left."""
     end = time.monotonic() + 5
     while len(psutil.Process(pid).children()) != 1 and time.monotonic() < end:
         time.sleep(0.01)
@@ -147,18 +146,18 @@ def _settled(pid: int) -> float:
 
 
 def _memory(pid: int) -> Taken:
-    """Return what a server has of the memory: itself, and with the next call what nobody shares."""
+    """Return the memory of a server, and with its preforked child the unshared memory."""
     server = psutil.Process(pid)
     both = [process.memory_full_info() for process in (server, *server.children())]
     return {"rss_mb": both[0].rss / 2**20, "pss_mb": sum(one.pss for one in both) / 2**20}
 
 
 class Timed:
-    """A transport that takes the time of the first call of each verb.
+    """A transport that measures the first call of each verb.
 
     Args:
-        transport: What makes the calls.
-        pid: The process that waits for the host's, and so knows what they have used.
+        transport: The transport that makes the calls.
+        pid: The process that reaps the host's processes, and so has their processor time.
     """
 
     def __init__(self, transport: ProcessTransport | WarmTransport | Alone, pid: int) -> None:
@@ -168,7 +167,7 @@ class Timed:
         self.identity = transport.identity
         self.taken: Taken = {}
         self.processor = 0.0
-        """Seconds of it for all calls."""
+        """The processor seconds of all calls."""
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`."""
@@ -180,14 +179,14 @@ class Timed:
 
 
 def _name(args: Sequence[str]) -> str:
-    """Return the verb, in the words of newer hosts, with the lane where it names one."""
+    """Return the newest name of the verb, with the lane if the call has one."""
     verb = args[1].replace("feature", "mission") if len(args) > 1 else args[0]
     lane = next((word.partition("=")[2] for word in args if word.startswith("--to=")), "")
     return f"{verb} to {lane}" if lane else verb
 
 
 class Walker:
-    """Takes a mission of one work package from planned to merged."""
+    """A program that takes a mission of one work package from planned to merged."""
 
     def __init__(self, timed: Timed, mission: Mission) -> None:
         self.timed = timed
@@ -196,7 +195,7 @@ class Walker:
         self._wp, self._file = next(iter(mission.files.items()))
 
     def steps(self) -> tuple[Callable[[], object], ...]:
-        """Return what it does, one step at a time."""
+        """Return its steps, one call each."""
         client, slug, wp = self._client, self._slug, self._wp
         return (
             client.contract_version,

@@ -1,6 +1,6 @@
-"""What a measurement comes to, and what has got worse since another one.
+"""The figures of a measurement, and the figures that are worse than in another one.
 
-Every figure is one of which less is better. Whatever else is in the results is not compared.
+For every figure less is better. Other values in the results are not compared.
 """
 
 import statistics
@@ -14,11 +14,11 @@ __all__ = ["GOALS", "Goal", "Worse", "every", "figure", "judge", "worse"]
 Figure = dict[str, Any]
 
 _NOTICEABLE = {"s": 0.05, "ms": 10.0, "mb": 5.0}
-"""By unit, which is the end of a figure's name: less than that is noise, by whatever factor."""
+"""The noise by unit, which is the end of a figure's name: smaller differences do not count."""
 
 
 def figure(values: Iterable[float]) -> Figure:
-    """Return the median of some runs, and how far apart they are."""
+    """Return the median of some runs, and their range."""
     runs = [round(value, 5) for value in values]
     return {"median": statistics.median(runs), "low": min(runs), "high": max(runs), "runs": runs}
 
@@ -36,7 +36,7 @@ def every(results: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
 
 @dataclass(frozen=True)
 class Worse:
-    """A figure that is worse than it was."""
+    """A figure that is worse than before."""
 
     path: str
     now: float
@@ -49,9 +49,9 @@ class Worse:
 
 
 def worse(now: Any, before: Any, factor: float) -> list[Worse]:
-    """Return what is worse than before by more than a factor, the worst first.
+    """Return the figures that are worse than before by more than a factor, the worst first.
 
-    Seconds of another machine say nothing about these; what is a ratio of two is compared.
+    For results of another machine, only ratios are compared.
     """
     same = _kind(now) == _kind(before)
     then = dict(every(before))
@@ -74,7 +74,7 @@ def _kind(results: Any) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure should come to at most; None: nothing is asked of it."""
+    """The maximum of a figure; None: it has no goal."""
 
     pattern: str
     most: float | None
@@ -106,7 +106,7 @@ GOALS = (
     Goal("virtual/order/drawn, mean of 20/ratio_worst", 1.01),
     Goal("virtual/order/drawn, mean of 20/ratio_mean", 1.0),
 )
-"""The first that fits counts."""
+"""The goals; the first that matches a figure counts."""
 
 
 def judge(results: Any) -> Iterator[tuple[str, float, float]]:

@@ -1,4 +1,4 @@
-"""A host, and a place of its own to measure it in."""
+"""A host, and a folder to measure it in."""
 
 import os
 import subprocess
@@ -16,13 +16,13 @@ __all__ = ["Lab", "environment", "say"]
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """Where one host is measured."""
+    """The folder and environment in which one host is measured."""
 
     host: Path
     """Its program."""
     release: str
     base: Path
-    """A folder that is there and is removed by somebody else."""
+    """An existing folder, which the caller removes."""
     env: Mapping[str, str]
 
     @classmethod
@@ -37,7 +37,7 @@ class Lab:
         return cls(host=host.absolute(), release=release, base=folder, env=env)
 
     def mission(self, name: str, dag: Dag, *, lanes: int | None = None) -> Mission:
-        """Make a mission; it is copied before it is worked on."""
+        """Make a mission, which serves as a template for copies."""
         say(f"{self.release}: a mission is made")
         root = self.base / name
         return missions.make(self.host, self.release, root, dag, env=self.env, lanes=lanes)
@@ -54,6 +54,6 @@ def environment(base: Path) -> dict[str, str]:
 
 
 def say(text: str) -> None:
-    """Tell how far it is."""
+    """Print the progress."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

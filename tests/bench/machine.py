@@ -1,4 +1,4 @@
-"""On what and of what something was measured."""
+"""The machine and the commit of a measurement, and the load during it."""
 
 import datetime as dt
 import os
@@ -31,13 +31,13 @@ def about() -> dict[str, Any]:
 
 
 class Load:
-    """What this machine does from now on."""
+    """The load of this machine from now on."""
 
     def __init__(self) -> None:
         self._busy, self._since = _busy(), time.perf_counter()
 
     def other(self, ours: float) -> float:
-        """Return how many processors were busy with anything but what we used."""
+        """Return the number of processors that other programs kept busy."""
         return max(0.0, _busy() - self._busy - ours) / (time.perf_counter() - self._since)
 
 
@@ -47,7 +47,7 @@ def _busy() -> float:
 
 
 def spent(pid: int) -> float:
-    """Return the seconds of the processor of a process and of what it has waited for."""
+    """Return the processor seconds of a process and of its reaped children."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system + times.children_user + times.children_system
 

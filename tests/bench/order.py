@@ -1,8 +1,8 @@
 """The longest path first against the plan's order, in virtual time.
 
-*Steady* agents take what the schedule reckons with: each role always the same. Whole runs are
-compared. *Drawn* durations differ by work package, and nobody knows them beforehand; they
-are drawn anew several times for each mission, and played on the board alone.
+*Steady* agents take the time that the schedule expects: each role always the same. Whole runs are
+compared. *Drawn* durations differ by work package, and the schedule does not know them; each
+mission gets several draws, which run on the board alone.
 """
 
 from collections.abc import Mapping
@@ -32,12 +32,12 @@ _DRAWS = 20
 _TICK = 0.001  # seconds
 _STEADY = {"implement": 300.0, "review": 120.0}
 Seconds = Mapping[str, Mapping[str, float]]
-"""What the agents of a work package take, by role."""
+"""The seconds of the agents of a work package, by role."""
 
 
 @frozen
 class Puzzle:
-    """A mission to be put in order."""
+    """A mission whose order is compared."""
 
     dag: Dag
     slots: int
@@ -51,15 +51,15 @@ class Puzzle:
         return cls(dict(dag), slots)
 
     def bound(self, seconds: Seconds) -> float:
-        """Return what no order can undercut."""
+        """Return the lower bound for any order."""
         return lower_bound(self.dag, {wp: sum(s.values()) for wp, s in seconds.items()}, self.slots)
 
     def always(self) -> Seconds:
-        """Return what steady agents take."""
+        """Return the seconds of steady agents."""
         return dict.fromkeys(self.dag, _STEADY)
 
     def drawn(self, seed: str) -> Seconds:
-        """Return what other agents take: half of them are off by a third or more."""
+        """Return random seconds: half of them differ from the usual ones by a third or more."""
         random = Random(seed)  # noqa: S311 - see above
         return {
             wp: {role: usual * random.lognormvariate(0, 0.6) for role, usual in _STEADY.items()}
@@ -68,7 +68,7 @@ class Puzzle:
 
 
 def measure() -> dict[str, Any]:
-    """Return how the two orders compare over all missions."""
+    """Return the comparison of the two orders over all missions."""
     say(f"virtual time: {_MISSIONS} missions in two orders")
     puzzles = [Puzzle.of(seed) for seed in range(_MISSIONS)]
     steadily = [_compared(p, p.always(), whole) for p in puzzles]
@@ -109,20 +109,20 @@ def _compared(puzzle: Puzzle, seconds: Seconds, play: Any) -> dict[str, float]:
 
 
 def on_the_board(puzzle: Puzzle, seconds: Seconds, order: Order) -> float:
-    """Return what a mission takes where there is nothing but the board."""
+    """Return the seconds of a mission on the board alone."""
     limits = (Limit(puzzle.slots, frozenset({"implement", "review"})),)
     return Run(puzzle.dag, limits, order, lambda wp, role: seconds[wp][role]).play()
 
 
 def whole(puzzle: Puzzle, seconds: Seconds, order: Order) -> float:
-    """Return what a whole run takes whose agents are steady."""
+    """Return the seconds of a whole run with steady agents."""
     of_roles = next(iter(seconds.values()))
     with folder() as root:
         return in_virtual_time(lambda: _until_done(root, puzzle, of_roles, order))
 
 
 def _one_by_one(plays: Plays) -> Plays:
-    """Have no two agents end in the same moment: who was started first ends first."""
+    """Let agents that end at the same time end in the order of their starts."""
     ticks = count()
 
     def play(wp: str, role: Role, number: int) -> Play:

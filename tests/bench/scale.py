@@ -1,7 +1,7 @@
-"""Missions of any size in virtual time: what they cost the processor and the memory.
+"""The processor time and memory of missions of any size, in virtual time.
 
-Each is run in a process of its own, and its host in another one, so that what is measured is
-the orchestrator with its client, its journal and its event loop, and no host.
+Each mission runs in a process of its own, and its host in another one, so that the figures are
+those of the orchestrator with its client, journal and event loop, without the host.
 """
 
 import json
@@ -49,7 +49,7 @@ _GROWING = ("cpu_s", "peak_mb", "added_mb", "host_cpu_s")
 
 
 def _exponent(found: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return by which power of the size a figure grows."""
+    """Return the exponent with which a figure grows with the size."""
     less, more = (found[str(size)][name]["median"] for size in SIZES[-2:])
     return figure([math.log(more / less) / math.log(SIZES[-1] / SIZES[-2])])
 
@@ -79,7 +79,7 @@ class _Elsewhere:
 
 
 def _be_the_host(pipe: Connection, root: Path, dag: Dag) -> None:
-    """Answer calls until there are no more, then tell what that has cost."""
+    """Answer calls until the end of the input, then send the cost."""
     host = World.of(root, dag, by_seed(0)).host
     pipe.send(None)
     begun = time.process_time()
@@ -90,7 +90,7 @@ def _be_the_host(pipe: Connection, root: Path, dag: Dag) -> None:
 
 
 def run(size: int) -> dict[str, float]:
-    """Run a mission of a size in this process and return what that took."""
+    """Run a mission of a size in this process and return its figures."""
     dag = layered(size, 0, max(1, size // _WIDTH))
     context = multiprocessing.get_context("spawn")
     pipe, other = context.Pipe()
@@ -133,7 +133,7 @@ async def _whole(world: World) -> float:
 
 
 def _peak_mb() -> float:
-    """Return the most memory this program has had; getrusage would count its parent's too."""
+    """Return the peak memory of this program; getrusage would count its parent's too."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

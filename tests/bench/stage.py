@@ -1,8 +1,8 @@
-"""Stands in front of PATH during a run: a host that is traced, and agents that only take time.
+"""Programs at the front of PATH during a run: a traced host, and agents that only wait.
 
-Both must not cost what is to be measured. The host is the real one, in its own interpreter,
-with a line of its own around it; a host that is kept warm executes that line in each child.
-The agents are a shell script, because an interpreter of Python takes longer to start.
+Neither may distort the measurement. The host is the real one, in its own interpreter, with one line
+around it that traces; a warm host executes that line in each child. The agents are a shell script,
+because an interpreter of Python takes longer to start.
 """
 
 import json
@@ -22,9 +22,9 @@ __all__ = ["Call", "Stage"]
 MUTATIONS = frozenset({"start-implementation", "start-review", "transition", "append-history"})
 """The verbs that move a work package or write about it."""
 
-# Not at the exit, and no `finally`: a server of ours takes the script as far as the host's parser
-# once, and leaves with an exception of its own. That is no call, and its children must not
-# inherit anything of it.
+# Not at the exit, and no `finally`: the fork server once runs the script up to the host's parser,
+# and leaves it with an exception. That is not a call, and its children must not inherit a trace of
+# it.
 _HOST = """\
 #!{interpreter}
 import json, os, sys, time
@@ -102,7 +102,7 @@ _COMMIT = 'git add --all && git commit --quiet --message="$wp"'
 
 @dataclass(frozen=True)
 class Call:
-    """A call of the host, as it has traced itself."""
+    """A call of the host, from its trace."""
 
     verb: str
     wp: str | None
@@ -114,22 +114,22 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The verb, and the lane where it names one; *mission* also where hosts said *feature*."""
+        """The newest name of the verb, with the lane if the call has one."""
         verb = self.verb.replace("feature", "mission")
         return f"{verb} to {self.to}" if self.to else verb
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A folder for the front of PATH, and what those in it have traced.
+    """A folder for the front of PATH, and the traces of its programs.
 
     Args:
-        base: Where everything is.
-        host: The real one.
-        repository: Where the mission is.
+        base: The folder for programs and traces.
+        host: The real host.
+        repository: The repository of the mission.
         implement: Seconds of an implementer.
         review: Seconds of a reviewer.
-        commits: Whether implementers commit their work, for whom does not do that itself.
+        commits: Whether implementers commit their work, for orchestrators that do not.
     """
 
     base: Path
@@ -173,7 +173,7 @@ class Stage:
         return [Call(**line) for line in _lines(self._host_trace)]
 
     def agents(self) -> list[AgentRun]:
-        """Return the runs of agents that have come to their end."""
+        """Return the ended runs of agents."""
         started, ended = {}, []
         for line in _lines(self._agent_trace):
             if line["what"] == "start":
@@ -184,7 +184,7 @@ class Stage:
         return ended
 
     def most_mutations(self) -> int:
-        """Return how many mutating calls the work package with the most of them had."""
+        """Return the largest number of mutating calls of one work package."""
         return max(Counter(c.wp for c in self.calls() if c.verb in MUTATIONS).values(), default=0)
 
 

@@ -1,4 +1,4 @@
-"""The start of the commands and of the packages, as milliseconds more than Python itself."""
+"""The start of the commands and packages, in milliseconds beyond a bare Python."""
 
 import os
 import sys
@@ -23,12 +23,12 @@ _PYTHON = "Python itself"
 
 
 def measure(env: Mapping[str, str], runs: int, lab: Lab | None) -> dict[str, Any]:
-    """Return what each start takes more than Python, by the clock and of the processor.
+    """Return the time of each start beyond a bare Python, by clock and by processor.
 
     Args:
-        env: HOME, and who git takes this for.
-        runs: How often.
-        lab: A host that `status` asks; None: `status` is left out.
+        env: HOME, and the git identity.
+        runs: The number of repetitions.
+        lab: The host for `status`; None: `status` is not measured.
     """
     starts = {
         _PYTHON: [sys.executable, "-c", "pass"],
@@ -40,7 +40,7 @@ def measure(env: Mapping[str, str], runs: int, lab: Lab | None) -> dict[str, Any
             "import spec_kitty_orchestrator.cli",
         ],
     }
-    for argv in starts.values():  # what is read and compiled for the first time
+    for argv in starts.values():  # fills the caches of files and bytecode
         _start(argv, env)
     taken: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     say(f"start-up: {runs} runs")
@@ -54,7 +54,7 @@ def measure(env: Mapping[str, str], runs: int, lab: Lab | None) -> dict[str, Any
     if lab is not None:
         say("start-up: status")
         argv, around = _status(lab)
-        some = [_start(argv, around) for _ in range(3)]  # each takes as long as the host
+        some = [_start(argv, around) for _ in range(3)]  # each takes about as long as the host
         found["status"] = _over(some, bare[: len(some)])
     return found
 
@@ -68,7 +68,7 @@ def _over(some: list[tuple[float, float]], bare: list[tuple[float, float]]) -> d
 
 
 def _start(argv: list[str], env: Mapping[str, str]) -> tuple[float, float]:
-    """Return the milliseconds from fork to exit: those of the clock, and of the processor."""
+    """Return the milliseconds from fork to exit, by clock and by processor."""
     nothing = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
     start = time.perf_counter()
     pid = os.posix_spawn(argv[0], argv, env, file_actions=nothing)
@@ -80,7 +80,7 @@ def _start(argv: list[str], env: Mapping[str, str]) -> tuple[float, float]:
 
 
 def _status(lab: Lab) -> tuple[list[str], dict[str, str]]:
-    """Return a `status` of a mission that was begun, and what to start it in."""
+    """Return a `status` call of a started mission, and its folder and environment."""
     mission = lab.mission("status", wide(4))
     journal = Journal(StateFiles(mission.root).journal, mission=mission.slug, run="1")
     journal.write(RunStarted(settings={}))

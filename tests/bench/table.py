@@ -1,4 +1,4 @@
-"""The results as tables for people, and where they stand in ``RESULTS.md``."""
+"""The results as Markdown tables, and their insertion into ``RESULTS.md``."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ _LOST = {
 
 
 def tables(results: Any) -> str:
-    """Return everything as Markdown."""
+    """Return all results as Markdown."""
     parts = [_where(results)]
     for release, found in results.get("calls", {}).items():
         parts.append(f"### Calls of {release}\n\n{_calls(found)}")
@@ -205,7 +205,7 @@ def _all(values: Iterable[float]) -> str:
 
 
 def _n(value: float) -> str:
-    """Return a number with three digits that count."""
+    """Return a number with three significant digits."""
     if value == int(value) or abs(value) >= 100:
         return f"{value:.0f}"
     return (

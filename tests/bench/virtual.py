@@ -1,4 +1,4 @@
-"""The orchestrator in virtual time on a simulated host: how it grows, and how it orders."""
+"""The orchestrator in virtual time on a simulated host: its growth and its order of work."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["measure"]
 
 
 def measure(runs: int) -> dict[str, Any]:
-    """Return all; the order of work is the same however often it is found out."""
+    """Return all results; the order of work needs no repetition, because it is deterministic."""
     return {
         "answers": answers.measure(runs),
         "scale": scale.measure(runs),

@@ -1,4 +1,4 @@
-"""Whole missions on the real host with agents that only take time, by any orchestrator."""
+"""Whole missions on the real host with agents that only wait, by any orchestrator."""
 
 import os
 import shlex
@@ -33,7 +33,7 @@ _LONGEST = 1800.0  # seconds for one run
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is run."""
+    """The orchestrators, missions and repetitions to measure."""
 
     orchestrators: Mapping[str, str]
     """A command line by name, with {mission}, {root} and {slots} in it."""
@@ -45,7 +45,7 @@ class Plan:
     seed: int = 0
     commits: bool = False
     keep: Path | None = None
-    """Where the traces of every run go."""
+    """The folder for the traces of every run."""
 
     def graphs(self) -> dict[str, Dag]:
         """Return the missions by name."""
@@ -54,7 +54,7 @@ class Plan:
 
 
 def measure(lab: Lab, plan: Plan) -> dict[str, Any]:
-    """Return what each orchestrator makes of each mission. Their runs take turns."""
+    """Return the figures of each orchestrator on each mission. Their runs alternate."""
     found: dict[str, dict[str, Any]] = {name: {} for name in plan.orchestrators}
     for shape, dag in plan.graphs().items():
         mission = lab.mission(shape.replace(" ", "-"), dag)
@@ -115,7 +115,7 @@ def _run(lab: Lab, mission: Mission, base: Path, plan: Plan, name: str) -> dict[
 def _wait(
     argv: list[str], folder: Path, env: Mapping[str, str], said: Any
 ) -> tuple[int, float, float, float]:
-    """Run it to its end; return its exit code, start and end, and its processor's seconds."""
+    """Run a program; return its exit code, start, end and processor seconds."""
     started = time.time()
     proc = subprocess.Popen(
         argv,
@@ -126,7 +126,7 @@ def _wait(
         stderr=said,
         start_new_session=True,
     )
-    # The processor's seconds are told only by waiting for it oneself.
+    # Only the process that waits for it gets its processor seconds.
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(proc.pid, signal.SIGKILL))
     signal.setitimer(signal.ITIMER_REAL, _LONGEST)
     _, status, usage = os.wait4(proc.pid, 0)
@@ -156,7 +156,7 @@ def _figures(trace: Trace, stage: Stage) -> dict[str, Any]:
 
 
 def _own(seconds: float, role: str, stage: Stage) -> float:
-    """Return what an agent took more than it was told to."""
+    """Return the seconds that an agent took beyond its configured time."""
     return seconds - (stage.review if role == "review" else stage.implement)
 
 
@@ -169,11 +169,11 @@ def _by_verb(calls: list[Call]) -> dict[str, dict[str, float]]:
 
 
 _COUNTED = ("agents", "at_once", "other_load")
-"""Not figures: more is not worse."""
+"""The values that are not figures, because more is not worse."""
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put the runs that did their work together."""
+    """Return the summary of the successful runs."""
     good = [run for run in runs if "failed" not in run]
     failed = [run["failed"] for run in runs if "failed" in run]
     if not good:

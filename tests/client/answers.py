@@ -21,7 +21,7 @@ IDENTITY: dict[str, Any] = {
     "mission_number": None,
     "mission_type": "software-dev",
 }
-PLACE: dict[str, Any] = {
+WORKSPACE: dict[str, Any] = {
     "wp_id": "WP01",
     "workspace_path": "/repo/.worktrees/pay-01ABCDEF-lane-a",
     "prompt_path": "/repo/kitty-specs/pay-01ABCDEF/tasks/WP01-core.md",
@@ -45,10 +45,10 @@ PAYLOADS: dict[str, dict[str, Any]] = {
             {"wp_id": "WP02", "lane": "planned", "dependencies_satisfied": True}
         ],
     },
-    "resolve-workspace": {**IDENTITY, **PLACE},
+    "resolve-workspace": {**IDENTITY, **WORKSPACE},
     "start-implementation": {
         **IDENTITY,
-        **PLACE,
+        **WORKSPACE,
         "from_lane": "planned",
         "to_lane": "in_progress",
         "policy_metadata_recorded": True,
@@ -59,7 +59,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
         "wp_id": "WP01",
         "from_lane": "for_review",
         "to_lane": "in_review",
-        "prompt_path": PLACE["prompt_path"],
+        "prompt_path": WORKSPACE["prompt_path"],
         "policy_metadata_recorded": True,
         "no_op": False,
     },
@@ -137,7 +137,7 @@ def completed(
 
 
 def success(verb: str, data: dict[str, Any] | None = None, **changes: Any) -> Completed:
-    """Return a call that went well."""
+    """Return a call that succeeded."""
     return completed(line(verb, data, **changes))
 
 
@@ -147,7 +147,7 @@ def refusal(verb: str, code: str, data: dict[str, Any] | None = None) -> Complet
 
 
 def failure(code: ErrorCode | str | None = None, **changes: Any) -> Failure:
-    """Return what is known about a read that did not go well."""
+    """Return the `Failure` of a read that failed."""
     known: dict[str, Any] = {
         "verb": "mission-state",
         "mutates": False,
@@ -162,10 +162,10 @@ def failure(code: ErrorCode | str | None = None, **changes: Any) -> Failure:
 
 
 class Scripted:
-    """A host that gives prepared answers and remembers what it was asked."""
+    """A host that gives prepared answers and records its calls."""
 
     def __init__(self, *answers: Completed) -> None:
-        """Begin with nothing asked."""
+        """Start without any calls."""
         self.answers = list(answers)
         self.calls: list[tuple[tuple[str, ...], float]] = []
 
@@ -176,12 +176,12 @@ class Scripted:
 
     @property
     def verbs(self) -> list[str]:
-        """Which verbs were asked for, in order."""
+        """The verbs that were called, in order."""
         return [args[1] for args, _ in self.calls]
 
 
 class AsyncScripted(Scripted):
-    """The same for `AsyncClient`."""
+    """The async form of `Scripted`, for `AsyncClient`."""
 
     async def run(  # type: ignore[override]
         self, args: Sequence[str], *, time_limit: float

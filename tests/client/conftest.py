@@ -1,4 +1,4 @@
-"""What the tests of workflow verbs share: repositories, and both event loops."""
+"""Fixtures of the workflow verbs' tests: a repository, and both event loops."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.client.simulated import git
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Run what is async on both event loops."""
+    """Run each async test on both event loops."""
     return str(request.param)
 
 

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-SPOKEN = {
+RELEASES_OF = {
     "F1": "1.0.0 1.0.1 1.0.2 1.0.3",
     "F2": "2.1.0 2.1.1 2.1.2 2.1.3 3.0.0 3.0.1 3.0.2 3.0.3",
     "M0": "3.1.0",
@@ -13,7 +13,7 @@ SPOKEN = {
     "M5": "4.0.0rc5 4.0.0rc6 4.0.0rc7",
 }
 """Every dialect with its releases, oldest first."""
-RELEASES = {release: name for name, all_of in SPOKEN.items() for release in all_of.split()}
+RELEASES = {release: name for name, all_of in RELEASES_OF.items() for release in all_of.split()}
 """Every release with the API, and its dialect."""
 SAMPLE = ("1.0.3", "3.0.3", "3.1.0", "3.1.10", "3.2.1", "3.2.3", "3.2.5", "3.2.7", "4.0.0rc7")
 """One release of each dialect; two where a verb was added inside."""
@@ -27,7 +27,7 @@ CONTRACTS = {
     "1.14.0": "4.0.0rc6",
     "1.16.0": "4.0.0rc7",
 }
-"""Every contract version that tells its host, and the oldest one that has it."""
+"""Every contract version that identifies the host, and the oldest release that has it."""
 
 _F1 = """
 planned > in_progress
@@ -60,8 +60,8 @@ in_review > approved done in_progress planned blocked canceled : review_result
 def _edges(table: str) -> dict[tuple[str, str], str]:
     found = {}
     for line in table.strip().splitlines():
-        ways, _, guard = line.partition(" : ")
-        before, _, after = ways.partition(" > ")
+        moves, _, guard = line.partition(" : ")
+        before, _, after = moves.partition(" > ")
         found |= dict.fromkeys(product(before.split(), after.split()), guard.strip())
     return found
 
@@ -71,9 +71,9 @@ EDGES = {
     **{name: _edges(_COMMON + _FOR_REVIEW) for name in ("F2", "M0")},
     **{name: _edges(_COMMON + _IN_REVIEW) for name in ("M1", "M2", "M3", "M4", "M5")},
 }
-"""Every move that a board allows without force, with what its rule asks for."""
+"""Every move that a board allows without force, with the evidence that its rule needs."""
 OPTIONLESS = {
     "F2": {"evidence"},
     **{name: {"review_result"} for name in ("M1", "M2", "M3")},
 }
-"""What a rule asks for and the command line has no option for."""
+"""The evidence of rules for which a dialect's command line has no option."""

@@ -1,4 +1,4 @@
-"""The simulated host with handles for tests: lanes to put things into, answers to lose."""
+"""The simulated host with controls for tests: set lanes, lose answers, record calls."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ SLUG = "pay-01ABCDEF"
 FOLDER = f"kitty-specs/{SLUG}"
 READS = ("contract-version", "mission-state", "list-ready", "resolve-workspace", "--version")
 LOST = (Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER, Fault.CRASH_BEFORE, Fault.CRASH_AFTER)
-"""How an answer is lost: by a time limit or a traceback, before or after the effect."""
+"""Faults that lose an answer: a timeout or a crash, before or after the effect."""
 
 
 def git(folder: Path, *args: str) -> str:
@@ -41,9 +41,9 @@ class Simulated:
     """A `Transport` that is a host of one release, with one mission.
 
     Args:
-        release: Which host.
-        packages: The work packages, each with what it depends on.
-        root: The primary checkout, with a commit; None: there is no repository, and no git.
+        release: The release of the host.
+        packages: The work packages, each with its dependencies.
+        root: The primary checkout, with a commit; None for a host without a git repository.
         shared: All work packages have one execution lane.
         mission: Topology and target of the mission, as `SimulatedHost` takes them.
     """
@@ -67,20 +67,20 @@ class Simulated:
         """Faults by verb, used up one per call."""
         self._faulty = FaultyTransport(_Hooked(self), self._next_fault)
         self.on_merge: Callable[[], object] = lambda: None
-        """Is called when a merge was a success, before the answer."""
+        """Called after a successful merge, before the host answers."""
 
     def become(self, release: str) -> None:
-        """Be another release from now on."""
+        """Act as another release from now on."""
         self.host.release = Release(release)
 
     def since(self, release: str) -> bool:
-        """Tell whether it is this release or a later one."""
+        """Return whether the host is of this release or a later one."""
         return self.host.release.since(release)
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """Answer a call as a host process would."""
         options = dict[str, str]()
-        with suppress(Misused, NotSimulated):  # in other words than its own, or --version
+        with suppress(Misused, NotSimulated):  # no call of this release, or --version
             options |= understand(args, self.host.release).options
         self.calls.append((verb_in(tuple(args)), options))
         return self._faulty.run(args, time_limit=time_limit)
@@ -88,16 +88,16 @@ class Simulated:
     def _next_fault(self, verb: str, _: int) -> Fault | None:
         return self.faults[verb].pop(0) if self.faults[verb] else None
 
-    # What is asked of it afterwards
+    # The calls that it got
 
     @property
     def verbs(self) -> list[str]:
-        """Which verbs were asked for, by their newest names, in order."""
+        """The verbs that were called, by their newest names, in order."""
         return [verb for verb, _ in self.calls]
 
     @property
     def mutations(self) -> list[str]:
-        """Which of them may have changed something."""
+        """The called verbs that may have changed something."""
         return [verb for verb in self.verbs if verb not in READS]
 
     def sent(self, verb: str) -> list[dict[str, str]]:
@@ -108,12 +108,12 @@ class Simulated:
 
     @property
     def lanes(self) -> Mapping[str, str]:
-        """Where each work package is; see `put`."""
+        """The lane of each work package; `put` sets it."""
         return MappingProxyType(self.host.lanes())
 
     @property
     def owners(self) -> dict[str, str | None]:
-        """Who moved each work package last: hosts take it to be theirs."""
+        """The actor that moved each work package last; hosts take that actor for its owner."""
         return {wp: package.actor for wp, package in self.mission.packages.items()}
 
     @property
@@ -122,7 +122,7 @@ class Simulated:
         return [(m.wp, m.before, m.after, m.forced) for m in self.mission.moves]
 
     def put(self, wp: str, lane: str, actor: str = "ada") -> None:
-        """Let a work package be in a lane, without a call; where there is no git, with a commit."""
+        """Put a work package into a lane without a call; without git, record a commit for it."""
         if isinstance(self.host.workspace, InMemoryWorkspace):
             self.host.workspace.start(self.mission, wp)
         package = self.mission.packages[wp]
@@ -141,20 +141,20 @@ class Simulated:
         return branch_of(self.host.release, self.mission, wp)
 
     def worktree(self, wp: str) -> Path:
-        """Return where a work package is worked on."""
+        """Return the worktree of a work package."""
         return self.top / ".worktrees" / self.branch(wp).removeprefix("kitty/mission-")
 
     def has_branch(self, name: str) -> bool:
-        """Tell whether there is a branch."""
+        """Return whether the repository has a branch."""
         return bool(git(self.top, "branch", "--list", name))
 
     def lanes_json(self) -> dict[str, Any]:
-        """Return what finalising the tasks has written (3.1.0 and later)."""
+        """Return the lanes.json that the host wrote when the tasks were final (3.1.0 and later)."""
         facts: dict[str, Any] = json.loads((self.top / FOLDER / "lanes.json").read_text())
         return facts
 
     def write_lanes(self, facts: object) -> None:
-        """Write and commit something else in its place."""
+        """Commit another lanes.json."""
         (self.top / FOLDER / "lanes.json").write_text(json.dumps(facts) + "\n")
         git(self.top, "commit", "--quiet", "--message=lanes", "--", FOLDER)
 
@@ -165,7 +165,7 @@ class Simulated:
 
 
 class _Hooked:
-    """Asks the host, and lets a test do something at the end of a merge."""
+    """A transport that runs a test's `on_merge` after each successful merge."""
 
     def __init__(self, asked: Simulated) -> None:
         self._asked = asked
@@ -178,11 +178,11 @@ class _Hooked:
 
 
 class WithGit(Simulated):
-    """The same as a `GitTransport`, on a repository that has to be there."""
+    """A `Simulated` host with a repository, which is also a `GitTransport`."""
 
     git_calls = 0
     inside: Path | None = None
-    """Where the host runs, if that is not the primary checkout."""
+    """The folder in which git runs, if that is not the primary checkout."""
 
     def git(
         self, args: Sequence[str], *, folder: str | None = None, time_limit: float
@@ -204,8 +204,8 @@ class WithGit(Simulated):
         )
 
 
-class Waiting:
-    """The async transport that asks a simulated host."""
+class AsyncWithGit:
+    """The async form of `WithGit`."""
 
     def __init__(self, host: WithGit) -> None:
         self.host = host

@@ -49,7 +49,7 @@ from tests.client.answers import (
 )
 
 HELLO = success("contract-version")
-SPEAKS = Contract(Version("1.5.0"), Version("3.2.7"))
+CONTRACT = Contract(Version("1.5.0"), Version("3.2.7"))
 OTHER = Policy.from_dict({**POLICY.to_dict(), "agent_family": "other"})
 BOTH = [f"--policy={POLICY.to_json()}", "--mission=m", "--wp=WP01", "--actor=ada"]
 VERBS: list[tuple[str, dict[str, Any], type[replies.Reply], list[str]]] = [
@@ -110,7 +110,7 @@ every_verb = pytest.mark.parametrize(("name", "given", "reply", "options"), VERB
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Run what is async on both event loops."""
+    """Run each async test on both event loops."""
     return str(request.param)
 
 
@@ -132,14 +132,14 @@ def public(client: type) -> dict[str, inspect.Signature]:
 
 
 def plain(signature: inspect.Signature) -> str:
-    """Return a signature in which it does not matter who waits."""
+    """Return a signature without the prefixes of async names."""
     names = "Transport|Iterator|Driver|MissionHandle|WorkPackageHandle|DesignClient"
     return re.sub(rf"\bAsync(?={names})|aio\.", "", str(signature))
 
 
 @both
 def test_both_clients_have_the_same_signatures(pair: tuple[type, type]) -> None:
-    """Somebody who knows one knows the other: same names, same arguments, same replies."""
+    """The sync and the async class have the same methods, arguments and replies."""
     one, other = map(public, pair)
 
     assert list(one) == list(other)
@@ -148,7 +148,7 @@ def test_both_clients_have_the_same_signatures(pair: tuple[type, type]) -> None:
 
 @both
 def test_both_clients_differ_in_how_they_wait(pair: tuple[type, type]) -> None:
-    """Every method of the one is plain, of the other to be awaited."""
+    """Methods that call the host are plain in the sync class and awaited in the async one."""
     one, other = pair
     names = [n for n in public(one) if n not in WAITS_FOR_NOTHING and n != "close"]
 
@@ -161,7 +161,7 @@ def test_both_clients_differ_in_how_they_wait(pair: tuple[type, type]) -> None:
 
 @both
 def test_every_method_explains_every_argument(pair: tuple[type, type]) -> None:
-    """The text that an editor shows names each argument, and is the same for both."""
+    """Each docstring explains every argument, and is the same in both classes."""
     for name, signature in public(pair[0]).items():
         if name == "__init__":
             continue
@@ -218,7 +218,7 @@ async def test_every_verb_is_sent_and_parsed_async(
 
 
 def test_the_contract_is_asked_for_once() -> None:
-    """The first call that changes something negotiates, and no later one does again."""
+    """The client asks for the contract before its first mutation, and not again."""
     host = Scripted(HELLO, success("accept-mission"), success("merge-mission"))
     client = Client(actor="ada", transport=host)
     assert client.contract is None
@@ -227,12 +227,12 @@ def test_the_contract_is_asked_for_once() -> None:
     client.merge_mission("m")
 
     assert host.verbs == ["contract-version", "accept-mission", "merge-mission"]
-    assert client.contract == client.negotiate() == SPEAKS
+    assert client.contract == client.negotiate() == CONTRACT
 
 
 @pytest.mark.anyio
 async def test_the_contract_is_asked_for_once_async() -> None:
-    """The first call that changes something negotiates, and no later one does again."""
+    """The client asks for the contract before its first mutation, and not again."""
     host = AsyncScripted(HELLO, success("accept-mission"), success("merge-mission"))
     client = AsyncClient(actor="ada", transport=host)
     assert client.contract is None
@@ -241,48 +241,48 @@ async def test_the_contract_is_asked_for_once_async() -> None:
     await client.merge_mission("m")
 
     assert host.verbs == ["contract-version", "accept-mission", "merge-mission"]
-    assert client.contract == await client.negotiate() == SPEAKS
+    assert client.contract == await client.negotiate() == CONTRACT
 
 
 @pytest.mark.parametrize("answer", [success("mission-state"), refusal("mission-state", "X")])
 def test_a_read_needs_no_negotiation(answer: Completed) -> None:
-    """Any answer names its contract, so whoever only looks starts one host and not two."""
+    """The client learns the contract from the answer to a read, without a call for it."""
     host = Scripted(answer, success("merge-mission"))
     client = Client(transport=host)
     with contextlib.suppress(HostRejected):
         client.mission_state("m")
 
-    assert client.contract == SPEAKS
+    assert client.contract == CONTRACT
     client.merge_mission("m")
     assert host.verbs == ["mission-state", "merge-mission"]
 
 
 @pytest.mark.anyio
 async def test_a_read_needs_no_negotiation_async() -> None:
-    """Any answer names its contract, so whoever only looks starts one host and not two."""
+    """The client learns the contract from the answer to a read, without a call for it."""
     host = AsyncScripted(success("mission-state"))
     client = AsyncClient(transport=host)
     await client.mission_state("m")
 
-    assert client.contract == await client.negotiate() == SPEAKS
+    assert client.contract == await client.negotiate() == CONTRACT
     assert host.verbs == ["mission-state"]
 
 
 def test_asking_for_the_contract_needs_no_negotiation() -> None:
-    """The question is its own answer: it is sent once, and the client knows then."""
+    """`contract_version` is sent once, and the client keeps the contract of its answer."""
     host = Scripted(HELLO)
     client = Client(transport=host)
 
     assert client.contract_version().api_version == "1.5.0"
-    assert client.contract == client.negotiate() == SPEAKS
+    assert client.contract == client.negotiate() == CONTRACT
     assert host.verbs == ["contract-version"]
 
 
 class Slow:
-    """A host that takes a moment for every answer, and counts."""
+    """A host that takes a moment for every answer, and records its calls."""
 
     def __init__(self) -> None:
-        """Begin with nothing asked."""
+        """Start without any calls."""
         self.verbs: list[str] = []
         self.ready = threading.Barrier(4)
 
@@ -321,7 +321,7 @@ class Patient:
     """A host that lets other tasks run before it answers."""
 
     def __init__(self) -> None:
-        """Begin with nothing asked."""
+        """Start without any calls."""
         self.verbs: list[str] = []
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
@@ -347,14 +347,14 @@ async def test_tasks_negotiate_once() -> None:
 
 
 def test_an_async_client_can_be_made_outside_of_an_event_loop() -> None:
-    """It may be a global of a program that starts its loop later."""
+    """An AsyncClient can be made before an event loop runs."""
     client = AsyncClient(transport=AsyncScripted(HELLO, success("merge-mission")))
 
     assert anyio.run(client.merge_mission, "m").merged
 
 
 def test_actor_and_policy_are_filled_in() -> None:
-    """They belong to the client and are said once."""
+    """The client adds its own actor and policy to a call."""
     host = Scripted(HELLO, success("start-implementation"))
     Client(actor="ada", policy=POLICY, transport=host).start_implementation("m", "WP01")
 
@@ -362,7 +362,7 @@ def test_actor_and_policy_are_filled_in() -> None:
 
 
 def test_actor_and_policy_of_the_call_go_first() -> None:
-    """What is said in a call is for this call."""
+    """An actor and a policy given in a call replace the client's, for this call only."""
     host = Scripted(HELLO, success("start-review"))
     client = Client(actor="ada", policy=POLICY, transport=host)
     client.start_review("m", "WP01", actor="rev", policy=OTHER)
@@ -373,7 +373,7 @@ def test_actor_and_policy_of_the_call_go_first() -> None:
 
 @pytest.mark.parametrize("lane", Lane)
 def test_a_policy_is_sent_only_where_it_is_needed(lane: Lane) -> None:
-    """Hosts look at a policy wherever it is given, so none is volunteered."""
+    """The client adds its policy only where a lane needs one, because hosts check any policy."""
     host = Scripted(HELLO, success("transition"))
     client = Client(actor="ada", policy=POLICY, transport=host)
     client.transition("m", "WP01", lane)
@@ -383,7 +383,7 @@ def test_a_policy_is_sent_only_where_it_is_needed(lane: Lane) -> None:
 
 
 def test_a_policy_that_is_given_is_sent() -> None:
-    """Who says it in the call gets it sent, needed or not."""
+    """A policy that is given in a call is sent, also where the lane needs none."""
     host = Scripted(HELLO, success("transition"))
     Client(actor="ada", transport=host).transition("m", "WP01", "blocked", policy=POLICY)
 
@@ -407,7 +407,7 @@ incomplete = pytest.mark.parametrize(("name", "given", "own", "missing"), WITHOU
 def test_what_is_missing_is_told_before_anything_is_sent(
     name: str, given: dict[str, Any], own: dict[str, Any], missing: str
 ) -> None:
-    """The text says what to give, and to whom; the host does not see the call."""
+    """The SDK refuses a call without a needed actor or policy before it sends anything."""
     host = Scripted(HELLO)
     client = Client(transport=host, **own)
     client.negotiate()
@@ -421,7 +421,7 @@ def test_what_is_missing_is_told_before_anything_is_sent(
 def test_an_invalid_first_call_does_not_start_a_host(
     name: str, given: dict[str, Any], own: dict[str, Any], missing: str
 ) -> None:
-    """An error in the call is found at once, without seconds of negotiation."""
+    """The SDK refuses an invalid first call before it negotiates."""
     host = Scripted(HELLO)
 
     with pytest.raises(InvalidCall, match=missing):
@@ -434,7 +434,7 @@ def test_an_invalid_first_call_does_not_start_a_host(
 async def test_what_is_missing_is_told_before_anything_is_sent_async(
     name: str, given: dict[str, Any], own: dict[str, Any], missing: str
 ) -> None:
-    """The async client knows the same."""
+    """The async client refuses a call without a needed actor or policy as well."""
     host = AsyncScripted(HELLO)
     client = AsyncClient(transport=host, **own)
     await client.negotiate()
@@ -445,7 +445,7 @@ async def test_what_is_missing_is_told_before_anything_is_sent_async(
 
 
 def test_reads_need_neither_actor_nor_policy() -> None:
-    """Somebody who only looks has to say nothing, and merge-mission takes neither."""
+    """Reads and merge-mission work without an actor and a policy."""
     host = Scripted(success("mission-state"), success("merge-mission"))
     client = Client(transport=host)
 
@@ -454,7 +454,7 @@ def test_reads_need_neither_actor_nor_policy() -> None:
 
 
 def test_every_verb_has_its_own_time_limit() -> None:
-    """A merge may take longer than a read."""
+    """The client gives a merge a longer time limit than a read."""
     host = Scripted(success("mission-state"), success("merge-mission"))
     client = Client(transport=host)
     client.mission_state("m")
@@ -464,7 +464,7 @@ def test_every_verb_has_its_own_time_limit() -> None:
 
 
 def test_the_time_limit_of_the_client_is_for_all_calls() -> None:
-    """Whoever knows the machine better can say so."""
+    """The client's `time_limit` replaces the default of every verb."""
     host = Scripted(HELLO, success("merge-mission"))
     Client(transport=host, time_limit=7.5).merge_mission("m")
 
@@ -472,7 +472,7 @@ def test_the_time_limit_of_the_client_is_for_all_calls() -> None:
 
 
 def test_an_upgraded_host_is_noticed() -> None:
-    """Every envelope names its contract, so no question is asked again."""
+    """The client takes an upgraded host's contract from its next envelope, without a call."""
     host = Scripted(
         success("contract-version", version="1.4.0"), success("mission-state", version="1.5.0")
     )
@@ -482,13 +482,13 @@ def test_an_upgraded_host_is_noticed() -> None:
     client.mission_state("m")
 
     assert before == Contract(Version("1.4.0"), Version("3.2.6"))
-    assert client.contract == SPEAKS
+    assert client.contract == CONTRACT
     assert host.verbs == ["contract-version", "mission-state"]
 
 
 @pytest.mark.anyio
 async def test_an_upgraded_host_is_noticed_async() -> None:
-    """The async client reads the envelopes as well."""
+    """The async client takes an upgraded host's contract from its next envelope, too."""
     host = AsyncScripted(
         success("contract-version", version="1.4.0"), success("mission-state", version="1.5.0")
     )
@@ -496,12 +496,12 @@ async def test_an_upgraded_host_is_noticed_async() -> None:
     await client.negotiate()
     await client.mission_state("m")
 
-    assert client.contract == SPEAKS
+    assert client.contract == CONTRACT
     assert host.verbs == ["contract-version", "mission-state"]
 
 
 def test_a_host_that_is_too_old_is_refused() -> None:
-    """A call that changes something is never sent to it."""
+    """The client sends no mutation to a host with a contract before 1.0."""
     old = {"api_version": "0.9.0", "min_supported_provider_version": "0.1.0"}
     host = Scripted(success("contract-version", old, version="0.9.0"))
     client = Client(transport=host)
@@ -514,7 +514,7 @@ def test_a_host_that_is_too_old_is_refused() -> None:
 
 @pytest.mark.parametrize("code", [None, "MISSION_NOT_FOUND"])
 def test_a_host_that_is_too_old_is_refused_after_a_read(code: str | None) -> None:
-    """The reason is told first, whatever the old host answered."""
+    """A read that a too old host answers raises UnsupportedHost, whatever the answer."""
     answer = completed(line("mission-state", code=code, version="0.9.0"), exit_code=bool(code))
 
     with pytest.raises(UnsupportedHost, match=r"contract 0\.9\.0"):
@@ -522,7 +522,7 @@ def test_a_host_that_is_too_old_is_refused_after_a_read(code: str | None) -> Non
 
 
 def test_a_host_that_was_replaced_by_an_old_one_is_refused() -> None:
-    """A downgrade between two calls does not go unseen."""
+    """The client refuses a host that was downgraded between two calls."""
     client = Client(transport=Scripted(HELLO, success("mission-state", version="0.9.0")))
     client.negotiate()
 
@@ -531,7 +531,7 @@ def test_a_host_that_was_replaced_by_an_old_one_is_refused() -> None:
 
 
 def test_a_new_host_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An untested contract is used with one warning, not with one for every call."""
+    """The client warns once about an untested contract, not with every call."""
     monkeypatch.delenv("SPEC_KITTY_CLIENT_NO_VERSION_WARNING", raising=False)
     state = success("mission-state", version="1.17.0")
     client = Client(transport=Scripted(state, state))
@@ -546,7 +546,7 @@ def test_a_new_host_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_refused_negotiation_can_be_tried_again() -> None:
-    """A host that could not answer once is asked again by the next call."""
+    """After a failed negotiation the next call negotiates again."""
     host = Scripted(completed(exit_code=None), HELLO, success("merge-mission"))
     client = Client(transport=host)
 
@@ -556,7 +556,7 @@ def test_a_refused_negotiation_can_be_tried_again() -> None:
 
 
 def test_a_host_that_wants_a_newer_provider_says_so() -> None:
-    """The question with a version can be refused like any call."""
+    """A host that refuses the provider's version raises an error that says how to upgrade."""
     host = Scripted(refusal("contract-version", "CONTRACT_VERSION_MISMATCH"))
 
     with pytest.raises(EnvironmentProblem, match="Upgrade the SDK: pip install -U"):
@@ -564,7 +564,7 @@ def test_a_host_that_wants_a_newer_provider_says_so() -> None:
 
 
 def test_a_refusal_is_raised() -> None:
-    """The error of the call reaches the caller, and the client can go on."""
+    """The client raises the error of a refused call, and makes the next call."""
     host = Scripted(
         HELLO, refusal("start-implementation", "WP_ALREADY_CLAIMED"), success("mission-state")
     )
@@ -577,7 +577,7 @@ def test_a_refusal_is_raised() -> None:
 
 @pytest.mark.anyio
 async def test_a_refusal_is_raised_async() -> None:
-    """The error of the call reaches the caller."""
+    """The async client raises the error of a refused call."""
     host = AsyncScripted(refusal("mission-state", "WP_ON_FIRE"))
 
     with pytest.raises(HostRejected):
@@ -585,7 +585,7 @@ async def test_a_refusal_is_raised_async() -> None:
 
 
 def test_a_call_and_its_method_are_the_same() -> None:
-    """The convenience sends what the command sends."""
+    """A client's method and `call` with its command send the same."""
     host = Scripted(HELLO, success("append-history"), success("append-history"))
     client = Client(actor="ada", transport=host)
 
@@ -599,7 +599,7 @@ def test_a_call_and_its_method_are_the_same() -> None:
 @pytest.mark.parametrize("check", list(OriginCheck))
 @pytest.mark.parametrize("verb", ["accept-mission", "merge-mission"])
 def test_an_origin_check_is_passed_on(verb: str, check: OriginCheck) -> None:
-    """4.0.0rc6 and later can be told not to contact the remote; older hosts do not know how."""
+    """The client sends --origin-check to hosts that have it, and refuses it for older ones."""
     name = {"merge-mission": "consolidate-mission"}.get(verb, verb)
     hello = {"api_version": "1.16.0", "min_supported_provider_version": "0.1.0"}
     new = Scripted(
@@ -616,7 +616,7 @@ def test_an_origin_check_is_passed_on(verb: str, check: OriginCheck) -> None:
 
 
 def test_a_command_is_not_changed_by_a_call() -> None:
-    """What a client fills in is for the call alone, so a command can be given to two clients."""
+    """A client does not change the command that it is given."""
     command = commands.AcceptMission(mission="m")
     host = Scripted(HELLO, success("accept-mission"))
     Client(actor="ada", transport=host).call(command)
@@ -626,7 +626,7 @@ def test_a_command_is_not_changed_by_a_call() -> None:
 
 @pytest.mark.parametrize(("warm", "only"), [("auto", False), (True, True)])
 def test_the_usual_host_is_kept_warm(tmp_path: Path, warm: Any, only: bool) -> None:
-    """Without a transport the program on PATH is called warm, in the folder that was given."""
+    """Without a transport the client keeps the host warm, in the folder that was given."""
     one = Client(tmp_path, warm=warm)._driver.transport
     other = AsyncClient(str(tmp_path), warm=warm)._driver.transport
 
@@ -637,7 +637,7 @@ def test_the_usual_host_is_kept_warm(tmp_path: Path, warm: Any, only: bool) -> N
 
 
 def test_who_wants_it_gets_a_process_for_every_call(tmp_path: Path) -> None:
-    """With warm=False nothing of a host is running between two calls."""
+    """With `warm=False` the client starts a process for every call."""
     assert Client(tmp_path, warm=False)._driver.transport == ProcessTransport(repo=tmp_path)
     assert AsyncClient(tmp_path, warm=False)._driver.transport == AsyncProcessTransport(
         repo=tmp_path
@@ -645,7 +645,7 @@ def test_who_wants_it_gets_a_process_for_every_call(tmp_path: Path) -> None:
 
 
 def test_a_transport_that_is_given_is_not_made_warm_by_a_flag(tmp_path: Path) -> None:
-    """Who gives a transport is told how to have it warm, instead of being ignored."""
+    """The client refuses `warm=True` with a transport, and says how to make that warm."""
     with pytest.raises(InvalidCall, match=r"WarmTransport\(transport\)"):
         Client(transport=ProcessTransport(repo=tmp_path), warm=True)
 
@@ -653,13 +653,13 @@ def test_a_transport_that_is_given_is_not_made_warm_by_a_flag(tmp_path: Path) ->
 @pytest.mark.parametrize("limit", [0, -1, float("nan")])
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_a_time_limit_is_more_than_nothing(kind: type[Any], limit: float) -> None:
-    """A limit that would be taken for another one is refused where it is given."""
+    """The client refuses a time limit that is not more than 0 seconds."""
     with pytest.raises(InvalidCall, match="must be more than 0 seconds"):
         kind(time_limit=limit)
 
 
 def test_a_policy_is_a_policy() -> None:
-    """A dictionary is refused before a host is started, with the way to make a policy of it."""
+    """The client refuses a dict as a policy before it starts a host, and names from_dict."""
     host = Scripted(HELLO)
     with pytest.raises(InvalidCall, match=r"not a dict; use Policy\.from_dict"):
         Client(transport=host, policy=POLICY.to_dict())  # type: ignore[arg-type]
@@ -670,13 +670,13 @@ def test_a_policy_is_a_policy() -> None:
 
 
 def test_a_transport_knows_its_repository() -> None:
-    """A repository beside a transport would be ignored, so both together are refused."""
+    """The client refuses a repository beside a transport, because it would ignore it."""
     with pytest.raises(InvalidCall, match="exclude each other"):
         Client("repo", transport=Scripted(HELLO))
 
 
 def test_the_repr_of_a_client_shows_no_secret(tmp_path: Path) -> None:
-    """It tells actor and transport, and hides the transport's environment."""
+    """A client's repr shows actor and transport, but no environment and no policy."""
     transport = ProcessTransport(repo=tmp_path, env={"API_TOKEN": "hunter2"})
 
     shown = repr(Client(transport=transport, actor="ada", policy=POLICY))

@@ -65,23 +65,23 @@ LATE = "RECORD_ANALYSIS_VERDICT_UNRELIABLE RUNTIME_BLOCKED RUNTIME_NEXT_FAILED"
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_family_has_the_codes_of_the_contract(family: Family) -> None:
-    """A code moves to another exception class only when this table is changed as well."""
+    """Each family has exactly the codes that the hand-copied table lists."""
     assert {c for c in ErrorCode if c.family is family} == set(FAMILIES[family].split())
 
 
 def test_every_known_code_is_in_a_family() -> None:
-    """The open family is for codes without a name, and no name is forgotten."""
+    """No known code is in the family of unknown codes, and the table lists all 86."""
     assert not [c for c in ErrorCode if c.family is Family.UNKNOWN]
     assert sum(len(words.split()) for words in FAMILIES.values()) == len(ErrorCode) == 86
 
 
 def test_the_codes_that_a_retry_can_help() -> None:
-    """Only these may be repeated by a program; one too many would repeat a refusal forever."""
+    """Exactly the listed codes are retryable; a program would repeat any other refusal forever."""
     assert {c for c in ErrorCode if c.retryable} == set(RETRYABLE.split())
 
 
 def test_the_codes_of_calls_that_may_be_half_done() -> None:
-    """All of git and bookkeeping, and three of hosts that say no after they have written."""
+    """Integration codes, three others and unknown codes may be refusals after an effect."""
     late = {c for c in ErrorCode if c.effect_possible}
 
     assert late == {c for c in ErrorCode if c.family is Family.INTEGRATION} | set(LATE.split())
@@ -90,13 +90,13 @@ def test_the_codes_of_calls_that_may_be_half_done() -> None:
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_a_known_code_is_parsed_to_its_member(code: ErrorCode) -> None:
-    """The host's word and the member are the same thing."""
+    """`parse_code` returns the member of a known code."""
     assert parse_code(code.value) is code
 
 
 @pytest.mark.parametrize("word", ["WP_ON_FIRE", "", "usage_error", "Fehler"])
 def test_an_unknown_code_is_kept_and_promises_nothing(word: str) -> None:
-    """A host that adds a code does not break a reader, and nobody retries on a guess."""
+    """The SDK keeps the text of an unknown code and does not call it retryable."""
     code = parse_code(word)
 
     assert type(code) is UnknownErrorCode
@@ -107,7 +107,7 @@ def test_an_unknown_code_is_kept_and_promises_nothing(word: str) -> None:
 
 @pytest.mark.parametrize("code", [ErrorCode.PUSH_FAILED, UnknownErrorCode("WP_ON_FIRE")])
 def test_a_code_keeps_its_type_when_pickled(code: ErrorCode | UnknownErrorCode) -> None:
-    """A code can be sent to another process and still be asked for its family."""
+    """A pickled code keeps its text and its family."""
     copy = pickle.loads(pickle.dumps(code))  # noqa: S301
 
     assert copy == code

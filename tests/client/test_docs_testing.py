@@ -30,7 +30,7 @@ def test_a_test_of_the_page_passes(folder: Path, name: str) -> None:
 
 
 def test_the_tests_notice_a_loop_that_gives_up(folder: Path) -> None:
-    """A loop that lets errors pass fails the test with faults, so that test is worth something."""
+    """The page's test with faults fails for a loop that does not catch the host's errors."""
     loop = folder / "loop.py"
     text = loop.read_text(encoding="utf-8")
     loop.write_text(text.replace("(HostError, HostNotFound)", "ZeroDivisionError"))
@@ -40,7 +40,7 @@ def test_the_tests_notice_a_loop_that_gives_up(folder: Path) -> None:
 
 
 def test_the_tests_notice_a_loop_that_does_not_wait(folder: Path) -> None:
-    """A loop that ignores dependencies fails the property test."""
+    """The page's property test fails for a loop that ignores dependencies."""
     loop = folder / "loop.py"
     text = loop.read_text(encoding="utf-8")
     loop.write_text(text.replace("left.keys() & wp.dependencies", "False"))
@@ -63,7 +63,7 @@ def test_what_is_typed_works(tmp_path: Path, snippet: Snippet) -> None:
 
 
 def test_the_test_of_the_readme_passes(tmp_path: Path) -> None:
-    """What the README shows of a test is one, on all dialects."""
+    """The README's test passes on every dialect."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (code,) = (block for block in blocks if "def test" in block)

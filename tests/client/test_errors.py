@@ -73,13 +73,13 @@ EVERY: list[SpecKittyError] = [
 
 
 def test_every_family_has_its_class() -> None:
-    """No family is without an exception to catch."""
+    """Every family of codes has an exception class."""
     assert set(CLASSES) == set(Family)
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_a_code_raises_the_class_of_its_family(code: ErrorCode | UnknownErrorCode) -> None:
-    """A class catches all codes of its kind, and keeps the code itself."""
+    """The SDK raises the class of a code's family, and the error keeps the code."""
     error = rejection(failure(code))
 
     assert type(error) is CLASSES[code.family]
@@ -89,7 +89,7 @@ def test_a_code_raises_the_class_of_its_family(code: ErrorCode | UnknownErrorCod
 
 @pytest.mark.parametrize("code", CODES)
 def test_an_answer_is_retryable_when_its_code_is(code: ErrorCode | UnknownErrorCode) -> None:
-    """The error adds no opinion of its own, neither for a read nor for a mutation."""
+    """A refusal is retryable exactly when its code is, for reads and for mutations."""
     retryable = {rejection(failure(code, mutates=m)).retryable for m in (False, True)}
 
     assert retryable == {code.retryable}
@@ -114,7 +114,7 @@ def test_an_answer_is_retryable_when_its_code_is(code: ErrorCode | UnknownErrorC
 def test_a_mission_that_is_not_ready_on_a_new_host_stays_so(
     version: str | None, retryable: bool
 ) -> None:
-    """4.0.0rc5 and later refuse an acceptance for what no verb of the contract can give."""
+    """MISSION_NOT_READY is not retryable from contract 1.8.0 (4.0.0rc5) on."""
     for mutates in (False, True):
         known = failure(ErrorCode.MISSION_NOT_READY, contract_version=version, mutates=mutates)
         assert rejection(known).retryable is retryable
@@ -133,7 +133,7 @@ def test_an_occupied_checkout_is_a_conflict() -> None:
 
 
 def test_a_refusal_without_a_code_is_still_a_refusal() -> None:
-    """A host that says no without saying why is not repeated by a program."""
+    """A refusal without a code is a HostRejected, and not retryable."""
     error = rejection(failure(None))
 
     assert type(error) is HostRejected
@@ -143,7 +143,7 @@ def test_a_refusal_without_a_code_is_still_a_refusal() -> None:
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_only_some_refusals_may_have_had_an_effect(code: ErrorCode) -> None:
-    """Hosts refuse before they act, but what they began with git may be half done."""
+    """A refused mutation is `not_applied`, except for codes that may follow an effect."""
     outcome = rejection(failure(code, mutates=True)).outcome
 
     assert outcome == ("unknown" if code.effect_possible else "not_applied")
@@ -151,7 +151,7 @@ def test_only_some_refusals_may_have_had_an_effect(code: ErrorCode) -> None:
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_a_host_that_says_it_stopped_half_way_is_believed(code: ErrorCode) -> None:
-    """4.0.0 tells so in its data; no code is stronger than that, but for what ran before."""
+    """`reconciliation_required` makes any refused mutation `unknown`, except with exit code 2."""
     halfway = {"effect_state": HALFWAY}
 
     assert rejection(failure(code, mutates=False, data=halfway)).outcome == "not_applied"
@@ -163,7 +163,7 @@ def test_a_host_that_says_it_stopped_half_way_is_believed(code: ErrorCode) -> No
 
 @pytest.mark.parametrize("code", ["WP_ON_FIRE", None])
 def test_nothing_is_known_about_the_effect_of_an_unknown_code(code: str | None) -> None:
-    """A code without a name may be one of a half-done call, so the state has to be read."""
+    """A mutation that is refused with an unknown code, or with none, is `unknown`."""
     assert rejection(failure(code, mutates=True)).outcome == "unknown"
 
 
@@ -171,7 +171,7 @@ def test_nothing_is_known_about_the_effect_of_an_unknown_code(code: str | None) 
     "error", [e for e in ANSWERED if not e.failure.mutates], ids=lambda e: e.code
 )
 def test_a_refused_read_has_no_effect(error: HostRejected) -> None:
-    """A read is never in doubt."""
+    """A refused read is always `not_applied`."""
     assert error.outcome == "not_applied"
 
 
@@ -180,7 +180,7 @@ def test_a_refused_read_has_no_effect(error: HostRejected) -> None:
 def test_a_mutation_without_an_answer_is_in_doubt(
     kind: type[HostError], exit_code: int | None
 ) -> None:
-    """It may have happened, so it must not be repeated blindly."""
+    """A mutation without an answer may have happened: it is `unknown` and not retryable."""
     error = kind(failure(mutates=True, exit_code=exit_code))
 
     assert error.outcome == "unknown"
@@ -189,7 +189,7 @@ def test_a_mutation_without_an_answer_is_in_doubt(
 
 @pytest.mark.parametrize("kind", [HostTimeout, ProtocolError])
 def test_a_read_without_an_answer_can_be_repeated(kind: type[HostError]) -> None:
-    """Nothing can have changed, and the next try may be luckier."""
+    """A read without an answer is `not_applied` and retryable."""
     error = kind(failure(mutates=False))
 
     assert error.outcome == "not_applied"
@@ -198,14 +198,14 @@ def test_a_read_without_an_answer_can_be_repeated(kind: type[HostError]) -> None
 
 @pytest.mark.parametrize("exit_code", [2, 4, 5, 6])
 def test_what_ends_before_the_call_is_looked_at_has_no_effect(exit_code: int) -> None:
-    """The option parser and the gate of a project run first, whatever code they name."""
+    """The host's option parser and project gate (exit codes 2 and 4 to 6) mean `not_applied`."""
     for code in (None, "USAGE_ERROR", "WP_ON_FIRE"):
         error = rejection(failure(code, mutates=True, exit_code=exit_code))
         assert error.outcome == "not_applied"
 
 
 def test_a_crash_of_a_mutation_is_in_doubt() -> None:
-    """The traceback may have come after the effect, so the state has to be read."""
+    """A mutation that crashed, perhaps after its effect, is `unknown` and not retryable."""
     error = HostCrashed(failure(mutates=True))
 
     assert error.outcome == "unknown"
@@ -214,7 +214,7 @@ def test_a_crash_of_a_mutation_is_in_doubt() -> None:
 
 @pytest.mark.parametrize("mutates", [False, True])
 def test_a_host_that_does_not_start_is_not_asked_again(mutates: bool) -> None:
-    """It has had no effect, and it will not start the next time either."""
+    """A host that cannot start had no effect and is not retryable."""
     error = HostCannotStart(failure(mutates=mutates))
 
     assert error.outcome == "not_applied"
@@ -222,7 +222,7 @@ def test_a_host_that_does_not_start_is_not_asked_again(mutates: bool) -> None:
 
 
 def test_what_a_host_cannot_do_is_told_with_both_releases() -> None:
-    """The text names the verb, the host that was asked and the first that has it."""
+    """UnsupportedByHost names the verb, the asked host and the first release that has it."""
     error = UnsupportedByHost("resolve-workspace", since="3.2.4", release="3.1.10")
 
     assert str(error).startswith("Host 3.1.10 has no resolve-workspace; 3.2.4 is the first")
@@ -232,7 +232,7 @@ def test_what_a_host_cannot_do_is_told_with_both_releases() -> None:
 
 
 def test_a_damaged_merge_says_where_the_target_was() -> None:
-    """Nothing is lost as long as somebody knows the commit."""
+    """MergeDamaged names the target's old commit, and the first ten of the changed files."""
     lost = MergeDamaged("main", "abc123", "took commits away from it")
     strange = MergeDamaged("main", "abc123", "changed", tuple(f"f{i}" for i in range(12)))
 
@@ -245,7 +245,7 @@ def test_a_damaged_merge_says_where_the_target_was() -> None:
 
 
 def test_what_would_be_lost_is_named() -> None:
-    """The files are in the error, not only in its text."""
+    """WouldLoseWork has the files that would be lost in `paths`."""
     error = WouldLoseWork("a merge would throw away: a.txt", ("a.txt",))
 
     assert str(error) == "a merge would throw away: a.txt"
@@ -254,7 +254,7 @@ def test_what_would_be_lost_is_named() -> None:
 
 @pytest.mark.parametrize("error", EVERY, ids=lambda e: type(e).__name__)
 def test_every_error_survives_pickling(error: SpecKittyError) -> None:
-    """An error can come back from another process with its text and all that it carries."""
+    """A pickled error keeps its class, its text and its attributes."""
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301
 
     assert type(copy) is type(error)
@@ -284,7 +284,7 @@ UNPRINTABLE: list[SpecKittyError] = [
 
 @pytest.mark.parametrize("error", UNPRINTABLE, ids=lambda e: type(e).__name__)
 def test_the_text_of_an_error_can_be_printed(error: SpecKittyError) -> None:
-    """A lone surrogate in a message or a file name is no second error in a log or a pipe."""
+    """The text of an error with a lone surrogate can be encoded as UTF-8."""
     text = str(error).encode("utf-8").decode("utf-8")
 
     assert r"half \ud800 a \udcff character" in text
@@ -293,7 +293,7 @@ def test_the_text_of_an_error_can_be_printed(error: SpecKittyError) -> None:
 
 @pytest.mark.parametrize("error", [*ANSWERED, *UNANSWERED], ids=lambda e: type(e).__name__)
 def test_the_text_says_what_happened_and_what_to_do(error: HostError) -> None:
-    """Verb, message, code and next step are all in the text."""
+    """The text of a HostError has verb, message, code and next step."""
     text = str(error)
 
     assert text.startswith("mission-state: it did not work")
@@ -322,23 +322,23 @@ def test_the_text_says_what_happened_and_what_to_do(error: HostError) -> None:
     ],
 )
 def test_the_next_step_fits_the_code(code: ErrorCode | UnknownErrorCode, word: str) -> None:
-    """Advice is given for the code if there is one, else for its family."""
+    """The next step is that of the code if it has one, else that of its family."""
     assert word in rejection(failure(code)).next_step
 
 
 def test_a_slow_mutation_says_how_to_go_on() -> None:
-    """The error says that the time limit can be raised."""
+    """HostTimeout of a mutation mentions the time limit."""
     assert "time limit" in str(HostTimeout(failure(mutates=True, exit_code=None)))
 
 
 @pytest.mark.parametrize("kind", [HostTimeout, ProtocolError])
 def test_a_mutation_in_doubt_says_to_read_the_state(kind: type[HostError]) -> None:
-    """The rule never to repeat blindly stands where it is needed."""
+    """The next step after a mutation without an answer is to read mission-state."""
     assert "mission-state" in kind(failure(mutates=True)).next_step
 
 
 def test_a_call_and_its_output_are_not_in_the_text() -> None:
-    """Prompts and policies on the command line do not flood a log."""
+    """The text of an error has neither the command line nor the output of the call."""
     error = ProtocolError(failure(argv=("spec-kitty", "--note=SENTINEL"), stdout="SENTINEL"))
 
     assert "SENTINEL" not in str(error)
@@ -346,11 +346,11 @@ def test_a_call_and_its_output_are_not_in_the_text() -> None:
 
 
 def test_everything_is_one_tree() -> None:
-    """One class catches all that this SDK raises, and a few tell the stages apart."""
+    """All 25 exceptions of `errors` are SpecKittyErrors, below the classes listed here."""
     classes = [getattr(errors, name) for name in errors.__all__]
     exceptions = [c for c in classes if isinstance(c, type) and issubclass(c, Exception)]
 
-    assert len(exceptions) == 25
+    assert len(exceptions) == 26
     assert all(issubclass(c, SpecKittyError) for c in exceptions)
     assert issubclass(PolicyError, InvalidCall)
     assert issubclass(InvalidCall, ValueError)

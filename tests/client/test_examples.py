@@ -27,7 +27,7 @@ def program(path: Path, text: str) -> str:
 
 @pytest.mark.parametrize("example", ["own_loop.py", "own_async_loop.py"])
 def test_an_example_takes_a_mission_to_its_merge(example: str, tmp_path: Path) -> None:
-    """A page of Python implements, reviews, reworks once, accepts and merges."""
+    """Each example implements, reviews, reworks one package, accepts and merges a mission."""
     repo = tmp_path / "repo"
     host = make_host(tmp_path / "host", PLAN, release="3.2.7", slug="demo-01K00001", root=repo)
     implement = program(tmp_path / "implement", "date +%N >> $1.txt")
@@ -35,11 +35,11 @@ def test_an_example_takes_a_mission_to_its_merge(example: str, tmp_path: Path) -
     once = f"[ $1 != WP02 ] || [ -e {reworked} ] || {{ touch {reworked}; exit 1; }}"
     review = program(tmp_path / "review", once)
     roles, keys = ("AUTHOR", "COMMITTER"), ("NAME", "EMAIL")
-    who = {f"GIT_{role}_{key}": "a@b" for role in roles for key in keys}
+    identity = {f"GIT_{role}_{key}": "a@b" for role in roles for key in keys}
 
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / example), str(repo), "demo-01K00001", implement, review],
-        env={**os.environ, **who, "PATH": f"{host.parent}{os.pathsep}{os.environ['PATH']}"},
+        env={**os.environ, **identity, "PATH": f"{host.parent}{os.pathsep}{os.environ['PATH']}"},
         check=False, capture_output=True, text=True,
     )  # fmt: skip
 

@@ -30,14 +30,14 @@ NAMES = (
 )
 
 
-def told(**data: Any) -> Failure:
-    """Return what is known about a call whose answer had this data."""
+def failure_with(**data: Any) -> Failure:
+    """Return the `Failure` of a call whose answer had this data."""
     return failure(ErrorCode.PREFLIGHT_FAILED, data=data)
 
 
 def test_the_inner_codes_of_a_refusal_are_codes() -> None:
-    """A program decides on the inner code as on that of the answer, without a text in between."""
-    known = told(
+    """The inner codes of a refusal are known or unknown error codes, like the code itself."""
+    known = failure_with(
         preflight_error_code="LANE_MOVED_AFTER_APPROVAL",
         preflight_error_codes=["LANE_MOVED_AFTER_APPROVAL", "STATUS_LOCK_HELD"],
         teardown_error_code="COORD_MOVED_AFTER_LANDING",
@@ -50,17 +50,17 @@ def test_the_inner_codes_of_a_refusal_are_codes() -> None:
 
 
 def test_older_hosts_tell_no_inner_codes() -> None:
-    """Where nothing is told there is no code, and no list to be guessed at."""
-    known = told(message="no")
+    """Without inner codes in the answer, the SDK gives None and empty tuples."""
+    known = failure_with(message="no")
 
     assert known.preflight_error_code is known.teardown_error_code is None
     assert known.preflight_error_codes == known.origin_freshness == ()
 
 
 def test_the_branches_of_a_refusal_are_told_with_their_types() -> None:
-    """Each row that the host tells has its fields, the optional ones with their defaults."""
+    """The SDK reads each row of origin_freshness; optional fields that are missing are None."""
     short = {k: v for k, v in ROW.items() if k not in ("scope", "detail")} | {"remote": None}
-    known = told(origin_freshness=[ROW | {"newer": 1}, short])
+    known = failure_with(origin_freshness=[ROW | {"newer": 1}, short])
 
     assert known.origin_freshness == (
         OriginFreshness(branch="work", remote="origin", state="behind", behind=2, ahead=0),
@@ -71,33 +71,33 @@ def test_the_branches_of_a_refusal_are_told_with_their_types() -> None:
 @pytest.mark.parametrize("name", ROW)
 @pytest.mark.parametrize("value", [True, 1.5, [], {}])
 def test_a_malformed_row_is_left_out(name: str, value: object) -> None:
-    """A row of another shape is not half understood; the sound one beside it is kept."""
-    known = told(origin_freshness=[ROW | {name: value}, ROW, "work", None])
+    """The SDK leaves out a malformed row, and keeps a well-formed one beside it."""
+    known = failure_with(origin_freshness=[ROW | {name: value}, ROW, "work", None])
 
     assert [attrs.asdict(row) for row in known.origin_freshness] == [ROW]
 
 
 @pytest.mark.parametrize("name", [n for n in ROW if n not in ("scope", "detail")])
 def test_a_row_without_a_field_is_left_out(name: str) -> None:
-    """Nothing is made up for what the host did not tell."""
-    known = told(origin_freshness=[{k: v for k, v in ROW.items() if k != name}])
+    """The SDK leaves out a row that lacks a required field."""
+    known = failure_with(origin_freshness=[{k: v for k, v in ROW.items() if k != name}])
 
     assert known.origin_freshness == ()
 
 
 @pytest.mark.parametrize("value", [None, 1, True, "", [], {}, ["X"], {"a": 1}])
 def test_a_malformed_code_counts_as_none(value: object) -> None:
-    """A value of another type is not turned into a code."""
-    known = told(preflight_error_code=value, teardown_error_code=value)
+    """The SDK reads a value that is not a non-empty string as no code."""
+    known = failure_with(preflight_error_code=value, teardown_error_code=value)
 
     assert known.preflight_error_code is known.teardown_error_code is None
 
 
 @pytest.mark.parametrize("value", [None, 1, "ORIGIN_UNREACHABLE", {"ORIGIN_UNREACHABLE": 1}])
 def test_a_text_is_no_list_of_codes(value: object) -> None:
-    """The letters of a code are not codes."""
-    assert told(preflight_error_codes=value).preflight_error_codes == ()
-    assert told(preflight_error_codes=[value, "X"]).preflight_error_codes[-1] == "X"
+    """The SDK reads inner codes only from a list, not from the letters of a string."""
+    assert failure_with(preflight_error_codes=value).preflight_error_codes == ()
+    assert failure_with(preflight_error_codes=[value, "X"]).preflight_error_codes[-1] == "X"
 
 
 json_values = st.recursive(
@@ -113,8 +113,8 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(NAMES), json_values))
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the first draw of text
 def test_no_value_makes_a_property_raise(data: dict[str, Any]) -> None:
-    """Whoever handles an error gets no second one out of it."""
-    known = told(**data)
+    """The properties of `Failure` raise nothing, whatever data the host sent."""
+    known = failure_with(**data)
 
     for code in (known.preflight_error_code, known.teardown_error_code):
         assert code is None or code.family
@@ -123,7 +123,7 @@ def test_no_value_makes_a_property_raise(data: dict[str, Any]) -> None:
 
 
 def test_a_real_host_tells_them() -> None:
-    """4.0.0rc7 refused a merge whose remote is not there; all that it told has its type."""
+    """The SDK reads the codes and rows of 4.0.0rc7's refusal of a merge to a bad remote."""
     (entry,) = [e for e in recorded("4.0.0rc7") if e["scenario"] == "merge push to a bad remote"]
     error, _ = answer_to(entry)
 

@@ -21,10 +21,11 @@ from spec_kitty_client._engine import core, driver, turns
 from spec_kitty_client.aio import client as aio_client
 from spec_kitty_client.aio import design_client as aio_design_client
 from spec_kitty_client.aio import mission as aio_mission
-from spec_kitty_client.api import commands, replies
+from spec_kitty_client.api import commands, replies, reviews
 from spec_kitty_client.contract import dialects, lanes
 from spec_kitty_client.policy import errors as policy_errors
 from spec_kitty_client.policy import rules as policy_rules
+from spec_kitty_client.workflow import accept as accepting
 from spec_kitty_client.workflow import claim as claiming
 from spec_kitty_client.workflow import common as missions
 from spec_kitty_client.workflow import layout
@@ -33,6 +34,7 @@ from spec_kitty_client.workflow import verbs as workflow
 from spec_kitty_client.workflow import watch as watching
 
 MODULES = (
+    accepting,
     aio_client,
     aio_design_client,
     aio_mission,
@@ -56,6 +58,7 @@ MODULES = (
     policy_errors,
     policy_rules,
     replies,
+    reviews,
     transports,
     turns,
     watching,
@@ -84,7 +87,7 @@ INNER = {
     "Negotiate",
     "OLDEST",
     "PLANNING_LANE",
-    "Package",
+    "WorkPackageFacts",
     "REQUIRED_FIELDS",
     "SECRET_WORDS",
     "Steps",
@@ -125,7 +128,7 @@ INNER = {
 
 
 def test_the_public_names_are_sorted() -> None:
-    """A name can be found by eye, and two branches that add one do not collide."""
+    """`__all__` is sorted and has no name twice."""
     names = spec_kitty_client.__all__
     by_kind = sorted(names, key=lambda n: (not n.isupper(), n))
 
@@ -134,13 +137,13 @@ def test_the_public_names_are_sorted() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    """Nothing is promised that cannot be imported."""
+    """Every name in `__all__` can be imported."""
     assert not [n for n in spec_kitty_client.__all__ if not hasattr(spec_kitty_client, n)]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 def test_what_a_module_offers_is_public(module: object) -> None:
-    """A user never has to import from an inner module; what is inner is listed here."""
+    """Each name that a module exports is public, or listed here as internal."""
     offered = set(getattr(module, "__all__"))  # noqa: B009
 
     assert offered - INNER <= set(spec_kitty_client.__all__)
@@ -161,13 +164,13 @@ HEAVY = {
 
 
 def loaded(code: str) -> set[str]:
-    """Return the modules that a fresh interpreter has after running something."""
-    told = f"import sys\n{code}\nprint(*sys.modules)"
-    return set(subprocess.check_output([sys.executable, "-c", told], text=True).split())
+    """Return the modules that a fresh interpreter has loaded after running some code."""
+    program = f"import sys\n{code}\nprint(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
 
 
 def test_importing_is_cheap() -> None:
-    """The heavy libraries and the ways to a host are loaded by the first call, not before."""
+    """Importing the SDK loads neither the heavy libraries nor a transport."""
     modules = loaded("import spec_kitty_client")
 
     assert "spec_kitty_client.client" in modules
@@ -175,7 +178,7 @@ def test_importing_is_cheap() -> None:
 
 
 def test_making_a_client_with_a_transport_of_ones_own_is_cheap() -> None:
-    """Who brings a transport does not pay for the one that the SDK has."""
+    """A client that is given a transport does not load the SDK's own transports."""
     made = loaded("import spec_kitty_client as s; s.Client(transport=object())")
 
     assert not HEAVY & made

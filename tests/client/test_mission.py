@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.mission`: handles; what their verbs do is tested in `workflow`."""
+"""Tests of `spec_kitty_client.mission`; the verbs of its handles are tested in `workflow`."""
 
 import pickle
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def client(host: SimulatedHost) -> Client:
 
 
 def test_a_handle_is_made_without_a_call(client: Client, host: SimulatedHost) -> None:
-    """A name is not looked up before there is something to ask."""
+    """Making a handle calls no host, even for a mission that does not exist."""
     wp = client.mission("nothing-like-it").work_package("WP09")
 
     assert (wp.mission.name, wp.wp_id) == ("nothing-like-it", "WP09")
@@ -40,7 +40,7 @@ def test_a_handle_is_made_without_a_call(client: Client, host: SimulatedHost) ->
 
 
 def test_a_mission_is_iterated_in_one_read(client: Client, host: SimulatedHost) -> None:
-    """The work packages come in the host's order, and cost one call together."""
+    """Iterating over a mission takes one call, and keeps the host's order."""
     mission = client.mission(host.mission.slug)
 
     assert [wp.wp_id for wp in mission] == ["WP01", "WP02"]
@@ -48,7 +48,7 @@ def test_a_mission_is_iterated_in_one_read(client: Client, host: SimulatedHost) 
 
 
 def test_a_handle_is_made_of_what_a_read_told(client: Client, host: SimulatedHost) -> None:
-    """A ready work package and one of the state can be given instead of an id."""
+    """`work_package` takes a ready work package, or one of the state, instead of an id."""
     mission = client.mission(host.mission.slug)
     (ready,) = mission.ready()
 
@@ -57,14 +57,14 @@ def test_a_handle_is_made_of_what_a_read_told(client: Client, host: SimulatedHos
 
 
 def test_the_lane_of_a_work_package_that_is_not_there(client: Client, host: SimulatedHost) -> None:
-    """A mistyped id is told as such."""
+    """The SDK raises NotFound for an id that the mission does not have."""
     with pytest.raises(NotFound, match="no work package WP09"):
         client.mission(host.mission.slug).work_package("WP09").lane()
 
 
 @pytest.mark.parametrize("given", ["ada", None, ("ada", "r1")])
 def test_a_review_is_a_review(client: Client, host: SimulatedHost, given: object) -> None:
-    """Anything else is refused with the words to write, before the host is asked."""
+    """The SDK refuses anything but a Review, and says how to write one, without a call."""
     wp = client.mission(host.mission.slug).work_package("WP01")
 
     for verb in (wp.approve, wp.finish, wp.request_changes):
@@ -75,7 +75,7 @@ def test_a_review_is_a_review(client: Client, host: SimulatedHost, given: object
 
 @pytest.mark.parametrize("fields", [("", "r1"), ("ada", " "), (None, "r1"), ("ada", 1)])
 def test_a_review_has_an_author_and_a_place(fields: tuple[str, str]) -> None:
-    """A review of nobody, or one that cannot be found, is not recorded."""
+    """`Review` refuses a reviewer or a reference that is not a non-empty string."""
     with pytest.raises(InvalidCall, match="must be a non-empty string"):
         Review(*fields)
 
@@ -85,7 +85,7 @@ def is_done(wp: str) -> Callable[[Mission], bool]:
 
 
 def test_a_condition_that_holds_takes_one_read(client: Client, host: SimulatedHost) -> None:
-    """Nobody waits for what is there already."""
+    """`wait_until` makes one read when its condition already holds."""
     mission = client.mission(host.mission.slug)
 
     state = mission.wait_until(lambda s: s.lanes()["WP01"] == Lane.PLANNED)
@@ -95,7 +95,7 @@ def test_a_condition_that_holds_takes_one_read(client: Client, host: SimulatedHo
 
 
 def test_a_condition_is_waited_for(client: Client, host: SimulatedHost) -> None:
-    """The state is read until the condition holds."""
+    """`wait_until` reads the state until its condition holds."""
     mission, seen = client.mission(host.mission.slug), []
 
     def condition(state: Mission) -> bool:
@@ -110,7 +110,7 @@ def test_a_condition_is_waited_for(client: Client, host: SimulatedHost) -> None:
 
 
 def test_waiting_ends_in_time(client: Client, host: SimulatedHost) -> None:
-    """The error has the last state, says what to do, and can be pickled."""
+    """WaitTimeout names the lanes of the last state, and keeps that state when pickled."""
     mission = client.mission(host.mission.slug)
 
     with pytest.raises(WaitTimeout, match="within 0 s: WP01 planned, WP02 planned") as e:

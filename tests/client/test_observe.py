@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.observe`: what can be seen of each call."""
+"""Tests of `spec_kitty_client.observe`: the events, logs and spans of calls."""
 
 import logging
 import os
@@ -39,7 +39,7 @@ def seen() -> list[Event]:
 
 
 def test_a_call_is_seen_before_and_after(host: SimulatedHost, seen: list[Event]) -> None:
-    """Both events belong together, and tell verb, transport, time, exit code and correlation id."""
+    """The SDK reports start and end of a call, with verb, time, exit code and correlation id."""
     client = Client(transport=host, on_call=seen.append)
 
     client.mission_state(host.mission.slug)
@@ -57,7 +57,7 @@ def test_a_call_is_seen_before_and_after(host: SimulatedHost, seen: list[Event])
 
 
 def test_the_policy_is_not_shown(host: SimulatedHost, seen: list[Event]) -> None:
-    """A policy may be private; its place in the command line is kept."""
+    """Call events show `--policy=***` in place of the policy."""
     client = Client(transport=host, actor="ada", policy=POLICY, on_call=seen.append)
 
     client.start_implementation(host.mission.slug, "WP01")
@@ -70,7 +70,7 @@ def test_the_policy_is_not_shown(host: SimulatedHost, seen: list[Event]) -> None
 
 
 def test_a_refusal_is_seen(host: SimulatedHost, seen: list[Event]) -> None:
-    """The end tells the class of the error and the host's code."""
+    """The end event of a refused call has the class of the error and the host's code."""
     client = Client(transport=host, on_call=seen.append)
 
     with pytest.raises(NotFound):
@@ -83,7 +83,7 @@ def test_a_refusal_is_seen(host: SimulatedHost, seen: list[Event]) -> None:
 
 
 def test_every_retry_and_question_is_seen(host: SimulatedHost, seen: list[Event]) -> None:
-    """A workflow verb shows each of its calls, one after another."""
+    """The SDK reports each call that a workflow verb makes, one after another."""
     client = Client(transport=host, actor="ada", policy=POLICY, on_call=seen.append)
 
     client.mission(host.mission.slug).work_package("WP01").claim()
@@ -95,7 +95,7 @@ def test_every_retry_and_question_is_seen(host: SimulatedHost, seen: list[Event]
 
 
 def test_a_call_without_an_answer_is_seen(host: SimulatedHost, seen: list[Event]) -> None:
-    """A host that is ended has no exit code, and the error is named."""
+    """The end event of a call that timed out names the error and has no exit code."""
     faulty = FaultyTransport(host, {"mission-state": [Fault.TIMEOUT_BEFORE]})
     client = Client(transport=faulty, on_call=seen.append)
 
@@ -108,7 +108,7 @@ def test_a_call_without_an_answer_is_seen(host: SimulatedHost, seen: list[Event]
 
 
 def test_a_call_that_is_given_up_is_seen(host: SimulatedHost, seen: list[Event]) -> None:
-    """A cancelled call ends as well, before the cancellation goes on."""
+    """The SDK reports the end of a cancelled call before the cancellation goes on."""
 
     class Slow(AsyncSimulatedHost):
         async def run(self, args, *, time_limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -129,7 +129,7 @@ def test_a_call_that_is_given_up_is_seen(host: SimulatedHost, seen: list[Event])
 def test_an_observer_that_fails_stops_no_call(
     host: SimulatedHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its exception is logged, and the call returns its reply."""
+    """The SDK logs an observer's exception, and the call still returns its reply."""
 
     def broken(event: Event) -> None:
         raise ZeroDivisionError
@@ -143,7 +143,7 @@ def test_an_observer_that_fails_stops_no_call(
 def test_the_log_is_silent_by_default(
     host: SimulatedHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is logged at level INFO, and nothing printed without a handler."""
+    """The SDK logs nothing about a call at level INFO."""
     with caplog.at_level(logging.INFO, logger="spec_kitty_client"):
         Client(transport=host).mission_state(host.mission.slug)
 
@@ -153,7 +153,7 @@ def test_the_log_is_silent_by_default(
 def test_the_log_tells_every_call_at_level_debug(
     host: SimulatedHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log has the same two events, without the policy."""
+    """At level DEBUG the SDK logs both events of each call, without the policy."""
     client = Client(transport=host, actor="ada", policy=POLICY)
     with caplog.at_level(logging.DEBUG, logger="spec_kitty_client"):
         client.start_implementation(host.mission.slug, "WP01")
@@ -164,7 +164,7 @@ def test_the_log_tells_every_call_at_level_debug(
 
 
 def test_events_are_plain_values(host: SimulatedHost, seen: list[Event]) -> None:
-    """They pickle, and can be matched."""
+    """Call events pickle, and work in `match`."""
     Client(transport=host, on_call=seen.append).mission_state(host.mission.slug)
 
     assert pickle.loads(pickle.dumps(seen)) == seen  # noqa: S301 - our own
@@ -186,7 +186,7 @@ def spans() -> tuple[TracerProvider, InMemorySpanExporter]:
 def test_a_call_is_a_span(
     host: SimulatedHost, spans: tuple[TracerProvider, InMemorySpanExporter]
 ) -> None:
-    """Its parent is the current span; a refusal has the status of an error."""
+    """A call is a span below the current one; a refused call's span has status ERROR."""
     provider, exporter = spans
     client = Client(transport=host, on_call=trace_calls(provider))
 
@@ -211,10 +211,10 @@ def test_a_call_is_a_span(
 def test_the_host_gets_the_span(
     tmp_path: Path, spans: tuple[TracerProvider, InMemorySpanExporter]
 ) -> None:
-    """A host process finds its span in TRACEPARENT; the next call has another one."""
+    """Each host process finds the span of its own call in TRACEPARENT."""
     program = tmp_path / "spec-kitty"
-    told = tmp_path / "told"
-    program.write_text(f'#!/bin/sh\necho "$TRACEPARENT" >> {told}\n', encoding="utf-8")
+    traceparents = tmp_path / "traceparents"
+    program.write_text(f'#!/bin/sh\necho "$TRACEPARENT" >> {traceparents}\n', encoding="utf-8")
     program.chmod(0o755)
     provider, exporter = spans
     transport = ProcessTransport(repo=tmp_path, executable=str(program))
@@ -225,6 +225,6 @@ def test_the_host_gets_the_span(
             client.mission_state("m")
 
     ids = [f"{s.context.span_id:016x}" for s in exporter.get_finished_spans()]
-    assert [line.split("-")[2] for line in told.read_text().split()] == ids
+    assert [line.split("-")[2] for line in traceparents.read_text().split()] == ids
     assert len(set(ids)) == len(ids) >= 2
     assert "TRACEPARENT" not in os.environ

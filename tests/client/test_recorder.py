@@ -1,4 +1,4 @@
-"""The recorder's file: what stays in it when only some scenarios are played."""
+"""Tests of the recorder's file when only some scenarios are recorded anew."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from tests.record.__main__ import _others
 
 
 def test_only_some_scenarios_are_made_anew(tmp_path: Path) -> None:
-    """Lines of other scenarios stay as they are, also those that were cut, and keep their order."""
+    """The recorder keeps the lines of the other scenarios, cut ones too, in their order."""
     names = ("version", "planning: start", "state (cut)", "planning: merge (cut)", "start planning")
     lines = [json.dumps({"scenario": name, "stdout": "é"}, ensure_ascii=False) for name in names]
     path = tmp_path / "3.2.7.jsonl"

@@ -1,4 +1,4 @@
-"""docs/reference.md is what the code says."""
+"""Tests that the generated pages of the documentation agree with the code."""
 
 import re
 import runpy
@@ -15,26 +15,26 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    """Return what the generator would write now."""
+    """Return the page that the generator writes now."""
     text: str = runpy.run_path(str(DOCS / "reference.py"))["page"]()
     return text
 
 
 def test_the_page_is_what_the_code_says(page: str) -> None:
-    """Whoever changes a verb, a lane or a code writes the page anew."""
+    """docs/reference.md is what the generator writes for the current code."""
     committed = (DOCS / "reference.md").read_text(encoding="utf-8")
     assert committed == page, "run `python docs/reference.py`"
 
 
 def test_the_loop_in_the_documentation_is_the_loop() -> None:
-    """docs/loop.md shows the module as it is."""
+    """docs/loop.md shows the current loop."""
     text = runpy.run_path(str(DOCS / "reference.py"))["loop_page"]()
     committed = (DOCS / "loop.md").read_text(encoding="utf-8")
     assert committed == text, "run `python docs/reference.py`"
 
 
 def test_the_page_names_everything(page: str) -> None:
-    """No verb under any of its names, no option, lane, feature or code is left out."""
+    """The page has every verb under all its names, every option, lane, feature and code."""
     names = {name for verb in VERBS for name in names_of(verb)}
     names |= {a.metadata["option"] for c in VERBS.values() for a in c.__attrs_attrs__ if a.metadata}
     names |= {*Lane, *ErrorCode, *(feature.name for feature in Feature)}
@@ -44,14 +44,14 @@ def test_the_page_names_everything(page: str) -> None:
 
 
 def test_a_table_has_as_many_cells_in_each_row(page: str) -> None:
-    """Nothing in the code breaks the tables in which it is shown."""
+    """All rows of a table have the same number of cells."""
     for block in page.split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("|")]
         assert len({row.count("|") for row in rows}) <= 1, rows
 
 
 def test_the_tests_that_the_quirks_name_are_there() -> None:
-    """Each quirk is shown by a test under the name that the page gives."""
+    """docs/quirks.md names only tests that exist."""
     named = re.findall(r"`(\S+\.py)::(test_\w+)`", (DOCS / "quirks.md").read_text("utf-8"))
     assert named
     for file, test in named:

@@ -89,7 +89,7 @@ def test_every_public_value_has_it() -> None:
 
 
 def test_an_error_becomes_json() -> None:
-    """An error tells its class, its text, what to do with it, and the failed call."""
+    """An error's dict has class, message, retryable, outcome, and the call without its policy."""
     error = HostRejected(
         attrs.evolve(failure(), argv=("spec-kitty", f"--policy={POLICY.to_json()}"))
     )
@@ -104,7 +104,7 @@ def test_an_error_becomes_json() -> None:
 
 
 def test_a_policy_error_becomes_json() -> None:
-    """Each problem is told with its place and its rule."""
+    """A policy error's dict has the path, rule and message of each problem."""
     with pytest.raises(PolicyError) as e:
         Policy.from_dict({"dangerous_flags": "--yolo"})
 
@@ -116,7 +116,7 @@ def test_a_policy_error_becomes_json() -> None:
 
 @pytest.mark.parametrize("error", [InvalidCall("m"), GitFailed("m")])
 def test_plain_errors_become_json(error: SpecKittyError) -> None:
-    """Errors without facts tell class and text."""
+    """The dict of an error without further facts has its class and its message."""
     assert error.to_dict() == {"error": type(error).__name__, "message": "m"}
 
 
@@ -130,12 +130,12 @@ def test_values_can_be_matched() -> None:
 
 
 def test_what_json_has_no_form_for_is_text() -> None:
-    """Lone surrogates, bytes and sets from elsewhere do not raise."""
+    """`plain` makes JSON values of lone surrogates, bytes and sets, and raises nothing."""
     assert plain({"a\udc80": b"x", 1: {2}}) == {"a\\udc80": "b'x'", "1": [2]}
 
 
 def test_the_repr_of_a_mission_is_short() -> None:
-    """Hundreds of work packages are a number."""
+    """A mission's repr has the number of its work packages, not each of them."""
     packages = tuple(WorkPackage(wp_id=f"WP{n}", lane=Lane.DONE) for n in range(300))
     state = Mission(mission_slug="034-pay", summary={"done": 300}, work_packages=packages)
 

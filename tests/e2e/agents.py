@@ -1,4 +1,4 @@
-"""Stands in for ``claude`` and ``codex``: speaks as they do, and does what a file tells it.
+"""A stand-in for ``claude`` and ``codex``: it prints as they do, and follows a configuration.
 
     agents.py CONFIG NAME ARGV...
 
@@ -25,14 +25,14 @@ def note(config: dict, what: str, **more: object) -> None:
 
 
 def rounds_of(config: dict, what: str, **about: str) -> int:
-    """Count the runs that the trace tells of."""
+    """Count the runs in the trace."""
     lines = Path(config["trace"]).read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
     return sum(e["what"] == what and about.items() <= e.items() for e in entries)
 
 
 def gather(config: dict, role: str) -> None:
-    """Wait until so many agents of this role have been started at least once."""
+    """Wait until a number of agents of this role have been started."""
     end = time.monotonic() + 300
     while rounds_of(config, "start", role=role) < config.get("gather", {}).get(role, 0):
         if time.monotonic() > end:

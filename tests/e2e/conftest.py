@@ -1,4 +1,4 @@
-"""A real host, real repositories, and agents that do what the test says."""
+"""A real host, real repositories, and scripted agents."""
 
 import dataclasses
 import json
@@ -52,7 +52,7 @@ class Scene:
         self.configure()
         for name in ("claude", "codex"):
             self._program(name, f"{sys.executable} {AGENTS} {base / 'agents.json'} {name}")
-        # As the host's own script, and of its interpreter, so that it can be kept warm.
+        # Like the host's own script, with its interpreter, so that the SDK can keep it warm.
         first, _, rest = Path(os.environ["E2E_HOST"]).read_text(encoding="utf-8").partition("\n")
         self._file("spec-kitty", f"{first}\n{NOTING.format(str(self.calls))}{rest}")
 
@@ -116,7 +116,7 @@ class Scene:
         return set(self.git("ls-tree", "-r", "--name-only", self.target).splitlines())
 
     def work(self, workspace: str, wp: str, text: str = "") -> str:
-        """Do what an agent does: write the file of the work package and commit it."""
+        """Write the file of the work package and commit it, as an agent does."""
         path = Path(workspace) / self.files[wp]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"def status() -> str:\n    return {wp!r}\n{text}", encoding="utf-8")
@@ -141,7 +141,7 @@ class Scene:
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A HOME and an identity for everything these tests start; the host comes first on PATH."""
+    """A HOME and a git identity for all processes of these tests; the host is first on PATH."""
     host = os.environ.get("E2E_HOST")
     if not host or not Path(host).exists():
         pytest.exit("E2E_HOST must name a spec-kitty program; `nox -s e2e` sets it", returncode=3)
@@ -157,7 +157,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def release(home: Path) -> Version:
-    """The release of the host under test, as it says itself."""
+    """The release of the host under test, as the host reports it."""
     said = subprocess.run(
         [os.environ["E2E_HOST"], "--version"], check=True, capture_output=True, text=True
     )
@@ -186,7 +186,7 @@ def made(
 def scene(
     tmp_path: Path, made: Callable[[missions.Dag], Mission], release: Version
 ) -> Callable[..., Scene]:
-    """A mission for this test alone: so many independent work packages, or a graph of them."""
+    """A mission for this test alone: a number of independent work packages, or a graph."""
 
     def make(what: int | missions.Dag) -> Scene:
         independent: missions.Dag = {}

@@ -59,21 +59,21 @@ class Lab:
         return subprocess.run(argv, cwd=self.root, check=False, capture_output=True, text=True)
 
     def runs(self, role: str) -> Counter[str]:
-        """Return how often an agent ran in a role, by work package."""
+        """Return the number of agent runs in a role, by work package."""
         lines = self.log.read_text(encoding="utf-8").split("\n")
         return Counter(line.split()[0] for line in lines if line.endswith(f" {role}"))
 
     def in_branch(self, branch: str) -> set[str]:
-        """Return the files of work packages that a branch has."""
+        """Return the files of work packages in a branch."""
         made = {package.makes for package in self.mission.packages.values()}
         return made & set(self.git("ls-tree", "-r", "--name-only", branch).splitlines())
 
     def lanes(self) -> set[str]:
-        """Return the lanes in which the host has work packages."""
+        """Return the lanes of the work packages, as the host reports them."""
         return {str(lane) for lane in self.client().mission_state(self.slug).lanes().values()}
 
     def implement(self, wp: str, *, subtasks: str = "complete") -> str:
-        """Take a work package through the SDK from its claim to its end; return the commit."""
+        """Take a work package from claim to done with the SDK; return the commit."""
         client, review = self.client(), Review(reviewer="e2e", reference=f"{wp}-1")
         folder = Path(client.mission(self.slug).work_package(wp).claim().workspace_path)
         made = folder / self.mission.packages[wp].makes

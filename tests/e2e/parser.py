@@ -1,8 +1,8 @@
-"""The host's own option parser, without what the host then does. Run by the host's interpreter.
+"""The host's own option parser, without the effect of a call. Run by the host's interpreter.
 
 Reads one JSON list per line, the words after the program's name, and answers each with
 ``{"verb": [...], "params": {option: value}}``, or ``{"error": ...}`` if the host would refuse
-to read them. Standard library only: all else is the host's.
+to read them. It uses the standard library and the host's modules only.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ NOT_GIVEN = {None, "DEFAULT"}
 
 
 def command_tree() -> Any:
-    """Return the commands of a real run: the program is started, and stopped at its parser."""
+    """Return the command tree of a real start, which is stopped at the parser."""
     sys.argv = [PROGRAM, "orchestrator-api"]
     (script,) = entry_points(group="console_scripts", name=PROGRAM)
     main = script.load()
@@ -31,7 +31,7 @@ def command_tree() -> Any:
 
 
 def contexts(root: Any, argv: list[str]) -> list[Any]:
-    """Parse as a run does, from group to group, but call nothing that they are for."""
+    """Parse as the host does, from group to group, without calling a command."""
     with contextlib.ExitStack() as entered:
         chain = [entered.enter_context(root.make_context(PROGRAM, argv))]
         while hasattr(chain[-1].command, "resolve_command"):
@@ -45,7 +45,7 @@ def contexts(root: Any, argv: list[str]) -> list[Any]:
 
 
 def params(context: Any) -> dict[str, Any]:
-    """Return what was given, by the name of the option; what the host fills in is not."""
+    """Return the given values by option, without the host's defaults."""
     return {
         max(param.opts, key=len): context.params[param.name]
         for param in context.command.get_params(context)
@@ -54,25 +54,25 @@ def params(context: Any) -> dict[str, Any]:
 
 
 def answer(root: Any, argv: list[str]) -> dict[str, Any]:
-    """Return what the host reads in some words."""
+    """Return the verb and options that the host parses from some words."""
     sys.argv[1:] = argv
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
             chain = contexts(root, list(argv))
             given = {name: value for each in chain for name, value in params(each).items()}
-    except (Exception, SystemExit) as e:  # noqa: BLE001 - whatever it is, it is the answer
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - any error is an answer
         return {"error": f"{type(e).__name__}: {e} {said.getvalue()}"[:1000]}
     return {"verb": [context.info_name for context in chain[1:]], "params": given}
 
 
 def word(choice: Any) -> Any:
-    """Return the word for what is no text any more: the host reads some words as enums."""
+    """Return the word for a parsed value; the host parses some words as enums."""
     return choice.value
 
 
 def serve() -> None:
-    """Answer until there are no more questions; what the host prints goes to stderr."""
+    """Answer each line of stdin; output of the host goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     root = command_tree()

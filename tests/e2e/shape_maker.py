@@ -1,4 +1,4 @@
-"""Make the missions of `shapes` in repositories of their own, with the host's own commands."""
+"""Make the missions of `shapes`, each in a new repository, with the host's own commands."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PROTECTION_OFF = "SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS"
 
 
 def blank(spec_kitty: Path, release: str, root: Path) -> Path:
-    """Make a git repository with a project and no mission, to be copied, and return it."""
+    """Make a git repository with a project and no mission, as a template, and return it."""
     env = environment(spec_kitty, os.environ)
     Maker(root, {}, version(release), env, process(spec_kitty, env), headed=True).repository()
     return root
@@ -36,10 +36,10 @@ def make(spec_kitty: Path, release: str, root: Path, shape: Shape, project: Path
         release: The host's version.
         root: The repository; must not exist.
         shape: The shape.
-        project: What `blank` made.
+        project: The template that `blank` made.
 
     Raises:
-        RuntimeError: If the host or git does not do its part.
+        RuntimeError: If a call of the host or git fails.
     """
     env = environment(spec_kitty, {**os.environ, PROTECTION_OFF: "1"})
     runs = process(spec_kitty, env)
@@ -63,7 +63,7 @@ def make(spec_kitty: Path, release: str, root: Path, shape: Shape, project: Path
 
 
 def _in(slug: str, package: Package) -> Package:
-    """Return a work package of a mission whose slug is known."""
+    """Return a work package with the slug of its mission filled in."""
     return replace(
         package,
         makes=package.makes.format(slug=slug),
@@ -72,7 +72,7 @@ def _in(slug: str, package: Package) -> Package:
 
 
 def _with(facts: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return facts with more of them, and without those of which more has None."""
+    """Return facts updated with more; a value of None removes a key."""
     gone = {name for name, value in more.items() if value is None}
     return {name: value for name, value in {**facts, **more}.items() if name not in gone}
 
@@ -82,7 +82,7 @@ class _ShapeMaker(Maker):
     shape: Shape
 
     def by_hand(self, slug: str) -> str:
-        """Make the folder of a mission as hosts did that numbered them."""
+        """Make the folder of a mission as hosts with numbered missions did."""
         folder = self.root / "kitty-specs" / slug
         folder.mkdir(parents=True)
         meta = {
@@ -106,7 +106,7 @@ class _ShapeMaker(Maker):
         self.commit("Plan the mission", f"kitty-specs/{slug}")
 
     def finalise(self, slug: str) -> None:
-        """Have the host finalise the tasks, then make of it what an older host left."""
+        """Have the host finalise the tasks, then change the files to an older host's form."""
         self.agent("mission", "finalize-tasks", "--mission", slug)
         folder = self.root / "kitty-specs" / slug
         for wp in self.packages:
@@ -121,7 +121,7 @@ class _ShapeMaker(Maker):
             self.commit("As an older host left it", "kitty-specs")
 
     def owned(self, wp: str) -> list[str] | None:
-        """Return the files that a work package owns; None: it has forgotten them."""
+        """Return the files that a work package owns; None: its front matter has no such key."""
         package = self.packages[wp]
         own = [package.makes, *package.also_owns]
         return None if "owned_files" in self.shape.forgotten else own
@@ -129,7 +129,7 @@ class _ShapeMaker(Maker):
     def front(self, number: int, wp: str) -> dict[str, object]:
         package = self.packages[wp]
         own = [package.makes, *package.also_owns]
-        if not package.planning:  # today's host refuses these, and older ones took them
+        if not package.planning:  # the present host refuses these, older ones accepted them
             own = [path for path in own if not path.startswith("kitty-specs/")] or [f"{wp}.md"]
         surface = f"{Path(own[0]).parent}/" if "/" in own[0] else own[0]
         front = {"owned_files": own, "authoritative_surface": surface, "create_intent": own}
@@ -152,7 +152,7 @@ class _ShapeMaker(Maker):
 
 
 def _yaml(front: Mapping[str, Any]) -> str:
-    """Return front matter with lists as blocks, as people and hosts write it."""
+    """Return front matter with block lists, as people and hosts write it."""
     return yaml.safe_dump(dict(front), sort_keys=False, allow_unicode=True)
 
 

@@ -1,8 +1,8 @@
-"""Missions in the shapes that public repositories have under ``kitty-specs``, made anew.
+"""Missions in the shapes that public repositories have under ``kitty-specs``.
 
-A shape is what a host and a run see of a mission: how its slug is written, the keys of
-``meta.json``, the graph of its work packages, what they own, how their front matter and their
-boxes are written. Each is kept small, and every name and text in it is our own.
+A shape is the part of a mission that a host and a run depend on: the form of its slug, the keys of
+``meta.json``, the graph of its work packages, their owned files, the form of their front matter and
+boxes. Each is small, and all names and texts are new.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ __all__ = ["SHAPES", "Index", "Shape"]
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """How ``tasks.md`` is written: patterns with ``{wp}``, ``{i}``, ``{t}`` and ``{needs}``."""
+    """The form of ``tasks.md``: patterns with ``{wp}``, ``{i}``, ``{t}`` and ``{needs}``."""
 
     heading: str = "### {wp} — Part {i}"
     needs: str = "- **Dependencies**: {needs}\n"
@@ -34,31 +34,33 @@ TEMPLATE = Index(
     above="\n### Included Subtasks\n",
     box="- [x] {t} Part of {wp}\n",
 )
-"""As the templates of older hosts had it, here with every box ticked."""
+"""The form of older hosts' templates, here with every box ticked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A mission as a repository has it, and how a run of it has to end."""
+    """A mission as in a public repository, and the expected end of its run."""
 
     packages: Mapping[str, Package]
-    """``{slug}`` in a path stands for the mission's slug. Each owns the very file it makes."""
+    """``{slug}`` in a path stands for the mission's slug. Each owns the file that it makes."""
     topology: str = "lanes"
-    """What the mission is created with."""
+    """The topology with which the mission is created."""
     flattened: bool = False
-    """Whether its coordination branch is taken back after the creation."""
+    """Whether its coordination branch is removed after the creation."""
     branch: str
-    """The branch that it is planned on, which is its target. On ``main`` the host is let commit,
-    for the user who keeps missions there has told it so."""
+    """The branch that it is planned on, which is its target. On ``main`` the variable that allows
+    commits there is set.
+    """
     slug: str | None = None
     """The name of its folder, if that was made by a host that put no id behind it."""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of ``meta.json`` beside those of the host; None takes one away."""
+    """Keys of ``meta.json`` in addition to the host's; None removes a key."""
     front: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of the front matter beside those of `user_missions`; None takes one away."""
+    """Keys of the front matter in addition to those of `user_missions`; None removes a key."""
     forgotten: tuple[str, ...] = ()
-    """Keys of the front matter that today's host wants when it finalises and that older ones did
-    not know: taken away after."""
+    """Keys of the front matter that the present host requires at finalisation and older hosts did
+    not know; removed afterwards.
+    """
     index: Index = Index()
     one_lane: bool = False
     """Whether ``lanes.json`` is that of a host before 3.1.0: one lane, and an older key."""
@@ -67,7 +69,7 @@ class Shape:
     bare: bool = False
     """Whether the files of its work packages have no front matter."""
     missing: str | None = None
-    """A pattern for what the refusal before the run has to say; None: the run has to succeed."""
+    """A pattern for the message of the refusal before the run; None: the run must succeed."""
     why: str
     """The reason for the expected end."""
 
@@ -302,4 +304,4 @@ SHAPES: dict[str, Shape] = {
         why="no work package has front matter, so that no host could take one for review",
     ),
 }
-"""By the thing that is particular about each."""
+"""The shapes, each named after its special feature."""

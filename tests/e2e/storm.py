@@ -1,4 +1,4 @@
-"""Many calls at once, some of which are killed, and what each of them must answer."""
+"""Many concurrent calls, some of them killed, and the expected answer of each."""
 
 import itertools
 import os
@@ -35,18 +35,18 @@ __all__ = ["MARK", "Answer", "Book", "Killer", "Steps", "marked", "work"]
 MARK = "SPEC_KITTY_STORM"
 """A variable in the environment of every process of a storm."""
 Step = Command[Any] | tuple[str, ...]
-"""A verb, or arguments as they are."""
+"""A command, or literal arguments."""
 Answer = Reply | HostError | Completed
 Calls = Generator[Step, Answer, None]
 Steps = Generator[tuple[Path, Step], Answer, None]
-"""Each with the folder in which it is made."""
+"""The steps, each with the folder of its call."""
 
 _EVERY = 25  # calls until the next kill
-_SERVER = 6  # kills, of which one is the server's
+_SERVER = 6  # kills, one of them of the server
 
 
 def marked(base: Path) -> list[psutil.Process]:
-    """Return what is left of a storm; others may rage elsewhere."""
+    """Return the processes of this storm that are left."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -56,7 +56,7 @@ def marked(base: Path) -> list[psutil.Process]:
 
 
 def was_killed(answer: Answer) -> bool:
-    """Return whether a call was ended by nobody but us."""
+    """Return whether this test has killed the call."""
     if isinstance(answer, HostError):
         return answer.failure.exit_code == -signal.SIGKILL
     return isinstance(answer, Completed) and answer.exit_code == -signal.SIGKILL
@@ -64,7 +64,7 @@ def was_killed(answer: Answer) -> bool:
 
 @dataclass
 class Book:
-    """What must be in one repository, because of what was answered so far."""
+    """The expected state of one repository, from the answers so far."""
 
     root: Path
     mission: str
@@ -72,34 +72,34 @@ class Book:
     release: Version
     notes: list[str] = field(default_factory=list)
     lost: bool = False
-    """Whether a mutation was killed, after which nobody knows."""
+    """Whether a mutation was killed, after which the state is unknown."""
     names: Any = field(default_factory=lambda: itertools.count(1))
 
     def steps(self, rng: random.Random) -> Calls:
-        """Yield calls and look at their answers, until a mutation was killed."""
+        """Yield calls and check their answers, until a mutation was killed."""
         ways = [self.read, self.ready, self.simple, self.refused, self.mutate]
         while not self.lost:
             (way,) = rng.choices(ways, (3, 1, 2, 3, 5))
             yield from way(rng)
 
     def read(self, _: random.Random) -> Calls:
-        """The state, which has everything that was answered before."""
+        """Read the state, and check that it has every answered effect."""
         answer = yield MissionState(mission=self.mission)
         assert was_killed(answer) or self.agrees(answer), answer
 
     def agrees(self, answer: Answer) -> bool:
-        """Return whether this is the state that it must be, each effect exactly once."""
+        """Return whether a state is the expected one, with each effect exactly once."""
         assert all(self.count(note) == 1 for note in self.notes)
         return isinstance(answer, Mission) and answer.lanes() == self.lanes
 
     def count(self, note: str) -> int:
-        """Return how often something was done that has a note of its own."""
+        """Return the number of events with a given note."""
         folder = self.root / "kitty-specs" / self.mission
         files = [path for path in folder.rglob("*") if path.is_file()]
         return max(path.read_text(encoding="utf-8").count(f"{note}.") for path in files)
 
     def ready(self, _: random.Random) -> Calls:
-        """What can be started: everything that is planned."""
+        """Read the ready work packages, which are all planned ones."""
         answer = yield ListReady(mission=self.mission)
         planned = {wp for wp, lane in self.lanes.items() if lane == Lane.PLANNED}
         assert was_killed(answer) or isinstance(answer, ReadyList), answer
@@ -107,7 +107,7 @@ class Book:
             assert {package.wp_id for package in answer.ready_work_packages} == planned
 
     def simple(self, rng: random.Random) -> Calls:
-        """What has nothing to do with a mission."""
+        """Make calls without a mission."""
         api = "orchestrator-api"
         what = rng.choice(["contract", "version", "help", "usage", "unknown verb"])
         steps: dict[str, Step] = {
@@ -130,7 +130,7 @@ class Book:
         assert names.get(what, "bogus") in said
 
     def refused(self, rng: random.Random) -> Calls:
-        """What changes nothing, because it is refused."""
+        """Make calls that the host refuses, so that nothing changes."""
         wp, lane = rng.choice([*self.lanes.items()])
         expected: type[HostError] = NotFound
         step: Step = MissionState(mission="no-such-mission")
@@ -143,10 +143,10 @@ class Book:
         answer = yield step
         assert was_killed(answer) or isinstance(answer, expected), answer
         if was_killed(answer) and lane in (Lane.PLANNED, Lane.IN_PROGRESS):
-            self.lost = True  # as its lock may be
+            self.lost = True  # a lock of the killed call may be left
 
     def mutate(self, rng: random.Random) -> Calls:
-        """What changes one work package."""
+        """Change one work package."""
         wp, lane = rng.choice([*self.lanes.items()])
         note, after = f"note {next(self.names)}", lane
         step: Step
@@ -172,13 +172,13 @@ class Book:
             self.notes.append(note)
 
     def look(self, wp: str, after: Lane, note: str) -> Calls:
-        """What was killed has been done, or has not, or is in the host's way."""
+        """Check a killed mutation: it took effect, or it did not, or it left a lock."""
         answer = yield MissionState(mission=self.mission)
         assert self.count(note) <= 1
         if isinstance(answer, Mission):
             halfway = [Lane.CLAIMED] if self.lanes[wp] == Lane.PLANNED else []
             if self.release < Version("2.1"):
-                # It writes the file in its place: killed meanwhile, it has no lane.
+                # The host rewrites the file in place: a kill in between leaves it without a lane.
                 halfway.append(Lane.PLANNED)
             possible = [self.lanes[wp], *halfway, after]
             known = (answer, self.lanes, wp, after)
@@ -194,7 +194,7 @@ class Book:
 
 
 def work(fresh: Callable[[], Book], rng: random.Random) -> Steps:
-    """Yield calls for ever, in a fresh repository whenever nobody knows what is in the last."""
+    """Yield calls without end, in a new repository after each state that is unknown."""
     while True:
         book = fresh()
         steps = book.steps(rng)
@@ -207,19 +207,19 @@ def work(fresh: Callable[[], Book], rng: random.Random) -> Steps:
 
 @dataclass
 class Killer:
-    """Kills a call every now and then, and sometimes the server with all of its calls."""
+    """Kills a call from time to time, and sometimes the server with all of its calls."""
 
     transport: WarmTransport
-    """Shares its server with all the others."""
+    """A transport that shares its server with the others."""
     rng: random.Random
     calls: int = 0
-    """Ended so far."""
+    """The number of ended calls."""
     killed: dict[str, int] = field(default_factory=lambda: {"call": 0, "server": 0})
     _over: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def at_work(self) -> Generator[None]:
-        """Kill in a thread, as long as this lasts."""
+        """Kill in a thread, during the block."""
         thread = threading.Thread(target=self._run)
         thread.start()
         try:
@@ -243,7 +243,7 @@ class Killer:
         pid = server.connection.proc.pid
         with suppress(psutil.Error, ProcessLookupError):
             calls = [c.pid for c in psutil.Process(pid).children()]
-            # A child has a group of its own as soon as it is a call.
+            # A child has its own process group as soon as it is a call.
             groups = [c for c in calls if os.getpgid(c) == c and os.getsid(c) == pid]
             if groups:
                 os.killpg(self.rng.choice(groups), 9) if what == "call" else os.kill(pid, 9)

@@ -1,4 +1,4 @@
-"""What the SDK writes on a command line is what the host reads there, for any values."""
+"""The host parses exactly the values that the SDK has spelled, for any values."""
 
 import json
 import os
@@ -22,12 +22,10 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.api.spelling import names_of, spell
 from spec_kitty_client.api.verbs import VERBS
 from spec_kitty_client.contract import Contract, recognise
@@ -42,7 +40,7 @@ from tests.property.values import json_values, names
 from .conftest import POLICY
 
 PARSER = Path(__file__).with_name("parser.py")
-LONGEST = 128 * 1024 - 1  # bytes of an argument that Linux carries
+LONGEST = 128 * 1024 - 1  # bytes of an argument, Linux MAX_ARG_STRLEN
 NASTY = ("--force", "-h", "--help", "--", "-", "=", "--note=x", "a=b=c", "", " ", "\n", "\u2028")
 NASTY += (
     "'\"`$(x)\\",
@@ -59,13 +57,13 @@ FULL = "--force --\n" * 9_090 + "1234567890"  # 100,000 bytes
 
 
 class Parser:
-    """The host's option parser, in a process that does nothing else."""
+    """The host's option parser, in a process of its own."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     def __call__(self, argv: Sequence[str]) -> dict[str, Any]:
-        """Return the verb and the options that the host reads in some arguments."""
+        """Return the verb and the options that the host parses from some arguments."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(argv) + "\n")
@@ -121,7 +119,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def contract(repository: Path, release: Version) -> Contract:
-    """What the host speaks, as a client would find out."""
+    """The contract of the host, as a client negotiates it."""
     envelope = run(repository, spell(ContractVersion()))
     found = recognise(envelope["contract_version"], release)
     assert found
@@ -150,7 +148,7 @@ evidence = st.builds(
     verification=st.lists(json_objects, max_size=2).map(tuple),
 )
 
-# All kinds of values but enums, whose members are what there is.
+# All kinds of values except enums, for which every member is tried.
 KINDS: dict[object, st.SearchStrategy[Any]] = {
     NoneType: st.none(),
     bool: st.booleans(),
@@ -185,11 +183,11 @@ def values(attribute: "attrs.Attribute[Any]", contract: Contract) -> st.SearchSt
         str: names if named else texts(option),
         Lane: st.sampled_from(sorted(lanes_of(contract.dialect))),
     }
-    if attribute.name == "mission":  # which hosts take as they are, and others do not
+    if attribute.name == "mission":  # the host takes these words unchanged
         kinds[str] = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", fullmatch=True).filter(
             lambda name: ".." not in name
         )
-    if option == "--actor":  # a client refuses to be nobody
+    if option == "--actor":  # a client refuses an empty actor
         kinds[str] = texts(option).filter(str.strip)
     parts = get_args(attribute.type) if isinstance(attribute.type, UnionType) else [attribute.type]
     return st.one_of(kinds[p] if p in kinds else st.sampled_from(p) for p in parts)
@@ -203,7 +201,7 @@ def commands(kind: type[Command[Any]], contract: Contract) -> st.SearchStrategy[
 
 
 def complete(command: Command[Any]) -> Command[Any]:
-    """Fill in what a client fills in."""
+    """Fill in actor and policy as a client does."""
     return Core("claude", POLICY, None, None)._complete(command)
 
 
@@ -212,7 +210,7 @@ def as_json(value: object) -> str:
 
 
 def held(value: object) -> object:
-    """Return what the host has to read for a value; of JSON, what it means."""
+    """Return the value that the host must parse; for JSON, the decoded value."""
     if isinstance(value, Policy):
         return as_json(value.to_dict())
     if isinstance(value, ReviewResult):
@@ -227,13 +225,13 @@ def held(value: object) -> object:
 
 
 def understood(value: object, read: object) -> object:
-    """Return what the host has read; where JSON was to be sent, what that means."""
+    """Return the value that the host has parsed; for JSON, the decoded value."""
     is_json = isinstance(value, Policy | ReviewResult | Evidence | Mapping | tuple)
     return as_json(json.loads(read)) if is_json and isinstance(read, str) else read
 
 
 def differences(command: Command[Any], contract: Contract, parser: Parser) -> list[str]:
-    """Return how a call differs from what the host reads; short, where a text is long."""
+    """Return the differences between a call and the parsed options; long texts are cut."""
     argv = spell(command, contract)
     answer = parser(argv)
     if "error" in answer:
@@ -291,7 +289,7 @@ def test_a_long_policy_arrives_whole(contract: Contract, parser: Parser) -> None
 def test_the_nastiest_values_arrive_in_every_text(
     note: str, contract: Contract, parser: Parser
 ) -> None:
-    """A value that looks like an option, or like nothing, stays a value wherever it is given."""
+    """A value that looks like an option, or is blank, stays a value in every option."""
     command = Transition(
         mission="pay", wp="-h", to=Lane.BLOCKED, actor=note, note=note, review_ref=note
     )
@@ -303,7 +301,7 @@ def test_the_nastiest_values_arrive_in_every_text(
 def test_a_value_arrives_in_the_process_itself(
     word: str, repository: Path, contract: Contract
 ) -> None:
-    """The host answers with the very text that it was started with, up to the longest."""
+    """The host process answers with exactly the text of the call, up to the longest."""
     envelope = run(repository, spell(ContractVersion(provider_version=word), contract))
 
     assert envelope["error_code"] == "CONTRACT_VERSION_MISMATCH"
@@ -311,7 +309,7 @@ def test_a_value_arrives_in_the_process_itself(
 
 
 def test_calls_about_no_mission_are_understood(repository: Path, contract: Contract) -> None:
-    """The host itself looks for the mission, whatever else it is told: never a usage error."""
+    """A call about an unknown mission, with any options, is not a usage error."""
     nasty = "".join(NASTY)
     calls = (
         AppendHistory(mission="pay", wp="--help", note=FULL, actor=nasty),
@@ -331,6 +329,6 @@ def test_calls_about_no_mission_are_understood(repository: Path, contract: Contr
 
 
 def test_an_origin_check_is_a_word_of_the_contract() -> None:
-    """What the host's parser has a fixed choice for is checked before a host is started."""
+    """A word outside the parser's fixed choice is refused before a host is started."""
     with pytest.raises(InvalidCall, match="enforce"):
         AcceptMission(mission="pay", actor="ada", origin_check="--force")

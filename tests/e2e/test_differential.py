@@ -1,7 +1,7 @@
-"""The simulated host and this real one, with the same calls.
+"""The simulated host and the real host under test, with the same calls.
 
-How many sequences in all kinds of missions together: ``DIFFERENTIAL`` in the environment;
-``nox -s differential`` asks for 300.
+``DIFFERENTIAL`` in the environment is the number of sequences over all kinds of missions; ``nox -s
+differential`` sets 300.
 """
 
 import json
@@ -47,10 +47,10 @@ class Variant:
     """A kind of mission.
 
     Attributes:
-        packages: As a user has them; None: `PLAN`, without subtasks.
-        topology: Of the mission, where the host offers a choice.
+        packages: The work packages of a user; None: `PLAN`, without subtasks.
+        topology: The topology of the mission, if the host offers a choice.
         headed: Whether subtasks have a heading of their own in ``tasks.md``.
-        since: The first release that knows of it.
+        since: The first release that supports it.
     """
 
     packages: Mapping[str, Package] | None = None
@@ -60,7 +60,7 @@ class Variant:
 
     @property
     def plan(self) -> Plan:
-        """Return the work packages as the simulated host takes them."""
+        """Return the plan for the simulated host."""
         if self.packages is None:
             return PLAN
         numbers = count(1)
@@ -98,7 +98,7 @@ VARIANTS = {
 
 
 class Fresh:
-    """A mission on the real host that can be had again and again."""
+    """A mission on the real host that can be reset."""
 
     def __init__(self, host: Host, release: Version, variant: Variant) -> None:
         self.release, self._host, self.variant = str(release), host, variant
@@ -127,7 +127,7 @@ class Fresh:
 
     @property
     def is_split(self) -> bool:
-        """Whether the host, kept warm, has no other commands than those of orchestrator-api."""
+        """Whether the warm host has the commands of orchestrator-api only."""
         return self.release.startswith("4.")
 
     @property
@@ -135,7 +135,7 @@ class Fresh:
         return self._host.transport(self._root)
 
     def again(self) -> RealMission:
-        """Return it as it was at first."""
+        """Return the mission in its initial state."""
         shutil.rmtree(self._root)
         shutil.copytree(self._kept, self._root, symlinks=True)
         cold = ProcessTransport(repo=self._root, executable=str(self._host.spec_kitty))
@@ -187,7 +187,7 @@ class WithGit(HostMachine):
         return SimulatedRepository(self.plan, folder=folder, **self.about())
 
     def claimed(self, wp: str) -> None:
-        """Work in two of three cases, so that hosts miss a commit in the third."""
+        """Commit work in two of three cases, so that hosts miss a commit in the third."""
         self._claims: int = getattr(self, "_claims", 0) + 1
         if self._claims % 3:
             self.commit(wp, self.real.root)
@@ -204,17 +204,17 @@ class WithGit(HostMachine):
 
 
 def test_the_simulated_host_answers_as_this_one_does(fresh: Fresh) -> None:
-    """Whatever is asked in whatever order, both give the same answers."""
+    """Both hosts give the same answers to any calls in any order."""
     run_state_machine_as_test(machine(fresh), settings=SETTINGS)
 
 
 def test_the_simulated_host_with_git_answers_as_this_one_does(fresh: Fresh) -> None:
-    """The same where commits, worktrees and merges are real on both sides."""
+    """Both hosts give the same answers, with real commits, worktrees and merges on both sides."""
     run_state_machine_as_test(machine(fresh, WithGit), settings=SETTINGS)
 
 
 def test_a_difference_is_found_and_shown(fresh: Fresh) -> None:
-    """A simulated host of another release does not pass for this one, and it says where."""
+    """A simulated host of another release fails the comparison, which shows the difference."""
 
     class Wrong(machine(fresh)):  # type: ignore[misc]
         def simulate(self) -> SimulatedHost:

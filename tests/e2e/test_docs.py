@@ -16,7 +16,7 @@ KNOWN = {"WP01": [], "WP02": ["WP01"]}
 
 
 def adapted(page: list[Snippet], scene: Scene, folder: Path) -> list[str]:
-    """Make the files in a folder, and return what is typed, with this repository and mission."""
+    """Make the files in a folder, and return the commands, with this repository and mission."""
     here = {"path/to/project": str(scene.root), "034-payment": scene.mission}
 
     def adapt(snippet: Snippet) -> Snippet:
@@ -34,7 +34,7 @@ def adapted(page: list[Snippet], scene: Scene, folder: Path) -> list[str]:
 def test_a_tape_is_recorded_once_and_replayed_without_the_host(
     scene: Callable[..., Scene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the page types records a tape; and that is all that a later run needs."""
+    """The commands of the page record a tape, and a later run needs only that tape."""
     folder = tmp_path / "mine"
     (typed,) = adapted(PAGE, scene(KNOWN), folder)
     done = shell(folder, typed)
@@ -56,6 +56,6 @@ def test_a_host_is_compared_with_the_simulated_one(
     """The machine of the page runs against a repository of a real host and finds no difference."""
     folder = tmp_path / "mine"
     adapted(PAGE, scene(KNOWN), folder)
-    done = shell(folder, "pytest --hypothesis-seed=1 test_my_host.py")  # CI is to see what it saw
+    done = shell(folder, "pytest --hypothesis-seed=1 test_my_host.py")  # same examples
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout

@@ -1,8 +1,8 @@
-"""The host's own pages: each command line that they print, said with this project.
+"""The command lines of the host's own pages, made with this project.
 
-The lines stand here as they are printed there, with the page's word for what is to be filled
-in; docs/host-pages.md is the table of them. Options of ``spec-kitty orchestrator-api`` are
-compared without ``--json``, which only hosts 1.0.x take and the SDK never sends.
+The lines are copied from those pages, placeholders included; docs/host-pages.md is the table of
+them. Options of ``spec-kitty orchestrator-api`` are compared without ``--json``, which only hosts
+1.0.x take and the SDK never sends.
 """
 
 import html
@@ -77,7 +77,7 @@ OUR_LINES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A call of ``spec-kitty orchestrator-api`` as a page prints it, and as the SDK says it."""
+    """A call of ``spec-kitty orchestrator-api`` as a page prints it, and the SDK's call for it."""
 
     page: str
     printed: str
@@ -187,7 +187,7 @@ def words(printed: str) -> tuple[str, dict[str, str]]:
 
 @pytest.mark.parametrize("line", API_LINES, ids=lambda line: f"{line.page}: {line.printed[:50]}")
 def test_the_sdk_says_what_a_page_prints(line: Line) -> None:
-    """Verb, options and the values that a page gives are those which the SDK sends there."""
+    """The SDK sends the verb, options and values that a page prints."""
     verb, options = words(line.printed)
     options.pop("--json", None)
     for dialect in SPEAKS[line.page]:
@@ -202,7 +202,7 @@ def test_the_sdk_says_what_a_page_prints(line: Line) -> None:
 
 
 def test_the_table_has_every_line() -> None:
-    """What is checked here is what docs/host-pages.md tells, line by line."""
+    """docs/host-pages.md has a row for every line that is checked here."""
     text = html.unescape(re.sub("</?code>", "`", PAGE.read_text(encoding="utf-8")))
     every = [f"spec-kitty orchestrator-api {line.printed}" for line in API_LINES]
     every += [line for lines in OUR_LINES.values() for line in lines]
@@ -210,7 +210,7 @@ def test_the_table_has_every_line() -> None:
 
 
 class Shell:
-    """Types the lines of a page as they are printed, in the project of a mission."""
+    """Runs the lines of a page unchanged, in the project of a mission."""
 
     def __init__(self, here: Scene) -> None:
         self.here = here
@@ -225,7 +225,7 @@ class Shell:
         )
 
     def type(self, line: str, *, expect: int = 0) -> str:
-        """Return what a line prints; it has to end with the exit code that is expected."""
+        """Return the output of a line, and check its exit code."""
         typed = self.start(line)
         out, err = typed.communicate(timeout=300)
         assert typed.returncode == expect, f"{line}\n{out}{err}"
@@ -233,7 +233,7 @@ class Shell:
 
 
 def only_for(page: str, release: Version) -> None:
-    """Skip a page on hosts that do not speak its dialect."""
+    """Skip a page on hosts of another dialect."""
     if dialect_of(release) not in SPEAKS[page]:
         says = "--feature (1.0.0 to 3.0.3)" if SPEAKS[page] == BOTH else "--mission (3.1.0 on)"
         pytest.skip(f"this page is about hosts that say {says}")
@@ -252,7 +252,7 @@ def renamed(here: Scene, slug: str) -> None:
 
 @contextmanager
 def ended(run: "subprocess.Popen[str]") -> "Iterator[subprocess.Popen[str]]":
-    """Interrupt a run at the end, whatever has happened."""
+    """Interrupt a run at the end of the block, also after an error."""
     try:
         yield run
     finally:
@@ -270,7 +270,7 @@ def until(what: Callable[[], object]) -> None:
 def test_the_lines_of_the_guide_work_as_they_are_printed(
     scene: Callable[..., Scene], release: Version
 ) -> None:
-    """A mission of the guide's name is done after its lines have been typed in their order."""
+    """The lines of the guide, run in order, take a mission of its name to done."""
     only_for("guide", release)
     here = scene(1)
     renamed(here, GUIDE_SLUG)
@@ -284,12 +284,12 @@ def test_the_lines_of_the_guide_work_as_they_are_printed(
     assert here.runs("end", "review") == {"WP01": 1}
     assert re.search(r"WP01\W+done", shell.type(status))
     shell.type(resume)
-    assert here.runs("end", "implement") == {"WP01": 1}  # there was nothing left
+    assert here.runs("end", "implement") == {"WP01": 1}  # nothing was left to do
     assert "No run is alive" in shell.type(abort)
 
 
 def test_a_line_without_agents_takes_the_one_that_is_installed(scene: Callable[..., Scene]) -> None:
-    """The guide names no agent: where there is but one, it implements and reviews."""
+    """Without named agents, the only installed one implements and reviews."""
     here = scene(1)
     (here.base / "bin" / "claude").unlink()
     said = Shell(here).type(OUR_LINES["guide"][0].replace(GUIDE_SLUG, here.mission))
@@ -302,7 +302,7 @@ def test_a_line_without_agents_takes_the_one_that_is_installed(scene: Callable[.
 def test_the_lines_of_the_quickstart_work_as_they_are_printed(
     scene: Callable[..., Scene], release: Version
 ) -> None:
-    """A run is looked at from another terminal, interrupted, resumed, and cleaned up after."""
+    """The lines of the quickstart watch, interrupt, resume and clean up a run."""
     only_for("quickstart", release)
     here = scene(1)
     shell = Shell(here)
@@ -325,7 +325,7 @@ def test_the_lines_of_the_quickstart_work_as_they_are_printed(
 
 
 def test_help_works_as_it_is_printed(scene: Callable[..., Scene]) -> None:
-    """Both lines that print help do so, with every option that the pages use."""
+    """Both help lines print every option that the pages use."""
     shell = Shell(scene(1))
     overall, orchestrate = (shell.type(line) for line in OUR_LINES["quickstart"][:2])
     for verb in ("orchestrate", "status", "resume", "abort"):
@@ -337,7 +337,7 @@ def test_help_works_as_it_is_printed(scene: Callable[..., Scene]) -> None:
 
 
 def test_only_the_oldest_hosts_take_json(tmp_path: Path, release: Version) -> None:
-    """The line of contract 1.0.0 with --json is a usage error from 2.1.0 on; the SDK's is none."""
+    """From 2.1.0 on, --json of contract 1.0.0 is a usage error; the SDK's call is accepted."""
     host = os.environ["E2E_HOST"]
     verb, *options = API_LINES[0].printed.split()
     argv = [host, "orchestrator-api", verb, *options]
@@ -363,7 +363,7 @@ def test_the_reads_of_the_quickstart_say_what_it_says(
 def test_the_flow_of_a_custom_orchestrator_works_with_the_sdk(
     scene: Callable[..., Scene], release: Version
 ) -> None:
-    """Every call of the page is made in its order; where 2.x and 3.0 refuse one, finish helps."""
+    """The page's calls work in order; where 2.x and 3.0 refuse one, `finish` does the move."""
     only_for("custom", release)
     here = scene(1)
     renamed(here, GUIDE_SLUG)
@@ -374,7 +374,7 @@ def test_the_flow_of_a_custom_orchestrator_works_with_the_sdk(
     assert client.mission_state(mission).lanes() == {wp: Lane.PLANNED}
     assert [w.wp_id for w in client.list_ready(mission).ready_work_packages] == [wp]
     started = client.start_implementation(mission, wp)
-    assert not Path(started.workspace_path).exists()  # these hosts only name it
+    assert not Path(started.workspace_path).exists()  # these hosts only name the worktree
     here.work(client.mission(mission).work_package(wp).claim().workspace_path, wp)
     assert client.transition(mission, wp, "for_review").to_lane == Lane.FOR_REVIEW
     back = client.start_review(mission, wp, review_ref="review/WP01/attempt-2")

@@ -56,7 +56,7 @@ def test_a_whole_mission_with_dependencies_and_one_rework_is_accepted_and_merged
     assert set(here.lanes().values()) == {"done"}
     assert here.git("status", "--porcelain") == ""
     if not has(here.release, Feature.LANES) or has(here.release, Feature.APPROVED_IS_ENOUGH):
-        # 3.1.x squashes whatever it is told; all others keep each commit.
+        # 3.1.x squashes with any strategy; all others keep each commit.
         events = list(journal.read(StateFiles(here.root).journal))
         heads = [e.head for e in events if isinstance(e, Implemented)]
         assert len(heads) == 5
@@ -89,7 +89,7 @@ def test_four_at_once_one_reworked_squashed_into_a_target_that_moved_on(
     calls = here.host_calls()
     assert calls["append-history"] == 0
     moves = calls["start-implementation"] + calls["start-review"] + calls["transition"]
-    # Without a lane for reviews their beginning is no move.
+    # Without a lane for reviews, the start of a review is no move.
     assert moves == (4 * 4 + 3 if has(here.release, Feature.IN_REVIEW_LANE) else 4 * 3 + 2)
     assert {*here.files.values(), "kept.txt"} <= here.merged_files()
     assert set(here.lanes().values()) == {"done"}
@@ -114,7 +114,7 @@ def test_killed_run_is_resumed_where_its_agents_are(scene: Callable[..., Scene])
     assert here.runs("end", "implement") == {"WP01": 1, "WP02": 1}
     assert here.runs("end", "review") == {"WP01": 1, "WP02": 1}
     assert here.lanes() == {"WP01": "done", "WP02": "done"}
-    assert "--merge" in done.stdout  # the command that merges, since this run does not
+    assert "--merge" in done.stdout  # the command that merges, because this run does not
 
 
 @pytest.mark.once
@@ -122,7 +122,7 @@ def test_killed_run_is_resumed_where_its_agents_are(scene: Callable[..., Scene])
 def test_interrupted_run_leaves_no_process_and_can_be_resumed(
     scene: Callable[..., Scene], how: str
 ) -> None:
-    """However a run is ended, its agents end with their children, and resume goes on."""
+    """A run ended by any signal or abort leaves no process, and resume continues it."""
     here = scene(1)
     here.configure(seconds={"implement": 300}, child=True)
     run = here.start(*here.orchestrate())
@@ -149,7 +149,7 @@ def test_interrupted_run_leaves_no_process_and_can_be_resumed(
 
 @pytest.mark.once
 def test_output_of_200_mb_stays_on_the_disk(scene: Callable[..., Scene]) -> None:
-    """What an agent prints never comes into the orchestrator's memory."""
+    """200 MB of an agent's output stay on the disk, and out of the orchestrator's memory."""
     here = scene(1)
     here.configure(huge_mb=200)
     run = here.start(*here.orchestrate())

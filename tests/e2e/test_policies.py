@@ -1,4 +1,4 @@
-"""What we say of a policy against what the real host says of it, text by text."""
+"""The SDK's judgement of a policy compared with the real host's, text by text."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from spec_kitty_client.testing.strategies.policies import policy_json
 from spec_kitty_client.transports.process import ProcessTransport
 from spec_kitty_client.transports.warm import WarmTransport
 
-TEXTS = int(os.environ.get("POLICY_TEXTS", "200"))  # `nox -s policies` asks about 20,000
+TEXTS = int(os.environ.get("POLICY_TEXTS", "200"))  # `nox -s policies` tries about 20,000
 ASKING = settings(
     database=None,
     deadline=None,
@@ -35,7 +35,7 @@ Ask = Callable[[str], bool]
 
 
 def sent(text: str | None = None, /, **fields: object) -> str:
-    """Return a good policy with some fields changed, or with one more that is spelled so."""
+    """Return a valid policy with some fields changed, or with one more in this spelling."""
     written = json.dumps({**GOOD, **fields}, ensure_ascii=False)
     return written if text is None else f'{written[:-1]}, "more": {text}}}'
 
@@ -99,7 +99,7 @@ TELLING = {
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory, release: Version) -> Iterator[Ask]:
-    """Whether the host takes a policy: it looks at that before it looks for the mission."""
+    """Whether the host accepts a policy, which it checks before it looks for the mission."""
     host = ProcessTransport(
         repo=tmp_path_factory.mktemp("nowhere"), executable=os.environ["E2E_HOST"]
     )
@@ -121,8 +121,8 @@ def ask(tmp_path_factory: pytest.TempPathFactory, release: Version) -> Iterator[
 
 
 def test_we_judge_a_telling_policy_as_the_host_does(ask: Ask, release: Version) -> None:
-    """What is at the edge of a rule is judged alike, on this release."""
-    # In one test, because pytest changes the environment for each, and then hosts are loaded anew.
+    """The SDK and this host judge policies at the edge of a rule alike."""
+    # In one test, because pytest changes the environment per test, which reloads the warm host.
     ours = {name: not policy_problems(text, release) for name, text in TELLING.items()}
     assert {name: ask(text) for name, text in TELLING.items()} == ours
 
@@ -130,7 +130,7 @@ def test_we_judge_a_telling_policy_as_the_host_does(ask: Ask, release: Version) 
 @settings(ASKING, max_examples=TEXTS)
 @given(text=policy_json())
 def test_we_judge_any_policy_as_the_host_does(ask: Ask, release: Version, text: str) -> None:
-    """Of any text near a policy, the rules of this release say what the host says."""
+    """The SDK's rules of this release and the host judge any policy-like text alike."""
     problems = policy_problems(text, release)
     for rule in {problem.rule for problem in problems}:
         event(f"we refuse it: {rule}")
@@ -142,7 +142,7 @@ def test_we_judge_any_policy_as_the_host_does(ask: Ask, release: Version, text: 
 @settings(ASKING, max_examples=max(TEXTS // 10, 1))
 @given(text=policy_json())
 def test_what_we_build_of_a_text_is_accepted(ask: Ask, release: Version, text: str) -> None:
-    """A policy that is built by the rules of this release is taken by it as it is written."""
+    """The host accepts every policy that the SDK has built by the rules of its release."""
     try:
         policy = Policy.for_contract(text, Contract(Version("1.0.0"), release))
     except PolicyError:
@@ -151,7 +151,7 @@ def test_what_we_build_of_a_text_is_accepted(ask: Ask, release: Version, text: s
 
 
 def test_a_policy_that_is_too_deep_crashes_the_host(ask: Ask) -> None:
-    """The rule about nesting is for hosts that end in a traceback, and not for an answer."""
+    """A policy beyond the nesting rule makes the host crash instead of answering."""
     text = TELLING["beyond all depth"]
     assert {problem.rule for problem in policy_problems(text)} == {PolicyRule.NESTING}
     assert not ask(text)

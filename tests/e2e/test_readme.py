@@ -15,12 +15,12 @@ README = Path(__file__).parents[2] / "README.md"
 def test_the_ten_lines_start_every_ready_work_package(
     scene: Callable[[int], Scene], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the README shows of the SDK works when it is typed as it stands."""
+    """The README's SDK example works unchanged."""
     here = scene(1)
     code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None
     program = code[1].replace("path/to/repository", str(here.root))
-    exec(program.replace("034-payment", here.mission), {})  # noqa: S102 - our own page
+    exec(program.replace("034-payment", here.mission), {})  # noqa: S102 - a page of this repository
 
     workspace = capsys.readouterr().out.strip()
     assert Path(workspace).is_dir()

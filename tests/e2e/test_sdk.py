@@ -40,7 +40,7 @@ CHAIN = {"WP01": [], "WP02": ["WP01"]}
 
 
 class Counting:
-    """Calls the host as it is, and loses the answers that it is told to lose."""
+    """A transport that counts calls, and drops the answers that a test names."""
 
     def __init__(self, repo: Path, executable: str | tuple[str, ...] = "spec-kitty") -> None:
         self._host = WarmTransport(ProcessTransport(repo=repo, executable=executable))
@@ -65,7 +65,7 @@ class Counting:
 def test_workflow_verbs_take_a_mission_from_planned_to_merged(
     scene: Callable[..., Scene],
 ) -> None:
-    """One program, with no word about releases, does a whole mission on each of them."""
+    """One program without any code for releases takes a mission to its merge on each release."""
     here = scene(CHAIN)
     client, mission = here.client(), here.mission
 
@@ -86,7 +86,7 @@ def test_workflow_verbs_take_a_mission_from_planned_to_merged(
             client.mission(mission).work_package(wp).submit_for_review()
             client.mission(mission).work_package(wp).begin_review()
             client.mission(mission).work_package(wp).finish(REVIEW)
-    assert (Path(claimed.workspace_path) / here.files["WP01"]).is_file()  # what WP02 needs
+    assert (Path(claimed.workspace_path) / here.files["WP01"]).is_file()  # WP02 depends on it
 
     assert client.mission(mission).accept().accepted
     merged = client.mission(mission).merge()
@@ -105,7 +105,7 @@ def test_workflow_verbs_take_a_mission_from_planned_to_merged(
 def _with_every_repetition(
     client: Client, here: Scene, wp: str, claimed: ImplementationStarted
 ) -> None:
-    """Ask for changes once, and repeat every verb as one does whose answer was lost."""
+    """Ask for changes once, and repeat every verb as after a lost answer."""
     mission = here.mission
     assert (
         client.mission(mission).work_package(wp).locate().workspace_path == claimed.workspace_path
@@ -135,7 +135,7 @@ def _with_every_repetition(
 
 
 def test_verbs_whose_answers_were_lost_take_effect_once(scene: Callable[..., Scene]) -> None:
-    """The host did it, the answer never came: each verb finds out and does not do it again."""
+    """A verb whose answer was lost finds its effect, and does not repeat it."""
     here = scene(1)
     transport = Counting(here.root)
     client, mission = here.client(transport=transport), here.mission
@@ -163,7 +163,7 @@ def test_verbs_whose_answers_were_lost_take_effect_once(scene: Callable[..., Sce
 
 
 def test_a_blocked_work_package_is_blocked_from_every_lane(scene: Callable[..., Scene]) -> None:
-    """Work is given to a human from wherever it is, in review too, and the reason is recorded."""
+    """A work package can be blocked from every lane, in review too, and the reason is recorded."""
     here = scene(2)
     client, mission = here.client(), here.mission
     assert (
@@ -184,7 +184,7 @@ def test_a_blocked_work_package_is_blocked_from_every_lane(scene: Callable[..., 
 def test_what_a_host_has_not_is_told_before_anything_is_sent(
     scene: Callable[..., Scene],
 ) -> None:
-    """A verb that came later raises with the release that has it; the others say what they can."""
+    """A verb that the host lacks raises before any call, with the first release that has it."""
     here = scene(1)
     transport = Counting(here.root)
     client = here.client(transport=transport)
@@ -227,7 +227,7 @@ def test_watching_tells_what_others_do(scene: Callable[..., Scene]) -> None:
 def test_async_client_reads_in_parallel_and_negotiates_once(
     scene: Callable[..., Scene], backend: str
 ) -> None:
-    """Reads of an async client overlap, and what the host is becomes known on the way."""
+    """Reads of an async client overlap, and their answers make the contract known."""
     here = scene(1)
 
     async def both() -> AsyncClient:
@@ -254,7 +254,7 @@ def test_async_client_reads_in_parallel_and_negotiates_once(
 def test_a_host_is_recognised_by_two_calls_and_then_by_none(
     scene: Callable[..., Scene], how: str, first: str, tmp_path: Path
 ) -> None:
-    """Whatever the host is called, it is known after two calls more than were asked for."""
+    """A host, started in any way, is recognised by two additional calls at most, once."""
     here = scene(1)
     transport = Counting(here.root, _hidden(how, tmp_path))
     client = Client(transport=transport, actor="e2e", policy=POLICY)
@@ -263,7 +263,7 @@ def test_a_host_is_recognised_by_two_calls_and_then_by_none(
         client.negotiate()
     else:
         client.append_history(here.mission, "WP01", "hello")
-    assert len(transport.calls) - 1 <= 2  # one was asked for
+    assert len(transport.calls) - 1 <= 2  # one call by the test
     assert client.contract is not None
     assert client.contract.dialect.first_release <= here.release
     known = len(transport.calls)
@@ -287,7 +287,7 @@ def _hidden(how: str, folder: Path) -> str | tuple[str, ...]:
         return str(disguise)
     python = host.with_name("python")
     if not list(host.parents[1].glob("lib/python*/site-packages/specify_cli/__main__.py")):
-        # Up to 3.0.3 the package cannot be run so; the module of its entry point can.
+        # Up to 3.0.3 `python -m` works with the module of the entry point only.
         return (str(python), "-c", "import specify_cli; specify_cli.main()")
     return (str(python), "-m", "specify_cli")
 
@@ -295,7 +295,7 @@ def _hidden(how: str, folder: Path) -> str | tuple[str, ...]:
 def test_usage_errors_have_one_type_with_and_without_an_envelope(
     scene: Callable[..., Scene],
 ) -> None:
-    """Whether the option parser answers in JSON or in prose is nothing that a caller notices."""
+    """A usage error has one type, whether the parser answers in JSON or in prose."""
     here = scene(1)
 
     class Bad(Counting):
@@ -311,11 +311,11 @@ def test_usage_errors_have_one_type_with_and_without_an_envelope(
 
 
 def test_a_host_that_takes_too_long_is_ended(scene: Callable[..., Scene]) -> None:
-    """A call that is cut short raises, and whether it took effect has to be looked at."""
+    """A call that exceeds its time limit raises, with the outcome unknown for a mutation."""
     here = scene(1)
     client = here.client()
     client.negotiate()
-    # A process of its own: a warm host may answer within any limit that a call can be given.
+    # A cold call, because a warm host may answer within any time limit.
     hurried = here.client(time_limit=0.05, transport=ProcessTransport(repo=here.root))
     hurried._driver.core._learn(client.contract)
     with pytest.raises(HostTimeout) as late:

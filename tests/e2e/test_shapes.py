@@ -24,7 +24,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, release: Version) -> Path:
-    """A project without missions: ``init`` takes as long as everything else that is made."""
+    """A project without missions, made once, because ``init`` is slow."""
     root = tmp_path_factory.mktemp("blank") / "project"
     return blank(Path(os.environ["E2E_HOST"]), str(release), root)
 
@@ -33,7 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, release: Version) -> Path:
 def lab(
     tmp_path: Path, release: Version, project: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> Lab:
-    """Make a mission of the shape, in the environment of those who have such missions."""
+    """Make a mission of the shape, in the environment of its users."""
     if release != SEEN_ON:
         pytest.skip(f"the shapes are made for host {SEEN_ON}")
     shape = SHAPES[name]
@@ -46,7 +46,7 @@ def lab(
 
 @pytest.mark.long
 def test_a_shape_is_run_to_its_end_or_refused_before_it(lab: Lab, name: str) -> None:
-    """No agent works for nothing: doctor, dry run and run agree on whether a mission can be run."""
+    """Doctor, dry run and run agree on whether a mission can be run, before any agent starts."""
     shape = SHAPES[name]
 
     doctor = lab.run("doctor", "--mission", lab.slug)
@@ -54,7 +54,7 @@ def test_a_shape_is_run_to_its_end_or_refused_before_it(lab: Lab, name: str) -> 
     done = lab.run("orchestrate", "--merge", "--no-accept")
 
     told = f"{doctor.stdout}\n{dry.stdout}{dry.stderr}\n{done.stdout}{done.stderr}"
-    print(told)  # noqa: T201 - for who looks at a failure
+    print(told)  # noqa: T201 - helps to explain a failure
     of_mission = [line for line in doctor.stdout.splitlines() if "mission  " in line]
     if shape.missing:
         assert of_mission, told

@@ -38,7 +38,7 @@ def above(span: dict[str, Any], by_id: dict[str, dict[str, Any]]) -> list[str]:
 
 @pytest.mark.once
 def test_a_run_is_one_tree_of_spans(scene: Callable[..., Scene], tmp_path: Path) -> None:
-    """Run, turns of work packages, attempts and host calls: all in one trace, each in its place."""
+    """Run, turns, attempts and host calls are in one trace, each below its parent."""
     here = scene(2)
     file = tmp_path / "spans.jsonl"
     words = ("orchestrate", here.mission, "--impl-agent=claude-code", "--review-agent=codex")

@@ -1,4 +1,4 @@
-"""A real host behind a real sshd: the same words, the same answers."""
+"""A real host behind a real sshd."""
 
 import os
 from collections.abc import Callable
@@ -26,7 +26,7 @@ IDENTITY = {
 def test_a_work_package_is_done_and_merged_on_another_machine(
     scene: Callable[..., Scene], tmp_path: Path, warm: bool
 ) -> None:
-    """The workflow verbs and their git work over ssh as they do here, errors included."""
+    """The workflow verbs and their git work over ssh as on this machine, errors included."""
     here = scene(1)
     (tmp_path / "sshd").mkdir()
     with serving(tmp_path / "sshd") as server:

@@ -1,4 +1,4 @@
-"""A tape of a real host: recorded in one folder, replayed in another that has nothing in it."""
+"""A tape of a real host: recorded in one folder, replayed in an empty one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from .conftest import POLICY, Scene
 
 
 def claim_to_review(mine: Client, slug: str, note: str, work: Callable[[str], object]) -> list[str]:
-    """Claim a work package, work on it, and hand it in."""
+    """Claim a work package, commit work, and submit it."""
     started = mine.mission(slug).work_package("WP01").claim()
     work(started.workspace_path)
     mine.append_history(slug, "WP01", "begun")
@@ -23,7 +23,7 @@ def claim_to_review(mine: Client, slug: str, note: str, work: Callable[[str], ob
 
 
 def test_a_recorded_host_is_replayed_elsewhere(scene: Callable[..., Scene], tmp_path: Path) -> None:
-    """The same calls get the same answers with the folder of the replay; another is a diff."""
+    """Equal calls get the recorded answers with the replay's folder; another call shows a diff."""
     it = scene(1)
     tape = Tape(tmp_path / "tape", root=it.root, known={"mission": it.mission})
     there = Tape(tape.path, root="/else/where", known={"mission": "another-01ABCDEF"})

@@ -1,4 +1,4 @@
-"""What hosts do that loses work, each shown on the release that does it, and what the SDK does."""
+"""Behaviour of hosts that loses work, on the releases that have it, and the SDK's protection."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def only(release: Version) -> Callable[[str, str], None]:
 
 
 def done(here: Scene) -> dict[str, Path]:
-    """Bring every work package to its end, and return the worktrees."""
+    """Take every work package to done, and return the worktrees."""
     client = here.client()
     worktrees = {}
     for wp in here.files:
@@ -72,7 +72,7 @@ def test_an_acceptance_outlives_the_merge(
 def test_an_acceptance_that_was_not_committed_outlives_the_merge(
     scene: Callable[..., Scene],
 ) -> None:
-    """Who accepts by the raw verb and merges by the workflow verb keeps the acceptance."""
+    """An acceptance by the raw verb outlives a merge by the workflow verb."""
     here = scene(1)
     done(here)
     client = here.client()
@@ -85,7 +85,7 @@ def test_an_acceptance_that_was_not_committed_outlives_the_merge(
 def test_a_merge_throws_uncommitted_work_away(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """From 3.1.0 to 3.2.7 the raw merge removes a worktree with a file that is nowhere else."""
+    """From 3.1.0 to 3.2.7 the raw merge deletes a worktree with an uncommitted file."""
     only("3.1.0", "3.2.7")
     here = scene(1)
     (worktree,) = done(here).values()
@@ -98,7 +98,7 @@ def test_a_merge_throws_uncommitted_work_away(
 
 
 def test_a_merge_that_would_throw_work_away_is_refused(scene: Callable[..., Scene]) -> None:
-    """The workflow verb names what is not committed, touches nothing, and merges afterwards."""
+    """The workflow verb refuses with the uncommitted files, and merges once they are gone."""
     here = scene(1)
     (worktree,) = done(here).values()
     (worktree / "notes.txt").write_text("mine\n", encoding="utf-8")
@@ -116,7 +116,7 @@ def test_a_merge_that_would_throw_work_away_is_refused(scene: Callable[..., Scen
 def test_a_merge_over_changes_of_the_user_is_refused(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """From 3.2.0 on the host finds them when it has merged all else; the verb names them first."""
+    """From 3.2.0 on hosts notice the user's changes half-way; the verb names them before."""
     only("3.2.0", "3.2.7")
     here = scene(1)
     (here.root / "mine.txt").write_text("old\n")
@@ -139,7 +139,7 @@ def test_a_merge_over_changes_of_the_user_is_refused(
 def test_rework_after_a_merge_wants_the_other_branches(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """From 3.1.0 on all lanes are merged or none; what the error says makes the merge work."""
+    """From 3.1.0 on hosts require every lane; the commands in the error make the merge work."""
     only("3.1.0", "3.2.7")
     here = scene(2)
     done(here)
@@ -164,7 +164,7 @@ def test_rework_after_a_merge_wants_the_other_branches(
 def test_a_commit_after_a_merge_does_not_take_it_back(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """3.1.x leaves the index of the target's checkout behind; merge brings it up to date."""
+    """3.1.x leaves a stale index in the target's checkout; the workflow verb updates it."""
     only("3.1.0", "3.1.10")
     here = scene(1)
     done(here)
@@ -181,7 +181,7 @@ def test_a_commit_after_a_merge_does_not_take_it_back(
 def test_a_raw_merge_leaves_the_index_behind(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """The trap that the test before this one is about is there on 3.1.x."""
+    """The raw merge of 3.1.x leaves a stale index in the target's checkout."""
     only("3.1.0", "3.1.10")
     here = scene(1)
     done(here)
@@ -193,7 +193,7 @@ def test_a_raw_merge_leaves_the_index_behind(
 def test_a_squash_that_fails_half_way_is_not_begun(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """1.0.x does not commit a squash, and fails at the second one: merge says so before."""
+    """1.0.x fails at the second branch of a squash; the workflow verb refuses before."""
     only("1.0.0", "1.0.3")
     here = scene(2)
     done(here)
@@ -211,7 +211,7 @@ def test_a_squash_that_fails_half_way_is_not_begun(
 def test_a_squash_that_brought_nothing_is_no_success(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """1.0.x answers success to a squash of which nothing is committed."""
+    """1.0.x reports success for a squash that it has not committed."""
     only("1.0.0", "1.0.3")
     here = scene(1)
     done(here)
@@ -223,7 +223,7 @@ def test_a_squash_that_brought_nothing_is_no_success(
 def test_a_rebase_of_what_is_checked_out_is_not_begun(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """2.1.0 to 3.0.3 want worktrees and cannot rebase what is in one: merge says so before."""
+    """2.1.0 to 3.0.3 cannot rebase branches in worktrees; the workflow verb refuses before."""
     only("2.1.0", "3.0.3")
     here = scene(1)
     done(here)
@@ -239,7 +239,7 @@ def test_a_rebase_of_what_is_checked_out_is_not_begun(
 def test_newer_commits_on_the_target_stay(
     scene: Callable[..., Scene], release: Version, strategy: str
 ) -> None:
-    """What others committed while the work went on is there after the merge, on every release."""
+    """Newer commits on the target stay after the merge, on every release."""
     if strategy == "squash" and release < V("2"):
         pytest.skip("1.0.x has no squash that works")
     here = scene(1)
@@ -259,7 +259,7 @@ def test_newer_commits_on_the_target_stay(
 def test_a_cancellation_counts_for_dependents_if_it_has_a_reason(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """From 3.2.6 on those that depend on what was canceled are ready only if a note says why."""
+    """From 3.2.6 on dependents of canceled work are ready only if the cancellation has a note."""
     only("3.2.6", "4.0.0")
     here = scene({"WP01": [], "WP02": ["WP01"], "WP03": [], "WP04": ["WP03"]})
     client = here.client()
@@ -272,7 +272,7 @@ def test_a_cancellation_counts_for_dependents_if_it_has_a_reason(
 def test_a_mission_of_another_branch_is_no_empty_mission(
     scene: Callable[..., Scene], only: Callable[[str, str], None]
 ) -> None:
-    """3.2.7 reports success with no work packages on a wrong branch; the verbs say so."""
+    """On a wrong branch 3.2.7 reports a mission without work packages; the verbs raise an error."""
     only("3.2.6", "3.2.7")
     here = scene(1)
     folder = here.root / "kitty-specs" / here.mission

@@ -1,7 +1,7 @@
 """Two threads and two tasks change one mission at the same time, and nothing is lost.
 
-``ROUNDS`` in the environment: how often (default 3). ``TURNS=off`` switches the turn-taking of the
-SDK off, to see that this test then fails.
+``ROUNDS`` in the environment is the number of rounds (default 3). ``TURNS=off`` switches the
+turn-taking of the SDK off, to see that this test then fails.
 """
 
 import os
@@ -43,7 +43,7 @@ def recorded(scene: Scene) -> str:
 
 
 def test_calls_of_threads_and_tasks_take_turns(scene: Callable[..., Scene]) -> None:
-    """Every claim and note that the host has taken is there, whoever sent it and from where."""
+    """Every claim and note that the host has accepted is recorded, from any thread or task."""
     here = scene(4)
     blocking = [Client(here.root, actor=f"thread{n}", policy=POLICY) for n in (1, 2)]
     waiting = [AsyncClient(here.root, actor=f"task{n}", policy=POLICY) for n in (1, 2)]

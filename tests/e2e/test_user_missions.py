@@ -40,7 +40,7 @@ TWO = {
 
 @cache
 def version_under_test() -> str:
-    """Return the version of the host under test, which tells what topologies there are."""
+    """Return the version of the host under test, which determines the topologies."""
     host = os.environ.get("E2E_HOST", "")
     if not Path(host).is_file():
         return "0"  # conftest ends the session
@@ -74,17 +74,17 @@ def lab(tmp_path: Path, release: Version, home: Path) -> Callable[..., Lab]:
 
 
 def plain(release: Version) -> str:
-    """Return the topology that is nearest to that of the oldest hosts."""
+    """Return the topology that is nearest to the layout of the oldest hosts."""
     return "lanes" if "lanes" in user_missions.topologies(str(release)) else "flat"
 
 
 def agents_can_do_all(release: Version, topology: str) -> bool:
-    """Return whether the host takes every work package from a worktree."""
+    """Return whether the host accepts every work package from a worktree."""
     return topology != "single_branch" or not has(release, Feature.PLANNING_IN_CHECKOUT)
 
 
 def packages_for(release: Version) -> dict[str, Package]:
-    """Return the mission of five, without planning work where that is left to people."""
+    """Return the mission of five, without planning work if that is left to people."""
     every = user_missions.five(str(release))
     if not has(release, Feature.PLANNING_IN_CHECKOUT):
         return every
@@ -92,7 +92,7 @@ def packages_for(release: Version) -> dict[str, Package]:
 
 
 def host_says_done(here: Lab, release: Version) -> bool:
-    """Return whether the host's own status command has everything done."""
+    """Return whether the host's own status command reports everything as done."""
     flag = "--mission" if has(release, Feature.LANES) else "--feature"
     said = here.host("agent", "tasks", "status", flag, here.slug, "--json")
     assert said.returncode == 0, said.stdout + said.stderr
@@ -103,7 +103,7 @@ def host_says_done(here: Lab, release: Version) -> bool:
 def test_a_mission_as_the_templates_make_it_is_merged(
     lab: Callable[..., Lab], release: Version, topology: str
 ) -> None:
-    """Subtasks, a dependency, an overlap, planning work, a rework: each once, all in the target."""
+    """A mission with subtasks, dependency, overlap, planning work and rework is merged whole."""
     if not agents_can_do_all(release, topology):
         pytest.skip("the host takes all work from the primary checkout; see the test of that")
     here = lab(topology, packages_for(release), headed=False)
@@ -135,7 +135,7 @@ def test_a_mission_as_the_templates_make_it_is_merged(
 def test_the_same_mission_is_merged_by_a_loop_of_ones_own(
     lab: Callable[..., Lab], release: Version, topology: str, program: str
 ) -> None:
-    """A page of Python on the SDK alone ends where the orchestrator ends."""
+    """A short loop on the SDK alone merges the same mission."""
     offered = user_missions.topologies(str(release))
     if "async" in program and topology != ("coord" if "coord" in offered else offered[0]):
         pytest.skip("one topology is enough for the other way of waiting")
@@ -170,7 +170,7 @@ def test_the_same_mission_is_merged_by_a_loop_of_ones_own(
 def test_open_subtasks_are_refused_with_the_command_that_marks_them(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """Left to itself the host says no; the error names subtasks and command, and that helps."""
+    """The host refuses open subtasks; the error names them and a command that helps."""
     if not has(release, Feature.SUBTASK_GATE):
         pytest.skip("this host does not look at subtasks")
     here = lab(plain(release), ONE, headed=False)
@@ -187,7 +187,7 @@ def test_open_subtasks_are_refused_with_the_command_that_marks_them(
 
 
 def test_the_target_is_that_of_the_hosts_order(lab: Callable[..., Lab], release: Version) -> None:
-    """`merge_target_branch` counts where the host knows it; what is said is where the work is."""
+    """The work goes into `merge_target_branch` if the host knows that key, as the run reports."""
     if not has(release, Feature.LANES):
         pytest.skip("missions of these hosts have no such key")
     here = lab(plain(release), ONE, merge_target="release")
@@ -195,7 +195,7 @@ def test_the_target_is_that_of_the_hosts_order(lab: Callable[..., Lab], release:
 
     done = here.run("orchestrate", "--merge", "--no-accept")
 
-    if has(release, Feature.MERGE_NEEDS_CHECKOUT):  # and work needs another checkout
+    if has(release, Feature.MERGE_NEEDS_CHECKOUT):  # and agents' work needs another checkout
         assert done.returncode == 2, done.stdout + done.stderr
         assert "spec-kitty consolidate" in done.stderr
         assert not here.runs("implement")
@@ -210,7 +210,7 @@ def test_the_target_is_that_of_the_hosts_order(lab: Callable[..., Lab], release:
 def test_a_second_target_is_never_said_to_have_the_work(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """A mission that is merged is not merged into another branch by saying so."""
+    """A merged mission is not reported as merged into a second target that lacks the work."""
     if not has(release, Feature.LANES):
         pytest.skip("these hosts keep the branches, and merge them again")
     here = lab(plain(release), ONE)
@@ -227,7 +227,7 @@ def test_a_second_target_is_never_said_to_have_the_work(
 
 
 def test_branches_that_are_gone_are_no_merge(lab: Callable[..., Lab], release: Version) -> None:
-    """In a clone without the lanes nothing proves a merge: the host is asked, and says no."""
+    """In a clone without the lanes nothing proves a merge, so the host is called and refuses."""
     if not has(release, Feature.LANES):
         pytest.skip("these hosts have a branch for each work package, and say so")
     here = lab(plain(release), ONE)
@@ -249,7 +249,7 @@ def test_branches_that_are_gone_are_no_merge(lab: Callable[..., Lab], release: V
 def test_a_squash_does_not_take_back_what_the_target_has_newer(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """The host would take the lane's side without a word; nothing is sent."""
+    """A squash that would revert newer changes of the target is refused without a call."""
     if not has(release, Feature.CLEAN_TARGET):
         pytest.skip("a squash of these hosts ends in a conflict")
     here = lab(plain(release), ONE)
@@ -271,7 +271,7 @@ def test_a_squash_does_not_take_back_what_the_target_has_newer(
 def test_the_command_that_is_named_accepts_a_coordinated_mission(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """Where the API cannot accept, the host's own command can, once its criteria are judged."""
+    """The command in the error accepts a mission that the API cannot accept."""
     if "coord" not in user_missions.topologies(str(release)) or has(release, Feature.COORD_ACCEPT):
         pytest.skip("the API of this host accepts what it can have")
     here = lab("coord", ONE)
@@ -295,7 +295,7 @@ def test_the_command_that_is_named_accepts_a_coordinated_mission(
 def test_files_that_the_host_writes_stop_no_merge_where_they_are_tracked(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """3.2.7 rewrites its sync state while it works, and refuses to merge over the change."""
+    """A tracked sync state, which 3.2.7 rewrites, does not stop the merge."""
     if not has(release, Feature.CLEAN_TARGET):
         pytest.skip("these hosts merge over it")
     here = lab(plain(release), ONE)
@@ -311,7 +311,7 @@ def test_files_that_the_host_writes_stop_no_merge_where_they_are_tracked(
 
 
 def test_another_branch_is_told_before_the_run(lab: Callable[..., Lab], release: Version) -> None:
-    """The host would end in a traceback at its first commit; no agent is started."""
+    """A run on another branch than the mission's is refused before any agent starts."""
     if not has(release, Feature.PROTECTED_BRANCHES):
         pytest.skip("these hosts commit on whatever is checked out")
     here = lab(plain(release), ONE)
@@ -327,7 +327,7 @@ def test_another_branch_is_told_before_the_run(lab: Callable[..., Lab], release:
 def test_a_mission_that_records_on_main_is_told_before_the_run(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """Hosts refuse to commit on main, whatever is checked out, unless a variable lets them."""
+    """A mission that records on main is refused before the run, unless the variable allows it."""
     if not has(release, Feature.PROTECTED_BRANCHES):
         pytest.skip("these hosts commit on main")
     with pytest.MonkeyPatch.context() as patch:
@@ -350,7 +350,7 @@ def test_a_mission_that_records_on_main_is_told_before_the_run(
 def test_work_that_a_host_takes_from_the_checkout_alone_is_left_to_people(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """It is said before the run; the rest is done, and nothing is committed for the user."""
+    """Work for the primary checkout is reported before the run and left; the rest is done."""
     if not has(release, Feature.PLANNING_IN_CHECKOUT):
         pytest.skip("on this host planning work has a worktree")
     planning = {"WP02": Package(makes="docs/page.md", planning=True)}
@@ -367,7 +367,7 @@ def test_work_that_a_host_takes_from_the_checkout_alone_is_left_to_people(
 def test_a_mission_that_is_all_work_in_the_checkout_is_not_begun(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """Under `single_branch` 4.0.0rc7 takes everything from the primary checkout."""
+    """Under `single_branch` of 4.0.0rc7, with work in the primary checkout only, no run starts."""
     if not has(release, Feature.PLANNING_IN_CHECKOUT):
         pytest.skip("on this host the topology has worktrees")
     here = lab("single_branch", TWO)
@@ -382,7 +382,7 @@ def test_a_mission_that_is_all_work_in_the_checkout_is_not_begun(
 def test_a_merged_mission_tells_all_that_its_acceptance_lacks(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """4.0.0rc7 wants what no verb gives: all of it at once, and the commands give it."""
+    """For 4.0.0rc7 the run lists every missing fact of an acceptance, with the commands."""
     if not has(release, Feature.COORD_ACCEPT):
         pytest.skip("this host accepts a mission whose work is done")
     here = lab("lanes", ONE)
@@ -413,7 +413,7 @@ def test_a_merged_mission_tells_all_that_its_acceptance_lacks(
 def test_the_commands_of_a_merge_conflict_resolve_it(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """The user follows what is printed, edits the file, and `resume` merges."""
+    """After the printed commands and an edit of the file, `resume` merges."""
     here = lab(plain(release), ONE)
     here.run("orchestrate", "--no-accept")
     made = here.root / "src" / "store" / "store.py"
@@ -449,7 +449,7 @@ def test_the_commands_of_a_merge_conflict_resolve_it(
 def test_a_mission_with_canceled_work_ends_honestly(
     lab: Callable[..., Lab], release: Version
 ) -> None:
-    """The rest is merged; what the host says to acceptance is told, and no `resume` is advised."""
+    """A mission with canceled work is merged, and the refused acceptance is reported."""
     if not has(release, Feature.LANES):
         pytest.skip("these hosts merge what has a branch")
     apart = {"WP01": ONE["WP01"], "WP02": Package(makes="src/api/api.py")}

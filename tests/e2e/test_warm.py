@@ -1,4 +1,4 @@
-"""A host that is kept warm against the same host in processes of its own, and against us."""
+"""A warm host compared with the same host in cold processes, and under a storm of calls."""
 
 import dataclasses
 import gc
@@ -40,7 +40,7 @@ REVIEW = {"reviewer": "rev", "verdict": "approved", "reference": "r1"}
 
 
 def short(w: World) -> None:
-    """Every lifecycle verb, refusals, a traceback, and what is no call of a verb."""
+    """Every lifecycle verb, refusals, a traceback, and calls without a verb."""
     one = {"wp": "WP01", "actor": "a1"}
     forced = {"force": True, "note": "by hand", "policy": True}
     w.say("version", "--version")
@@ -67,7 +67,7 @@ def short(w: World) -> None:
 def test_nobody_can_tell_a_warm_host_from_a_cold_one(
     made: Callable[[missions.Dag], Mission], release: Version, tmp_path: Path
 ) -> None:
-    """The same answers, the same files, commits and worktrees, and the same HOME."""
+    """A warm and a cold host give the same answers, files, commits, worktrees and HOME."""
     sides = [  # in folders whose names are equally long, because tracebacks are wrapped
         _side(made(DAG), str(release), tmp_path / how, warm=how == "warm")
         for how in ("cold", "warm")
@@ -89,7 +89,7 @@ def _side(mission: Mission, release: str, base: Path, *, warm: bool) -> Side:
 
 
 class Storm:
-    """Who makes the calls of a storm, in repositories of one mission."""
+    """The callers of a storm, in repositories with one mission each."""
 
     def __init__(self, mission: Mission, release: Version, base: Path, seed: int) -> None:
         self.mission, self.release, self.base = mission, release, base
@@ -107,7 +107,7 @@ class Storm:
         return {"executable": os.environ["E2E_HOST"], "env": {MARK: str(self.base)}}
 
     def fresh(self) -> Book:
-        """Return a repository in which nothing has been done."""
+        """Return a new repository."""
         root = self.base / f"repo-{time.monotonic_ns()}"
         shutil.copytree(self.mission.root, root, symlinks=True)
         lanes = dict.fromkeys(self.mission.dag, Lane.PLANNED)
@@ -115,7 +115,7 @@ class Storm:
         return self.books[-1]
 
     def client(self, root: Path) -> Client:
-        """Return the one that calls in a repository."""
+        """Return the client of a repository."""
         if root not in self.clients:
             self.clients[root] = Client(transport=self.transport(root))
         return self.clients[root]
@@ -127,7 +127,7 @@ class Storm:
         return self.clients[root]
 
     def close(self) -> None:
-        """Check that each repository is as it must be, and let the host end."""
+        """Check that each repository has the expected state, and end the host."""
         for client in self.clients.values():
             client._driver.transport.close()
         told = [book for book in self.books if not book.lost]
@@ -143,7 +143,7 @@ class Storm:
 def storm(
     made: Callable[[missions.Dag], Mission], release: Version, tmp_path: Path
 ) -> Iterator[Storm]:
-    """A storm, after which nothing is left: no process, no descriptor, no thread."""
+    """A storm that must leave no process, no file descriptor and no thread."""
     mission = made({f"WP{i:02d}": [] for i in range(1, 4)})
     with _nothing_left(tmp_path):
         storm = Storm(mission, release, tmp_path, seed=7)
@@ -157,7 +157,7 @@ def _nothing_left(base: Path) -> Iterator[None]:
     yield
     gc.collect()
     until = time.monotonic() + 20
-    while time.monotonic() < until:  # what an earlier test has left may have ended meanwhile
+    while time.monotonic() < until:  # processes of an earlier test may have ended meanwhile
         many = _descriptors() > descriptors or threading.active_count() > threads
         if not many and not marked(base):
             return
@@ -199,7 +199,7 @@ def test_a_storm_of_calls_from_threads(storm: Storm) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_storm_of_calls_from_tasks(storm: Storm, backend: str) -> None:
-    """The same from one thread, under each event loop."""
+    """Many calls from tasks of one thread, some killed: each is right or a typed error."""
     budget = itertools.count()
 
     async def drive(steps: Steps) -> None:

@@ -1,7 +1,7 @@
 """An agent for missions as users have them: ``script:python user_agent.py CONFIG``.
 
 As an implementer it adds a line to the file of its work package; as a reviewer it asks once for
-changes where the configuration says so. What it did goes into a log.
+changes where the configuration says so. It logs its actions.
 """
 
 import json

@@ -21,9 +21,11 @@ from spec_kitty_client.testing.host import (
     admission,
     arguments,
     board,
+    checkout,
     files,
     guards,
     marking,
+    merging,
     releases,
     repository,
     simulated,
@@ -269,7 +271,8 @@ def _statements() -> Iterator[Mutant]:
     for module in _HOST:
         yield from _refusals(module, ast.Raise, _HOST_TESTS)
     yield from _refusals(marking, ast.Raise, _MARKING_TESTS)
-    yield from _refusals(repository, ast.Raise, _GIT_TESTS)
+    for module in (repository, merging, checkout):
+        yield from _refusals(module, ast.Raise, _GIT_TESTS)
     yield from _refusals(store, ast.Raise, _STORE_TESTS)
 
 

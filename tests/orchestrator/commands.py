@@ -12,7 +12,7 @@ __all__ = ["Command", "Ended", "run"]
 
 @frozen
 class Ended:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""A world of its own for every test: home, git identity, no settings, no pauses."""
+"""An isolated environment for every test: home, git identity, no settings, no pauses."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ IDENTITY = {
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give git an identity and a HOME that nobody else's settings are in."""
+    """Give git an identity, and a HOME without other settings."""
     for name in os.environ:
         if name.startswith(("SPEC_KITTY_", "SPECIFY_", "XDG_", "OPENCODE_", "GIT_CONFIG")):
             monkeypatch.delenv(name)
@@ -51,7 +51,7 @@ def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".gitignore").write_text(".worktrees/\n")
     for args in (
         ("init", "--quiet", "--initial-branch=work"),
-        ("config", "maintenance.auto", "false"),  # a process less for every commit
+        ("config", "maintenance.auto", "false"),  # saves a process for every commit
         ("config", "core.fsync", "none"),
         ("add", "--all"),
         ("commit", "--quiet", "--message=first"),

@@ -1,4 +1,4 @@
-"""A simulated host with real git, which remembers its calls and fails when a test wants it."""
+"""A simulated host with real git that records its calls and fails on request."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +30,9 @@ class WatchedHost(AsyncSimulatedRepository):
 
     Args:
         root: The primary checkout.
-        packages: The work packages, each with what it depends on.
-        release: Which host.
-        lane_ids: The lanes of work packages that own the same files, which no plan tells.
+        packages: The work packages, each with its dependencies.
+        release: The release of the host.
+        lane_ids: The lanes of work packages that own the same files.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class WatchedHost(AsyncSimulatedRepository):
         self.host.missions[SLUG] = self.mission
         Repository(self.release, root).prepare(self.mission)
         self.calls: list[tuple[str, dict[str, str]]] = []
-        """Verbs by their newest names, with what they were told."""
+        """The calls: verbs by their newest names, with their options."""
         self.git_calls: list[tuple[str, ...]] = []
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         """Faults by verb, used up one per call: the answer is lost before or after the effect."""
         self.on_call: Callable[[str, dict[str, str]], Fault | None] = lambda _verb, _options: None
-        """Told of every call before it has an effect; may answer with a fault."""
+        """Called before each call takes effect; may return a fault."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
-        """Answer as the release does, unless the test has something else in mind."""
+        """Answer as the release does, unless the test asks for another answer."""
         await anyio.lowlevel.checkpoint()
         verb = verb_in(tuple(args))
         pairs = [word.removeprefix("--").partition("=") for word in args[2:]]
@@ -83,7 +83,7 @@ class WatchedHost(AsyncSimulatedRepository):
         return await super().git(args, folder=folder, time_limit=time_limit)
 
     def _refuse(self, args: Sequence[str], time_limit: float) -> Completed:
-        """Say no, as hosts do for reasons that are not simulated, such as open subtasks."""
+        """Return a refusal, for reasons that the simulated host does not know."""
         answers = Answers(self.release, self.host.now, self.host.new_id)
         refused = Refused(ErrorCode.TRANSITION_REJECTED, "the guard says no")
         return completed(args, 1, answers.refusal(args[1], refused), b"", time_limit)
@@ -97,16 +97,16 @@ class WatchedHost(AsyncSimulatedRepository):
         return [told["to"] for told in self.sent("transition") if told["wp"] == wp]
 
     def sent(self, verb: str) -> list[dict[str, str]]:
-        """Return what each call of a verb was told."""
+        """Return the options of each call of a verb."""
         return [told for name, told in self.calls if name == verb]
 
     @property
     def lanes(self) -> dict[str, str]:
-        """Return where each work package is on the board."""
+        """Return the lane of each work package."""
         return self.host.lanes()
 
     def put(self, wp: str, lane: str, actor: str = "ada", *, reason: str = "") -> None:
-        """Move a work package as somebody else does, whatever it takes."""
+        """Move a work package to a lane by force, as a user would."""
         self.mission.move(wp, lane, actor, forced=True, reason=reason)
 
     def prompt(self, wp: str) -> Path:
@@ -121,11 +121,11 @@ class WatchedHost(AsyncSimulatedRepository):
         return {wp: lane for wp, lane in lanes.items() if list(lanes.values()).count(lane) > 1}
 
     def branch(self, wp: str) -> str:
-        """Return the branch that merge takes."""
+        """Return the branch that a merge takes."""
         return branch_of(self.release, self.mission, wp)
 
     def worktree(self, wp: str) -> Path:
-        """Return where a work package is worked on."""
+        """Return the worktree of a work package."""
         return self.root / ".worktrees" / self.branch(wp).removeprefix("kitty/mission-")
 
     def work(self, wp: str, name: str) -> str:

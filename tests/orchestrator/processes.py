@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-PATIENCE = 30.0  # seconds, for machines that are busy with something else
+PATIENCE = 30.0  # seconds, enough for a busy machine
 
 
 def eventually(what: Callable[[], bool]) -> bool:
@@ -26,7 +26,7 @@ def number_in(file: Path) -> int:
 
 
 def gone(pid: int) -> bool:
-    """Tell whether a process has ended; a zombie has."""
+    """Return whether a process has ended; a zombie counts as ended."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""A ``spec-kitty`` on PATH that gives prepared answers and remembers what it was asked."""
+"""A ``spec-kitty`` on PATH that gives prepared answers and records its calls."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ sys.exit(answer["code"])
 
 @define
 class Program:
-    """The program, and what it answers."""
+    """The program and its answers."""
 
     folder: Path
     version: str = "1.5.0"
@@ -73,13 +73,13 @@ class Program:
         sleep: float = 0,
         verbs: tuple[str, ...] = (),
     ) -> None:
-        """Print this instead of an answer, for some verbs or for all that there are."""
+        """Print a text instead of an answer, for some verbs or for all."""
         for verb in verbs or self.answers:
             self.answers[verb] = {"out": out, "err": err, "code": code, "sleep": sleep}
         (self.folder / "answers.json").write_text(json.dumps(self.answers))
 
     @property
     def calls(self) -> list[str]:
-        """Return which verbs were asked for, in order."""
+        """Return the verbs of the calls, in order."""
         file = self.folder / "calls"
         return file.read_text().split() if file.exists() else []

@@ -48,7 +48,7 @@ print(wp, role, number, os.environ["SPEC_KITTY_MISSION"], prompt)
 
 @pytest.fixture
 def w(repo: Path) -> World:
-    """Return a world whose agent says what it was told; its worktree is the repository."""
+    """Return a world whose agent prints its prompt and environment in the repository."""
     made = world(repo, implement=AGENT, review=AGENT)
     made.write(Claimed(wp="WP01", workspace=str(repo), prompt="/p", base="b", target="work"))
     return made
@@ -77,7 +77,7 @@ def started(role: Role, directory: Path) -> AttemptStarted:
 
 
 def left(w: World, role: Role, *, code: str) -> Path:
-    """Leave a running agent, as an orchestrator that died does."""
+    """Leave a running agent, as after the death of an orchestrator."""
     directory = w.log(1, role)
     w.write(started(role, directory))
     argv = (sys.executable, "-I", "-S", "-c", code)
@@ -132,7 +132,7 @@ def test_an_agent_that_has_ended_meanwhile_is_read(w: World) -> None:
 
 
 def test_an_agent_of_the_other_role_is_ended_first(w: World) -> None:
-    """If a user moved the work package on, the agent of the earlier step is ended."""
+    """The agent of an earlier step is ended before one of the other role starts."""
     code = "import os, time; f = open('own.pid', 'w'); f.write(f'{os.getpid()}\\n'); f.close()\n"
     left(w, "implement", code=code + "time.sleep(60)")
     pid = number_in(w.root / "own.pid")
@@ -149,7 +149,7 @@ def test_a_run_that_was_lost_is_started_anew(w: World) -> None:
 
 
 def unknown(w: World, code: str = "import time; time.sleep(60)") -> Path:
-    """Leave a running agent of which the journal knows nothing."""
+    """Leave a running agent that the journal does not know."""
     directory = left(w, "implement", code=code)
     for path in (w.files.journal, w.files.copy(SLUG)):
         path.unlink(missing_ok=True)
@@ -157,7 +157,7 @@ def unknown(w: World, code: str = "import time; time.sleep(60)") -> Path:
 
 
 def test_an_agent_that_the_journal_does_not_know_is_ended(w: World) -> None:
-    """A damaged journal lets no second agent start beside a live one."""
+    """A live agent that the journal does not know is ended."""
     directory = unknown(w)
     run = w.start()
     anyio.run(end_unknown_attempts, run)
@@ -230,13 +230,13 @@ def attended(w: World, lane: str) -> list[bool]:
 
 @pytest.mark.parametrize("lane", ["done", "canceled", "blocked", "planned"])
 def test_an_agent_of_a_work_package_that_a_person_moved_is_ended_first(w: World, lane: str) -> None:
-    """While the run goes on, and when it merges, nobody writes in that worktree."""
+    """During the run and its merge no old agent writes in that worktree."""
     assert attended(w, lane) == [False, False]
     assert [e.reason for e in w.events(AttemptStopped)] == ["stopped"]
 
 
 def test_an_agent_that_a_run_does_not_wait_for_is_ended_with_it(w: World) -> None:
-    """For example because the run was interrupted before its work package had a slot."""
+    """A run ends an old agent whose work package never had a slot in it."""
     assert attended(w, "in_progress") == [True, False]
 
 
@@ -255,7 +255,7 @@ def test_agents_are_ended_even_if_that_cannot_be_recorded(
 
 
 def test_an_agent_whose_start_is_lost_is_found_in_the_copy(w: World) -> None:
-    """If only the journal lost it, the run re-attaches and reads the answer of that agent."""
+    """If only the journal has lost the start of an agent, the run re-attaches to it."""
     left(w, "implement", code="import time; time.sleep(0.3); print('early')")
     w.files.copy(SLUG).parent.mkdir(parents=True, exist_ok=True)
     w.files.copy(SLUG).write_bytes(w.files.journal.read_bytes())
@@ -273,7 +273,7 @@ def chosen_earlier(w: World, agent: str, setting: str, code: str) -> None:
 
 
 def test_an_earlier_agent_is_read_with_its_own_reader(w: World) -> None:
-    """After `resume --impl-agent` the run of the agent before is not read as another's."""
+    """After `resume --impl-agent`, the earlier agent's output is read by its own reader."""
     answer = '{"type": "result", "result": "from claude", "is_error": false}'
     chosen_earlier(w, "claude-code", "claude-code", f"print({answer!r})")
     assert attempt(w).text == "from claude"
@@ -281,7 +281,7 @@ def test_an_earlier_agent_is_read_with_its_own_reader(w: World) -> None:
 
 @pytest.mark.parametrize("setting", ["", "gone-agent"])
 def test_an_earlier_agent_that_is_unknown_is_run_anew(w: World, setting: str) -> None:
-    """Without its reader the answer is not guessed; that counts as no failure."""
+    """The run of an unknown earlier agent is started again, and counts as no failure."""
     chosen_earlier(w, "gone-agent", setting, "print('early')")
     result = attempt(w)
     assert (result.failure, result.attempt.number) == (None, 2)
@@ -290,13 +290,13 @@ def test_an_earlier_agent_that_is_unknown_is_run_anew(w: World, setting: str) ->
 
 
 def test_the_setting_of_the_agent_is_recorded(w: World) -> None:
-    """The journal tells how to find the agent of an attempt again."""
+    """The journal records the setting of each attempt's agent."""
     attempt(w)
     assert w.events(AttemptStarted)[0].setting == w.implementer
 
 
 def test_the_log_of_a_work_package_is_no_link(w: World, tmp_path: Path) -> None:
-    """A committed link in the place of a log folder leads no prompt out of the repository."""
+    """No prompt is written through a log folder that is a symbolic link."""
     logs = w.log(1, "implement").parent
     logs.parent.mkdir(parents=True, exist_ok=True)
     logs.symlink_to(tmp_path)
@@ -311,7 +311,7 @@ def test_a_folder_that_is_there_is_not_used_again(w: World) -> None:
 
 
 def test_a_program_that_is_not_there_is_a_failure(w: World) -> None:
-    """The failure names a program that is not there."""
+    """A missing program is a failure that names it."""
     run = w.start()
     run.journal.close()
     agent = run.agents["implement"]
@@ -358,7 +358,7 @@ def test_the_words_of_a_failed_run_are_kept(w: World) -> None:
 
 
 def test_an_agent_that_says_that_it_failed_has(w: World) -> None:
-    """An exit code of 0 does not hide an error that is in the output."""
+    """An error in the output is a failure, also with exit code 0."""
     line = '{"type": "result", "is_error": true, "result": "no\\ncredit"}'
     (w.root.parent / "implement.py").write_text(f"print({line!r})")
     run = w.start()
@@ -368,7 +368,7 @@ def test_an_agent_that_says_that_it_failed_has(w: World) -> None:
 
 
 def test_an_agent_without_an_answer_is_told_with_its_exit_code(w: World) -> None:
-    """The reason is on stderr, and the missing answer is only a symptom."""
+    """For an agent without an answer, the failure has the exit code and the last line of stderr."""
     (w.root.parent / "implement.py").write_text("import sys\nsys.exit('no network')")
     run = w.start()
     run.journal.close()

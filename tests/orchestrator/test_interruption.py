@@ -1,7 +1,7 @@
 """Tests of `spec_kitty_orchestrator.interruption`: real runs that hang somewhere, and signals.
 
 The host is simulated, as a program. Each process of a test has the test's folder in its
-environment, so that the process list tells what is left.
+environment, so that the process list shows what is left.
 """
 
 import json
@@ -84,7 +84,7 @@ class Scene:
         return self.folder / "repo"
 
     def orchestrate(self, out: int | None = None) -> "subprocess.Popen[bytes]":
-        """Begin a run, and return when it hangs."""
+        """Start a run, and return when it hangs."""
         agent = "script:" + shlex.join([sys.executable, "-I", str(self.folder / "agent.py")])
         agents = (f"--impl-agent={agent}", f"--review-agent={agent}")
         run = self.command("orchestrate", "--mission=demo", *agents, out=out)
@@ -132,7 +132,7 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Callable[[str], Scene]]:
-    """Return a function that makes a scene in which something hangs."""
+    """Return a function that makes a scene in which an agent, a host or git hangs."""
     made: list[Scene] = []
 
     def build(what: str) -> Scene:
@@ -190,7 +190,7 @@ _EVERY = [
 def test_everything_is_gone_in_ten_seconds(
     scene: Callable[[str], Scene], what: str, how: str
 ) -> None:
-    """Whatever hangs, a signal or an abort ends the run and all of its processes in time."""
+    """A signal or an abort ends the run and all its processes in time, wherever the run hangs."""
     here = scene(what)
     run = here.orchestrate()
     begin = time.monotonic()
@@ -222,7 +222,7 @@ def test_everything_is_gone_in_ten_seconds(
     ],
 )
 def test_a_second_signal_ends_everything_at_once(scene: Callable[[str], Scene], what: str) -> None:
-    """The second Ctrl-C waits for nobody, and leaves no process either."""
+    """The second Ctrl-C ends the run at once, and leaves no process."""
     here = scene(what)
     run = here.orchestrate()
     run.send_signal(signal.SIGINT)
@@ -247,7 +247,7 @@ def test_a_run_whose_output_nobody_reads_can_be_interrupted(
     with suppress(BlockingIOError):
         while os.write(writer, b"x" * 512):
             pass
-    os.set_blocking(writer, True)  # of the run as well, which has the same open file
+    os.set_blocking(writer, True)  # for the run as well, which shares the open file
     begin = time.monotonic()
     run.send_signal(signal.SIGTERM)
     assert run.wait(timeout=60) == ExitCode.INTERRUPTED

@@ -75,7 +75,7 @@ def test_a_slot_that_is_free_is_used_at_once(repo: Path) -> None:
 
 
 def calls(w: World) -> Counter[str]:
-    """Return how often each verb was sent."""
+    """Return the number of calls of each verb."""
     return Counter(verb for verb, _ in w.host.calls)
 
 
@@ -84,19 +84,19 @@ FOUR = {"start-implementation": 1, "transition": 2, "start-review": 1}
 
 
 def four_each(packages: int) -> dict[str, int]:
-    """Return the mutations of so many work packages."""
+    """Return the mutations of a number of work packages."""
     return {verb: count * packages for verb, count in FOUR.items()}
 
 
 def test_a_work_package_takes_four_calls_and_no_read(repo: Path) -> None:
-    """Beside the read that a run begins with, there is nothing but the four mutations."""
+    """A work package takes four mutations, and the run one read."""
     w = world(repo)
     w.work()
     assert calls(w) == {"mission-state": 1, **FOUR}
 
 
 def test_what_waits_for_others_is_known_without_a_read(repo: Path) -> None:
-    """The graph tells which work packages an end unlocks; the host is asked by the claim only."""
+    """The loop starts unlocked work packages from the graph, without a read."""
     chain = {"WP01": [], **{f"WP0{i}": [f"WP0{i - 1}"] for i in range(2, 6)}}
     w = world(repo, {**chain, "WP06": ["WP01"], "WP07": ["WP05", "WP06"]})
     w.work()
@@ -109,7 +109,7 @@ def test_what_the_host_does_not_let_begin_waits(repo: Path, release: str) -> Non
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, release=release)
 
     def human(_verb: str, _options: dict[str, str]) -> None:
-        if w.host.lanes["WP01"] == "done":  # whatever comes next is about WP02
+        if w.host.lanes["WP01"] == "done":  # the next call is about WP02
             w.host.put("WP01", "for_review")
             w.host.on_call = lambda _verb, _options: None
 
@@ -223,7 +223,7 @@ def test_a_review_after_an_early_release_takes_a_slot(repo: Path) -> None:
 
 
 def test_one_trouble_does_not_end_other_agents(repo: Path) -> None:
-    """When the host fails for good at one work package, the agent of another goes on."""
+    """If the host fails permanently at one work package, the agent of another goes on."""
     go = repo.parent / "go"
     w = world(repo, {"WP01": [], "WP02": []}, implement=waits("WP02", go) + WRITES)
 

@@ -39,14 +39,14 @@ def watched(repo: Path) -> WatchedHost:
 
 
 def on(watched: WatchedHost) -> MissionClient:
-    """Return the host as a run sees it."""
+    """Return the run's client of a host."""
     return MissionClient(
         AsyncClient(actor=ACTOR, policy=POLICY, transport=watched, retry=Retry()), SLUG
     )
 
 
 def do(call: Callable[[], Awaitable[T]]) -> T:
-    """Wait for a call."""
+    """Run a call to its end."""
 
     async def main() -> T:
         return await call()
@@ -55,7 +55,7 @@ def do(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def test_reads_say_where_everything_stands(watched: WatchedHost) -> None:
-    """State and the workspace come as the SDK's own values."""
+    """Reads return the SDK's values."""
     host = on(watched)
     watched.put("WP01", "planned")
     assert do(host.state).lanes() == {"WP01": Lane.PLANNED}
@@ -84,7 +84,7 @@ def test_a_refused_read_is_not_tried_again(watched: WatchedHost) -> None:
 def test_a_move_is_sent_as_often_as_needed(
     watched: WatchedHost, faults: list[Fault], sent: int
 ) -> None:
-    """A lost answer is looked up; only a move that did not happen is sent again, once."""
+    """After a lost answer the state is read; a move that did not happen is sent once more."""
     watched.work("WP01", "done.py")
     watched.faults["transition"] = faults
     assert do(lambda: on(watched).submit("WP01")) == Lane.FOR_REVIEW
@@ -93,7 +93,7 @@ def test_a_move_is_sent_as_often_as_needed(
 
 
 def test_a_move_that_is_lost_twice_is_a_problem(watched: WatchedHost) -> None:
-    """A host that loses two answers and has not moved the work package is not asked again."""
+    """A move that is lost twice without an effect is an error."""
     watched.faults["transition"] = ["before", "before"]
     with pytest.raises(HostTimeout):
         do(lambda: on(watched).submit("WP01"))
@@ -102,7 +102,7 @@ def test_a_move_that_is_lost_twice_is_a_problem(watched: WatchedHost) -> None:
 
 @pytest.mark.parametrize("to", ["done", "in_progress", "blocked", "for_review"])
 def test_a_move_whose_answer_is_lost_twice_is_an_answer(watched: WatchedHost, to: str) -> None:
-    """When the state says that it has moved, that is the answer, however many got lost."""
+    """A move whose answer is lost twice succeeds if the state shows its effect."""
     if to == "for_review":
         watched.work("WP01", "done.py")
     else:
@@ -136,13 +136,13 @@ def test_a_refused_verdict_is_not_sent_again(watched: WatchedHost) -> None:
 
 
 def test_a_refused_verdict_about_what_has_moved_is_an_answer(watched: WatchedHost) -> None:
-    """The current lane is returned if somebody moved the work package."""
+    """If the user has moved the work package, a rejected verdict returns the current lane."""
     watched.put("WP01", "blocked")
     assert do(lambda: on(watched).finish("WP01", Lane.IN_REVIEW, REVIEW)) == Lane.BLOCKED
 
 
 def test_a_refused_submit_of_what_has_moved_is_an_answer(watched: WatchedHost) -> None:
-    """The current lane is returned if the work package is not in progress any more."""
+    """A rejected submit of a work package that has moved returns its current lane."""
     watched.put("WP01", "blocked")
     assert do(lambda: on(watched).submit("WP01")) == Lane.BLOCKED
 
@@ -161,7 +161,7 @@ def test_a_work_package_that_is_gone_is_told(watched: WatchedHost) -> None:
 
 
 def test_a_refused_claim_is_not_sent_again(watched: WatchedHost) -> None:
-    """A claim of somebody else's work package is not repeated."""
+    """A rejected claim of another actor's work package is not repeated."""
     watched.put("WP01", "in_progress", "bob")
     with pytest.raises(Conflict):
         do(lambda: on(watched).claim("WP01"))
@@ -205,8 +205,31 @@ def test_mutations_take_turns(repo: Path) -> None:
     assert most == [1, 1, 1, 1]
 
 
+def test_a_queued_mutation_is_not_sent_after_a_cancellation(repo: Path) -> None:
+    """A cancellation waits for the running mutation, and the queued ones are never sent."""
+    names = ["WP01", "WP02", "WP03"]
+    watched = WatchedHost(repo, {name: [] for name in names})
+    for name in names:
+        watched.work(name, "done.py")
+        watched.put(name, "in_progress", ACTOR)
+    host = on(watched)
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            watched.on_call = lambda verb, _options: (
+                scope.cancel() if verb == "transition" else None
+            )
+            async with anyio.create_task_group() as tasks:
+                for name in names:
+                    tasks.start_soon(host.submit, name)
+
+    do(main)
+    assert len(watched.sent("transition")) == 1
+    assert sorted(watched.lanes.values()) == ["for_review", "in_progress", "in_progress"]
+
+
 def test_a_mutation_is_not_cut_short(watched: WatchedHost) -> None:
-    """A cancelled run waits for the call that is under way, and has its effect."""
+    """A cancelled run waits for the mutation that is under way."""
     watched.work("WP01", "done.py")
     host = on(watched)
 

@@ -48,7 +48,7 @@ def review(**changes: Any) -> str:
 
 
 def test_a_first_prompt_is_the_task() -> None:
-    """An implementer gets the task as it stands, and no word about rounds before."""
+    """The first prompt has the task, and nothing about earlier rounds."""
     text = implement()
     assert "## The work package\n\ndo {it}" in text
     assert "WP01 of mission m" in text
@@ -83,7 +83,7 @@ def test_a_reviewer_is_told_how_to_end() -> None:
 
 
 def test_a_diff_that_was_cut_says_so() -> None:
-    """A reviewer knows when it does not see everything."""
+    """The prompt says so if the diff was cut."""
     text = review(changes=Changes(files=("a.py", "b.py"), diff="+x", cut=("a.py",)))
     assert "- a.py (its diff is cut off)" in text
     assert "## The diff, cut off" in text
@@ -118,7 +118,7 @@ def test_very_many_files_are_counted() -> None:
 
 
 def test_the_file_of_a_work_package_is_read(tmp_path: Path) -> None:
-    """The host's file is read as text, whatever is in it, up to a limit."""
+    """The file of a work package is read as text, with any bytes, up to a limit."""
     path = tmp_path / "WP01.md"
     path.write_bytes(b"caf\xe9 " + b"x" * 10**6)
     text = prompts.work_package_text(path)

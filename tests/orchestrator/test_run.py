@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.run`: whole runs, from words to exit code."""
+"""Tests of `spec_kitty_orchestrator.run`: whole runs, from the command line to the exit code."""
 
 import os
 import shlex
@@ -43,7 +43,7 @@ def _signals() -> Iterator[None]:
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Orchestrate:
-    """Return the command line, on the host of a world."""
+    """Return a function that runs the command line on the host of a world."""
 
     def run(w: World, *words: str) -> int:
         monkeypatch.setattr(orchestrate, "loading_host", lambda _, **__: nullcontext(w.host))
@@ -56,7 +56,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Orchestrate:
 
 
 def before(w: World, verb: str, does: Callable[[], object]) -> None:
-    """Have something done just before the host hears a verb."""
+    """Call a function just before the host gets a verb."""
 
     def call(asked: str, _options: dict[str, str]) -> None:
         if asked == verb:
@@ -73,7 +73,7 @@ def end(w: World) -> RunEnded:
 def test_a_mission_is_done(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All work packages done and the mission accepted is exit code 0, and each step was told."""
+    """A mission that is done and accepted ends with exit code 0, and each step is an event."""
     w = world(repo, {"WP01": [], "WP02": ["WP01"]})
     assert start(w) == ExitCode.DONE
     assert w.host.verbs()[-1] == "accept-mission"
@@ -91,7 +91,7 @@ def test_a_mission_may_be_left_unaccepted(repo: Path, start: Orchestrate) -> Non
 
 
 def test_a_mission_is_merged_when_asked(repo: Path, start: Orchestrate) -> None:
-    """With ``--merge`` the work is on the target branch at the end, and nothing is left to do."""
+    """With ``--merge`` the work is on the target branch at the end, and there is no next step."""
     w = world(repo)
     assert start(w, "--merge") == ExitCode.DONE
     assert (repo / "WP01.py").is_file()
@@ -116,7 +116,7 @@ def test_the_command_that_is_shown_merges(
 def test_a_blocked_work_package_is_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Work that is left to a user is exit code 1, with the reason and no acceptance."""
+    """A blocked work package ends with exit code 1, its reason and no acceptance."""
     w = world(repo, implement=IDLE)
     assert start(w, "--max-attempts=1") == ExitCode.INCOMPLETE
     assert "accept-mission" not in w.host.verbs()
@@ -126,7 +126,7 @@ def test_a_blocked_work_package_is_told(
 def test_a_host_that_is_gone_is_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A host that fails for good on the way is exit code 3, and the lock is free."""
+    """A host that fails permanently ends with exit code 3, and the lock is free."""
     w = world(repo)
     w.host.faults["transition"] = ["before", "before"]
     assert start(w) == ExitCode.HOST
@@ -136,7 +136,7 @@ def test_a_host_that_is_gone_is_told(
 
 
 def test_an_acceptance_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None:
-    """A host that does not accept the mission is exit code 1, with its words."""
+    """A refused acceptance ends with exit code 1 and the host's message."""
     w = world(repo)
     before(w, "accept-mission", lambda: w.host.put("WP01", "in_progress"))
     assert start(w) == ExitCode.INCOMPLETE
@@ -144,7 +144,7 @@ def test_an_acceptance_that_is_refused_is_told(repo: Path, start: Orchestrate) -
 
 
 def test_a_merge_that_would_lose_something_is_told(repo: Path, start: Orchestrate) -> None:
-    """A merge that is not safe is exit code 1, and nothing is merged."""
+    """A merge that would lose work ends with exit code 1, and nothing is merged."""
     w = world(repo)
 
     def leaves() -> None:
@@ -166,7 +166,7 @@ def test_a_merge_that_would_lose_something_is_told(repo: Path, start: Orchestrat
 def test_a_merge_that_did_harm_is_told(
     repo: Path, start: Orchestrate, harm: tuple[str, ...], words: str
 ) -> None:
-    """A merge that did more than it should is exit code 1, and the message has the way back."""
+    """A damaging merge ends with exit code 1, and the message has the commit to go back to."""
     w = world(repo)
     found: list[str] = []
 
@@ -185,7 +185,7 @@ def test_a_merge_that_did_harm_is_told(
 
 
 def test_a_merge_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None:
-    """A host that does not merge is exit code 1, with its words."""
+    """A refused merge ends with exit code 1 and the host's message."""
     w = world(repo)
     before(w, "merge-mission", lambda: (repo / "README.md").write_text("mine\n"))
     assert start(w, "--merge") == ExitCode.INCOMPLETE
@@ -196,7 +196,7 @@ def test_a_merge_that_is_refused_is_told(repo: Path, start: Orchestrate) -> None
 def test_a_merge_that_git_stands_in_the_way_of_is_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A target that does not exist is told before any agent starts."""
+    """A target that does not exist is reported before any agent starts."""
     w = world(repo)
     assert start(w, "--merge", "--target=nowhere") == ExitCode.USAGE
     assert "no branch 'nowhere'" in capsys.readouterr().err
@@ -206,7 +206,7 @@ def test_a_merge_that_git_stands_in_the_way_of_is_told(
 def test_a_strategy_that_the_host_cannot_do_is_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A strategy that the host lacks is told before any agent starts."""
+    """A strategy that the host lacks is reported before any agent starts."""
     w = world(repo, release="3.0.3")
     assert start(w, "--merge", "--strategy=rebase") == ExitCode.USAGE
     assert "3.2.0 is the first that has" in capsys.readouterr().err
@@ -223,7 +223,7 @@ def test_a_host_that_is_gone_at_the_end_is_told(repo: Path, start: Orchestrate, 
 
 
 def test_a_merge_that_broke_off_says_where_the_target_was(repo: Path, start: Orchestrate) -> None:
-    """A merge that broke off half-way leaves the way back in the message."""
+    """After a merge that stopped half-way, the message has the target's commit before it."""
     packages: dict[str, list[str]] = {"WP01": [], "WP02": []}
     w = world(
         repo, packages, implement="Path('same.py').write_text(wp)\nprint('done')\n", release="3.0.3"
@@ -238,7 +238,7 @@ def test_a_merge_that_broke_off_says_where_the_target_was(repo: Path, start: Orc
 
 
 def test_a_run_can_be_resumed(repo: Path, start: Orchestrate) -> None:
-    """``resume`` goes on where the run was, with its settings, and does no work twice."""
+    """``resume`` continues the run with its settings, and repeats no work."""
     w = world(repo, review=REFUSES)
     assert start(w, "--max-rounds=0", "--no-accept") == ExitCode.INCOMPLETE
     w.host.put("WP01", "in_progress", ACTOR)
@@ -282,7 +282,7 @@ def test_retries_are_told(
 def test_what_cannot_be_enforced_is_told(
     repo: Path, start: Orchestrate, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A run whose agents cannot be held to the policy says so at its start."""
+    """A run warns at its start about modes of the policy that agents cannot enforce."""
     policy = plan.default_policy(agents.script.agent(("x",))).to_dict()
     path = tmp_path / "policy.json"
     path.write_text(Policy.from_dict({**policy, "sandbox_mode": "read_only"}).to_json())
@@ -302,7 +302,7 @@ def test_nothing_of_ours_is_seen_by_git(repo: Path, start: Orchestrate) -> None:
 
 
 def told(w: World, wp: str) -> list[str]:
-    """Return the mutations that were sent for a work package, each with what matters of it."""
+    """Return the mutations that were sent for a work package, with their main options."""
     shown = {"start-implementation": "claim", "start-review": "review", "transition": ""}
     sent = [(v, o) for v, o in w.host.calls if v in shown and o["wp"] == wp]
     return [
@@ -326,7 +326,7 @@ ROUNDS = {
 def test_an_old_host_takes_a_mission_to_its_end(
     repo: Path, start: Orchestrate, release: str
 ) -> None:
-    """Two work packages with a rework each, accepted and merged, by the calls that it knows."""
+    """An old host takes two work packages with rework to acceptance and merge."""
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, review=REFUSES_ONCE, release=release)
     assert start(w, "--merge") == ExitCode.DONE
     assert {wp: told(w, wp) for wp in w.host.lanes} == dict.fromkeys(w.host.lanes, ROUNDS[release])
@@ -350,14 +350,14 @@ def test_a_mission_with_one_lane_for_all_is_taken_to_its_end(
 def test_an_old_host_is_asked_for_its_release_once(
     repo: Path, start: Orchestrate, release: str
 ) -> None:
-    """Telling old hosts apart costs one call in a run."""
+    """An old host is asked for its release once per run."""
     w = world(repo, release=release)
     assert start(w) == ExitCode.DONE
     assert len(w.host.sent("--version")) == 1
 
 
 def test_what_is_forced_says_why(repo: Path, start: Orchestrate) -> None:
-    """Force goes out only where the host has no option for a verdict, and the note has it."""
+    """Force is sent only if the host has no option for a verdict, and the note has the verdict."""
     w = world(repo, review=REFUSES_ONCE, release="3.1.10")
     assert start(w) == ExitCode.DONE
     notes = [options["note"] for options in w.host.sent("transition") if "force" in options]
@@ -369,7 +369,7 @@ def test_what_is_forced_says_why(repo: Path, start: Orchestrate) -> None:
 def test_an_old_host_lets_nothing_wait_that_is_blocked(
     repo: Path, start: Orchestrate, release: str
 ) -> None:
-    """A work package that agents cannot do is blocked on every host, with a note."""
+    """A work package whose attempts are used up is blocked on every host, with a note."""
     w = world(repo, implement=IDLE, release=release)
     assert start(w) == ExitCode.INCOMPLETE
     assert w.host.lanes["WP01"] == "blocked"

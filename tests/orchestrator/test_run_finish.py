@@ -44,7 +44,7 @@ def w(repo: Path) -> World:
 
 
 def do(w: World, step: Callable[[Run], Awaitable[None]], **settings: Any) -> None:
-    """Take one step at the end of a mission, in a new run."""
+    """Run one step of a mission's end, in a new run."""
     run = w.start(**settings)
     try:
         anyio.run(step, run)
@@ -65,7 +65,7 @@ def test_a_mission_is_accepted_and_its_files_committed(w: World) -> None:
 
 
 def test_a_mission_is_accepted_once(w: World) -> None:
-    """A second run does not accept again what is accepted; a run after more work does."""
+    """An accepted mission is accepted again only after more work."""
     do(w, steps.accept)
     do(w, steps.accept)
     assert w.host.verbs() == ["accept-mission"]
@@ -104,7 +104,7 @@ def test_a_mission_is_merged_once(w: World) -> None:
 
 
 def test_a_merged_mission_is_not_taken_for_merged_into_another_branch(w: World) -> None:
-    """A second target is not taken for merged; the host is asked, and rejects it."""
+    """A merged mission does not count as merged into another target; the host rejects that."""
     git(w.root, "branch", "release")
     do(w, steps.merge)
     with pytest.raises(IntegrationFailed):
@@ -113,12 +113,12 @@ def test_a_merged_mission_is_not_taken_for_merged_into_another_branch(w: World) 
 
 
 def leaves(w: World) -> None:
-    """Let a lane have something uncommitted."""
+    """Leave an uncommitted file in a lane."""
     (w.host.worktree("WP02") / "a b.txt").write_text("new\n")
 
 
 def takes_away(w: World) -> None:
-    """Let the merge take a commit of the target away."""
+    """Make the merge remove a commit of the target."""
     git(w.root, "commit", "--quiet", "--allow-empty", "--message=mine")
 
     def resets(verb: str, _options: dict[str, str]) -> None:
@@ -144,7 +144,7 @@ def test_a_merge_that_loses_something_is_not_taken_for_one(
 
 
 def test_the_merge_command_says_what_was_set(w: World) -> None:
-    """The command that merges later has the settings that matter to a merge."""
+    """The printed merge command has the settings of the run that concern the merge."""
     run = w.start(target="release", strategy=MergeStrategy.SQUASH, push=True)
     run.journal.close()
     command = steps.merge_command(run)
@@ -175,7 +175,7 @@ def test_a_merge_that_was_begun_by_a_dead_run_is_not_begun_again(w: World) -> No
 
 
 def test_a_merge_of_which_there_is_no_proof_is_left_to_the_host(w: World) -> None:
-    """Missing branches do not prove a merge: somebody may have deleted them."""
+    """Missing branches do not prove a merge, because a user may have deleted them."""
     for wp in w.host.lanes:
         branch, path = w.host.branch(wp), w.host.worktree(wp)
         git(w.root, "worktree", "remove", "--force", str(path))
@@ -189,7 +189,7 @@ def test_a_merge_of_which_there_is_no_proof_is_left_to_the_host(w: World) -> Non
 def test_an_acceptance_that_the_api_cannot_give_is_told_with_the_hosts_own_command(
     w: World,
 ) -> None:
-    """Under a coordination branch 3.2.x dies at it: nothing is sent, and the run goes on."""
+    """With a coordination branch, accept is not sent to 3.2.x, and the run goes on."""
     meta = w.root / "kitty-specs" / SLUG / "meta.json"
     facts = json.loads(meta.read_text()) | {
         "topology": "coord",
@@ -234,7 +234,7 @@ def test_a_conflict_ends_with_the_commands_that_resolve_it(w: World) -> None:
 
 
 def test_a_damaged_merge_advises_no_resume(w: World) -> None:
-    """It would fail in the same way."""
+    """After a damaging merge, the run does not advise `resume`."""
     takes_away(w)
     with pytest.raises(MergeDamaged) as e:
         do(w, steps.merge)
@@ -242,7 +242,7 @@ def test_a_damaged_merge_advises_no_resume(w: World) -> None:
 
 
 def test_a_mission_with_canceled_work_goes_on_without_acceptance(w: World) -> None:
-    """Hosts up to 3.2.7 accept no such mission; the reason is told, and the run does not fail."""
+    """A mission with canceled work is not accepted up to 3.2.7; the run reports why and goes on."""
     w.host.put("WP02", "canceled", reason="not needed")
     w.write(LaneReported(wp="WP02", lane="canceled"))
     do(w, steps.accept)

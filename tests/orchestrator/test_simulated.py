@@ -1,4 +1,4 @@
-"""The orchestrator as it is, on simulated hosts: with git in this process, and as a program."""
+"""The unchanged orchestrator on simulated hosts: with git in this process, and as a program."""
 
 import json
 import os
@@ -26,7 +26,7 @@ SAMPLES = ("1.0.3", "3.1.10", "3.2.7")
 
 
 def both(folder: Path, review: str = APPROVES) -> tuple[str, str]:
-    """Return an implementer and a reviewer that are small scripts."""
+    """Return an implementer and a reviewer, which are small scripts."""
     return script(folder / "implement.py", WRITES), script(folder / "review.py", review)
 
 
@@ -61,7 +61,7 @@ def test_a_run_on_a_simulated_host_with_git(
 
 
 def program(tmp_path: Path, release: str, *, root: Path | None = None) -> dict[str, str]:
-    """Make a simulated host that is a program, and return an environment in which it is found."""
+    """Make a simulated host that is a program, and return an environment with it on PATH."""
     spec_kitty = make(tmp_path / "host", PLAN, release=release, root=root)
     return {**os.environ, "PATH": f"{spec_kitty.parent}{os.pathsep}{os.environ['PATH']}"}
 
@@ -87,7 +87,7 @@ def test_the_whole_command_on_a_simulated_host(release: str, tmp_path: Path) -> 
 
 
 def test_the_calls_of_another_orchestrator(tmp_path: Path) -> None:
-    """A provider of somebody else's, which spells options with a blank, is answered as well."""
+    """The simulated host answers calls of another provider, which separates option and value."""
     env = program(tmp_path, "3.2.7")
     policy = default_policy(agents.script.agent(("x",))).to_json()
     told = ("--mission", "demo-01K00001")

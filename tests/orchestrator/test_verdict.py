@@ -61,7 +61,7 @@ def test_words_of_the_format_may_be_in_a_finding() -> None:
 
 
 def test_the_last_of_two_verdicts_counts() -> None:
-    """A reviewer may change its mind, or repeat the form that it was given."""
+    """Of two verdicts the last one counts."""
     assert parse(said(verdict="changes_requested") + "\nNo:\n" + said()) == APPROVED
     found = parse(said() + "\nNo:\n" + said(verdict="changes_requested"))
     assert isinstance(found, Verdict)
@@ -135,7 +135,7 @@ def test_a_verdict_needs_a_summary() -> None:
 def test_a_mistake_in_a_verdict_is_said_in_words_of_the_form(
     changes: dict[str, Any], why: str
 ) -> None:
-    """The reason goes into the next prompt and to the user, who know no converter."""
+    """The reason names the field and the fault in words of the verdict's form."""
     assert parse(said(**changes)) == f"its verdict is malformed: {why}"
 
 
@@ -146,7 +146,7 @@ def test_an_approval_with_a_blocking_finding_is_none() -> None:
 
 
 def test_a_huge_answer_ends_with_its_verdict_all_the_same() -> None:
-    """Megabytes of chatter before the verdict cost nothing."""
+    """A verdict after megabytes of text is found quickly."""
     assert parse("chatter {}\n" * 500_000 + said()) == APPROVED
 
 
@@ -163,7 +163,7 @@ def test_a_huge_answer_ends_with_its_verdict_all_the_same() -> None:
     ],
 )
 def test_hostile_braces_end_soon(text: str) -> None:
-    """No answer keeps the loop from its other agents for long."""
+    """Hostile braces do not slow the reader down."""
     begun = time.process_time()
     assert isinstance(parse(text), str)
     assert time.process_time() - begun < 10

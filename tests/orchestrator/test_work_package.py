@@ -37,12 +37,12 @@ FOUR_CALLS = ["start-implementation", "transition", "start-review", "transition"
 
 
 def roles(w: World, wp: str = "WP01") -> list[str]:
-    """Return which agents have run for a work package, in order."""
+    """Return the roles of the agents that have run for a work package, in order."""
     return [attempt.role for attempt in w.history(wp).attempts]
 
 
 def claimed(w: World, lane: str) -> str:
-    """Put WP01 in a lane, with work in its worktree, and return the commit of that."""
+    """Put WP01 in a lane, with work in its worktree, and return the commit of the work."""
     head = w.host.work("WP01", "done.py")
     w.host.put("WP01", lane, ACTOR)
     return head
@@ -55,12 +55,12 @@ def claim_event(w: World, wp: str = "WP01") -> Claimed:
     return Claimed(wp=wp, workspace=workspace, prompt=prompt, base=base, target="work")
 
 
-# A work package that goes well
+# A work package without failures
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_four_calls_take_a_work_package_to_done(repo: Path, backend: str) -> None:
-    """A work package that nobody objects to takes exactly four mutations, under any loop."""
+    """A work package without rework takes exactly four mutations, under any event loop."""
     w = world(repo)
     w.work(backend=backend)
     assert w.host.lanes == {"WP01": "done"}
@@ -69,7 +69,7 @@ def test_four_calls_take_a_work_package_to_done(repo: Path, backend: str) -> Non
 
 
 def test_nothing_is_forced_and_no_history_is_written(repo: Path) -> None:
-    """No gate of the board is bypassed, whatever happens on the way."""
+    """No call has ``--force``, and none writes history."""
     w = world(repo, review=REFUSES_ONCE)
     w.work()
     assert "append-history" not in w.host.verbs()
@@ -77,7 +77,7 @@ def test_nothing_is_forced_and_no_history_is_written(repo: Path) -> None:
 
 
 def test_done_carries_the_verdict(repo: Path) -> None:
-    """The host is told who approved, and where the review can be read, in both options alike."""
+    """The move to done names the reviewer and the review, equal in both options."""
     w = world(repo)
     w.work()
     sent = w.host.sent("transition")[-1]
@@ -89,7 +89,7 @@ def test_done_carries_the_verdict(repo: Path) -> None:
 
 
 def test_what_an_agent_leaves_is_committed_for_it(repo: Path) -> None:
-    """An implementer need not commit: its files are on the lane branch when it is handed in."""
+    """An implementer need not commit: the orchestrator commits its files before the submission."""
     w = world(repo)
     w.work()
     assert git(repo, "show", f"{w.host.branch('WP01')}:WP01.py") == "# attempt 1\n"
@@ -130,7 +130,7 @@ def test_findings_reach_the_implementer(repo: Path) -> None:
 
 
 def test_going_back_carries_the_verdict(repo: Path) -> None:
-    """The host is told that changes were asked for, and no evidence of an approval."""
+    """The move back has the verdict, and no evidence of an approval."""
     w = world(repo, review=REFUSES_ONCE)
     w.work()
     back = next(o for o in w.host.sent("transition") if o["to"] == "in_progress")
@@ -140,7 +140,7 @@ def test_going_back_carries_the_verdict(repo: Path) -> None:
 
 @pytest.mark.parametrize("most", [0, 1])
 def test_too_many_rounds_end_with_a_human(repo: Path, most: int) -> None:
-    """A work package that reviewers keep sending back is blocked, and the note says why."""
+    """After too many rework rounds the work package is blocked, with the reason in the note."""
     w = world(repo, review=REFUSES)
     board = w.work(max_rounds=most)
     assert w.host.lanes["WP01"] == "blocked"
@@ -151,7 +151,7 @@ def test_too_many_rounds_end_with_a_human(repo: Path, most: int) -> None:
 
 
 def test_an_unprintable_summary_reaches_the_host_all_the_same(repo: Path) -> None:
-    """A reason with characters that no command line can carry still reaches the host."""
+    """A reason with characters that no argument can have still reaches the host."""
     w = world(repo, review=REFUSES.replace("not yet", "not\\x00 \\ud800 yet"))
     w.work(max_rounds=0)
     assert w.host.lanes["WP01"] == "blocked"
@@ -179,7 +179,7 @@ def test_a_failing_agent_is_tried_again(repo: Path) -> None:
 
 
 def test_a_verdict_that_is_none_is_asked_for_again_and_then_blocked(repo: Path) -> None:
-    """A reviewer that exits with 0 and says nothing definite has approved nothing."""
+    """A reviewer's answer without a verdict approves nothing, with exit code 0 too."""
     w = world(repo, review="print('looks good to me')\n")
     w.work()
     assert w.host.lanes["WP01"] == "blocked"
@@ -196,7 +196,7 @@ def test_a_late_verdict_is_enough(repo: Path) -> None:
 
 
 def test_a_failed_run_approves_nothing(repo: Path) -> None:
-    """A verdict of a reviewer that then failed is no approval."""
+    """The approval of a reviewer whose run failed does not count."""
     w = world(repo, review=APPROVES + "sys.exit(1)\n")
     w.work()
     assert w.host.lanes["WP01"] == "blocked"
@@ -234,7 +234,7 @@ def test_a_hook_of_the_repository_is_heard(repo: Path) -> None:
 
 
 def test_an_agent_whose_keeper_is_killed_each_time_is_given_up(repo: Path) -> None:
-    """Runs that are lost while the orchestrator watches count as failures; there is an end."""
+    """Runs that are lost while the orchestrator watches count as failures, up to the limit."""
     kills = "if number < 6:\n    os.kill(os.getppid(), 9)\n    time.sleep(60)\n"
     w = world(repo, implement=kills + WRITES)
     w.work()
@@ -242,11 +242,11 @@ def test_an_agent_whose_keeper_is_killed_each_time_is_given_up(repo: Path) -> No
     assert len(roles(w)) == 2
 
 
-# Reviewers that do more than look
+# Reviewers that change files
 
 
 def test_what_a_reviewer_changes_is_kept(repo: Path) -> None:
-    """Edits of a reviewer are not lost, and not in what is approved."""
+    """Edits of a reviewer are kept, and are not part of the approved work."""
     edits = "Path('README.md').write_text('mine')\nPath('new.txt').write_text('new')\n"
     w = world(repo, review=edits + APPROVES)
     w.work()
@@ -272,11 +272,11 @@ def test_a_reviewer_that_commits_has_reviewed_something_else(repo: Path) -> None
     assert len(w.events(ChangesKept)) == 2
 
 
-# Answers that are lost, and answers that are a no
+# Lost answers and refusals
 
 
 def test_a_move_whose_answer_is_lost_is_not_repeated(repo: Path) -> None:
-    """When the state says that it has moved, that is the answer."""
+    """If the state shows the effect of a move, the move is not repeated."""
     w = world(repo)
     w.host.faults["transition"] = ["after", "after"]
     w.work()
@@ -296,7 +296,7 @@ def test_a_review_whose_answer_is_lost_is_begun(repo: Path, release: str, calls:
 
 
 def test_a_move_that_was_lost_is_sent_once_more(repo: Path) -> None:
-    """When the state says that nothing has moved, the same call is sent again, once."""
+    """If the state shows no effect of a move, the same call is sent once more."""
     w = world(repo)
     w.host.faults["transition"] = ["before"]
     w.work()
@@ -315,7 +315,7 @@ def test_a_claim_can_be_repeated(repo: Path, fault: Fault) -> None:
 
 
 def test_a_host_that_is_gone_stops_the_run(repo: Path) -> None:
-    """A move that is lost twice is a problem of the host; the work is still there."""
+    """A move that is lost twice is a host error and stops the run; the work stays."""
     w = world(repo)
     w.host.faults["transition"] = ["before", "before"]
     with pytest.raises(HostProblem, match="no answer within"):
@@ -325,7 +325,7 @@ def test_a_host_that_is_gone_stops_the_run(repo: Path) -> None:
 
 
 def test_what_the_host_finds_missing_goes_to_the_implementer(repo: Path) -> None:
-    """A submit that is rejected is a failure of the attempt, in the host's words."""
+    """A rejected submit is a failed attempt with the host's message."""
     w = world(repo)
     w.host.faults["transition"] = ["refused"]
     w.work()
@@ -373,7 +373,7 @@ def test_a_move_by_somebody_else_is_accepted(repo: Path) -> None:
 
 
 def test_the_primary_checkout_is_not_worked_in(repo: Path) -> None:
-    """Without a worktree of its own it fails, so that other people's changes are not committed."""
+    """A work package without a worktree of its own fails, to leave the user's changes alone."""
     w = world(repo)
     worktree, plain_run = bytes(w.host.worktree("WP01")), w.host.run
 
@@ -441,7 +441,7 @@ def test_other_lanes_are_left_alone(repo: Path, lane: str) -> None:
 def test_what_depends_on_a_canceled_one(
     repo: Path, release: str, reason: str, asked: int, after: str
 ) -> None:
-    """From 3.2.6 on it may be begun if there was a reason, which only the host knows: ask once."""
+    """From 3.2.6 on the host decides whether a dependent of canceled work may start."""
     w = world(repo, {"WP01": [], "WP02": ["WP01"]}, release=release)
     w.host.put("WP01", "canceled", reason=reason)
     board = w.work()
@@ -508,7 +508,7 @@ def test_work_of_a_human_is_reviewed_anew(repo: Path) -> None:
 
 
 def test_an_approval_by_hand_overrules_the_reviewer(repo: Path) -> None:
-    """A work package that a user approved is finished, whatever the last verdict was."""
+    """A work package that a user approved is finished, with any last verdict."""
     w = world(repo, review=REFUSES)
     w.work(max_rounds=0)
     w.host.put("WP01", "approved")
@@ -654,7 +654,7 @@ def test_a_rework_that_changes_nothing_is_noticed_though_another_has_failed(
 
 
 def test_the_review_is_about_what_was_handed_in(shared: World) -> None:
-    """A reviewer is not shown what a sibling committed after the work package was handed in."""
+    """A reviewer does not see commits of a sibling from after the submission."""
     mine = shared.host.work("WP01", "mine.py")
     earlier(shared, "WP01", "for_review", Submitted(wp="WP01", head=mine))
     theirs = shared.host.work("WP01", "theirs.py")
@@ -678,7 +678,7 @@ def test_the_review_is_not_about_what_was_there_before(repo: Path) -> None:
 
 
 def test_the_review_of_a_rework_is_not_about_what_a_sibling_did_meanwhile(repo: Path) -> None:
-    """The diff has the rounds of this work package, and nothing of what came between them."""
+    """The diff has the rounds of this work package, without a sibling's commits between them."""
     first, second = repo.parent / "first", repo.parent / "second"
     body = f"""\
 if wp == 'WP01' and not Path({str(first)!r}).exists():

@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.workspace`: agents that leave the path, in whole runs."""
+"""Tests of `spec_kitty_orchestrator.workspace`, in whole runs with agents that go astray."""
 
 import shutil
 from pathlib import Path
@@ -33,12 +33,12 @@ COMMITS = "git('add', '--all')\ngit('commit', '-q', '-m', 'mine')\n"
 
 
 def reasons(w: World) -> list[str]:
-    """Return why attempts failed."""
+    """Return the reasons of failed attempts."""
     return [event.reason for event in w.events(AttemptFailed)]
 
 
 def on_lane(w: World, name: str, wp: str = "WP01") -> bool:
-    """Tell whether a file is in the branch that is merged."""
+    """Return whether a file is in the branch that is merged."""
     return name in git(w.root, "ls-tree", "-r", "--name-only", w.host.branch(wp)).split()
 
 
@@ -77,7 +77,7 @@ def test_work_on_another_branch_in_rework_is_what_is_approved(repo: Path) -> Non
 
 
 def test_work_that_cannot_be_brought_onto_the_lane_is_kept_and_told(repo: Path) -> None:
-    """A branch that started elsewhere is a failed attempt; the next agent is told where it is."""
+    """Work on an unrelated branch is a failed attempt; the next prompt names the branch."""
     strays = (
         "if number == 1:\n    first = git('rev-list', '--max-parents=0', 'HEAD').strip()\n"
         "    git('switch', '-q', '-c', 'mine', first)\n"
@@ -94,7 +94,7 @@ def test_work_that_cannot_be_brought_onto_the_lane_is_kept_and_told(repo: Path) 
 
 
 def test_work_left_on_another_branch_is_named(repo: Path) -> None:
-    """An agent that committed elsewhere and came back has changed nothing; it is told where."""
+    """Work left on another branch is a failed attempt, and the next prompt names the branch."""
     strays = (
         "if number == 1:\n    git('switch', '-q', '-c', 'mine')\n    Path('a.py').touch()\n"
         "    git('add', '.')\n    git('commit', '-q', '-m', 'x')\n    git('switch', '-q', '-')\n"
@@ -120,7 +120,7 @@ def test_work_left_on_another_branch_is_named(repo: Path) -> None:
     ids=["removed", "made anew", "led to the user's"],
 )
 def test_the_users_own_checkout_is_not_touched(repo: Path, breaks: str) -> None:
-    """Whatever becomes of a worktree's link, nothing is committed or taken away above it."""
+    """If an agent changes its worktree's link, the user's checkout stays unchanged."""
     w = world(repo, implement=WRITES + breaks)
     write(repo / "README.md", "the user's own\n")
     write(repo / "notes.txt", "the user's own\n")
@@ -132,7 +132,7 @@ def test_the_users_own_checkout_is_not_touched(repo: Path, breaks: str) -> None:
 
 
 def test_a_reviewer_that_removes_the_link_changes_nothing(repo: Path) -> None:
-    """The user's work is not stashed, kept or reset either."""
+    """If a reviewer removes the link, the user's work is not stashed, kept or reset."""
     w = world(repo, review="os.remove('.git')\nPath('new.txt').touch()\n" + APPROVES)
     write(repo / "README.md", "the user's own\n")
     w.work()
@@ -145,7 +145,7 @@ def test_a_reviewer_that_removes_the_link_changes_nothing(repo: Path) -> None:
 
 @pytest.mark.parametrize("commits", ["", COMMITS], ids=["uncommitted", "committed"])
 def test_a_repository_inside_is_not_submitted(repo: Path, commits: str) -> None:
-    """Its files would be lost with the worktree, so the agent is told to make them files."""
+    """Work with a nested repository is rejected, and the next prompt says how to add its files."""
     scaffold = (
         "if number == 1:\n    git('init', '-q', 'app')\n    Path('app/main.py').touch()\n"
         "    git('-C', 'app', 'add', '.')\n    git('-C', 'app', 'commit', '-q', '-m', 'x')\n"
@@ -169,7 +169,7 @@ def test_a_worktree_of_a_subagent_is_left_out(repo: Path) -> None:
 
 
 def test_a_repository_that_a_reviewer_made_is_kept(repo: Path) -> None:
-    """It is moved beside the reviewer's log, and is not in the next agent's way."""
+    """A nested repository that a reviewer made is moved beside the reviewer's log."""
     makes = "git('init', '-q', 'app')\nPath('app/notes.txt').write_text('mine')\n"
     w = world(repo, review=makes + APPROVES)
     w.work()
@@ -183,7 +183,7 @@ def test_a_repository_that_a_reviewer_made_is_kept(repo: Path) -> None:
 
 
 def test_changes_of_the_missions_folder_are_taken_out(repo: Path) -> None:
-    """The host writes that folder; an agent's edits are kept, said, and not merged."""
+    """An agent's edits of the mission's folder are kept and reported, and not merged."""
     ticks = f"next(Path('kitty-specs/{SLUG}/tasks').glob('*')).write_text('ticked')\n"
     w = world(repo, implement=ticks + WRITES)
     w.work()
@@ -196,7 +196,7 @@ def test_changes_of_the_missions_folder_are_taken_out(repo: Path) -> None:
 
 
 def test_a_file_that_git_ignores_is_kept_if_the_work_package_names_it(repo: Path) -> None:
-    """It is not part of the work, and would be lost with the worktree."""
+    """An ignored file that the work package names is kept under a ref."""
     w = world(repo, implement=WRITES + "Path('local.env').write_text('mine')\n")
     write(repo / ".gitignore", "*.env\n")
     git(repo, "add", ".gitignore")
@@ -226,11 +226,11 @@ def test_a_hook_that_refuses_goes_to_the_agent(repo: Path) -> None:
 CONVENTIONAL = """\
 case "$(pwd)" in *.worktrees*) ;; *) exit 0 ;; esac
 grep -qE '^(feat|chore)(\\(.+\\))?: ' $1 || { echo 'bad type' >&2; exit 1; }"""
-"""A commit-msg hook for the lane worktrees; the host's own messages are not looked at."""
+"""A commit-msg hook for the lane worktrees; it does not check the host's own messages."""
 
 
 def test_the_usual_message_is_a_conventional_commit(repo: Path) -> None:
-    """Repositories with commitlint take it as it is."""
+    """The default commit message is a conventional commit."""
     hook(repo / ".git" / "hooks", CONVENTIONAL, "commit-msg")
     w = world(repo)
     w.work()
@@ -239,7 +239,7 @@ def test_the_usual_message_is_a_conventional_commit(repo: Path) -> None:
 
 
 def test_a_message_that_is_refused_is_not_the_agents_fault(repo: Path) -> None:
-    """The user is told of the setting at the first commit, and no attempt is used up."""
+    """A refused commit message stops the run with the setting to change, and costs no attempt."""
     hook(repo / ".git" / "hooks", CONVENTIONAL, "commit-msg")
     w = world(repo, {"WP01": [], "WP02": []})
     with pytest.raises(RepositoryProblem, match=r"bad type.*commit_message"):
@@ -252,7 +252,7 @@ def test_a_message_that_is_refused_is_not_the_agents_fault(repo: Path) -> None:
 
 
 def test_a_signature_that_fails_stops_the_run_at_once(repo: Path) -> None:
-    """No attempt is used up, no other agent is started, and a later run commits the work."""
+    """A failing signature costs no attempt, stops the run, and a later run commits the work."""
     w = world(repo, {"WP01": [], "WP02": [], "WP03": []})
     git(repo, "config", "commit.gpgSign", "true")
     git(repo, "config", "gpg.program", "false")
@@ -267,7 +267,7 @@ def test_a_signature_that_fails_stops_the_run_at_once(repo: Path) -> None:
 
 
 def test_a_locked_index_stops_only_its_own_work_package(repo: Path) -> None:
-    """A lock that a killed git left is named; other work packages go on."""
+    """A left index lock is named and stops one work package; the others go on."""
     locks = "if wp == 'WP01':\n    p = git('rev-parse', '--git-path', 'index.lock').strip()\n"
     w = world(repo, {"WP01": [], "WP02": []}, implement=WRITES + locks + "    Path(p).touch()\n")
     w.work()
@@ -298,11 +298,11 @@ def test_unresolved_conflicts_are_not_submitted(repo: Path) -> None:
     assert w.host.lanes["WP01"] == "done"
 
 
-# What was reviewed is what is finished
+# Only the reviewed commit is finished
 
 
 def test_a_commit_after_the_approval_is_not_finished(repo: Path) -> None:
-    """A person's commit on the lane between approval and done is not passed off as reviewed."""
+    """A user's commit on the lane after the approval prevents the move to done."""
     w = world(repo)
     run = w.start()
 
@@ -326,7 +326,7 @@ def test_a_commit_after_the_approval_is_not_finished(repo: Path) -> None:
 
 
 def test_a_commit_after_the_approval_is_reviewed_in_the_next_run(repo: Path) -> None:
-    """The way out of that is another review of what is there now."""
+    """In the next run, a commit from after the approval is reviewed."""
     w = world(repo)
     reviewer(repo, "print('no verdict')\n")
     w.work()
@@ -345,7 +345,7 @@ def reviewer(repo: Path, body: str) -> None:
 
 @pytest.mark.parametrize("gone", ["folder", "folder and link", "checked out elsewhere"])
 def test_a_missing_worktree_is_made_again_for_the_review(repo: Path, gone: str) -> None:
-    """Somebody removed .worktrees during a break; the branch has the work."""
+    """If a user has removed .worktrees, the review gets a new worktree from the branch."""
     w = world(repo, review="print('no verdict')\n")
     w.work()
     assert w.host.lanes["WP01"] == "blocked"
@@ -377,7 +377,7 @@ def test_an_implementer_that_removes_the_worktree_is_tried_again(repo: Path) -> 
 
 
 def test_work_that_was_committed_before_the_worktree_was_removed_counts(repo: Path) -> None:
-    """The branch has it."""
+    """A commit on the branch counts, even if the worktree is removed afterwards."""
     w = world(repo, implement=WRITES + COMMITS + DELETES)
     w.work()
     assert w.host.lanes["WP01"] == "done"
@@ -386,7 +386,7 @@ def test_work_that_was_committed_before_the_worktree_was_removed_counts(repo: Pa
 
 
 def test_a_reviewer_that_removes_the_worktree_has_reviewed_all_the_same(repo: Path) -> None:
-    """Its verdict counts, because the branch is as it was."""
+    """A reviewer's verdict counts even if the reviewer removes the worktree."""
     w = world(repo, review=DELETES + APPROVES)
     w.work()
     assert w.host.lanes["WP01"] == "done"
@@ -414,7 +414,7 @@ def test_submitted_work_that_an_agent_took_off_the_branch_comes_back(
 
 
 def test_reopened_work_goes_back_to_review(repo: Path) -> None:
-    """After two reviewers without a verdict, no implementer has to find something to change."""
+    """Reopened work whose reviewers gave no verdict goes back to review, without an implementer."""
     w = world(repo, review="print('no verdict')\n")
     w.work()
     assert w.host.lanes["WP01"] == "blocked"
@@ -439,5 +439,5 @@ def test_reopened_rework_goes_to_the_implementer(repo: Path) -> None:
 
 
 def implementers(w: World) -> int:
-    """Return how often an implementer was started."""
+    """Return the number of started implementers."""
     return len([event for event in w.events(AttemptStarted) if event.role == "implement"])

@@ -50,7 +50,7 @@ REFUSES_ONCE = "if number > 2:\n    verdict('approved')\nelse:\n    " + REFUSES
 
 
 def script(path: Path, body: str) -> str:
-    """Write an agent and return the name to find it by."""
+    """Write an agent and return its name."""
     path.write_text(_HEAD + body)
     return "script:" + shlex.join([sys.executable, "-I", "-S", str(path)])
 
@@ -70,7 +70,7 @@ class World:
         return StateFiles(self.root)
 
     def start(self, **settings: Any) -> Run:
-        """Return a run with what the journal tells, as a new process would make it."""
+        """Return a run with the state of the journal, as a new process would make it."""
         self.files.make()
         made = Settings(
             mission=SLUG,
@@ -125,7 +125,7 @@ class World:
         return [event for event in found if wp is None or getattr(event, "wp", None) == wp]
 
     def history(self, wp: str = "WP01") -> WorkPackageHistory:
-        """Return the state of a work package, as the journal tells it."""
+        """Return the state of a work package, computed from the journal."""
         return recall(read(self.files.journal))[SLUG].work_package(wp)
 
     def write(self, *events: Event) -> None:
@@ -140,12 +140,12 @@ class World:
         return self.files.logs / SLUG / wp / f"{number:02d}-{role}"
 
     def prompt(self, number: int, role: str, wp: str = "WP01") -> str:
-        """Return what an attempt was told."""
+        """Return the prompt of an attempt."""
         return (self.log(number, role, wp) / "prompt.md").read_text()
 
 
 async def begin(run: Run) -> Loop:
-    """Return the loop of a run that is about to begin."""
+    """Return the loop of a run before its start."""
     return Loop(run, await run.host.state())
 
 
@@ -158,7 +158,7 @@ def world(
     release: str = NEWEST,
     lane_ids: dict[str, str] | None = None,
 ) -> World:
-    """Make a world whose agents do as they are told, on any release of the host."""
+    """Return a function that makes a world with scripted agents, on any release of the host."""
     return World(
         root=root,
         host=WatchedHost(root, packages, release=release, lane_ids=lane_ids),

@@ -1,1 +1,1 @@
-"""What has to hold for any value, searched with Hypothesis."""
+"""Property tests, searched with Hypothesis."""

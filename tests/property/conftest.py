@@ -1,4 +1,4 @@
-"""How Hypothesis is to search: without a deadline, because test machines are shared.
+"""Hypothesis profiles without a deadline, because test machines are shared.
 
 ``pytest --hypothesis-profile=thorough tests/property`` searches for much longer.
 """

@@ -1,4 +1,4 @@
-"""What comes back from a host, whatever it prints."""
+"""Properties of how the SDK reads an answer, whatever the host prints."""
 
 import json
 import pickle
@@ -55,7 +55,7 @@ codes = st.none() | st.sampled_from([str(c) for c in ErrorCode]) | st.text()
 
 @st.composite
 def envelopes(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw an envelope that is sound, with any payload."""
+    """Draw a well-formed envelope with any payload."""
     verb = draw(st.sampled_from([c.verb for c in EVERY] + ["unknown"]))
     return {
         "contract_version": draw(st.sampled_from(["1.4.0", "1.5.0", ""]) | st.text(max_size=9)),
@@ -131,7 +131,7 @@ noise = st.lists(
 def test_an_envelope_is_found_in_any_noise(
     before: list[bytes], envelope: dict[str, Any], after: list[bytes], end: bytes, indent: bytes
 ) -> None:
-    """Lines before and after, of any bytes, neither hide the answer nor change it."""
+    """The SDK finds the envelope unchanged between lines of any bytes."""
     assume(not indent.strip())
     stdout = end.join([*before, indent + json.dumps(envelope).encode() + indent, *after])
     found, rest = find(stdout.decode("utf-8", "backslashreplace"))
@@ -143,7 +143,7 @@ def test_an_envelope_is_found_in_any_noise(
 
 @given(noise)
 def test_noise_alone_is_no_envelope(lines: list[bytes]) -> None:
-    """Without an answer nothing is made up, and the text comes back as it was."""
+    """Without an envelope, `find` returns None and the whole text."""
     text = b"\n".join(lines).decode("utf-8", "backslashreplace")
 
     assert find(text) == (None, text)
@@ -197,7 +197,7 @@ versions = st.text() | st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,4}((a|rc|\.dev
 
 @given(versions)
 def test_any_word_is_a_contract_or_refused(word: str) -> None:
-    """A host cannot break a client with what it calls its version."""
+    """Any contract version gives a contract, None for 1.0, or UnsupportedHost; no other error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UntestedHostWarning)
         contract = attempt(UnsupportedHost, lambda: recognise(word))
@@ -213,7 +213,7 @@ def test_any_word_is_a_contract_or_refused(word: str) -> None:
 
 @given(st.text() | st.from_regex(r"(.*\n)*.*version [0-9]{1,2}(\.[0-9]{1,2}){1,3}(rc[0-9])?\n?"))
 def test_any_text_names_a_release_or_none(text: str) -> None:
-    """Whatever `spec-kitty --version` prints ends in a release with an API, or in one error."""
+    """Any output of `spec-kitty --version` gives a release with the API, or UnsupportedHost."""
     found = attempt(UnsupportedHost, lambda: release_in(text))
 
     if isinstance(found, Version):

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmark: what could have been, and where the rest of the time went."""
+"""Properties of the benchmark's arithmetic: lower bounds, late starts and lost time."""
 
 import heapq
 from pathlib import Path
@@ -44,7 +44,7 @@ def played(dag: Dag, slots: int, delays: list[float]) -> Trace:
 
 
 def test_lower_bound_is_the_longest_path_or_the_work_by_slots() -> None:
-    """No orchestrator can be faster, whichever of the two is in its way."""
+    """The lower bound is the longer of the critical path and the work divided by the slots."""
     seconds = dict.fromkeys(DIAMOND, 7.0)
     assert lower_bound(DIAMOND, seconds, 4) == 21
     assert lower_bound(DIAMOND, seconds, 1) == 28
@@ -56,7 +56,7 @@ def test_lower_bound_is_the_longest_path_or_the_work_by_slots() -> None:
 def test_layers_depend_on_the_layer_before_and_on_nothing_but_the_seed(
     count: int, seed: int
 ) -> None:
-    """A mission is the same whenever it is measured, and dependencies come first."""
+    """A seed always gives the same mission, in which dependencies come first."""
     dag = layered(count, seed)
     assert dag == layered(count, seed)
     names = list(dag)
@@ -80,7 +80,7 @@ def test_a_start_is_late_from_when_it_was_possible() -> None:
     by = {(w.run.wp, w.run.role): w for w in trace.waits()}
     assert by["WP01", "implement"].seconds == pytest.approx(0.5)  # after the first answer
     assert by["WP01", "review"].seconds == pytest.approx(0.5)
-    assert by["WP02", "implement"].seconds == pytest.approx(0.5)  # after WP01 was said to be done
+    assert by["WP02", "implement"].seconds == pytest.approx(0.5)  # after WP01 was done
     assert by["WP03", "implement"].seconds == pytest.approx(1.0)  # after the slot was free
     assert [w.handed_over for w in trace.waits()] == [False, True] * 3
 
@@ -99,7 +99,7 @@ def test_what_was_lost_adds_up(dag: Dag, slots: int, delays: list[float]) -> Non
 
 
 def test_only_what_is_worse_by_more_than_the_factor_is_told() -> None:
-    """Noise, what is too small to matter, and what is better are not."""
+    """The benchmark ignores noise, times too small to matter, and figures without a baseline."""
     assert [str(w) for w in worse(results("x_s", 2.6), results("x_s", 2.0), 1.25)] == [
         "calls/x_s: 2.6, was 2 (1.30 x)"
     ]
@@ -109,7 +109,7 @@ def test_only_what_is_worse_by_more_than_the_factor_is_told() -> None:
 
 
 def test_another_machine_is_compared_by_ratios_alone() -> None:
-    """A slow machine is no change for the worse."""
+    """On another CPU the benchmark compares ratios and ignores times."""
     assert not worse(results("x_s", 9.0, cpu="b"), results("x_s", 2.0), 1.25)
     assert worse(results("ratio", 9.0, cpu="b"), results("ratio", 2.0), 1.25)
 
@@ -122,7 +122,7 @@ def test_the_first_goal_that_fits_counts() -> None:
 
 
 def test_tables_replace_what_is_between_the_comments(tmp_path: Path) -> None:
-    """The rest of the page stays as it is, however often."""
+    """The benchmark replaces the text between the comments and keeps the rest of the page."""
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nb\n", encoding="utf-8")
     for text in ("one\n", "two\n"):

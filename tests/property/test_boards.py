@@ -1,4 +1,4 @@
-"""What happens on a board, whatever is called in whatever order and whatever is lost."""
+"""Properties of a mission's board, for any sequence of verbs and any lost answers."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +20,7 @@ REVIEW = Review(reviewer="rev", reference="r1")
 
 Verb = Callable[[Client, Lane | None], object]
 Sequence = list[tuple[str, str, Lane | None, list[Fault | None]]]
-"""Verbs, each with who calls it, what is believed of the lane, and what is lost on the way."""
+"""Verbs, each with its actor, the lane that the caller expects, and the faults of its calls."""
 VERBS: dict[str, Verb] = {
     "start": lambda c, _: c.start_implementation(SLUG, "WP01"),
     "submit": lambda c, _: c.mission(SLUG).work_package("WP01").submit_for_review(note="n"),
@@ -34,7 +34,7 @@ VERBS: dict[str, Verb] = {
 }
 faults = st.none() | st.sampled_from(LOST)
 lanes = st.none() | st.sampled_from(Lane)
-"""What the caller believes, rightly or wrongly."""
+"""The lane that the caller expects, rightly or wrongly."""
 steps = st.tuples(
     st.sampled_from(sorted(VERBS)),
     st.sampled_from(["ada", "bob"]),
@@ -72,7 +72,7 @@ def play(release: str, sequence: Sequence) -> Simulated:
 def test_no_sequence_of_verbs_leaves_the_rules_of_the_board(
     release: str, sequence: Sequence
 ) -> None:
-    """Every move is one that the dialect allows, and force opens no other."""
+    """The host makes only moves that its dialect allows, also when the SDK sends --force."""
     dialect = RELEASES[release]
     for _, before, after, _ in play(release, sequence).moves:
         assert (before, after) in EDGES[dialect]
@@ -82,7 +82,7 @@ def test_no_sequence_of_verbs_leaves_the_rules_of_the_board(
 @settings(max_examples=40)
 @given(sequences | likely)
 def test_force_is_sent_only_where_there_is_no_option(release: str, sequence: Sequence) -> None:
-    """Every forced call has a note, and a rule whose option the host lacks."""
+    """The SDK sends --force only for a rule whose option the host lacks, and with a note."""
     dialect = RELEASES[release]
     host = play(release, sequence)
     optionless = OPTIONLESS.get(dialect, set())

@@ -1,4 +1,4 @@
-"""Whatever goes wrong with its calls, a client does nothing twice and denies no effect."""
+"""Properties of a client under faults: it repeats no effect and denies none."""
 
 from collections.abc import Callable
 from random import Random
@@ -23,8 +23,8 @@ scripts = st.dictionaries(st.sampled_from(VERBS), st.lists(one_fault, max_size=6
 releases = st.sampled_from(SAMPLE)
 
 
-def begun(release: str) -> Simulated:
-    """Return a host whose only work package is worked on."""
+def host_in_progress(release: str) -> Simulated:
+    """Return a host whose only work package is in progress."""
     host = Simulated(release)
     host.put("WP01", "in_progress", "ada")
     return host
@@ -37,7 +37,7 @@ def client(host: Simulated, script: Script, retry: Retry | None = None) -> Clien
 
 
 def repeat_until_done(step: Callable[[], object], script: Script) -> None:
-    """Call until it goes well: every failure has used up a fault."""
+    """Repeat a step until it succeeds; each failure uses up a fault."""
     for _ in range(1 + sum(map(len, script.values()))):
         try:
             step()
@@ -50,7 +50,7 @@ def repeat_until_done(step: Callable[[], object], script: Script) -> None:
 @given(release=releases, script=scripts)
 def test_a_work_package_gets_to_its_end(release: str, script: Script) -> None:
     """Verbs that are called until they succeed take each step of the board once."""
-    host = begun(release)
+    host = host_in_progress(release)
     mine = client(host, script)
     repeat_until_done(lambda: mine.mission(SLUG).work_package("WP01").submit_for_review(), script)
     repeat_until_done(lambda: mine.mission(SLUG).work_package("WP01").begin_review(), script)
@@ -62,8 +62,8 @@ def test_a_work_package_gets_to_its_end(release: str, script: Script) -> None:
 
 @given(release=releases, script=scripts, retried=st.booleans())
 def test_a_call_is_honest_about_its_effect(release: str, script: Script, retried: bool) -> None:
-    """No error says that nothing was done where something was, with and without retries."""
-    host = begun(release)
+    """The SDK never says `not_applied` of a move that the host made, with or without retries."""
+    host = host_in_progress(release)
     retry = Retry(attempts=4, wait_initial=0, wait_max=0, wait_jitter=0) if retried else None
     mine = client(host, script, retry)
     for lane in ("for_review", "blocked", "canceled"):
@@ -82,7 +82,7 @@ def test_a_call_is_honest_about_its_effect(release: str, script: Script, retried
     random=st.randoms(use_true_random=False),
     rate=st.floats(0, 0.5),
 )
-def test_a_life_on_the_simulated_host(release: str, random: Random, rate: float) -> None:
+def test_each_step_is_taken_once_despite_faults(release: str, random: Random, rate: float) -> None:
     """A work package takes each step once from claim to end, despite faults."""
     host = SimulatedHost(release=release)
     chance = by_chance(random, rate)
@@ -110,8 +110,8 @@ def test_a_life_on_the_simulated_host(release: str, random: Random, rate: float)
 
 @given(faults=st.lists(one_fault, max_size=6))
 def test_a_retry_repeats_no_effect(faults: list[Fault | None]) -> None:
-    """A note that may have been written is not written again, however often that is allowed."""
-    host = begun("3.2.7")
+    """The SDK never sends a note again that the host may have written, whatever retry allows."""
+    host = host_in_progress("3.2.7")
     retry = Retry(attempts=None, timeout=None, wait_initial=0, wait_max=0, wait_jitter=0)
     mine = client(host, {"append-history": faults}, retry)
     try:

@@ -1,4 +1,4 @@
-"""What goes onto a command line, for any values."""
+"""Properties of the command lines that the SDK spells, for any values."""
 
 from typing import Any
 
@@ -12,18 +12,16 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
     ListReady,
     MergeMission,
     MergeStrategy,
     MissionState,
     ResolveWorkspace,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.api.spelling import spell
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import InvalidCall
@@ -68,7 +66,7 @@ commands: st.SearchStrategy[Command[Any]] = st.one_of(
 )
 
 
-def said(value: object) -> str:
+def sent_as(value: object) -> str:
     """Return the text in which a value is sent."""
     return value.to_json() if isinstance(value, ReviewResult | Evidence) else str(value)
 
@@ -85,7 +83,7 @@ def test_each_option_is_exactly_one_argument(command: Command[Any]) -> None:
         name, equals, value = option.partition("=")
         assert name in given_values
         assert (given_values[name] is True) is (equals == "")
-        assert given_values[name] is True or value == said(given_values[name])
+        assert given_values[name] is True or value == sent_as(given_values[name])
 
 
 @given(commands)
@@ -112,7 +110,7 @@ def test_every_argument_can_be_carried(command: Command[Any]) -> None:
     st.text(max_size=5),
 )
 def test_what_cannot_be_carried_is_an_invalid_call(before: str, bad: str, after: str) -> None:
-    """It is refused by the command, before a host is started."""
+    """The SDK raises InvalidCall for a note that cannot be an argument of a process."""
     note = AppendHistory(mission="pay", wp="WP01", note=before + bad + after)
 
     with pytest.raises(InvalidCall, match="--note"):
@@ -132,7 +130,7 @@ def test_a_name_is_accepted_or_refused_as_such(name: str) -> None:
 
 @given(st.text())
 def test_a_target_is_a_lane_or_refused(word: str) -> None:
-    """No host ever sees a lane that it does not know."""
+    """The SDK refuses a target that is not a lane of the contract."""
     try:
         command = Transition(mission="pay", wp="WP01", to=word)
     except InvalidCall:

@@ -1,4 +1,4 @@
-"""Which policies are accepted, for any values."""
+"""Properties of the policies that the SDK accepts, for any values."""
 
 import json
 from itertools import pairwise
@@ -31,7 +31,7 @@ extras = st.dictionaries(
 
 @st.composite
 def good(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw what every host accepts."""
+    """Draw a policy object that every host accepts."""
     raw: dict[str, Any] = {name: draw(harmless) for name in TEXTS}
     raw["dangerous_flags"] = draw(flags)
     if draw(st.booleans()):
@@ -84,13 +84,13 @@ anything = st.dictionaries(
 
 
 def verdict(raw: object) -> Policy | PolicyError:
-    """Return the policy, or why there is none."""
+    """Return the policy, or the error that refuses it."""
     return attempt(PolicyError, lambda: Policy.from_dict(raw))
 
 
 @given(good())
 def test_what_every_host_accepts_is_accepted(raw: dict[str, Any]) -> None:
-    """The rules are not stricter than the strictest host, and nothing is changed or lost."""
+    """The SDK accepts what every host accepts, and drops nothing but null tool_restrictions."""
     sent = Policy.from_dict(raw).to_dict()
 
     assert sent == {k: v for k, v in raw.items() if (k, v) != ("tool_restrictions", None)}
@@ -162,7 +162,7 @@ def test_an_error_shows_the_word_and_not_the_secret(before: str, word: str, afte
 
 @given(st.text() | json_values.map(json.dumps) | policy_json())
 def test_any_text_is_a_policy_or_refused(text: str) -> None:
-    """A file with anything in it ends in a policy or in the one error for policies."""
+    """Any text gives a policy or a PolicyError, and no other error."""
     policy = attempt(PolicyError, lambda: Policy.from_json(text))
 
     if isinstance(policy, Policy):
@@ -173,7 +173,7 @@ def test_any_text_is_a_policy_or_refused(text: str) -> None:
 
 @given(policy_json(), contracts())
 def test_for_a_host_is_by_the_rules_that_it_has(text: str, contract: Contract) -> None:
-    """A policy is built exactly where no problem is told, and has no problem when it is sent."""
+    """`for_contract` builds a policy exactly where `policy_problems` finds none for that host."""
     problems = policy_problems(text, contract.release)
     policy = attempt(PolicyError, lambda: Policy.for_contract(text, contract))
 
@@ -186,16 +186,16 @@ def test_for_a_host_is_by_the_rules_that_it_has(text: str, contract: Contract) -
 
 @given(policy_json())
 def test_a_later_host_never_has_fewer_problems(text: str) -> None:
-    """Rules have been added and none was taken away, so what all hosts take is the strictest."""
-    told = [{*map(str, policy_problems(text, host.release))} for host in hosts()]
+    """A later host reports every problem of an earlier one, and the newest host reports all."""
+    found = [{*map(str, policy_problems(text, host.release))} for host in hosts()]
 
-    assert all(before <= after for before, after in pairwise(told))
-    assert told[-1] == {*map(str, policy_problems(text))}
+    assert all(before <= after for before, after in pairwise(found))
+    assert found[-1] == {*map(str, policy_problems(text))}
 
 
 @given(policy_json(), st.sampled_from(PolicyRule))
 def test_a_rule_is_the_only_thing_that_its_problems_depend_on(text: str, rule: PolicyRule) -> None:
-    """By the rules of the release before a rule came, just its problems are not there."""
+    """The SDK reports no problem of a rule for a release that does not have the rule yet."""
     assume(rule.since is not None)
     before = [host.release for host in hosts() if not rule.applies_to(host.release)]
     problems = policy_problems(text)
@@ -207,5 +207,5 @@ def test_a_rule_is_the_only_thing_that_its_problems_depend_on(text: str, rule: P
 
 @given(policies(), st.sampled_from(TEXTS), harmless)
 def test_a_change_is_as_if_built_so(policy: Policy, field: str, text: str) -> None:
-    """To change a policy is to build one from the changed object."""
+    """`evolve` gives the same policy as `from_dict` with the changed object."""
     assert policy.evolve(**{field: text}) == Policy.from_dict({**policy.to_dict(), field: text})

@@ -40,13 +40,13 @@ SHAPES: Mapping[str, Dag] = {
 }
 ENDS = (Implemented, VerdictGiven, AttemptFailed, AttemptStopped)
 PATIENT = {"max_attempts": 9, "max_rounds": 9}
-"""Nobody gives up because of bad luck."""
+"""Limits that agents who fail by chance do not reach."""
 
 dags = st.builds(layered, st.integers(1, 9), st.integers(0, 99), st.integers(1, 4))
 releases = st.sampled_from(EVERY_DIALECT)
 seeds = st.integers(0, 2**32)
 reproducible = settings(derandomize="CI" in os.environ)
-"""As many examples as the profile says; where nobody looks, always the same."""
+"""As many examples as the profile says; in CI the same ones in every run."""
 
 
 def unlucky(seed: int) -> Callable[..., object]:
@@ -59,10 +59,10 @@ def is_done(world: World) -> bool:
 
 
 def moved_twice(world: World) -> list[str]:
-    """Return the moves that the host has made once too often.
+    """Return the moves that the host has made more often than a run needs.
 
-    What is handed in, judged and finished is so once, and once more for each time that a
-    reviewer sent it back.
+    A work package is claimed and done once and never blocked. It takes each other step once, and
+    once more for each time that a reviewer requested changes.
     """
     back = Counter(e.wp for e in world.events(VerdictGiven) if e.verdict == "changes_requested")
     moves = Counter((m.wp, m.after) for m in world.host.mission.moves)
@@ -77,8 +77,8 @@ def moved_twice(world: World) -> list[str]:
 def started_twice(world: World) -> list[str]:
     """Return the starts of agents for which the journal gives no reason.
 
-    An agent is started when the one before it has ended, and again in the same role only when
-    that one came to nothing, or when the other role has had its turn.
+    A review may follow an implementation, an implementation may follow a request for changes,
+    and either may follow a failed or stopped attempt.
     """
     found: list[str] = []
     by_wp: dict[str, list[WorkPackageEvent]] = {}
@@ -156,7 +156,7 @@ def test_the_board_is_read_while_a_slot_is_free(slots: int) -> None:
 @pytest.mark.parametrize("release", EVERY_DIALECT)
 @pytest.mark.parametrize("lane", [Lane.CANCELED, Lane.DONE])
 def test_what_others_have_finished_meanwhile_is_no_trouble(lane: Lane, release: str) -> None:
-    """A claim that is rejected because somebody moved the work package is not repeated."""
+    """The orchestrator does not repeat a claim of a work package that a user has finished."""
     with folder() as root:
         world = World.of(root, wide(2), steady(300, 120), release=release, max_concurrent=1)
 
@@ -183,7 +183,7 @@ def _claims(call: Asked) -> bool:
 @reproducible
 @given(dags, releases, seeds)
 def test_whatever_agents_do_a_run_comes_to_its_end(dag: Dag, release: str, seed: int) -> None:
-    """With agents that fail and reviewers that refuse, all is done, and nothing twice."""
+    """A run finishes each work package once, though agents fail and reviewers refuse."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
         board = in_virtual_time(world.live, seed)
@@ -195,15 +195,15 @@ def test_whatever_agents_do_a_run_comes_to_its_end(dag: Dag, release: str, seed:
 @reproducible
 @given(dags, releases, seeds, st.integers(1, 3))
 def test_whatever_the_host_does_a_run_comes_to_its_end(
-    dag: Dag, release: str, seed: int, bad_lives: int
+    dag: Dag, release: str, seed: int, faulty_runs: int
 ) -> None:
-    """Runs with faults of every kind end by themselves, and a run without faults does the rest."""
+    """Runs with host faults end by themselves, and a run without faults finishes the mission."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
         faults = by_chance(Random(seed), 0.2)  # noqa: S311 - not for secrets
 
         async def main() -> None:
-            for _ in range(bad_lives):
+            for _ in range(faulty_runs):
                 await world.live(faults=faults)
             await world.live()
 
@@ -231,13 +231,13 @@ def test_an_outdated_report_starts_no_agent() -> None:
 
 @reproducible
 @given(dags, releases, seeds, st.lists(st.integers(0, 60), min_size=1, max_size=3))
-def test_a_killed_run_is_gone_on_with(dag: Dag, release: str, seed: int, deaths: list[int]) -> None:
-    """After a kill at any point, the next runs do the rest, and nothing twice."""
+def test_a_killed_run_is_gone_on_with(dag: Dag, release: str, seed: int, kills: list[int]) -> None:
+    """After a kill at any point, the next runs finish the mission and repeat no step."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
 
         async def main() -> None:
-            for touches in deaths:
+            for touches in kills:
                 await world.live(touches=touches)
             await world.live()
 
@@ -251,7 +251,7 @@ def test_a_killed_run_is_gone_on_with(dag: Dag, release: str, seed: int, deaths:
 def test_an_interrupted_run_is_gone_on_with(
     dag: Dag, release: str, seed: int, ends: list[float]
 ) -> None:
-    """After Ctrl-C no agent is left, and the next run does the rest, and nothing twice."""
+    """After Ctrl-C no agent is left, and the next run finishes the mission and repeats no step."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
 

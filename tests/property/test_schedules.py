@@ -48,7 +48,7 @@ seeds = st.integers(0, 2**32)
 
 
 def any_run(dag: Dag, bounds: tuple[Limit, ...], order: Order, seed: int) -> Run:
-    """Return a run with agents that take some time or other, and some rework."""
+    """Return a run with agents of random durations, and some rework."""
     random = Random(seed)  # noqa: S311 - not for secrets
     back = Counter({wp: random.choice((0, 0, 1, 2)) for wp in dag})
     return Run(dag, bounds, order, lambda _wp, _role: random.expovariate(1), back)
@@ -56,7 +56,7 @@ def any_run(dag: Dag, bounds: tuple[Limit, ...], order: Order, seed: int) -> Run
 
 @given(dags(), limits, orders, seeds)
 def test_no_limit_is_passed(dag: Dag, bounds: tuple[Limit, ...], order: Order, seed: int) -> None:
-    """At no moment do more agents work, together or in a role, than the limits say."""
+    """The board never lets more agents work, in all or in one role, than the limits allow."""
     run = any_run(dag, bounds, order, seed)
 
     def look(now: Run, _started: list[WorkPackage]) -> None:
@@ -105,7 +105,7 @@ def test_nothing_is_started_that_is_not_ready(
 def test_everything_is_done_in_the_end(
     dag: Dag, bounds: tuple[Limit, ...], order: Order, seed: int
 ) -> None:
-    """Every work package is started, once per turn of an agent, and comes to its end."""
+    """The board starts each work package once per agent run, and all are done in the end."""
     run = any_run(dag, bounds, order, seed)
     turns = {wp: 2 + 2 * run.sent_back[wp] for wp in dag}
     run.play()
@@ -153,7 +153,7 @@ def test_the_plan_is_followed_where_it_is_asked_for(
 def test_an_event_costs_the_same_in_a_large_mission(
     order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten times as many work packages are ten times as much work, and no more."""
+    """Ten times as many work packages need at most eleven times as many queue updates."""
     looks = Counter[int]()
     size = 0
     original = Board._queue
@@ -174,7 +174,7 @@ def test_an_event_costs_the_same_in_a_large_mission(
 @settings(max_examples=5)
 @given(st.integers(3, 5), seeds)
 def test_longest_path_first_ends_earlier(slots: int, seed: int) -> None:
-    """On average over random missions in layers, it takes no longer than the plan's order."""
+    """Longest path first takes no longer than plan order, on average over layered missions."""
     random = Random(seed)  # noqa: S311 - not for secrets
     missions = [layered(random, layers=6, widest=2 * slots) for _ in range(30)]
     bounds = (Limit(slots, BOTH),)
@@ -194,8 +194,8 @@ def test_longest_path_first_is_never_much_worse() -> None:
 def test_a_whole_run_takes_what_the_board_says(order: Order) -> None:
     """The loop loses no virtual second between two agents.
 
-    Which of two that end together is first depends on calls, and may cost or save the time that
-    one work package takes.
+    The order of two agents that end together depends on calls, and may lengthen or shorten the
+    run by the time of one work package.
     """
     lost = []
     for seed in range(20):

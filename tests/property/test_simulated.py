@@ -1,4 +1,4 @@
-"""Whatever is asked of a simulated host, in whatever order."""
+"""Properties of the simulated host, for any sequence of calls."""
 
 import json
 from copy import deepcopy
@@ -20,7 +20,7 @@ from spec_kitty_client.testing.strategies import HostScript
 
 every_dialect = pytest.mark.parametrize("dialect", list(Dialect))
 READS = {"mission-state", "list-ready", "resolve-workspace", "contract-version"}
-_BY_HOSTS = "merge"  # whom a host names where it moves work packages itself
+_HOST_ACTOR = "merge"  # the actor that a host records for its own moves
 
 
 def host_of(script: HostScript) -> SimulatedHost:
@@ -36,7 +36,7 @@ def ask(host: SimulatedHost, script: HostScript, command: Any) -> tuple[int | No
 @every_dialect
 @given(data=st.data())
 def test_every_move_was_allowed_or_forced(dialect: Dialect, data: st.DataObject) -> None:
-    """No work package moves in a way that its release does not have, and none from nowhere."""
+    """The simulated host moves a work package only from its lane, and as its release allows."""
     script = data.draw(strategies.host_scripts(dialect))
     host = host_of(script)
     for command in script.commands:
@@ -45,7 +45,7 @@ def test_every_move_was_allowed_or_forced(dialect: Dialect, data: st.DataObject)
     for move in host.mission.moves:
         assert move.before == at[move.wp]
         known = (Lane(move.before), Lane(move.after)) in moves(dialect)
-        assert known or move.forced or move.actor == _BY_HOSTS
+        assert known or move.forced or move.actor == _HOST_ACTOR
         at[move.wp] = move.after
     assert at == host.lanes()
     assert set(at.values()) <= lanes_of(dialect)
@@ -76,7 +76,7 @@ def test_what_is_refused_or_read_changes_nothing(dialect: Dialect, data: st.Data
 @every_dialect
 @given(data=st.data())
 def test_every_answer_is_one_envelope(dialect: Dialect, data: st.DataObject) -> None:
-    """Its success is that of the exit code, and its data is an object."""
+    """An answer's success agrees with the exit code, and its data is an object."""
     script = data.draw(strategies.host_scripts(dialect))
     host = host_of(script)
     for command in script.commands:
@@ -104,5 +104,5 @@ def test_a_state_is_read_as_it_was_written(
     with _opened(folder) as stored:
         for missions in (stored.missions, memory.missions):
             for mission in missions.values():
-                mission.accepted_at = None  # a time, and the clocks are two
+                mission.accepted_at = None  # a time, and each host reads the clock itself
         assert asdict(stored.mission) == asdict(memory.mission)

@@ -1,4 +1,4 @@
-"""The strategies that are shipped: what each example of them has to be."""
+"""Properties of the examples that the SDK's strategies draw."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ every_dialect = pytest.mark.parametrize("dialect", Dialect)
 
 
 def ended(printed: Printed) -> Completed:
-    """Return a call to which a host printed this."""
+    """Return an ended call with this output."""
     return Completed(
         argv=("spec-kitty",),
         exit_code=printed.exit_code,
@@ -45,7 +45,7 @@ def ended(printed: Printed) -> Completed:
 
 
 def answered(kind: type[Command[Any]]) -> Command[Any]:
-    """Return a call of a kind, of which nothing but the kind matters."""
+    """Return a command with the verb and reply type of a kind, and no arguments."""
     about = {"verb": kind.verb, "reply_type": kind.reply_type, "mutates": kind.mutates}
     call = type("Asked", (Command,), about)()
     assert isinstance(call, Command)
@@ -54,7 +54,7 @@ def answered(kind: type[Command[Any]]) -> Command[Any]:
 
 @given(strategies.contracts())
 def test_a_host_is_one_that_a_client_recognises(host: Contract) -> None:
-    """Release and contract version belong together, as negotiation finds them."""
+    """The SDK recognises each drawn host by its contract version and release."""
     found = recognise(str(host.version), host.release)
 
     assert found is not None
@@ -65,19 +65,19 @@ def test_a_host_is_one_that_a_client_recognises(host: Contract) -> None:
 @every_dialect
 @given(st.data())
 def test_a_known_lane_is_one_of_the_dialect(dialect: Dialect, data: st.DataObject) -> None:
-    """Without the flag no lane is drawn that the dialect does not have."""
+    """Without `unknown=True`, `lanes()` draws only lanes of the dialect."""
     assert data.draw(strategies.lanes(dialect)) in lanes_of(dialect)
 
 
 @given(strategies.lanes(unknown=True))
 def test_an_unknown_lane_is_typed_as_such(lane: Lane | UnknownLane) -> None:
-    """No word of the contract hides in an `UnknownLane`."""
+    """`lanes(unknown=True)` draws no lane of the contract as an `UnknownLane`."""
     assert isinstance(lane, Lane) or (type(lane) is UnknownLane and lane not in {*Lane, "doing"})
 
 
 @given(strategies.transitions())
 def test_an_allowed_move_is_in_the_table(move: Move) -> None:
-    """Its needs are those that were written down from the hosts a second time."""
+    """An allowed move has needs exactly where the hand-copied table has a rule."""
     guard = EDGES[move.dialect][move.before, move.after]
 
     assert move.needs is not None
@@ -86,7 +86,7 @@ def test_an_allowed_move_is_in_the_table(move: Move) -> None:
 
 @given(strategies.transitions(allowed=False))
 def test_a_refused_move_is_not_in_the_table(move: Move) -> None:
-    """It is between lanes of the dialect, so that a host knows what is meant."""
+    """A refused move is between lanes of the dialect, and not in the hand-copied table."""
     assert (move.before, move.after) not in EDGES[move.dialect]
     assert move.needs is None
     assert {move.before, move.after} <= lanes_of(move.dialect)
@@ -94,7 +94,7 @@ def test_a_refused_move_is_not_in_the_table(move: Move) -> None:
 
 @given(strategies.envelopes() | strategies.near_envelopes())
 def test_what_was_printed_is_read_as_it_says(printed: Printed) -> None:
-    """The envelope that it names is found, or none where it names none."""
+    """`find` returns the envelope that a drawn output names, or None where it names none."""
     found, _ = find(printed.stdout.decode("utf-8", "backslashreplace"))
 
     assert found == printed.envelope
@@ -108,7 +108,7 @@ def kind_of(envelope: Envelope) -> type[Command[Any]]:
 
 @given(strategies.envelopes().filter(lambda p: p.exit_code != 0))
 def test_a_refusal_is_concluded_with_its_code(printed: Printed) -> None:
-    """Whatever stands around it and in it, the error has the code of the envelope."""
+    """The SDK raises HostRejected with the envelope's code, whatever output surrounds it."""
     assert printed.envelope is not None
     envelope = printed.envelope
     error = attempt(HostError, lambda: conclude(answered(kind_of(envelope)), ended(printed)))
@@ -130,7 +130,7 @@ def test_a_near_envelope_is_no_answer(printed: Printed) -> None:
 
 
 def payload_of(completed: Completed) -> dict[str, Any]:
-    """Return the payload of an answer, in our words."""
+    """Return the payload of an answer, under the newest field names."""
     line = completed.stdout.decode().splitlines()[-1]
     return dict(to_newest_names(json.loads(line)["data"]))
 
@@ -141,7 +141,7 @@ def payload_of(completed: Completed) -> dict[str, Any]:
 def test_an_answer_becomes_the_reply_of_its_verb(
     kind: type[Command[Any]], data: st.DataObject
 ) -> None:
-    """Every field arrives with the value that was drawn, and nothing known is left over."""
+    """The reply has each drawn field with its value, and only unknown fields in `extra`."""
     completed = data.draw(strategies.replies(kind))
     reply, envelope = conclude(answered(kind), completed)
     payload = payload_of(completed)
@@ -172,7 +172,7 @@ def test_an_answer_is_about_what_was_asked(dialect: Dialect, data: st.DataObject
 @every_dialect
 @given(st.data())
 def test_a_board_counts_its_work_packages(dialect: Dialect, data: st.DataObject) -> None:
-    """Ids are there once, dependencies exist, and the summary counts the lanes that are told."""
+    """A drawn board has unique ids, existing dependencies and a summary that counts its lanes."""
     command = MissionState(mission="pay")
     state, _ = conclude(command, data.draw(strategies.replies(command, dialect)))
     lanes = list(state.lanes().values())
@@ -184,7 +184,7 @@ def test_a_board_counts_its_work_packages(dialect: Dialect, data: st.DataObject)
 
 
 def test_a_call_that_a_dialect_does_not_have_has_no_answer() -> None:
-    """It is an error at once, which says what is missing and who has it."""
+    """`replies` raises UnsupportedByHost, with the missing verb or lane, before any draw."""
     with pytest.raises(UnsupportedByHost, match=r"resolve-workspace.*3\.2\.4"):
         strategies.replies(VERBS["resolve-workspace"], Dialect.M2)
     with pytest.raises(UnsupportedByHost, match="lane in_review"):
@@ -192,7 +192,7 @@ def test_a_call_that_a_dialect_does_not_have_has_no_answer() -> None:
 
 
 def walk(mission: dict[str, list[str]]) -> Iterator[str]:
-    """Yield every work package of which all that it depends on have come before."""
+    """Yield each work package after all its dependencies."""
     done: set[str] = set()
     while free := [wp for wp, needs in mission.items() if wp not in done and done >= set(needs)]:
         yield from free
@@ -203,7 +203,7 @@ def walk(mission: dict[str, list[str]]) -> Iterator[str]:
 def test_a_mission_can_be_worked_through(
     data: st.DataObject, shape: Shape | None, least: int, more: int
 ) -> None:
-    """There is no cycle and no unknown id, and the size is within its bounds."""
+    """A drawn mission has no cycle, no unknown id, and a size within its bounds."""
     mission = data.draw(strategies.missions(shape=shape, min_size=least, max_size=least + more))
 
     assert list(mission) == [f"WP{i:02}" for i in range(1, len(mission) + 1)]
@@ -213,7 +213,7 @@ def test_a_mission_can_be_worked_through(
 
 
 def sizes(mission: dict[str, list[str]]) -> list[int]:
-    """Return on how many others each work package depends, the fewest first."""
+    """Return how many dependencies each work package has, the fewest first."""
     return sorted(map(len, mission.values()))
 
 
@@ -221,7 +221,7 @@ def sizes(mission: dict[str, list[str]]) -> list[int]:
 def test_chains_and_fans_are_what_they_are_called(
     chain: dict[str, list[str]], wide: dict[str, list[str]]
 ) -> None:
-    """Each depends on one other; in a chain on another one each, in a fan all on the same."""
+    """In a chain each later work package needs a different one; in a fan all need the same."""
     for mission in (chain, wide):
         assert sizes(mission) == [0] + [1] * (len(mission) - 1)
     assert len({str(needs) for needs in chain.values()}) == len(chain)
@@ -236,14 +236,14 @@ def test_a_diamond_begins_and_ends_with_one(mission: dict[str, list[str]]) -> No
 
 @given(strategies.missions(shape=Shape.DENSE, min_size=6), strategies.missions(shape=Shape.SPARSE))
 def test_dense_and_sparse_differ(dense: dict[str, list[str]], sparse: dict[str, list[str]]) -> None:
-    """At most two are left out of what could be depended on, or depended on at all."""
+    """A dense mission leaves out at most two dependencies each; a sparse one has at most two."""
     assert all(count >= i - 2 for i, count in enumerate(sizes(dense)))
     assert max(sizes(sparse)) <= 2
 
 
 @given(strategies.missions(shape=Shape.LAYERED, min_size=2))
 def test_layers_depend_on_the_one_before(mission: dict[str, list[str]]) -> None:
-    """Whatever depends on something has no dependency that is two layers away."""
+    """Each dependency of a work package is in the layer before it."""
     depth: dict[str, int] = {}
     for wp in walk(mission):
         depth[wp] = max((depth[name] + 1 for name in mission[wp]), default=0)
@@ -253,7 +253,7 @@ def test_layers_depend_on_the_one_before(mission: dict[str, list[str]]) -> None:
 
 @given(strategies.missions(shape=Shape.DISCONNECTED, min_size=2))
 def test_groups_have_nothing_to_do_with_each_other(mission: dict[str, list[str]]) -> None:
-    """Two work packages at least depend on nothing, and none on more than one."""
+    """At least two work packages depend on nothing, and none depends on more than one."""
     assert sizes(mission)[:2] == [0, 0]
     assert max(sizes(mission)) <= 1
 
@@ -261,7 +261,7 @@ def test_groups_have_nothing_to_do_with_each_other(mission: dict[str, list[str]]
 @every_dialect
 @given(st.data())
 def test_a_script_can_be_said(dialect: Dialect, data: st.DataObject) -> None:
-    """Each call can be spelled for its host; a merge is the last one, and there are few."""
+    """A script has at most 25 calls, all of which the SDK can spell; a merge comes last."""
     script = data.draw(strategies.host_scripts(dialect))
     words = [spell(command, script.contract) for command in script.commands]
 
@@ -272,7 +272,7 @@ def test_a_script_can_be_said(dialect: Dialect, data: st.DataObject) -> None:
 
 @given(strategies.host_scripts(mission=st.just({"A": [], "B": ["A"]}), slug="034-pay", max_calls=6))
 def test_a_script_is_about_the_mission_that_is_asked_for(script: HostScript) -> None:
-    """Mission, slug and length are those that were given, but for what is wrong on purpose."""
+    """A script uses the given mission, slug and length, except for its deliberate mistakes."""
     named = {getattr(command, "mission", "034-pay") for command in script.commands}
     packages = {getattr(command, "wp", "A") for command in script.commands}
 
@@ -285,7 +285,7 @@ def test_a_script_is_about_the_mission_that_is_asked_for(script: HostScript) -> 
 
 @given(strategies.host_scripts(Dialect.F1, unsupported=True))
 def test_only_what_was_asked_for_is_unsupported(script: HostScript) -> None:
-    """A call that cannot be spelled lacks something at the host; nothing else is wrong with it."""
+    """The SDK refuses to spell a drawn call exactly where the host does not support it."""
     for command in script.commands:
         words = attempt(UnsupportedByHost, lambda c=command: spell(c, script.contract))  # type: ignore[misc]
         assert isinstance(words, tuple) is script.contract.supports(command)

@@ -1,4 +1,4 @@
-"""Whatever is recorded comes back as it was, wherever it is replayed."""
+"""Properties of tapes and of the placeholders in them."""
 
 import tempfile
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ KNOWN = {"root": "/repo", "home": "/home/ada", "secret": SECRET}
 
 @given(TEXTS)
 def test_what_is_hidden_can_be_shown(text: str) -> None:
-    """Hiding loses nothing: with the values of the same side, a text is what it was."""
+    """`show` gives back the text that `hide` was given."""
     hidden, ids = Placeholders(KNOWN, {}), Ids()
     assert hidden.show(hidden.hide(text, ids), ids) == text
 
 
 @given(TEXTS)
 def test_what_is_known_is_hidden(text: str) -> None:
-    """No part of a secret is left, and the same text is hidden in the same way twice."""
+    """A hidden text does not contain the secret, and is the same each time it is hidden."""
     hidden, ids = Placeholders(KNOWN, {}), Ids()
     once = hidden.hide(text, ids)
     assert SECRET not in once
@@ -40,7 +40,7 @@ def test_what_is_known_is_hidden(text: str) -> None:
 
 @given(st.lists(TEXTS, max_size=4).map(tuple))
 def test_what_is_hidden_matches_itself(texts: tuple[str, ...]) -> None:
-    """A call is the one that was recorded, in the same folder and with ids not seen before."""
+    """A recorded call matches the call it was made of, with known ids and with new ones."""
     hidden, ids = Placeholders(KNOWN, {}), Ids()
     recorded = tuple(hidden.hide(text, ids) for text in texts)
     assert hidden.match(recorded, texts, Ids())
@@ -49,14 +49,14 @@ def test_what_is_hidden_matches_itself(texts: tuple[str, ...]) -> None:
 
 @given(TEXTS, TEXTS)
 def test_other_words_do_not_match(one: str, other: str) -> None:
-    """Two texts are the same call only if they differ in nothing but ids."""
+    """Two texts match exactly if they are the same once hidden."""
     hidden = Placeholders(KNOWN, {})
     here, there = hidden.hide(one, Ids()), hidden.hide(other, Ids())
     assert hidden.match((here,), (other,), Ids()) == (here == there)
 
 
-class Playing:
-    """Gives prepared answers."""
+class PreparedTransport:
+    """A transport that gives prepared answers."""
 
     def __init__(self, ends: Sequence[tuple[bytes, bytes, int | None]]) -> None:
         self.ends = list(ends)
@@ -81,10 +81,10 @@ CALLS = st.lists(st.tuples(st.lists(TEXTS, max_size=3), ENDS), max_size=5)
 def test_a_tape_gives_back_every_byte(
     calls: list[tuple[list[str], tuple[bytes, bytes, int | None]]], strict: bool
 ) -> None:
-    """In its own folder a replay cannot be told from the host, except by ids it makes up."""
+    """A replay in the tape's folder gives back every byte, and the tape holds no secret."""
     with tempfile.TemporaryDirectory() as folder:
         tape = Tape(Path(folder) / "tape", root="/repo", known={"secret": SECRET})
-        recording = tape.record(Playing([end for _, end in calls]))
+        recording = tape.record(PreparedTransport([end for _, end in calls]))
         seen = [recording.run(args, time_limit=1.0) for args, _ in calls]
         with tape.replay(strict=strict) as replay:
             assert [replay.run(args, time_limit=1.0) for args, _ in calls] == seen

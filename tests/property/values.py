@@ -13,7 +13,7 @@ T = TypeVar("T")
 names = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\\\0"), min_size=1, max_size=40
 ).filter(lambda n: n.strip() and ".." not in n)
-"""Names of missions and work packages, as strange as they are allowed to be."""
+"""Names of missions and work packages, of any characters that are allowed."""
 
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
@@ -22,7 +22,7 @@ texts = st.one_of(
         str.__mul__, st.sampled_from(["x", "é", "\U0001f408", "-", "=\n"]), st.integers(0, 20_000)
     ),
 )
-"""Whatever can be an argument of a program."""
+"""Texts of any kind that a program can be given as an argument."""
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none()
@@ -35,7 +35,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=12,
 )
-"""Whatever JSON can say."""
+"""Any JSON value."""
 
 
 def attempt(kind: type[E], call: Callable[[], T]) -> T | E:
@@ -47,7 +47,7 @@ def attempt(kind: type[E], call: Callable[[], T]) -> T | E:
 
 
 def strings(value: object) -> Iterator[str]:
-    """Yield every string value at every depth; names of fields are no values."""
+    """Yield every string value at every depth, without the names of fields."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -59,5 +59,5 @@ def strings(value: object) -> Iterator[str]:
 
 
 def secret(value: object) -> bool:
-    """Tell whether a host would find a secret; written a second time, without expressions."""
+    """Return whether a host would find a secret, without the SDK's regular expressions."""
     return any(word in text.lower() for text in strings(value) for word in SECRET_WORDS)

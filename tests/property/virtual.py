@@ -1,4 +1,4 @@
-"""A mission that is run in virtual time: the real board, and agents that only take time."""
+"""Run a mission in virtual time, with the real board and agents that only take time."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,12 +21,12 @@ class Run:
     """A run of a mission in which only agents take time.
 
     Args:
-        dag: The work packages, each with what it depends on.
-        limits: How many may work at the same time.
-        order: Which come first.
+        dag: The work packages, each with its dependencies.
+        limits: How many agents may work at the same time.
+        order: The order in which ready work packages start.
         seconds: How long an agent takes.
         sent_back: How often reviewers ask for changes.
-        look: Told after each moment what was started in it.
+        look: Called after each moment with the work packages that were started in it.
     """
 
     dag: Dag
@@ -43,12 +43,12 @@ class Run:
     busy: set[str] = field(factory=set[str])
 
     def waiting(self, role: Role) -> set[str]:
-        """Return what somebody in a role could begin with, if there were a slot."""
+        """Return the work packages that an agent in a role could start in a free slot."""
         idle = {wp for wp in self.dag if ROLES.get(self.lanes[wp]) == role} - self.busy
         return {wp for wp in idle if self.lanes[wp] != Lane.PLANNED or self.is_free(wp)}
 
     def is_free(self, wp: str) -> bool:
-        """Return whether everything that a work package depends on is finished."""
+        """Return whether all dependencies of a work package are done."""
         return all(self.lanes[name] == Lane.DONE for name in self.dag[wp])
 
     def board(self) -> Board:
@@ -61,7 +61,7 @@ class Run:
         return Board(mission, self.limits, order=self.order)
 
     def play(self) -> float:
-        """Run the mission until nothing goes on, and return how long that took."""
+        """Run the mission until no agent works, and return how many seconds it took."""
         board = self.board()
         agents: list[tuple[float, int, str, Role]] = []
         while True:
@@ -93,7 +93,7 @@ class Run:
 
 
 def layered(random: Random, layers: int, widest: int) -> Dag:
-    """Return a mission in layers, each work package of which needs one to three of the last."""
+    """Return a mission in layers; a work package needs one to three of the layer above."""
     made: dict[str, list[str]] = {}
     above: list[str] = []
     for _ in range(layers):

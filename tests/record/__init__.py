@@ -1,5 +1,5 @@
-"""Records what real hosts answer, into ``tests/corpus``.
+"""Record the answers of real hosts in ``tests/corpus``.
 
-``python -m tests.record --host PATH/TO/spec-kitty --release 3.2.7`` makes missions in folders
-of its own, provokes everything that can be provoked, and writes one JSON object per call.
+``python -m tests.record --host PATH/TO/spec-kitty --release 3.2.7`` makes missions in temporary
+folders, makes calls of every kind, and writes one JSON object per call.
 """

@@ -51,9 +51,9 @@ def _record(spec_kitty: Path, release: str, names: Collection[str], broken: Path
 
 
 def _others(path: Path, names: Collection[str]) -> dict[str, str]:
-    """Return what stays of an earlier record when scenarios are played anew.
+    """Return the calls of an earlier record that stay when some scenarios are recorded again.
 
-    Calls that begin with the name of a scenario go, in case it does not make them any more.
+    All calls whose names begin with the name of a recorded scenario are dropped.
     """
     gone = tuple(f"{name}: " for name in names)
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""The verbs that prepare a mission (3.2.6 and later), and those that only 4.0 has."""
+"""Scenarios of the design verbs (3.2.6 and later), and of the verbs that only 4.0 has."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _HIGH = '[{"id": "F1", "severity": "high", "category": "style", "summary": "no"}
 
 
 def design(w: World) -> None:
-    """From nothing to a mission whose work packages can start."""
+    """Make a mission, up to work packages that can start."""
     if not w.release.since(3, 2, 6):
         return
     new = _specify(w)
@@ -54,7 +54,7 @@ def _specify(w: World) -> str:
         w.do(f"specify {what}", "specify", **(new | options))
     w.git("checkout", "--quiet", "main")
     if made := w.do("specify on main", "specify", **new, topology="lanes").get("mission_slug"):
-        _register(w, str(made))  # 4.0.0rc7 does it
+        _register(w, str(made))  # 4.0.0rc7 specifies on main
     w.load()
     slug = str(w.do("specify", "specify", **new, topology="lanes")["mission_slug"])
     _register(w, slug)
@@ -157,7 +157,7 @@ def _analyse(w: World, slug: str) -> None:
 
 
 def _answer(w: World) -> None:
-    """No mission type that comes with a host asks anything: one is made that does."""
+    """Answer decisions, with a mission type made here that asks one."""
     said = {"agent": "a1", "answer": "django", "policy": True}
     well = said | {"result": "success"}
     w.do("answer-decision no result", "answer-decision", **said)
@@ -182,7 +182,7 @@ def _answer(w: World) -> None:
 
 
 def newer(w: World) -> None:
-    """What 4.0.0rc6 brought."""
+    """Call the verbs that are new in 4.0.0rc6."""
     if not w.release.since(4):
         return
     for name in ("artifact-read", "teleport"):
@@ -209,7 +209,7 @@ def newer(w: World) -> None:
 
 
 def _authored(w: World) -> None:
-    """A specification through the interface alone."""
+    """Write a specification through the API only."""
     how = {"mission": "other", "mission_type": "software-dev", "topology": "lanes"}
     slug = str(w.must("specify", **how, policy=True)["mission_slug"])
     _register(w, slug)

@@ -1,4 +1,4 @@
-"""Whether a warm host is a host: all scenarios through both transports, compared.
+"""Compare a warm and a cold host: all scenarios through both transports.
 
 ``python -m tests.record.equality --host PATH/TO/spec-kitty --release 3.2.7``
 """
@@ -22,7 +22,7 @@ from tests.record.world import Tape
 
 __all__ = ["STEADY", "Side", "differences"]
 
-# The order of sets, and where lines are broken that have an identifier in them, are by chance.
+# The order of sets, and line breaks in lines with an identifier, are random.
 STEADY = {"PYTHONHASHSEED": "0", "COLUMNS": "500"}
 
 _LONGEST = 60  # lines of one difference
@@ -30,7 +30,7 @@ _LONGEST = 60  # lines of one difference
 
 @dataclass(frozen=True)
 class Side:
-    """What one transport has answered and left behind."""
+    """The answers of one transport, and the files that its calls left."""
 
     lines: dict[str, str]
     left: dict[str, str]
@@ -39,7 +39,7 @@ class Side:
 
 
 def main() -> int:
-    """Play both sides; 1: they differ."""
+    """Run all scenarios on both transports; return 1 if they differ."""
     parser = argparse.ArgumentParser(prog="python -m tests.record.equality", description=__doc__)
     parser.add_argument("--host", type=Path, required=True, help="the host's spec-kitty")
     parser.add_argument("--release", required=True, help="its version, such as 3.2.7")
@@ -83,7 +83,7 @@ def _side(spec_kitty: Path, release: str, names: list[str], how: str) -> Side:
 
 
 def differences(one: Side, other: Side) -> Iterator[str]:
-    """Yield where they are not the same, to be read by people."""
+    """Yield the differences between two sides, as readable text."""
     for scenario in one.lines | other.lines:
         texts = [side.lines.get(scenario, "{}") for side in (one, other)]
         if texts[0] != texts[1]:

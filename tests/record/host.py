@@ -1,4 +1,4 @@
-"""The host, called as the SDK calls it."""
+"""The host under record, called as the SDK calls it."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ _LIMIT = 300  # seconds for one call
 
 @dataclass(frozen=True)
 class Completed:
-    """What a call left behind."""
+    """The result of a call."""
 
     exit_code: int
     stdout: str
@@ -29,19 +29,19 @@ class Completed:
 
 @dataclass
 class Host:
-    """A host with a HOME of its own, and nothing of the caller's.
+    """A host with a HOME of its own, and no settings of the caller.
 
-    As long as it is entered, its environment is that of this process, from which transports
-    start: what is recorded must not depend on whose machine it is.
+    Inside its ``with`` block, its environment is that of this process, from which transports start,
+    so that a record does not depend on the machine.
     """
 
     spec_kitty: Path
     folder: Path
-    """Where it may put files; its HOME is in there."""
+    """The folder for its files, with its HOME."""
     warm: bool = True
-    """Whether it is kept warm; otherwise each call is a process of its own."""
+    """Whether it is warm; otherwise each call is a process of its own."""
     more: Mapping[str, str] = field(default_factory=dict)
-    """Set in its environment."""
+    """Variables for its environment."""
     env: dict[str, str] = field(init=False)
     calls: int = field(default=0, init=False)
     _callers: dict[str, str] = field(default_factory=dict, init=False)
@@ -75,7 +75,7 @@ class Host:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._transports.clear()  # and with the last of them, the server
+        self._transports.clear()  # ends the server as well
         _become(self._callers)
 
     def call(
@@ -89,7 +89,7 @@ class Host:
         """Call the host.
 
         Raises:
-            RuntimeError: If it does not end in time.
+            RuntimeError: If the host does not end in time.
         """
         self.calls += 1
         if stdin or env:
@@ -100,7 +100,7 @@ class Host:
         return Completed(done.exit_code, _text(done.stdout), _text(done.stderr))
 
     def transport(self, cwd: Path) -> Transport:
-        """Return the one for a folder; they share a server."""
+        """Return the transport for a folder; all share a server."""
         if cwd not in self._transports:
             cold = ProcessTransport(repo=cwd, executable=str(self.spec_kitty))
             self._transports[cwd] = WarmTransport(cold, only=True) if self.warm else cold
@@ -109,7 +109,7 @@ class Host:
     def _by_hand(
         self, cwd: Path, argv: tuple[str, ...], stdin: str, env: Mapping[str, str]
     ) -> Completed:
-        """Do what no transport does: give it an input, or a PATH without the host on it."""
+        """Call the host without a transport, with an input or with a PATH that lacks the host."""
         run = subprocess.run(
             [self.spec_kitty, *argv],
             cwd=cwd,
@@ -122,10 +122,10 @@ class Host:
         return Completed(run.returncode, _text(run.stdout), _text(run.stderr))
 
     def for_missions(self, cwd: Path, argv: tuple[str, ...]) -> str:
-        """Call the host in the way that `tests.missions` wants it.
+        """Call the host for `tests.missions` and return its stdout.
 
         Raises:
-            RuntimeError: If it failed.
+            RuntimeError: If the call failed.
         """
         done = self.call(cwd, argv)
         if "No such command 'agent'" in done.stderr + done.stdout:  # 4.0.0rc7, if it is warm

@@ -1,4 +1,4 @@
-"""What calls leave behind: files, and everything about a repository that git can tell."""
+"""The files that calls leave, and the state of repositories that git shows."""
 
 import hashlib
 import os
@@ -16,11 +16,11 @@ _HEAD = "\n=== "
 _ULID = r"01[0-9A-HJKMNP-TV-Z]{6,24}"
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _MOMENT = r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?"
-# What is in a text by chance must not decide whether it was printed before, and what is in a
-# name must not decide which file comes first.
+# Random parts of a text must not decide whether it was printed before, and random parts of a name
+# must not decide the order of files.
 _CHANCE = re.compile(f"{_ULID}|{_UUID}|{_MOMENT}|[0-9a-f]{{16,64}}")
 _GONE = {
-    # Two commits of one content in one second are one commit, two in two seconds are not.
+    # Two equal commits have one id if they are made in the same second, otherwise two.
     re.compile(r"\b[0-9a-f]{40}\b"): "0" * 40,
     re.compile(r"(?<=^WIP on )(\S+: )[0-9a-f]{7,}\b", re.MULTILINE): r"\g<1>0000000",
     re.compile(r"(?<=\tWIP on )(\S+: )[0-9a-f]{7,}\b"): r"\g<1>0000000",
@@ -28,19 +28,19 @@ _GONE = {
     re.compile(
         r"(?<=^http://127\.0\.0\.1:)\d+\n\d+\n([0-9a-f]{32})\n\d+", re.MULTILINE
     ): r"0\n0\n\1\n0",
-    # A reflog has seconds, with which nothing else in there can be confused.
+    # The seconds in a reflog.
     re.compile(r"(?<=> )\d{10} [+-]\d{4}(?=\t|$)", re.MULTILINE): "0 +0000",
 }
 _SECOND = re.compile(r"(?<=,)\d{10}(?=[,)])")  # in a row of a database
-_BLOB = re.compile("X'((?:[0-9A-F]{2})*)'")  # 3.2.5 keeps JSON in there, with ids and times
-_OF_GIT = {"objects", "index"}  # told by trees and by the status
+_BLOB = re.compile("X'((?:[0-9A-F]{2})*)'")  # 3.2.5 stores JSON here, with ids and times
+_OF_GIT = {"objects", "index"}  # shown by trees and by the status
 
 
 class Left:
-    """Tells what is left as a text, in which each version of a file is printed once.
+    """Returns the files that calls have left as a text, with each version of a file once.
 
     Args:
-        env: Of git.
+        env: The environment of git.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
@@ -49,7 +49,7 @@ class Left:
         self._known: dict[tuple[str, ...], str] = {}
 
     def __call__(self, base: Path, root: Path) -> str:
-        """Tell about a repository, and about what is beside it in the folder of all."""
+        """Return the text about a repository, and about HOME and the temporary files beside it."""
         parts: list[str] = []
         for path in (root, base / "home", base / "tmp"):
             parts += self._files(path, base)
@@ -79,7 +79,7 @@ class Left:
                 yield f"{mode} {name}\n"
 
     def _content(self, head: str, name: str, content: str) -> str:
-        """Return a file's content, or which of those it is that were printed before."""
+        """Return a file's content, or the number of the equal version that was printed before."""
         for pattern, stable in _GONE.items():
             content = pattern.sub(stable, content)
         digest = hashlib.sha256(_CHANCE.sub("*", content).encode()).hexdigest()
@@ -118,13 +118,13 @@ class Left:
         return "".join(told)
 
     def _fixed(self, root: Path, *args: str) -> str:
-        """Return what git says about something that never changes."""
+        """Return the output of git about an object that never changes."""
         if args not in self._known:
             self._known[args] = self._git(root, *args)
         return self._known[args]
 
     def _git(self, cwd: Path, *args: str) -> str:
-        """Return what git says; what it refuses to do is told as well."""
+        """Return the output of git, error messages included."""
         done = subprocess.run(
             ["git", *args], cwd=cwd, env=self._env, capture_output=True, check=False
         )
@@ -133,14 +133,14 @@ class Left:
 
 
 def _without_chance(path: Path) -> tuple[str, str]:
-    """Return what to sort by: the name, and the content of those whose name is chance."""
+    """Return the sort key of a file: its name, and for random names its content."""
     name = _CHANCE.sub("*", str(path))
     told = "*" in name and path.is_file() and not path.is_symlink()
     return name, _CHANCE.sub("*", _told(path)) if told else ""
 
 
 def _told(path: Path) -> str:
-    """Return a file's content; of a database what is in it, which may be anywhere in the file."""
+    """Return a file's content; for a database its rows, whose place in the file varies."""
     content = path.read_bytes()
     if not content.startswith(b"SQLite format 3\0"):
         return _text(content)
@@ -158,7 +158,7 @@ def _text(content: bytes) -> str:
 
 
 def sections(text: str) -> dict[str, str]:
-    """Return each part of what is left, by its first line; several may have the same."""
+    """Return the parts of a text by their first line, which several may share."""
     found: dict[str, str] = {}
     for part in text.split(_HEAD)[1:]:
         head, _, body = part.partition("\n")

@@ -9,7 +9,7 @@ REVIEW = {"reviewer": "rev", "verdict": "approved", "reference": "r1"}
 
 
 def play(w: World) -> None:
-    """Try all of them, each in a copy of a repository made for its first lane."""
+    """Try all moves, each in a copy of a repository that was made for its first lane."""
     for before in w.release.lanes:
         w.load()
         _bring(w, before)

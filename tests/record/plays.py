@@ -16,7 +16,7 @@ _ALL = {
     "matrix": matrix.play,
     **{scene.__name__: scene for scene in user_scenarios.ALL},
 }
-_BEFORE = {"merges": "whole", "damages": "whole"}  # they start where it has ended
+_BEFORE = {"merges": "whole", "damages": "whole"}  # they start from its end state
 NAMES = tuple(_ALL)
 
 
@@ -29,15 +29,15 @@ def play(
     inspect: Callable[[Path, Path], str] | None = None,
     tell: Callable[[str], object] = str,
 ) -> None:
-    """Play scenarios in a mission of their own.
+    """Run scenarios in a mission of their own.
 
     Args:
         host: Makes the calls, in its folder.
-        release: Its version.
-        tape: What records them.
-        names: Of the scenarios; what these need is played as well.
+        release: The version of the host.
+        tape: Records the calls.
+        names: The scenarios; the scenarios that they need are run as well.
         inspect: See `World.inspect`.
-        tell: Is told what has been played.
+        tell: Called with the name of each finished scenario.
     """
     root = host.folder / "repo"
     mission = missions.make(

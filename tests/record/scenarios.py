@@ -1,4 +1,4 @@
-"""What is done to a mission, and with it: a function for each group of calls."""
+"""The scenarios: a function for each group of calls."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ _FORCED = {"force": True, "note": "by hand"}
 
 
 def outside(w: World) -> None:
-    """No repository is needed for these, or there is none."""
+    """Make calls that need no repository, and calls outside a repository."""
     where = w.base / "elsewhere"
     where.mkdir()
     api = "orchestrator-api"
@@ -54,7 +54,7 @@ def outside(w: World) -> None:
 
 
 def reads(w: World) -> None:
-    """State and list-ready, and who is not there."""
+    """Read the state and the ready work packages, of missing missions too."""
     w.do("state", "state")
     w.do("list-ready", "list-ready")
     w.do("state from a sub-folder", "state", cwd=w.folder)
@@ -79,7 +79,7 @@ def reads(w: World) -> None:
 
 
 def unknown(w: World) -> None:
-    """Missions and work packages that are not there; options that are missing."""
+    """Make calls with unknown missions and work packages, and with missing options."""
     calls: dict[str, dict[str, object]] = {
         "start-implementation": {"actor": "a1", "policy": True},
         "start-review": {"actor": "rev", "policy": True, "review_ref": "r1"},
@@ -99,7 +99,7 @@ def unknown(w: World) -> None:
 
 
 def policies(w: World) -> None:
-    """What a policy must be."""
+    """Send valid and invalid policies."""
     no_family = {k: v for k, v in _POLICY.items() if k != "agent_family"}
     for what, policy in {
         "missing": None,
@@ -131,7 +131,7 @@ def policies(w: World) -> None:
 
 
 def claims(w: World) -> None:
-    """The start of a work package."""
+    """Claim a work package."""
     first = {"wp": "WP01", "policy": True}
     w.do("start dependent", "start-implementation", wp="WP02", actor="a9", policy=True)
     w.load()
@@ -146,7 +146,7 @@ def claims(w: World) -> None:
 
 
 def wrong_moves(w: World) -> None:
-    """Transitions with something wrong with them, beside those of the matrix."""
+    """Make invalid transitions, in addition to those of the matrix."""
     w.must("start-implementation", wp="WP01", actor="a1", policy=True)
     w.work("WP01")
     to_done = {"wp": "WP01", "to": "done", "actor": "a1"}
@@ -178,7 +178,7 @@ def wrong_moves(w: World) -> None:
 
 
 def reviews(w: World) -> None:
-    """A review with everything that can go wrong, and rework."""
+    """Review a work package with all kinds of errors, and rework it."""
     one = {"wp": "WP01", "policy": True}
     w.must("start-implementation", actor="a1", **one)
     w.work("WP01")
@@ -242,7 +242,7 @@ def _f1_force(w: World) -> dict[str, object]:
 
 
 def _approve(w: World, wp: str, named: str = "approve") -> None:
-    """From for_review on, in the way of the release."""
+    """Approve a work package in for_review, with the calls of the release."""
     one = {"wp": wp, "actor": "rev", "policy": True}
     evidence = {"evidence_json": {"review": _REVIEW}}
     at = w.release.since
@@ -281,7 +281,7 @@ def _hook(w: World) -> None:
 
 
 def whole(w: World) -> None:
-    """Every work package to its end, and the acceptance."""
+    """Take every work package to done, and accept the mission."""
     for wp in w.mission.dag:
         one = {"wp": wp, "policy": True}
         w.do(f"whole: {wp} start", "start-implementation", actor="a1", **one)
@@ -305,7 +305,7 @@ def whole(w: World) -> None:
 
 
 def _complete(w: World) -> None:
-    """Supply what only 4.0 asks of an acceptance, some of which no verb writes."""
+    """Supply the facts that only 4.0 requires for an acceptance, some without a verb."""
     for folder in (w.root / "tests", w.root / "docs", w.root / "src", w.folder / "contracts"):
         folder.mkdir(exist_ok=True)
         (folder / ".gitkeep").touch()
@@ -323,7 +323,7 @@ def _complete(w: World) -> None:
 
 
 def merges(w: World) -> None:
-    """The end, in all ways. Each of them starts from the same repository."""
+    """Merge the mission in all ways, each from the same repository."""
     for scenario, (name, prepare, options) in _merges(w).items():
         w.load(name)
         prepare(w)
@@ -439,7 +439,7 @@ def _index_lock(w: World) -> None:
 
 
 def damages(w: World) -> None:
-    """Projects that are not as they should be: what reads and what writes say."""
+    """Read and write in damaged projects."""
     for what, prepare in _damages(w).items():
         w.load()
         w.must("start-implementation", wp="WP01", actor="a1", policy=True)
@@ -524,7 +524,7 @@ def _protected(w: World) -> None:
 
 
 def coord(w: World) -> None:
-    """The topology with a branch for the status, from 3.2.6 on."""
+    """Run a mission with a coordination branch (3.2.6 and later)."""
     if not w.release.since(3, 2, 6):
         return
     made = missions.make(
@@ -560,7 +560,7 @@ def coord(w: World) -> None:
 
 
 def broken(tape: Tape, spec_kitty: Path, env: Mapping[str, str]) -> None:
-    """A host that cannot even be imported, because its typer is too new."""
+    """Call a host that cannot be imported, because its typer is too new."""
     argv = ("orchestrator-api", "contract-version")
     run = subprocess.run([spec_kitty, *argv], env=env, capture_output=True, text=True, check=False)
     tape.add("does not start", argv, Completed(run.returncode, run.stdout, run.stderr))

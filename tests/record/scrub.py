@@ -1,4 +1,4 @@
-"""Takes out of recordings what differs from one time to the next."""
+"""Replace the values in recordings that differ between runs."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _CONSTANT = {
     re.compile(r"\(was [0-9a-f]{7,}\)"): "(was 0000000)",
     re.compile(r"\b[0-9a-f]{7,}\.\.[0-9a-f]{7,}\b"): "0000000..0000000",
 }
-_RULE = re.compile("─{4,}")  # what rich draws around things
+_RULE = re.compile("─{4,}")  # the frames that rich draws
 _LONGEST = 4000  # characters of stderr
 _TEXT = 200  # characters of a text inside a heavy answer
 _HEAVY = 6000  # characters of an answer
@@ -29,7 +29,7 @@ class Scrubber:
     """Replaces identifiers by stable ones, in the order of their appearance.
 
     Args:
-        paths: Folders with what to write instead.
+        paths: Folders, each with its replacement.
     """
 
     def __init__(self, paths: Mapping[Path, str]) -> None:
@@ -41,17 +41,17 @@ class Scrubber:
         self._earlier: list[str] = []
 
     def forget(self) -> None:
-        """Count from one again, so that a change of one group changes no other."""
+        """Restart the numbering, so that a change of one group changes no other."""
         self._known.clear()
         self._missions.clear()
 
     def remember(self) -> None:
-        """Tell again of all missions there were: what is left may name them."""
+        """Register all earlier missions again, because files that are left may name them."""
         for ulid in self._earlier:
             self.mission(ulid)
 
     def mission(self, ulid: str) -> None:
-        """Tell of a mission, whose slug ends in the first eight characters of its id."""
+        """Register a mission, whose slug ends in the first eight characters of its id."""
         self._missions[ulid[:8]] = self._ulid(ulid)[:8]
         if ulid not in self._earlier:
             self._earlier.append(ulid)
@@ -85,7 +85,7 @@ class Scrubber:
 
 
 def stable_paths(spec_kitty: Path, base: Path) -> dict[Path, str]:
-    """Return what is written instead of where the host is, and where it is played with."""
+    """Return the replacements for the host's path and the working folder."""
     return {base: "/record", spec_kitty.parent: "/host/bin", spec_kitty.parents[1]: "/host"}
 
 
@@ -97,7 +97,7 @@ def _moment(found: re.Match[str]) -> str:
 
 
 def lighten(text: str) -> tuple[str, bool]:
-    """Cut long texts and lists inside an answer of 4.0, which may have 700 KB, and tell if so."""
+    """Cut long texts and lists in a large answer of 4.0, and return whether it was cut."""
     if len(text) <= _HEAVY or not text.startswith("{"):
         return text, False
     return json.dumps(_light(json.loads(text))) + "\n", True
@@ -114,9 +114,9 @@ def _light(value: object) -> object:
 
 
 def shorten(text: str) -> str:
-    """Cut the frames out of a traceback, which name lines of the host's files, and the rest.
+    """Cut the frames of a traceback and the middle of a long text.
 
-    What stays is how it starts and the exception at its end.
+    The first line of a traceback and the exception at its end stay.
     """
     text = _RULE.sub(lambda m: m[0][:4], text)
     lines = text.splitlines(keepends=True)
@@ -135,5 +135,5 @@ def shorten(text: str) -> str:
 
 
 def _ends(line: str) -> bool:
-    """Whether a line ends the frames of a traceback: rich's box, or the exception itself."""
+    """Return whether a line ends the frames of a traceback: rich's box, or the exception."""
     return line.startswith("╰") or not line.startswith((" ", "│", "\n", "╭"))

@@ -1,4 +1,4 @@
-"""Missions as users have them, brought to their end: in every topology, and onto every branch."""
+"""Scenarios that end users' missions, in every topology and on several branches."""
 
 import json
 import shutil
@@ -30,13 +30,13 @@ def _nothing(_: World) -> None:
 
 
 def _discard(u: World) -> None:
-    """Take back what calls have changed in the primary checkout."""
+    """Discard the changes in the primary checkout."""
     u.git("checkout", "--quiet", ".")
     u.git("clean", "--quiet", "--force", "-d")
 
 
 _PLAIN: dict[str, _Prepare] = {"": World.commit}
-_WITH_COORD: dict[str, _Prepare] = {  # the status belongs on a branch of its own
+_WITH_COORD: dict[str, _Prepare] = {  # the status is on a branch of its own
     ", status on the target": World.commit,
     ", status left there": _nothing,
     "": _discard,
@@ -44,7 +44,7 @@ _WITH_COORD: dict[str, _Prepare] = {  # the status belongs on a branch of its ow
 
 
 def topologies(w: World) -> None:
-    """Take a mission through its life in each topology that `whole` does not play in."""
+    """Take a mission from claim to merge in each topology that `whole` does not use."""
     for topology in user_missions.topologies(w.release.name):
         if topology in ("flat", "lanes"):
             continue
@@ -67,7 +67,7 @@ def topologies(w: World) -> None:
 
 
 def _begin(u: World, scene: str) -> bool:
-    """Do what can be done before anything is finished, and return whether that is a start."""
+    """Make the calls before any work is finished; return whether the claim succeeded."""
     u.do(f"{scene}: state", "state")
     resolve(u, f"{scene}: resolve-workspace before start", "WP01")
     said = u.do(f"{scene}: start", "start-implementation", **start("WP01"))
@@ -81,7 +81,7 @@ def _begin(u: World, scene: str) -> bool:
 
 
 def _in_the_primary_checkout(u: World, scene: str) -> None:
-    """Start work in the primary checkout when that is not as it should be."""
+    """Claim work for the primary checkout in unsuitable states of it."""
     (u.root / "README.md").write_text("not committed\n", encoding="utf-8")
     u.do(f"{scene}: start, dirty checkout", "start-implementation", **start("WP01"))
     u.load("single_branch")
@@ -91,7 +91,7 @@ def _in_the_primary_checkout(u: World, scene: str) -> None:
 
 
 def _by_force(u: World, scene: str) -> None:
-    """Approve what cannot be started: some releases start nothing under coord."""
+    """Approve work packages by force, because some releases start none under coord."""
     for wp in u.mission.dag:
         forced = start(wp, "rev") | {"to": "approved", **FORCED}
         u.do(f"{scene}: approve {wp} by force", "transition", **forced)
@@ -100,7 +100,7 @@ def _by_force(u: World, scene: str) -> None:
 
 
 def endings(w: World) -> None:
-    """Merge where a user may have been before, or elsewhere."""
+    """Merge after changes that a user may have made, and from other places."""
     if not w.release.since(2, 1):
         return
     u = w.made("endings", _ONE)
@@ -169,7 +169,7 @@ def _untracked(u: World) -> None:
 
 
 def _clone(u: World) -> None:
-    """Go on in a clone, which has the branch that was checked out and no other."""
+    """Continue in a clone, which has only the branch that was checked out."""
     origin = u.base / "origin"
     shutil.rmtree(origin, ignore_errors=True)
     shutil.move(u.root, origin)
@@ -188,7 +188,7 @@ def _without_branches(u: World) -> None:
 
 
 def protection(w: World) -> None:
-    """Work where ``main`` is checked out, which hosts from 3.2.0 on do not commit to."""
+    """Make calls with ``main`` checked out, on which hosts from 3.2.0 on refuse to commit."""
     if not w.release.since(3, 2):
         return
     for topology in ("lanes", "coord"):
@@ -207,7 +207,7 @@ def _target_main(u: World) -> None:
     for name in ("meta.json", "lanes.json"):
         path = u.folder / name
         if not path.exists():
-            continue  # 3.2.1 has lanes.json on the branch for the status
+            continue  # 3.2.1 has lanes.json on the coordination branch
         content = json.loads(path.read_text(encoding="utf-8")) | {"target_branch": "main"}
         path.write_text(json.dumps(content, indent=2), encoding="utf-8")
     u.commit()

@@ -26,7 +26,7 @@ _SHARED = {
         makes="src/log/log.py", also_owns=("src/store/**",), everywhere=True, subtasks=0
     ),
 }
-_SHARED_31 = {  # which refuses files with two owners
+_SHARED_31 = {  # these releases refuse files with two owners
     "WP01": Package(makes="src/store/store.py", subtasks=0),
     "WP02": Package(makes="src/index/index.py", needs=("WP01",), subtasks=0),
 }
@@ -52,9 +52,9 @@ def subtasks(w: World) -> None:
 
 
 def _below_the_heading(u: World) -> None:
-    """Take out the heading that the template has between a work package's name and its boxes.
+    """Remove the heading between a work package's name and its boxes.
 
-    These releases look for boxes no further than that.
+    These releases look for boxes only up to that heading of the template.
     """
     u.load("subtasks worked")
     path = u.folder / "tasks.md"
@@ -66,7 +66,7 @@ def _below_the_heading(u: World) -> None:
 
 
 def _complete(u: World, where: str) -> None:
-    """Submit after subtasks were completed, or said to be."""
+    """Submit after subtasks were completed, or with the option that claims it."""
     for what, more in {
         "with --subtasks-complete": {"subtasks_complete": True},
         "by force": FORCED,
@@ -90,7 +90,7 @@ def _mark(u: World, *names: str) -> None:
 
 
 def _tick(u: World) -> None:
-    """Tick every box, in whichever file there is one."""
+    """Tick every box in every file."""
     for path in (u.folder / "tasks.md", *u.folder.glob("tasks/WP*")):
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace("- [ ] ", "- [x] "), encoding="utf-8")
@@ -98,7 +98,7 @@ def _tick(u: World) -> None:
 
 
 def _front_matter(u: World) -> None:
-    """Submit with less in the front matter than the template asks for."""
+    """Submit with an incomplete front matter."""
     for what, line in {"no key subtasks": "", "an empty list": "subtasks: []\n"}.items():
         u.load("subtasks worked")
         path = next(u.folder.glob("tasks/WP01*"))
@@ -137,7 +137,7 @@ def planning(w: World) -> None:
 
 
 def _begin(u: World) -> None:
-    """Start the planning, in a worktree of the user's where the host makes none."""
+    """Start the planning work, in a worktree made by hand if the host makes none."""
     u.load("planning")
     said = u.do("planning: start", "start-implementation", **start("WP01"))
     if "to_lane" in said:
@@ -162,7 +162,7 @@ def _place(u: World) -> None:
 
 
 def sharing(w: World) -> None:
-    """Claim work packages of one lane, the worktree of which is not clean."""
+    """Claim work packages of one lane whose worktree is not clean."""
     if not w.release.since(3, 1):
         return
     u = w.made("sharing", _SHARED if w.release.since(3, 2) else _SHARED_31)
@@ -199,4 +199,4 @@ def _dirty(u: World) -> None:
 
 ALL = (subtasks, planning, sharing, topologies, endings, protection)
 PREFIXES = tuple(f"{scene.__name__}: " for scene in ALL)
-"""How the names of all their calls begin."""
+"""The first word of the names of their calls."""

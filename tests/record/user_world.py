@@ -22,15 +22,15 @@ def submit(wp: str, **more: object) -> dict[str, Any]:
 
 
 def resolve(w: World, scenario: str, wp: str) -> None:
-    """Ask where a work package is, on releases whose answer depends on what was started."""
+    """Call resolve-workspace, on releases whose answer depends on earlier claims."""
     if w.release.since(3, 2, 4):
         w.do(scenario, "resolve-workspace", wp=wp)
 
 
 def finish(w: World, *packages: str) -> None:
-    """Have work packages approved, or done where the host asks for that before a merge.
+    """Move work packages to approved, or to done if the host requires that for a merge.
 
-    4.0 does not merge what was approved by force.
+    4.0 does not merge work that was approved by force.
     """
     for wp in packages:
         if w.release.since(3, 2, 6):
@@ -50,7 +50,7 @@ def _review(w: World, wp: str) -> None:
 
 
 def end(w: World, scene: str, packages: Iterable[str]) -> None:
-    """Bring work packages to their end one after the other, and accept the mission."""
+    """Finish work packages one after the other, and accept the mission."""
     for wp in packages:
         if w.lane(wp) == "planned":
             w.do(f"{scene}: start {wp} in its turn", "start-implementation", **start(wp))

@@ -22,12 +22,12 @@ PLANNING = "lane-planning"
 
 @dataclass(frozen=True)
 class Release:
-    """What differs between releases and scenarios have to know."""
+    """The differences between releases that scenarios depend on."""
 
     name: str
 
     def since(self, *version: int) -> bool:
-        """Return whether it is this version or a later one."""
+        """Return whether the release is this version or a later one."""
         return missions.version(self.name) >= version
 
     @property
@@ -36,7 +36,7 @@ class Release:
 
     @property
     def lanes(self) -> list[str]:
-        """The lanes there are."""
+        """The lanes of this release."""
         known = ["planned", "in_progress", "for_review", "done", "blocked", "canceled"]
         if self.since(2, 1):
             known += ["claimed", "approved"]
@@ -45,7 +45,7 @@ class Release:
         return sorted(known)
 
     def verb(self, short: str) -> str:
-        """Return how it spells a verb."""
+        """Return the name of a verb in this release."""
         merge = "consolidate" if self.since(4) else "merge"
         parts = {"state": "state", "accept": "accept", "merge": merge}
         if short == "state":
@@ -57,38 +57,38 @@ class Tape:
     """The calls of one release, in the order of the scenarios.
 
     Args:
-        scrubber: Makes them the same at any time.
-        whole: Cut nothing, however long it is.
+        scrubber: Replaces values that differ between runs.
+        whole: Whether long texts are kept whole.
     """
 
     def __init__(self, scrubber: Scrubber, *, whole: bool = False) -> None:
         self._scrubber = scrubber
         self._whole = whole
         self.lines: dict[str, str] = {}
-        """What was recorded, by the names of the scenarios."""
+        """The recorded calls, by scenario."""
         self.left: dict[str, str] = {}
-        """What each group has left behind, by the name of its last scenario."""
+        """The files that each group has left, by the name of its last scenario."""
         self._group: list[tuple[str, tuple[str, ...], Completed]] = []
 
     def add(self, scenario: str, argv: tuple[str, ...], done: Completed) -> None:
-        """Keep a call.
+        """Add a call.
 
         Raises:
-            ValueError: If there is one of this name.
+            ValueError: If there is a call of this name.
         """
         if scenario in self.lines or any(scenario == known for known, *_ in self._group):
             raise ValueError(f"Two scenarios are named {scenario!r}")
         self._group.append((scenario, argv, done))
 
     def mission(self, ulid: str) -> None:
-        """Tell of a mission's id."""
+        """Register a mission's id."""
         self._scrubber.mission(ulid)
 
     def close(self, left: Callable[[], str] | None = None) -> None:
-        """End a group of calls, within which identifiers mean the same.
+        """End a group of calls, within which identifiers are stable.
 
         Args:
-            left: Tells what it has left behind.
+            left: Returns the text of the files that the group has left.
         """
         clean = self._scrubber
         for scenario, argv, done in self._group:
@@ -108,13 +108,13 @@ class Tape:
         clean.forget()
 
     def text(self) -> str:
-        """Return it all, one JSON object a line."""
+        """Return all calls, one JSON object a line."""
         return "".join(f"{line}\n" for line in self.lines.values())
 
 
 @dataclass
 class World:
-    """A repository, and how to call the host in it."""
+    """A repository, and the host in it."""
 
     release: Release
     host: Host
@@ -122,7 +122,7 @@ class World:
     base: Path
     mission: missions.Mission
     inspect: Callable[[Path, Path], str] | None = None
-    """Tells what calls have left, given the folder of all and the repository."""
+    """Returns the text of the files that calls left, for the base folder and the repository."""
 
     @property
     def root(self) -> Path:
@@ -130,7 +130,7 @@ class World:
 
     @property
     def folder(self) -> Path:
-        """The mission's own."""
+        """The folder of the mission."""
         return self.root / "kitty-specs" / self.mission.slug
 
     @property
@@ -138,12 +138,12 @@ class World:
         return dict(json.loads((self.folder / "meta.json").read_text(encoding="utf-8")))
 
     def save(self, name: str) -> None:
-        """Keep the repository as it is now; worktrees name their paths, so it stays there."""
+        """Save a copy of the repository; it stays at its path, which worktrees contain."""
         shutil.rmtree(self.base / name, ignore_errors=True)
         shutil.copytree(self.root, self.base / name, symlinks=True)
 
     def load(self, name: str = "fresh") -> None:
-        """Go back to how it was, in a new group of calls."""
+        """Restore a saved repository, and begin a new group of calls."""
         self.close()
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(self.base / name, self.root, symlinks=True)
@@ -153,12 +153,12 @@ class World:
     def made(
         self, name: str, packages: Mapping[str, user_missions.Package], topology: str | None = None
     ) -> "World":
-        """Make a mission as users have them where the repository is, and keep it by a name.
+        """Make a mission as users have them at the repository's path, and save it under a name.
 
         Args:
-            name: As `save` takes it.
+            name: The name for `save`.
             packages: The work packages.
-            topology: None: the one that needs no branch for the status.
+            topology: The topology; None: the one without a coordination branch.
         """
         self.close()
         shutil.rmtree(self.root)
@@ -199,12 +199,12 @@ class World:
         ).stdout
 
     def commit(self, *paths: str, cwd: Path | None = None) -> None:
-        """Commit what there is to commit."""
+        """Commit all changes."""
         self.git("add", "--all", *paths, cwd=cwd)
         self.git("commit", "--quiet", "--allow-empty", "--message=By the recorder", cwd=cwd)
 
     def say(self, scenario: str, *argv: str, cwd: Path | None = None) -> Completed:
-        """Call the host with arguments as they are, and record it."""
+        """Call the host with literal arguments, and record the call."""
         done = self.host.call(cwd or self.root, argv)
         self.tape.add(scenario, argv, done)
         return done
@@ -223,12 +223,12 @@ class World:
         """Call a verb on the mission and return the data of its answer.
 
         Args:
-            scenario: Its name in the record.
-            verb: As `Release.verb` has it.
-            cwd: The repository's root if not given.
-            stdin: What it reads.
-            env: Set on top of the host's environment.
-            failures_only: Do not record a success, which is like any other of its verb.
+            scenario: The name of the call in the record.
+            verb: The verb, as `Release.verb` takes it.
+            cwd: The folder of the call; None: the root of the repository.
+            stdin: The input of the host.
+            env: Variables added to the host's environment.
+            failures_only: Whether a success is not recorded.
             options: None: not given; True: a flag, or the usual policy.
         """
         argv = ("orchestrator-api", self.release.verb(verb), *self._options(options))
@@ -238,7 +238,7 @@ class World:
         return _data(done)
 
     def must(self, verb: str, **options: object) -> dict[str, Any]:
-        """Do what no scenario is about.
+        """Make a call that is not recorded.
 
         Raises:
             RuntimeError: If the host refuses.
@@ -263,7 +263,7 @@ class World:
         return argv
 
     def lane(self, wp: str = "WP01") -> str:
-        """Return where a work package is now."""
+        """Return the present lane of a work package."""
         packages = self.must("state")["work_packages"]
         return str(next(p["lane"] for p in packages if p["wp_id"] == wp))
 
@@ -274,13 +274,13 @@ class World:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def _plans(self, wp: str) -> bool:
-        """Return whether a work package is one of planning, which has no lane on 3.1.0."""
+        """Return whether a work package is planning work, which has no lane on 3.1.0."""
         plan = self.lanes or {"lanes": [{"lane_id": "", "wp_ids": [wp]}]}
         lane = next((a["lane_id"] for a in plan["lanes"] if wp in a["wp_ids"]), PLANNING)
         return lane == PLANNING
 
     def worktree(self, wp: str) -> Path:
-        """Return where a work package's commits go; before 3.2.2 the client makes it."""
+        """Return the worktree of a work package; before 3.2.2 it is made here."""
         slug, plan = self.mission.slug, self.lanes
         top, branch = self.mission.target_branch, f"{slug}-{wp}"
         path = self.root / ".worktrees" / branch
@@ -302,7 +302,7 @@ class World:
         return path
 
     def work(self, wp: str, text: str = "") -> None:
-        """Do what an agent does: write the work package's file and commit it."""
+        """Write the work package's file and commit it, as an agent does."""
         path = self.worktree(wp)
         name = self.mission.files[wp]
         (path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How the public API looks to a type checker. Checked by mypy and pyright, never executed."""
+"""The types of the public API. mypy and pyright check this file; it is never executed."""
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
@@ -157,7 +157,7 @@ judged = Review(reviewer="rev", reference="r1", feedback_path="notes.md")
 
 
 class MyTransport:
-    """A transport is anything with the right method."""
+    """A transport: any class with this method."""
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """Do nothing."""
@@ -167,7 +167,7 @@ class MyTransport:
 
 
 class MyGitTransport(MyTransport):
-    """With these two it can do all that there is."""
+    """A transport with all optional methods of a cold transport."""
 
     def git(
         self, args: Sequence[str], *, folder: str | None = None, time_limit: float
@@ -176,12 +176,12 @@ class MyGitTransport(MyTransport):
         return self.run(args, time_limit=time_limit)
 
     def identity(self) -> Hashable:
-        """Tell one program from another."""
+        """Return the identity of a program."""
         return ("mine", 1)
 
 
 class MyAsyncGitTransport:
-    """The same for the async client."""
+    """An async transport."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """Do nothing."""
@@ -195,7 +195,7 @@ class MyAsyncGitTransport:
 
 
 class MyAsyncTransport:
-    """The same for the async client."""
+    """An async transport."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """Do nothing."""
@@ -203,7 +203,7 @@ class MyAsyncTransport:
 
 
 def clients() -> None:
-    """Make clients: everything about them has a default."""
+    """Make clients; every argument has a default."""
     transport: Transport = MyTransport()
     transport = ProcessTransport(repo=Path("repo"), executable="spec-kitty", home=Path("h"))
     waiting: AsyncTransport = MyAsyncTransport()
@@ -229,7 +229,7 @@ def clients() -> None:
 
 
 async def kept_warm(client: Client, waiting: AsyncClient) -> None:
-    """Keep a host warm, here or over there."""
+    """Keep a host warm, on this machine or on another one."""
     assert_type(client.prepare(), None)
     assert_type(waiting.prepare(), None)
     assert_type(client.close(), None)
@@ -355,7 +355,7 @@ async def async_workflow(client: AsyncClient) -> None:
 
 
 def moved(moved: Moved, merged: Merged) -> None:
-    """See what a verb has done."""
+    """Read the result of a workflow verb."""
     assert_type(moved.wp_id, str)
     assert_type(moved.lane, AnyLane)
     assert_type(moved.changed, bool)
@@ -393,7 +393,7 @@ async def waiting_handles(client: AsyncClient) -> None:
 
 
 def hosts(contract: Contract) -> None:
-    """Ask what a host can do, and what its board allows."""
+    """Read the features and allowed moves of a host."""
     assert_type(contract.version, Version)
     assert_type(contract.release, Version)
     assert_type(contract.dialect, Dialect)
@@ -409,7 +409,7 @@ def hosts(contract: Contract) -> None:
 
 
 def calls(client: Client) -> None:
-    """Leave out what the client fills in; a command knows its reply."""
+    """Call commands without actor and policy; the type of the reply follows from the command."""
     assert_type(client.call(ContractVersion()), HostContract)
     assert_type(client.call(MissionState(mission="m")), Mission)
     assert_type(client.call(ListReady(mission="m")), ReadyList)
@@ -424,7 +424,7 @@ def calls(client: Client) -> None:
 
 
 async def async_calls(client: AsyncClient) -> None:
-    """Do the same with the async client."""
+    """Call commands with the async client."""
     assert_type(await client.call(ContractVersion()), HostContract)
     assert_type(await client.call(MissionState(mission="m")), Mission)
     assert_type(await client.call(ListReady(mission="m")), ReadyList)
@@ -440,7 +440,7 @@ async def async_calls(client: AsyncClient) -> None:
 
 
 def values(command: Command[Mission]) -> None:
-    """Look at a command before it is sent, and pass it on as any command."""
+    """Read a command's fields, and pass it on as any command."""
     some: Command[Reply] = command
     anything: Sequence[Command[Any]] = [some, ContractVersion()]
 
@@ -475,7 +475,7 @@ def read(mission: Mission, ready: ReadyList, started: ImplementationStarted) -> 
 
 
 def errors(client: Client) -> None:
-    """Decide on what an error carries."""
+    """Decide on the fields of an error."""
     try:
         client.mission_state("m")
     except PolicyError as e:
@@ -513,7 +513,7 @@ def errors(client: Client) -> None:
 
 
 def errors_of_workflows(client: Client) -> None:
-    """Decide on what else a workflow verb may raise."""
+    """Decide on the errors that only workflow verbs raise."""
     try:
         assert_type(client.mission("m").merge_obstacles(), tuple[str, ...])
         client.mission("m").merge()
@@ -566,7 +566,7 @@ def use(mission: Mission) -> None:
 
 
 def mistakes(client: Client, waiting: AsyncClient) -> None:
-    """Make mistakes that a type checker finds; a comment too many is an error as well."""
+    """Make errors that a type checker finds; an unneeded ignore comment is an error as well."""
     client.mission_state(34)  # type: ignore[arg-type]
     client.transition("m", "WP01")  # type: ignore[call-arg]
     client.call("state")  # type: ignore[arg-type]
@@ -585,7 +585,7 @@ def mistakes(client: Client, waiting: AsyncClient) -> None:
 
 
 def simulated() -> None:
-    """Put a simulated host where a real one was."""
+    """Use a simulated host in place of a real one."""
     host = SimulatedHost({"WP01": []}, release="3.2.7", slug="m", now=ticking())
     repository = SimulatedRepository({"WP01": []}, folder=Path("repo"))
     transport: Transport = host
@@ -604,7 +604,7 @@ def simulated() -> None:
 
 
 def faults(host: SimulatedHost, faulty: Faulty, mission: PlannedMission, random: Random) -> None:
-    """Let calls go wrong, by a script or by chance."""
+    """Inject faults into calls, by a script or at random."""
     script = {"transition": [None, Fault.TIMEOUT_AFTER]}
     transport: Transport = FaultyTransport(host, script, sleep=lambda seconds: None)
     transport = FaultyTransport(host, by_chance(random, 0.2, faults=[Fault.LOST_AFTER]))
@@ -633,7 +633,7 @@ def tapes(host: SimulatedHost) -> None:
 
 
 def drawn(contract: Contract) -> None:
-    """Draw what a property test is about."""
+    """Draw values for property tests."""
     assert_type(dialects(), SearchStrategy[Dialect])
     assert_type(contracts(Dialect.M4), SearchStrategy[Contract])
     assert_type(lanes(Dialect.M4), SearchStrategy[Lane])
@@ -645,11 +645,11 @@ def drawn(contract: Contract) -> None:
 
 
 class MyHost(HostMachine):
-    """Compare a host of one's own with the simulated one."""
+    """Compare a real host with the simulated one."""
 
     release = "3.2.7"
     plan: ClassVar = {"WP01": list[str]()}
 
     def begin(self) -> RealMission:
-        """Begin a mission."""
+        """Make a mission."""
         return RealMission(transport=MyGitTransport(), slug="m", root="/m", target="work")

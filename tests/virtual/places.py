@@ -9,7 +9,8 @@ from attrs import define, field, frozen
 
 from spec_kitty_client.testing.host import SimulatedHost
 from spec_kitty_client.transports import Completed
-from spec_kitty_orchestrator.git.changes import Changes, Links
+from spec_kitty_client.workflow.nested import NewLinks
+from spec_kitty_orchestrator.git.changes import Changes
 from spec_kitty_orchestrator.git.values import Position, Status
 from spec_kitty_orchestrator.git.worktree import Worktree
 
@@ -83,8 +84,8 @@ class Checkout(Worktree):
     ) -> list[str]:
         return []
 
-    async def links(self, before: str, after: str) -> Links:
-        return Links()
+    async def links(self, before: str) -> NewLinks:
+        return NewLinks()
 
     async def commit(self, message: str) -> str:
         if await self.status():

@@ -1,6 +1,6 @@
 """``spec-kitty agent tasks mark-status``: the only way to close subtasks, on any host.
 
-It is no verb of the contract: its answers are no envelopes, and differ from release to release.
+It is not a verb of the contract: its answers are not envelopes, and differ between releases.
 """
 
 import json
@@ -21,7 +21,7 @@ from spec_kitty_client.testing.host.workspace import WorkspaceBackend
 __all__ = ["COMMAND", "Marking"]
 
 COMMAND = ("agent", "tasks", "mark-status")
-"""The words that it begins with."""
+"""The words of the command."""
 
 Answer = tuple[int, bytes, bytes]
 """Exit code, stdout, stderr."""
@@ -50,9 +50,9 @@ class Marking:
     """Answers calls of ``agent tasks mark-status``.
 
     Args:
-        release: Whose answers they are.
+        release: The simulated release.
         missions: The missions of the host, by slug.
-        workspace: Where the marks are written.
+        workspace: The workspace in which the marks are written.
     """
 
     release: Release

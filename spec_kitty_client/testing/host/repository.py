@@ -1,58 +1,31 @@
-"""The git repository of a simulated host: branches, worktrees, and merges that can fail."""
+"""The git repository of a simulated host: its missions, branches, worktrees and event logs."""
 
 import json
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
-from spec_kitty_client.codes import ErrorCode
 from spec_kitty_client.contract.dialects import Dialect, Feature
 from spec_kitty_client.contract.lanes import Lane
 from spec_kitty_client.errors import GitFailed
 from spec_kitty_client.testing.host import files
-from spec_kitty_client.testing.host.answers import Crashed, Refused
 from spec_kitty_client.testing.host.board import Mission
-from spec_kitty_client.testing.host.releases import Release
+from spec_kitty_client.testing.host.checkout import Checkout
+from spec_kitty_client.testing.host.merging import MissionMerge
 from spec_kitty_client.testing.host.workspace import (
-    begin_merge,
     branch_of,
     cannot_allocate,
-    cannot_merge,
-    failed_merge,
     is_in_checkout,
-    is_passed_over,
-    is_stale,
     needed,
-    units,
 )
-from spec_kitty_client.transports import Completed
-from spec_kitty_client.transports.process import ProcessTransport
-from spec_kitty_client.values import encodable
 
 __all__ = ["Repository"]
 
-_LIMIT = 120.0  # seconds for one call of git
-_SIMULATED = (
-    ("user.name", "Simulated host"),
-    ("user.email", "host@simulated.invalid"),
-    ("commit.gpgSign", "false"),
-)
-
 
 @frozen
-class Repository:
-    """A repository that a simulated host changes as its release does.
-
-    Args:
-        release: The simulated release.
-        folder: The primary checkout. Existing files in it stay; nothing outside is changed.
-    """
-
-    release: Release
-    folder: Path
+class Repository(Checkout):
+    """A repository that a simulated host changes in the same way as its release."""
 
     @property
     def root(self) -> str:
@@ -221,203 +194,5 @@ class Repository:
 
     def merge(self, mission: Mission, target: str, strategy: str, *, push: bool) -> list[str]:
         """See `WorkspaceBackend.merge`."""
-        self._look(mission, target)
-        if self.release.has(Feature.LANES):
-            merged = self._merge_aside(mission, target, strategy)
-        else:
-            merged = self._merge_here(mission, target, strategy)
-        if push:
-            self._push(target, merged)
-        return merged
-
-    def _look(self, mission: Mission, target: str) -> None:
-        """Check that a merge may begin."""
-        release, every = self.release, units(self.release, mission)
-        there = self._there(mission)
-        passed = [n for n, wp in every.items() if is_passed_over(release, mission, wp)]
-        missing = [name for name in every if name not in (*there, *passed)]
-        if self._has(target):
-            begin_merge(release, mission, there)
-        if missing:
-            raise cannot_merge(release, mission, target, *(f"there is no {n}" for n in missing))
-        if release.has(Feature.LANES) and not self._is_laid_out(mission):
-            raise cannot_merge(release, mission, target, "lanes.json is missing or damaged")
-        if is_stale(release, mission) and not self._is_in(target, mission.branch):
-            raise cannot_merge(release, mission, target, "the planning lane is stale")
-        if release.has(Feature.LANES) and not self._has(target):
-            raise cannot_merge(release, mission, target, f"there is no branch {target}")
-        dirty = [name for name, wp in there.items() if self._dirty(self._worktree(mission, wp))]
-        careful = not release.has(Feature.LANES) or release.since("4.0.0rc5")
-        if dirty and careful:
-            raise cannot_merge(release, mission, target, *(f"{n} has changes" for n in dirty))
-
-    def _is_laid_out(self, mission: Mission) -> bool:
-        try:
-            self._lanes(mission)
-        except (OSError, ValueError):
-            return False
-        return True
-
-    def _lanes(self, mission: Mission) -> Any:
-        return json.loads((self._folder_of(mission) / "lanes.json").read_text(encoding="utf-8"))
-
-    def _there(self, mission: Mission) -> dict[str, str]:
-        """Return the branches that can be merged; up to 3.0.3 only those with a worktree."""
-        every = units(self.release, mission)
-        if self.release.has(Feature.LANES):
-            return {name: wp for name, wp in every.items() if self._has(name)}
-        return {name: wp for name, wp in every.items() if self._worktree(mission, wp).exists()}
-
-    def _merge_here(self, mission: Mission, target: str, strategy: str) -> list[str]:
-        """Merge in the primary checkout; a failure leaves it half-merged (up to 3.0.3)."""
-        done: list[str] = []
-        squash = strategy == "squash"
-        how = ("--squash",) if squash else ("--no-ff", "--no-edit")
-        for branch, wp in self._there(mission).items():
-            try:
-                if strategy == "rebase":  # of what is checked out in a worktree
-                    self._git("rebase", target, branch)
-                self._git("checkout", "--quiet", target)
-                self._git("merge", "--quiet", *how, branch)
-                if squash and self.release.since("2.1.0"):
-                    self._commit(f"Squash {branch}", self.folder)
-            except GitFailed as e:
-                raise failed_merge(done, wp) from e
-            done.append(wp)
-        return done
-
-    def _merge_aside(self, mission: Mission, target: str, strategy: str) -> list[str]:
-        """Merge in a temporary worktree, then move the target (3.1.0 and later)."""
-        release = self.release
-        if release.since("3.2.6"):  # resets an acceptance that is not committed
-            self._git("checkout", "--quiet", "HEAD", "--", f"kitty-specs/{mission.slug}/meta.json")
-        with self._aside(target) as aside:
-            try:
-                self._bring(mission, strategy if release.since("3.2.0") else "squash", aside)
-            except GitFailed as e:
-                raise cannot_merge(release, mission, target, str(e)) from e
-            self._advance(mission, target, self._git("rev-parse", "HEAD", folder=aside))
-        self._clean_up(mission)
-        if mission.coordinated:
-            place = self._status_folder(mission)
-            self._git("merge", "--quiet", "--no-edit", target, folder=place)
-        return list(mission.packages)
-
-    def _is_in(self, old: str, new: str, folder: Path | None = None) -> bool:
-        """Return whether one commit is an ancestor of another one, or the same."""
-        try:
-            self._git("merge-base", "--is-ancestor", old, new, folder=folder)
-        except GitFailed:
-            return False
-        return True
-
-    def _bring(self, mission: Mission, strategy: str, aside: Path) -> None:
-        for branch in [*units(self.release, mission), mission.branch]:
-            if not self._has(branch) or self._is_in(branch, "HEAD", aside):
-                continue
-            if strategy == "squash":
-                self._git("merge", "--quiet", "--squash", branch, folder=aside)
-                self._commit(f"Squash {branch}", aside)
-            elif strategy == "rebase":
-                self._replay(branch, aside)
-            else:
-                self._git("merge", "--quiet", "--no-ff", "--no-edit", branch, folder=aside)
-
-    def _replay(self, branch: str, aside: Path) -> None:
-        """Cherry-pick the commits of a branch that are not there already."""
-        new = ("--reverse", "--no-merges", "--cherry-pick", "--right-only", f"HEAD...{branch}")
-        if commits := self._git("rev-list", *new, folder=aside).split():
-            self._git("cherry-pick", *commits, folder=aside)
-
-    def _advance(self, mission: Mission, target: str, commit: str) -> None:
-        """Move the target to a commit; up to 3.1.10 without updating its checkout."""
-        here = self._git("branch", "--show-current") == target
-        if not here or not self.release.has(Feature.CLEAN_TARGET):
-            self._git("update-ref", f"refs/heads/{target}", commit)
-            return
-        if self._git("status", "--porcelain", "--untracked-files=no"):
-            why = "the checkout of the target has changes"
-            raise cannot_merge(self.release, mission, target, why)
-        try:
-            self._git("merge", "--quiet", "--ff-only", commit)
-        except GitFailed as e:
-            raise cannot_merge(self.release, mission, target, str(e)) from e
-
-    def _clean_up(self, mission: Mission) -> None:
-        """Remove the lanes with all their uncommitted files; the coordination branch stays."""
-        for wp in mission.packages:
-            if (path := self._worktree(mission, wp)).exists():
-                self._git("worktree", "remove", "--force", str(path))
-        top = [] if mission.coordinated else [mission.branch]
-        for branch in [*units(self.release, mission), *top]:
-            if self._has(branch):
-                self._git("branch", "-D", branch)
-
-    def _push(self, target: str, merged: list[str]) -> None:
-        has_remote = bool(self._git("remote"))
-        if not has_remote and self.release.has(Feature.LANES):
-            return
-        try:
-            self._git("push", "origin", target)
-        except GitFailed as e:
-            if self.release.has(Feature.LANES):
-                raise Crashed(str(e)) from e
-            code = ErrorCode.PUSH_FAILED
-            raise Refused(code, str(e), {"merged_wps": merged}) from e
-
-    @contextmanager
-    def _aside(self, target: str) -> Generator[Path]:
-        path = self.folder / ".worktrees" / "merge"
-        self._git("worktree", "add", "--quiet", "--detach", str(path), target)
-        try:
-            yield path
-        finally:
-            self._git("worktree", "remove", "--force", str(path))
-
-    def _folder_of(self, mission: Mission) -> Path:
-        return self.folder / "kitty-specs" / mission.slug
-
-    def _status_folder(self, mission: Mission) -> Path:
-        """Return the folder of the event log: on the coordination branch, if there is one."""
-        place = self.folder / ".worktrees" / f"{mission.slug}-coord"
-        return (place if mission.coordinated else self.folder) / "kitty-specs" / mission.slug
-
-    def _worktree(self, mission: Mission, wp: str) -> Path:
-        name = mission.lanes[wp] if self.release.has(Feature.LANES) else wp
-        return self.folder / ".worktrees" / f"{mission.slug}-{name}"
-
-    def _has(self, branch: str) -> bool:
-        return bool(self._git("branch", "--list", branch))
-
-    def _dirty(self, folder: Path) -> bool:
-        return folder.exists() and bool(self._git("status", "--porcelain", folder=folder))
-
-    def _write(self, path: Path, facts: object) -> None:
-        path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-    def _commit(self, message: str, folder: Path, *only: str) -> None:
-        """Commit the staged changes, if there are any."""
-        if self._git("diff", "--cached", "--name-only", "--", *only, folder=folder):
-            self._git("commit", "--quiet", f"--message={message}", "--", *only, folder=folder)
-
-    def git(
-        self, args: Sequence[str], *, folder: str | None = None, time_limit: float
-    ) -> Completed:
-        """Run git in the repository; see `GitTransport.git`."""
-        return ProcessTransport(repo=self.folder).git(args, folder=folder, time_limit=time_limit)
-
-    def _succeeds(self, *args: str) -> bool:
-        try:
-            self._git(*args)
-        except GitFailed:
-            return False
-        return True
-
-    def _git(self, *args: str, folder: Path | None = None) -> str:
-        said = [word for name, value in _SIMULATED for word in ("-c", f"{name}={value}")]
-        where = str(folder or self.folder)
-        done = self.git((*said, *map(encodable, args)), folder=where, time_limit=_LIMIT)
-        if done.exit_code != 0:
-            words = (done.stderr or done.stdout).decode("utf-8", "backslashreplace").strip()
-            raise GitFailed(f"git {args[0]} in {where}: {words}")
-        return done.stdout.decode("utf-8", "backslashreplace").strip()
+        merging = MissionMerge(self.release, self.folder)
+        return merging.merge(mission, target, strategy, push=push)

@@ -77,7 +77,7 @@ def _summary(request: Request) -> Data:
         always = (Lane.PLANNED, Lane.IN_PROGRESS, Lane.FOR_REVIEW, Lane.DONE)
         there = {p.lane for p in packages}
         shown = [*always, *(lane for lane in (Lane.BLOCKED, Lane.CANCELED) if lane in there)]
-    # 2.1.0 to 3.0.3 count what has an event, and a plan has none.
+    # Hosts 2.1.0 to 3.0.3 count work packages with an event; a plan has no events.
     unseen = request.release.dialect is Dialect.F2
     lanes = [p.lane for p in packages if p.events or not unseen]
     counts = {lane.value: lanes.count(lane) for lane in shown}

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _DEFAULT = "main"
-"""The branch that hosts up to 4.0.0rc4 take for that of the planning lane, whatever the target."""
+"""The branch that hosts up to 4.0.0rc4 use for the planning lane, for every target."""
 
 
 class WorkspaceBackend(Protocol):

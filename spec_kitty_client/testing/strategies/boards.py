@@ -1,6 +1,6 @@
-"""A model of a mission's lanes by the rules of its host, as far as a script has to know.
+"""A model of a mission's lanes by the rules of its host, for drawing calls that fit the lanes.
 
-It guides `scripts` to calls that make sense; whether a call is right is for a host to say.
+`scripts` uses it. Only a host decides whether a call is valid.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from spec_kitty_client.api.commands import (
     AcceptMission,
     Command,
     MergeMission,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import ReviewVerdict
 from spec_kitty_client.contract import Contract
 from spec_kitty_client.contract.dialects import Dialect, Feature
 from spec_kitty_client.contract.lanes import Lane, Need, moves
@@ -24,7 +24,7 @@ from spec_kitty_client.contract.lanes import Lane, Need, moves
 __all__ = ["ENDED", "Board"]
 
 ENDED = (Lane.APPROVED, Lane.DONE)
-"""Where a review that went well leads."""
+"""The lanes after a review that approves."""
 _STARTABLE = (Lane.PLANNED, Lane.CLAIMED, Lane.IN_PROGRESS)
 
 
@@ -33,14 +33,14 @@ class Board:
     """The lanes of a mission, which `play` changes.
 
     Args:
-        contract: Whose rules.
-        slug: The mission.
-        mission: The work packages, each with those that it depends on.
-        lanes: Where each of them is.
-        actors: Who moved each of them last: hosts take it to be theirs.
-        dropped: Those that were canceled for a reason: hosts from 3.2.6 on go on without them.
-        started: Those that ``start-implementation`` has made a worktree for.
-        accepted: Whether the mission has been.
+        contract: The contract of the host, whose rules apply.
+        slug: The slug of the mission.
+        mission: The work packages, each with its dependencies.
+        lanes: The lane of each work package.
+        actors: The actor of each last move; hosts treat that actor as the owner.
+        dropped: The work packages canceled with a reason; hosts from 3.2.6 on do not wait for them.
+        started: The work packages for which ``start-implementation`` has made a worktree.
+        accepted: Whether the mission is accepted.
         last: The last call that was played.
     """
 
@@ -58,7 +58,7 @@ class Board:
 
     @property
     def dialect(self) -> Dialect:
-        """How the host understands calls."""
+        """The dialect of the host."""
         return self.contract.dialect
 
     @property
@@ -67,27 +67,27 @@ class Board:
         return all(self.is_enough(lane) for lane in self.lanes.values())
 
     def is_enough(self, lane: Lane) -> bool:
-        """Return whether nothing has to be done any more with a work package in a lane."""
+        """Return whether a work package in a lane counts as finished."""
         approved_is = self.contract.supports(Feature.APPROVED_IS_ENOUGH)
         return lane in ENDED if approved_is else lane is Lane.DONE
 
     def waits(self, wp: str) -> bool:
-        """Return whether a work package depends on one that is not ready for that."""
+        """Return whether a work package has a dependency that is not finished."""
         dropped = self.dropped if self._has(Feature.CANCELED_IS_ENOUGH) else set[str]()
         needs = set(self.mission[wp]) - dropped
         return not all(self.is_enough(self.lanes[name]) for name in needs)
 
     def moves_from(self, wp: str) -> list[tuple[Lane, frozenset[Need]]]:
-        """Return where a work package may go, in the order of the board, and what that needs."""
+        """Return the lanes that a work package may move to, each with the required options."""
         known, before = moves(self.dialect), self.lanes[wp]
         return [(lane, known[before, lane]) for lane in Lane if (before, lane) in known]
 
     def may_submit(self, wp: str) -> bool:
-        """Return whether there is a worktree to find work in, where a host looks for that."""
+        """Return whether a worktree exists, or the host does not look for one."""
         return wp in self.started or not self._has(Feature.WORKTREES)
 
     def play(self, command: Command[Any]) -> None:
-        """Do what a host does; nothing where it would refuse."""
+        """Apply a call as a host would; do nothing if the host would refuse it."""
         self.last = command
         wp: str | None = getattr(command, "wp", None)
         mission = getattr(command, "mission", self.slug)
@@ -154,6 +154,6 @@ def _brought(command: Transition) -> set[Need]:
 
 
 def _is_consistent(command: Transition) -> bool:
-    """Return whether what is approved was approved by its review: from 3.2.6 on hosts look."""
+    """Return whether every review of an approval approves; hosts from 3.2.6 on check that."""
     said = [r.verdict for r in (command.review_result, command.evidence) if r]
     return command.to not in ENDED or all(v is ReviewVerdict.APPROVED for v in said)

@@ -8,7 +8,7 @@ from spec_kitty_client.contract.dialects import Dialect, contract_of
 
 __all__ = ["contracts", "dialects", "hosts"]
 
-# One host for each step that changed an answer, the oldest and the newest of each dialect.
+# Each release that changed an answer, and the oldest and the newest of each dialect.
 _RELEASES = (
     "1.0.0 1.0.3 2.1.0 2.1.3 3.0.3 3.1.0 3.1.1 3.1.10 3.2.0 3.2.1 3.2.2 3.2.3 3.2.4 3.2.5 3.2.6 "
     "3.2.6.2 3.2.7 4.0.0rc4 4.0.0rc5 4.0.0rc6 4.0.0rc7"

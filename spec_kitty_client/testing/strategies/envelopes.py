@@ -1,6 +1,6 @@
-"""Strategies for what a host prints: envelopes among other lines, and what only looks like one.
+"""Strategies for the output of a host: envelopes among other lines, and near-envelopes.
 
-What a call is answered with, its payload and all, is in `replies`.
+Strategies for the answer to a call, with its payload, are in `replies`.
 """
 
 import json
@@ -133,12 +133,12 @@ def envelopes(draw: st.DrawFn) -> Printed:
 
 
 _ends = st.sampled_from([b"\n", b"\r\n"])
-# Line breaks, and what UTF-8 has no bytes for.
+# Line breaks, and surrogates, which UTF-8 cannot encode.
 _ONLY_ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 
 
 def _line(raw: Mapping[str, Any], *, escaped: bool = True) -> bytes:
-    """Write an object as JSON on one line, in ASCII as hosts do, or in UTF-8 where that can be."""
+    """Write an object as JSON on one line, in ASCII as hosts do, or in UTF-8 if possible."""
     if not escaped:
         text = json.dumps(raw, ensure_ascii=False)
         if not _ONLY_ESCAPED.search(text):
@@ -185,7 +185,7 @@ def near_envelopes(draw: st.DrawFn) -> Printed:
     return _printed(lines, sound, flaw=flaw)
 
 
-# Where the sound envelope is if the flawed one would be an answer by itself.
+# The place of the sound envelope, if the flawed one would be an answer by itself.
 _PLACES = {Flaw.SUPERSEDED: ["after"], Flaw.SPREAD: ["after", "before"]}
 
 

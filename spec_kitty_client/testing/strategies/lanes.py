@@ -18,7 +18,7 @@ from spec_kitty_client.contract.lanes import (
 
 __all__ = ["Move", "lanes", "transitions"]
 
-# Some that hosts have inside or may get, one that nobody would think of.
+# Lanes that hosts use internally or may get, and any other text.
 _STRANGE = st.sampled_from(["genesis", "uninitialized", "rework"]) | st.text(max_size=12)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 __all__ = ["Shape", "missions"]
 
-_Edges = list[set[int]]  # for each work package in a topological order, those it depends on
+_Edges = list[set[int]]  # the dependencies of each work package, in a topological order
 
 
 class Shape(StrEnum):
@@ -55,7 +55,7 @@ def _missions(
 
 
 def _two(draw: st.DrawFn, i: int) -> set[int]:
-    """Draw two at most of the three before one, in one draw."""
+    """Draw at most two of the three indexes before one, with a single draw."""
     n = draw(st.integers(0, 15))
     return {i - back for back in divmod(n, 4) if 0 < back <= i}
 
@@ -91,7 +91,7 @@ _WIDEST = 4  # work packages in a layer
 
 
 def _some(draw: st.DrawFn, above: range) -> set[int]:
-    """Draw one or more, in one draw: a bit for each."""
+    """Draw one or more of a range, with a single draw: one bit for each."""
     bits = draw(st.integers(1, 2 ** len(above) - 1))
     return {above[i] for i in range(len(above)) if bits >> i & 1}
 
@@ -103,12 +103,12 @@ def _diamond(_draw: st.DrawFn, size: int) -> _Edges:
 
 
 def _disconnected(draw: st.DrawFn, size: int) -> _Edges:
-    """Groups of one to three, of which the members after the first depend on the first."""
+    """Return groups of one to three, whose later members depend on the first."""
     edges: _Edges = []
     while len(edges) < size:
         start = len(edges)
         left = size - start
-        # Two groups at least, where there are two work packages.
+        # At least two groups, if there are two work packages.
         most = min(3, left if start or left == 1 else left - 1)
         edges += [{start} if i else set() for i in range(draw(st.integers(1, most)))]
     return edges

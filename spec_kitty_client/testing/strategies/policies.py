@@ -1,7 +1,7 @@
-"""Strategies for policies: good ones, those that break one rule, and texts that nearly are one.
+"""Strategies for policies: valid ones, those that break one rule, and text that is nearly one.
 
-What they draw shrinks to the smallest policy that shows the problem: all fields there, each as
-short as it can be, and one thing wrong.
+Examples shrink to the smallest policy that shows the problem: all fields are there, each as short
+as possible, and one rule is broken.
 """
 
 import json
@@ -23,20 +23,20 @@ from spec_kitty_client.policy.rules import (
 
 __all__ = ["invalid_policies", "policies", "policy_json"]
 
-_HOPELESS = 59_000  # levels at which no Python gets through; not much more is an argument
-_LONGEST = 120_000  # bytes that are an argument of a program everywhere
+_HOPELESS = 59_000  # levels that no Python parses; little more fits into an argument
+_LONGEST = 120_000  # bytes that every system accepts as an argument
 
 
 @frozen
 class _Literal:
-    """A value as it is spelled in a text, which Python might not spell so."""
+    """A JSON value with its exact spelling, which `json.dumps` might not produce."""
 
     text: str
 
 
 @frozen
 class _Object:
-    """An object of a text, in which a name may come twice."""
+    """A JSON object in which a name may occur twice."""
 
     pairs: Sequence[tuple[str, Any]]
 
@@ -53,7 +53,7 @@ def policies() -> st.SearchStrategy[Policy]:
 def invalid_policies(rule: PolicyRule | None = None) -> st.SearchStrategy[tuple[Any, PolicyRule]]:
     """Draw a policy as it is sent, and the one rule that it breaks.
 
-    Use it to test code that makes policies from user input, or explains a refusal. Each rule is
+    Use it to test code that makes policies from user input, or that explains refusals. Each rule is
     broken in every place where it applies. `PolicyRule.JSON` is not drawn, because only text can
     break it; see `policy_json`. Shrinks to an otherwise empty policy.
 
@@ -71,7 +71,7 @@ def invalid_policies(rule: PolicyRule | None = None) -> st.SearchStrategy[tuple[
 
 
 def policy_json() -> st.SearchStrategy[str]:
-    """Draw text that is a policy, or nearly one, for code that reads policies of other people.
+    """Draw text that is a policy or nearly one, for code that reads policies of other people.
 
     It has wrong types, repeated names, nesting, escapes, very long strings and numbers, ``NaN``,
     and text that is cut off or has other text around it. About a third of the texts are accepted
@@ -84,7 +84,7 @@ def policy_json() -> st.SearchStrategy[str]:
 
 
 def _harmless(text: str) -> bool:
-    """Tell whether no host finds a secret; both ways, because U+017F is only lower case."""
+    """Return whether no host finds a secret. Upper, then lower: U+017F is lower case only."""
     return not any(word in text.upper().lower() for word in SECRET_WORDS)
 
 
@@ -149,7 +149,7 @@ def _field(
 
 
 def _among(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
-    """Draw a list of harmless flags with one value more, anywhere in it."""
+    """Draw a list of harmless flags with one more value, anywhere in it."""
     return st.builds(lambda left, value, right: [*left, value, *right], _flags, values, _flags)
 
 
@@ -166,7 +166,7 @@ def _wrapped(value: Any, steps: list[tuple[str | None, Any]]) -> Any:
 
 
 def _nested(depth: int, innermost: Any = None, name: str | None = None) -> Any:
-    """Return so many levels of lists, or of objects with one name."""
+    """Return this number of nested lists, or of nested objects with one name."""
     value: Any = innermost
     for _ in range(depth):
         value = [value] if name is None else {name: value}
@@ -210,7 +210,7 @@ _BREAKS: dict[PolicyRule, st.SearchStrategy[Any]] = {
 _DATED = [rule for rule in _BREAKS if rule.since is not None]
 
 
-# What is below is about texts.
+# Strategies for text
 
 _any_json = _json_of(_harmless_texts | _secrets | st.sampled_from(sorted(BANNED_FLAGS)))
 _literals = st.sampled_from(
@@ -266,23 +266,23 @@ def _texts(draw: st.DrawFn) -> str:
 
 
 def _whole(draw: st.DrawFn) -> str:
-    """Write a policy that is fine."""
+    """Write a valid policy."""
     return _write(draw, draw(_objects()))
 
 
 def _dated(draw: st.DrawFn) -> str:
-    """Write one that only some hosts take."""
+    """Write a policy that only some hosts accept."""
     return _write(draw, draw(st.sampled_from(_DATED).flatmap(_BREAKS.__getitem__)))
 
 
 def _broken(draw: st.DrawFn) -> str:
-    """Write one that breaks a rule of any kind, but the one that is about no Python."""
+    """Write a policy that breaks any rule except nesting."""
     rules = [rule for rule in _BREAKS if rule is not PolicyRule.NESTING]
     return _write(draw, draw(st.sampled_from(rules).flatmap(_BREAKS.__getitem__)))
 
 
 def _mixed(draw: st.DrawFn) -> str:
-    """Write one in which a field more, or one that is there, has any value; names come twice."""
+    """Write a policy with arbitrary values in some fields, and with further or repeated names."""
     raw = draw(st.one_of(_objects(), _anything))
     pairs = [*raw.items()]
     for pair in draw(_more):
@@ -291,7 +291,7 @@ def _mixed(draw: st.DrawFn) -> str:
 
 
 def _damaged(draw: st.DrawFn) -> str:
-    """Write one and do something to the text."""
+    """Write a valid policy and damage the text."""
     text = _write(draw, draw(_objects()))
     at = draw(st.integers(0, len(text)))
     damaged: str = draw(
@@ -310,7 +310,7 @@ def _damaged(draw: st.DrawFn) -> str:
 
 
 def _odd(draw: st.DrawFn) -> str:
-    """Draw what is hardly a policy at all."""
+    """Draw text that is far from a policy."""
     any_text = st.text(st.characters(codec="utf-8", min_codepoint=1))
     return draw(any_text | st.sampled_from(_ODD) | st.sampled_from(_TOO_DEEP))
 
@@ -322,7 +322,7 @@ _KINDS: list[Callable[[st.DrawFn], str]] = [
 
 
 def _write(draw: st.DrawFn, value: Any) -> str:
-    """Write a value as JSON in one of its many spellings."""
+    """Write a value as JSON, with random spaces and escapes."""
     plain = draw(st.booleans())
     escaped = draw(
         st.sampled_from(["", "k", "eo", "\u212a\u017f", '"{', "abcdefghijklmnopqrstuvwxyz"])
@@ -332,7 +332,7 @@ def _write(draw: st.DrawFn, value: Any) -> str:
 
 
 def _written(value: Any, quote: Callable[[str], str], space: str) -> str:
-    """Return the text of a value."""
+    """Return a value as JSON text."""
     if isinstance(value, _Literal):
         return value.text
     if isinstance(value, str):
@@ -347,7 +347,7 @@ def _written(value: Any, quote: Callable[[str], str], space: str) -> str:
 
 
 def _quoted(text: str, escaped: str, *, plain: bool) -> str:
-    """Return a string of JSON in which some characters are escaped that need not be."""
+    """Return a JSON string in which some characters are escaped without need."""
     return '"' + "".join(_spelt(c, escaped, plain=plain) for c in text) + '"'
 
 

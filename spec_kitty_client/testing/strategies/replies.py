@@ -1,7 +1,7 @@
-"""Strategies for the answer to a call: a success, with the payload that its verb promises.
+"""Strategies for the answer to a call: a success, with the payload of its verb.
 
-Payloads are derived from the reply classes; what only some hosts tell is dated here. Source:
-``tests/corpus``, which holds an answer of every release to every verb.
+Payloads are derived from the reply classes; the tables here have the releases that send a field.
+Source: ``tests/corpus``, which holds an answer of every release to every verb.
 """
 
 import json
@@ -39,10 +39,10 @@ __all__ = ["replies"]
 
 _FIRST, _NEVER = Version("1.0.0"), Version("9999")
 _SAYS_MISSION = Version("3.1.0")
-_TOLD = {  # fields that do not depend on the call: the first release, and the first without
+_TOLD = {  # fields that do not depend on the call: the first release with, and the first without
     "mission_number": (Version("3.1.1"), _NEVER),
     "mission_type": (Version("3.1.1"), _NEVER),
-    "last_actor": (_FIRST, _NEVER),  # but see _NO_ACTOR
+    "last_actor": (_FIRST, _NEVER),  # null from _NO_ACTOR on
     "dependencies": (_FIRST, _NEVER),
     "recommended_base": (_FIRST, _SAYS_MISSION),
     "merged_wps": (_FIRST, _SAYS_MISSION),
@@ -56,12 +56,12 @@ _TOLD = {  # fields that do not depend on the call: the first release, and the f
     "merge_pending_wps": (Version("3.2.0"), _NEVER),
     "prompt": (Version("4.0.0rc6"), _NEVER),
 }
-_SINCE = {"origin_warnings": Version("4.0.0rc6")}  # told now and then from that release on
+_SINCE = {"origin_warnings": Version("4.0.0rc6")}  # sometimes sent, from that release on
 _REVIEW_NO_OP = Version("3.2.0")
-_NO_ACTOR = Version("2.1.0")  # from here on last_actor is there, and null
+_NO_ACTOR = Version("2.1.0")  # from this release on, last_actor is null
 _F1_COUNTS = (Lane.PLANNED, Lane.IN_PROGRESS, Lane.FOR_REVIEW, Lane.DONE)
 
-_ECHOED = {  # a field of the answer, and the one of the call that it repeats
+_ECHOED = {  # a field of the answer, and the argument of the call that it repeats
     "mission_slug": "mission",
     "wp_id": "wp",
     "to_lane": "to",
@@ -75,7 +75,7 @@ _SLUGS = st.sampled_from(["demo", "034-pay-by-card", "demo-01K00001"])
 _WPS = st.integers(1, 9).map("WP{:02}".format)
 _PATHS = st.sampled_from(["/repo", "/home/ada/my work/r\u00e9po"]).map("{}/kitty-specs".format)
 _TIMES = st.just("2026-01-01T00:00:00.000000+00:00")
-_NAMED: dict[str, st.SearchStrategy[Any]] = {  # what a text is about, by the end of its name
+_NAMED: dict[str, st.SearchStrategy[Any]] = {  # the values of a text, by the end of its field name
     "mission_slug": _SLUGS,
     "mission": _SLUGS,
     "wp": _WPS,
@@ -113,7 +113,7 @@ def replies(
     if not able:
         newest = hosts(dialect)[-1]
         if isinstance(command, Command):
-            spell(command, newest)  # says what is missing
+            spell(command, newest)  # raises, and names what is missing
         raise UnsupportedByHost(command.verb, since=command.since, release=str(newest.release))
     return _ended(command, able)
 
@@ -164,7 +164,7 @@ def _echo(call: Command[Any]) -> dict[str, Any]:
 
 
 def _in_its_words(data: Mapping[str, Any], host: Contract) -> dict[str, Any]:
-    """Say feature where the host does, and count the work packages."""
+    """Return a payload with the host's field names, and a summary that counts the work packages."""
     words = {_in_old(name) if host.release < _SAYS_MISSION else name: v for name, v in data.items()}
     if "summary" in words:
         packages = words["work_packages"]
@@ -182,7 +182,7 @@ def _in_old(name: str) -> str:
 
 @cache
 def _calls(command: type[Command[Any]], host: Contract) -> st.SearchStrategy[Command[Any]]:
-    """Draw a call with what it cannot do without."""
+    """Draw a call with its required arguments."""
     needed = [a for a in fields(command) if a.default is NOTHING]
     return st.builds(command, **{a.name: _argument(a, host) for a in needed})
 
@@ -201,7 +201,7 @@ _ARGUMENTS = st.sampled_from(["x", "two words", "caf\u00e9", "--force"])
 
 @cache
 def _payloads(reply: type[Reply], host: Contract) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw the payload that becomes a reply, with the names of the newest contract."""
+    """Draw the payload of a reply, with the field names of the newest contract."""
     always: dict[str, st.SearchStrategy[Any]] = {}
     maybe: dict[str, st.SearchStrategy[Any]] = {}
     for a in fields(reply):
@@ -213,7 +213,7 @@ def _payloads(reply: type[Reply], host: Contract) -> st.SearchStrategy[dict[str,
 
 
 def _told(reply: type[Reply], name: str, host: Contract) -> bool | None:
-    """Return whether a host always or never tells a field; None: that is not known."""
+    """Return whether a host always or never sends a field; None: unknown."""
     if reply is ReviewStarted and name == "no_op":
         return host.release >= _REVIEW_NO_OP
     if name in _SINCE and host.release < _SINCE[name]:
@@ -264,7 +264,7 @@ _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 
 @st.composite
 def _work_packages(draw: st.DrawFn, host: Contract) -> list[dict[str, Any]]:
-    """Draw those of one mission, so that each id is there once and dependencies exist."""
+    """Draw the work packages of one mission: unique ids, and dependencies that exist."""
     mission = draw(missions(max_size=4))
     package = _payloads(WorkPackage, host)
     return [draw(package) | {"wp_id": wp, "dependencies": mission[wp]} for wp in mission]

@@ -19,7 +19,7 @@ __all__ = ["HostScript", "host_scripts"]
 _Mission = Mapping[str, list[str]]
 _Pick = tuple[steps.Step, int, int]
 
-# The first is what a script shrinks to; the share of each is that of a lively run.
+# A script shrinks to the first; the shares are those of a busy run.
 _SENSIBLE = (steps.look, *[steps.forward] * 9, steps.note, *[steps.aside] * 3)
 _SENSELESS = (steps.senseless,) * 4
 _LONG = 15  # calls, after which a small mission may be merged

@@ -1,4 +1,4 @@
-"""The next call to a host, drawn for the lanes of its mission: one that makes sense or not."""
+"""The next call to a host, drawn for the lanes of its mission: a useful or a wrong call."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,18 +10,16 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
     ListReady,
     MergeMission,
     MissionState,
     OriginCheck,
     ResolveWorkspace,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.contract.dialects import Feature
 from spec_kitty_client.contract.lanes import POLICY_LANES, Lane, Need, lanes_of
 from spec_kitty_client.policy import Policy
@@ -32,7 +30,7 @@ __all__ = ["Step", "aside", "forward", "look", "note", "senseless", "unsupported
 T = TypeVar("T")
 
 Step = Callable[[Board, str, int], Command[Any]]
-"""Makes a call of the board, the work package to begin with, and a number to choose by."""
+"""Returns a call, given the board, a work package, and a number that chooses among options."""
 
 _POLICY = Policy(
     orchestrator_id="host-script",
@@ -47,7 +45,7 @@ _APPROVED, _CHANGES = ReviewVerdict.APPROVED, ReviewVerdict.CHANGES_REQUESTED
 
 
 def look(board: Board, wp: str, n: int) -> Command[Any]:
-    """Read something."""
+    """Return a call that only reads."""
     reads: list[Command[Any]] = [
         MissionState(mission=board.slug),
         ListReady(mission=board.slug),
@@ -58,14 +56,14 @@ def look(board: Board, wp: str, n: int) -> Command[Any]:
 
 
 def note(board: Board, wp: str, _n: int) -> Command[Any]:
-    """Leave a note."""
+    """Return a call that adds a note."""
     return AppendHistory(mission=board.slug, wp=wp, note="a note", actor=_owner(board, wp))
 
 
 def forward(board: Board, wp: str, n: int) -> Command[Any]:
-    """Take the straight way, with the first work package from this one on that can move.
+    """Return the next useful call for the first work package that can move, from this one on.
 
-    When all are finished, accept the mission, and then merge it.
+    When all are finished, the call accepts the mission, and then merges it.
     """
     if board.finished:
         if board.accepted:
@@ -82,14 +80,14 @@ def _next(board: Board, wp: str) -> Command[Any] | None:
     if board.is_enough(lane) or lane is Lane.CANCELED:
         return None
     if lane is Lane.IN_PROGRESS and not board.may_submit(wp):
-        return _start(board, wp)  # it came there by a transition
+        return _start(board, wp)  # a transition moved it, so it has no worktree
     if lane in (Lane.PLANNED, Lane.CLAIMED):
         return None if board.waits(wp) else _start(board, wp)
     if lane is Lane.FOR_REVIEW and board.contract.supports(Feature.IN_REVIEW_LANE):
         return _begin_review(board, wp)
     after = _STRAIGHT[lane]
     if after not in lanes_of(board.dialect):
-        after = Lane.DONE  # where there is no approved
+        after = Lane.DONE  # the dialect has no lane approved
     wanted = dict(board.moves_from(wp)).get(after, frozenset({Need.FORCE, Need.NOTE}))
     return _move(board, wp, after, wanted)
 
@@ -104,9 +102,9 @@ _STRAIGHT = {
 
 
 def aside(board: Board, wp: str, n: int) -> Command[Any]:
-    """Take any way that leads on, with what it needs; from where there is none, just look.
+    """Return any allowed move with its required options, or a read if there is none.
 
-    On hosts where ``start-review`` ends a review, it is one of the ways.
+    On hosts where ``start-review`` ends a review, it is one of the moves.
     """
     ends = not board.contract.supports(Feature.IN_REVIEW_LANE)
     if n % 2 == 0 and ends and board.lanes[wp] is Lane.FOR_REVIEW:
@@ -116,13 +114,13 @@ def aside(board: Board, wp: str, n: int) -> Command[Any]:
 
 
 def senseless(board: Board, wp: str, n: int) -> Command[Any]:
-    """Say something that a host has to refuse, if the number finds something of that kind."""
+    """Return a call that a host has to refuse, or a read if there is none of the chosen kind."""
     kind, rest = n % len(_SENSELESS), n // len(_SENSELESS)
     return _SENSELESS[kind](board, wp, rest)
 
 
 def unsupported(board: Board, wp: str, n: int) -> Command[Any]:
-    """Say something that this host has no word for; to the newest, just look."""
+    """Return a call whose verb, option or lane this host lacks; a read if it lacks none."""
     done = Transition(mission=board.slug, wp=wp, to=Lane.DONE, actor=_ADA)
     calls: list[Command[Any]] = [
         ResolveWorkspace(mission=board.slug, wp=wp),
@@ -167,7 +165,7 @@ def _evidence(verdict: ReviewVerdict) -> Evidence:
 
 
 def _move(board: Board, wp: str, after: Lane, wanted: frozenset[Need]) -> Transition:
-    """Make a move with what it needs, and with what an orchestrator says besides."""
+    """Return a move with its required options, and those that an orchestrator usually adds."""
     verdict = _APPROVED if after in ENDED else _CHANGES
     says = after is Lane.FOR_REVIEW and board.contract.supports(Feature.EVIDENCE)
     return Transition(
@@ -186,7 +184,7 @@ def _move(board: Board, wp: str, after: Lane, wanted: frozenset[Need]) -> Transi
     )
 
 
-# Without sense
+# Wrong calls
 
 
 def _unknown_wp(board: Board, wp: str, n: int) -> Command[Any]:
@@ -214,7 +212,7 @@ def _without_policy(board: Board, wp: str, n: int) -> Command[Any]:
 
 
 def _wrong_lane(board: Board, wp: str, n: int) -> Command[Any]:
-    """Bring what is needed for a review, so that nothing but the lane is wrong."""
+    """Return a move to a wrong lane that has all other required options."""
     open_ways = {lane for lane, _ in board.moves_from(wp)}
     has = lanes_of(board.dialect)
     closed = [lane for lane in Lane if lane in has and lane not in open_ways]
@@ -250,13 +248,13 @@ def _accept(board: Board, _wp: str, _n: int) -> Command[Any]:
 
 
 def _again(board: Board, wp: str, n: int) -> Command[Any]:
-    """Repeat the last call, but a merge, after which nothing is as it was."""
+    """Return the last call again; a read if that was a merge, which changes every lane."""
     repeated = board.last is not None and not isinstance(board.last, MergeMission)
     return board.last if repeated and board.last else look(board, wp, n)
 
 
 def _force(board: Board, wp: str, n: int) -> Command[Any]:
-    """Force a move to any lane, every second time without the note that it needs."""
+    """Return a forced move to any lane, every second time without the required note."""
     has = lanes_of(board.dialect)
     lane = _choose([lane for lane in Lane if lane in has], n // 2)
     why = {Need.FORCE} if n % 2 else {Need.FORCE, Need.NOTE}
@@ -264,7 +262,7 @@ def _force(board: Board, wp: str, n: int) -> Command[Any]:
 
 
 def _wrong_verdict(board: Board, wp: str, n: int) -> Command[Any]:
-    """Approve with a verdict that is no approval."""
+    """Return an approval whose verdict asks for changes."""
     proofs = {Need.EVIDENCE, Need.REVIEW_RESULT}
     moves = board.moves_from(wp)
     moves = [(lane, wanted) for lane, wanted in moves if lane in ENDED and wanted & proofs]

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 __all__ = ["JSON_OBJECTS", "JSON_VALUES", "TEXTS"]
 
-# A path that is no UTF-8 reaches a host's message as a lone surrogate.
+# A path that is not UTF-8 appears in a host's message as a lone surrogate.
 _STRANGE = ["", "ok", '"', "\\", "\n", "é", "\U0001f408", "\u2028", "\udcff", "{}", "null"]
 
 TEXTS: st.SearchStrategy[str] = st.sampled_from(_STRANGE) | st.text(max_size=12)
-"""Any string that JSON can say, short. Shrinks to the empty one."""
+"""Any short string that JSON can represent. Shrinks to the empty one."""
 
 _scalars = st.one_of(
     st.none(),

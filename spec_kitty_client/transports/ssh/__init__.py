@@ -1,10 +1,10 @@
 """A new host process for every call, on another machine.
 
-plumbum starts the ssh client. The other machine needs a POSIX shell and its usual tools, and
-nothing of the SDK. The task goes there as a shell script on the client's stdin, because a command
-line is limited to 128 KiB and can be read by other users. That stdin is then kept open: its end
-tells the other machine that the caller is gone, so that nothing goes on there however the
-connection ends. The host writes to unnamed files over there, which are sent when it has ended,
+plumbum starts the ssh client. The other machine needs a POSIX shell and its usual tools, and no
+part of the SDK. The SDK sends the task as a shell script on the client's stdin, because a command
+line is limited to 128 KiB and other users can read it. The SDK then keeps that stdin open: when it
+ends, the other machine knows that the caller is gone, and ends the host, however the connection was
+lost. The host writes to unnamed files on the other machine, which are sent when it has ended,
 between random marks.
 """
 
@@ -77,12 +77,13 @@ class _SshOptions:
     host: str
     """The machine, as for ssh: ``user@box``, a name from its configuration, or ``ssh://user@box:2222``."""
     repo: str = field(default=".", converter=str, kw_only=True)
-    """The folder there in which the host runs; a relative one begins at the login folder."""
+    """The folder there in which the host runs; a relative path starts from the login folder."""
     executable: tuple[str, ...] = field(default=("spec-kitty",), converter=_words, kw_only=True)
-    """A path there, or a name to be found on the PATH there. With words of its own: a tuple
-    such as ``("python3", "-m", "specify_cli")``."""
+    """A path there, or a name that is searched on the PATH there. With arguments: a tuple such as
+    ``("python3", "-m", "specify_cli")``.
+    """
     port: int | None = field(default=None, kw_only=True)
-    """None: as ssh is configured; likewise `keyfile`."""
+    """None: the port of ssh's configuration; likewise `keyfile`."""
     keyfile: str | None = field(default=None, converter=optional(str), kw_only=True)
     """The private key to log in with; ssh then tries no other."""
     ssh_options: tuple[str, ...] = field(default=(), converter=_words, kw_only=True)
@@ -93,11 +94,11 @@ class _SshOptions:
     """A HOME there for the host alone; None: the user's."""
 
     def identity(self) -> Hashable:
-        """Return None: nothing short of a call tells whether the host over there is the same."""
+        """Return None, because only a call shows whether the host is still the same."""
         return None
 
     def repository(self) -> Hashable:
-        """Return machine and folder; two names of one machine or folder are not recognised."""
+        """Return machine and folder. Two names of one machine or folder count as different."""
         return ("ssh", self.host, self.port, self.repo)
 
     def location(self) -> "SshServer | None":
@@ -121,7 +122,7 @@ class _SshOptions:
         )
 
     def head_call(self, program: str | None) -> Task:
-        """Return the task that prints the path of a program, None: the host, and its beginning."""
+        """Return the task that prints the path and the first bytes of a program; None: the host."""
         host = self._host_call(())
         name = '"$k_host"' if program is None else shlex.quote(program)
         return evolve(
@@ -131,7 +132,7 @@ class _SshOptions:
         )
 
     def server_script(self, argv: Sequence[str]) -> bytes:
-        """Return the script that starts a server over there, which reads the rest of stdin."""
+        """Return the script that starts a server there, which reads the rest of stdin."""
         call = self._host_call(())
         refuse = 'k_refuse() { printf %s "$1" >&2; exit 1; }'
         cd = f"cd {path(call.folder)} || k_refuse {shlex.quote(call.nowhere)}"
@@ -184,7 +185,7 @@ class _SshOptions:
         client_path = shutil.which("ssh")
         if client_path is None:
             raise HostNotFound("There is no ssh on PATH. Install it: apt install openssh-client")
-        # The environment of now, because plumbum uses that of its import.
+        # The present environment, because plumbum uses the one at its import.
         client: Any = Program(LocalPath(client_path)).with_env(**os.environ)
         options = self._options(time_limit)
         return Machine(
@@ -210,7 +211,7 @@ class _SshOptions:
         ]
 
     def _shown(self, task: Task) -> tuple[str, ...]:
-        """Return the command as a person would type it."""
+        """Return the command as a user would type it."""
         port = () if self.port is None else ("-p", str(self.port))
         key = () if self.keyfile is None else ("-i", self.keyfile)
         folder = shlex.quote(task.folder.removeprefix("~/"))
@@ -220,9 +221,9 @@ class _SshOptions:
 class SshTransport(_SshOptions):
     """Starts a host process on another machine for every call and waits for it.
 
-    ssh must connect without a question. A host that was killed by signal n has the exit code
-    128+n, as in a shell. If the connection is lost during a call, the host is ended, the exit code
-    is 255, and the only output is that of ssh.
+    ssh must connect without a prompt. A host that was killed by signal n has the exit code 128+n,
+    as in a shell. If the connection is lost during a call, the other machine ends the host, the
+    exit code is 255, and the only output is that of ssh.
     """
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
@@ -248,7 +249,7 @@ def _run(options: _SshOptions, task: Task, time_limit: float) -> Completed:
 
 
 def _hang_up(call: SshProcess) -> None:
-    """End the host, then the connection; an interruption only shortens the grace."""
+    """End the host, then the connection; an interruption only shortens the grace period."""
     try:
         wait_at_most(call.proc, call.patience())
     finally:
@@ -257,7 +258,7 @@ def _hang_up(call: SshProcess) -> None:
 
 
 class AsyncSshTransport(_SshOptions):
-    """The same, under any anyio event loop."""
+    """Starts a host process on another machine for every call, under any anyio event loop."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `AsyncTransport.run`."""
@@ -294,7 +295,7 @@ async def _hang_up_async(call: SshProcess) -> None:
 
 
 class SshServer:
-    """A host on another machine, for which a fork server can be started."""
+    """The place on another machine where a fork server of the host can be started."""
 
     folder = None
     umask = None
@@ -334,11 +335,11 @@ class SshServer:
         with tempfile.TemporaryFile() as err:
             proc = self._options.client(script, _CONNECT, stdin=PIPE, stdout=PIPE, stderr=err)
             self._said = os.dup(err.fileno())
-        os.write(proc.stdin.fileno(), script)  # which is less than a pipe takes
+        os.write(proc.stdin.fileno(), script)  # it is shorter than a pipe's buffer
         return proc
 
     def lost(self, proc: Any) -> tuple[int, bytes]:
-        """End the connection, and with it what runs at its other end."""
+        """End the connection, and with it the processes on the other machine."""
         if wait_at_most(proc, GRACE) is None:
             stop_now(proc)
         with open(self._said, "rb") as said:  # noqa: PTH123 - a descriptor

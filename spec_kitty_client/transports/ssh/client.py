@@ -1,4 +1,4 @@
-"""The ssh client: how it is started, its stdin, and what its output says about the host."""
+"""The ssh client: its start, its stdin, and the result of the host in its output."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from spec_kitty_client.transports.program import GRACE, LARGEST
 __all__ = ["LOST", "Machine", "SshProcess", "StdinPipe", "words_of"]
 
 LOST = 255  # the exit code of ssh itself
-_ANSWER = GRACE + 5.0  # seconds for the other side to end a host and to send what it wrote
+_ANSWER = GRACE + 5.0  # seconds for the other machine to end a host and to send its output
 
 
 class _NoSession:
@@ -31,7 +31,7 @@ class _NoSession:
 
 
 class Machine(SshMachine):
-    """Another machine. The command is given by an option of ssh.
+    """Another machine. The command is an option of ssh.
 
     plumbum would put an environment and a folder of its own before a command.
     """
@@ -42,14 +42,14 @@ class Machine(SshMachine):
 
 
 class StdinPipe:
-    """The stdin of an ssh client: a script, and then nothing until the caller is gone."""
+    """The stdin of an ssh client: a script, then open and silent until the caller is gone."""
 
     def __init__(self, script: bytes) -> None:
         self._script = script
         self._over = threading.Event()
         self.end: int
         self.end, ours = os.pipe()
-        # A thread, because a pipe holds less than a script may have.
+        # A thread, because a script may be longer than a pipe's buffer.
         threading.Thread(target=self._feed, args=(ours,), daemon=True).start()
 
     def _feed(self, ours: int) -> None:
@@ -97,7 +97,7 @@ class SshProcess:
         return _ANSWER if f"{self.mark}begun;".encode() in so_far else 0.0
 
     def _told(self, file: IO[bytes]) -> dict[bytes, bytes]:
-        """Return the output after each mark, by its name; that before the first under ``b""``."""
+        """Return the output after each mark by the mark's name; ``b""``: before the first mark."""
         file.seek(0)
         parts = re.split(self.mark.encode() + rb"(\w+);", file.read())
         return {b"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
@@ -115,8 +115,8 @@ class SshProcess:
             written = err.get(b"host", err[b"begun"])
             # A flood of output may have pushed out the first mark; the second comes last.
             if b"failed" in err or (b"host" not in err and len(written) < LARGEST):
-                why = f"{words_of(written)}\nInstall it anew."
-                raise HostNotFound(f"It cannot be started on {self.host}: {why}")
+                why = f"{words_of(written)}\nInstall it again."
+                raise HostNotFound(f"The host cannot be started on {self.host}: {why}")
             ended = None if code is None else int(err[b"code"])
             return self._completed(ended, out[b"begun"], written)
         if b"begun" not in err and code is not None:
@@ -128,12 +128,12 @@ class SshProcess:
         if code not in range(LOST):  # of ssh, or it was killed
             if self.stdin.untouched():
                 advice = (
-                    f"`ssh -o BatchMode=yes {self.host} true` has to work without a question: "
+                    f"`ssh -o BatchMode=yes {self.host} true` must work without a prompt: "
                     "check the name, port, keyfile and known_hosts."
                 )
                 raise HostNotFound(f"ssh to {self.host} failed: {words}\n{advice}")
         else:
-            advice = "It has to be one that runs what it is given."
+            advice = "The login shell must run the command that ssh sends."
             raise HostNotFound(f"The shell on {self.host} did not start: {words}\n{advice}")
 
     def _completed(self, code: int | None, out: bytes, err: bytes) -> Completed:

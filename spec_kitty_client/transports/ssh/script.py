@@ -1,7 +1,7 @@
-"""The shell script that runs a program on another machine, and owns its processes.
+"""The shell script that runs a program on another machine, and ends its processes.
 
-It needs a POSIX shell and its usual tools, and ``setsid`` or bash. The script is the first
-thing on its input, and the end of that input is how it learns that nobody waits any more.
+It needs a POSIX shell and its usual tools, and ``setsid`` or bash. The script is the first text on
+its input. The end of that input means that the caller is gone.
 """
 
 import math
@@ -16,9 +16,9 @@ from spec_kitty_client.transports.program import GRACE, LARGEST, LONGEST_WAIT
 
 __all__ = ["OTHER_HOME", "READ", "Task", "environment", "found", "path"]
 
-_ITS_OWN_CLOCK = 30  # seconds by which the other side waits longer, if nobody tells it to end
+_ITS_OWN_CLOCK = 30  # seconds after the time limit when the other machine ends the host by itself
 
-# The first shell only reads as much as it is told; a script that arrives in part does not parse.
+# The first shell reads the script's exact size; a script that arrives in part does not parse.
 READ = "exec sh -c 'eval \"$(head -c {})\"'"
 
 # Names begin with k_ because the host's environment is in the same namespace.
@@ -83,7 +83,7 @@ k_say code; printf %s "$k_code"; k_say end
 
 
 def path(given: str) -> str:
-    """Return an absolute path over there, as a word of its shell; ``~`` is where it begins."""
+    """Return an absolute path on the other machine, as a shell word; ``~`` is the login folder."""
     if given.startswith("/"):
         return shlex.quote(given)
     return '"$PWD"/' + shlex.quote(given.removeprefix("~").removeprefix("/"))
@@ -94,7 +94,7 @@ class Task:
     """A program to run on the other machine."""
 
     words: tuple[str, ...]
-    """As a person would type them."""
+    """The words as a user would type them."""
     folder: str
     nowhere: str
     """The error message if there is no such folder."""
@@ -102,7 +102,7 @@ class Task:
     """Shell commands that set the environment, and ``k_host`` to the path of the program."""
 
     def script(self, mark: str, time_limit: float) -> bytes:
-        """Return what the first shell has to read.
+        """Return the script for the first shell.
 
         Raises:
             InvalidCall: If there is a NUL in it, which would be lost on the way.
@@ -113,7 +113,7 @@ class Task:
         cd = f"cd {path(self.folder)} || k_refuse {shlex.quote(self.nowhere)}"
         lines = (f"{{ k_mark={mark} {numbers}", _BEFORE, *self.steps, argv, cd, _REST, "}")
         if "\0" in (script := "\n".join(lines)):
-            raise InvalidCall("There is a NUL character in it, which no program can be given.")
+            raise InvalidCall("A word of the call has a NUL character. Remove it.")
         return os.fsencode(script)
 
 
@@ -130,7 +130,7 @@ export GIT_CONFIG_GLOBAL HOME SPEC_KITTY_HOME
 def environment(
     given: Mapping[str, str], unset: Sequence[str], fixed: Mapping[str, str]
 ) -> list[str]:
-    """Return the steps that set an environment: what is given, less some, and what is fixed."""
+    """Return the steps that set an environment: given variables, minus some, plus fixed ones."""
 
     def export(env: Mapping[str, str]) -> list[str]:
         return [f"export {name}={shlex.quote(value)}" for name, value in env.items()]
@@ -139,7 +139,7 @@ def environment(
 
 
 def found(name: str, missing: str) -> list[str]:
-    """Return the steps that find a program, or say what is missing."""
+    """Return the steps that find a program, or end with a message."""
     where = path(name) if "/" in name else f"$(command -v {shlex.quote(name)})"
     check = '[ -f "$k_host" ] && [ -x "$k_host" ]'
     return [f"k_host={where}", f"{check} || k_refuse {shlex.quote(missing)}"]

@@ -1,7 +1,7 @@
 """Transports that keep a host warm: it is imported once, and forked for every call.
 
 A host takes seconds to import and hundredths of a second to answer. A fork server, a process of the
-host's own interpreter, imports it; its children are the calls (see `server`). Where that is not
+host's own interpreter, imports it; its children are the calls (see `server`). If that is not
 possible, a transport starts a process for every call.
 
 Known differences from a process of its own:
@@ -10,7 +10,7 @@ Known differences from a process of its own:
   the server (a call in another folder is made by it only for the API, which asks for its folder);
 - resource limits, priority and ignored signals are those at the start of the server;
 - a call may find modules in memory that it does not import itself;
-- a file of the host that is edited in its place is noticed only where it is not installed;
+- the server notices an edited file of the host only if the host is not installed;
 - the variables that a shell sets by itself (``_``, ``SHLVL``, ``PWD``) are not set where the host
   is behind a wrapper.
 """
@@ -55,7 +55,7 @@ class Warmable(HasIdentity, InRepository, Protocol):
     """A transport whose host can be kept warm."""
 
     def location(self) -> ServerLocation | None:
-        """Return where a server can be started; None: nowhere. May take as long as a call."""
+        """Return the place for a server; None: there is none. May take as long as a call."""
         ...
 
 
@@ -68,7 +68,7 @@ class _AsyncColdTransport(Warmable, AsyncTransport, AsyncGitTransport, Protocol)
 
 
 class _Server:
-    """A use of a server, which ends with its last use or with this process."""
+    """A handle on a server, which ends with its last handle or with this process."""
 
     def __init__(self, location: ServerLocation, connection: ServerConnection) -> None:
         self.key = location.key
@@ -82,7 +82,7 @@ _starting = [threading.Lock()]
 
 
 def _forget() -> None:
-    """Forget all servers, in a fork of this process. The lock may be held by no thread of it."""
+    """Forget all servers in a fork of this process, and replace the lock, which may be held."""
     _starting[:] = [threading.Lock()]
     for connection in tuple(connections):
         connection.disown()
@@ -111,7 +111,7 @@ class _Warm(Generic[T]):
 
     @property
     def why_cold(self) -> str | None:
-        """Why calls are not made warm; None: they are, as far as is known."""
+        """The reason that calls run cold; None: no reason is known."""
         return self._given_up and self._given_up[1]
 
     def identity(self) -> Hashable:
@@ -129,14 +129,14 @@ class _Warm(Generic[T]):
                 self._find(location)
 
     def close(self) -> None:
-        """End the server unless others use it. The next call starts one again."""
+        """End the server, unless other transports use it. The next call starts a new one."""
         self._server = None
 
     def _begin(self, args: Sequence[str]) -> tuple[_Server, PendingCall] | None:
         """Ask a server for a call, if it can be made warm. The caller keeps the server alive."""
         size = sum(len(os.fsencode(word)) for word in args)
         if size > _LONGEST or any("\0" in word for word in args):
-            return None  # the operating system says what is wrong with that
+            return None  # a cold call fails with the operating system's own error
         location = self.cold.location()
         if location is None or (server := self._find(location)) is None:
             return None
@@ -173,7 +173,7 @@ class _Warm(Generic[T]):
     def _conclude(
         self, call: PendingCall, args: Sequence[str], time_limit: float, *, in_time: bool
     ) -> Completed | None:
-        """Return how a call ended; None: it was not made, and may be made in another way."""
+        """Return the result of a call; None: the server did not make it, so it may run cold."""
         connection = call.connection
         if connection.usable:
             self._dead.clear()
@@ -194,7 +194,7 @@ class _Warm(Generic[T]):
 
 
 class WarmTransport(_Warm[S]):
-    """Makes the calls of another transport with a host that is kept warm, where that is possible.
+    """Makes the calls of another transport with a warm host, if possible.
 
     The answers are the same. A call whose server was killed has the exit code -9, as if its own
     process had been killed.
@@ -241,14 +241,14 @@ def _end(call: PendingCall) -> None:
 
 
 class AsyncWarmTransport(_Warm[A]):
-    """The same, under any anyio event loop."""
+    """The async form of `WarmTransport`, for any anyio event loop."""
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `AsyncTransport.run`."""
         import anyio
 
         until = time.monotonic() + time_limit
-        # In a thread, because it takes a while to find a host over ssh.
+        # In a thread, because finding a host over ssh takes time.
         while begun := await _in_thread(self._begin, args):
             (_server, call), in_time = begun, False
             try:
@@ -256,7 +256,8 @@ class AsyncWarmTransport(_Warm[A]):
                     in_time = await _in_thread(call.done.wait, abandon=True)
             finally:
                 if not in_time:
-                    await _end_async(call)
+                    with anyio.CancelScope(shield=True):
+                        await _in_thread(_end, call)
             if completed := self._conclude(call, args, time_limit, in_time=in_time):
                 return completed
             if call.rejected:
@@ -278,10 +279,3 @@ async def _in_thread(function: Callable[..., R], *args: Any, abandon: bool = Fal
     return await anyio.to_thread.run_sync(
         function, *args, abandon_on_cancel=abandon, limiter=anyio.CapacityLimiter(1)
     )
-
-
-async def _end_async(call: PendingCall) -> None:
-    import anyio
-
-    with anyio.CancelScope(shield=True):
-        await _in_thread(_end, call)

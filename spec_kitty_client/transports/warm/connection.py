@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import queue
-import signal
 import threading
 import weakref
 from collections.abc import Hashable, Sequence
@@ -51,11 +50,11 @@ module.main({**eval(take(options)), "first_on_path": first})
 
 
 class ServerLocation(Protocol):
-    """Where a server can be started, and how."""
+    """A place where a server can be started."""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The command of the host: its absolute path, and words of its own."""
+        """The command of the host: its absolute path, and its first arguments."""
         ...
 
     @property
@@ -88,7 +87,7 @@ class ServerLocation(Protocol):
 
 @define(eq=False)
 class PendingCall:
-    """A call that a server was asked for."""
+    """A call that was requested from a server."""
 
     number: int
     connection: "ServerConnection"
@@ -103,30 +102,30 @@ class PendingCall:
     """Whether no server can make it, so that it needs a process of its own."""
 
     def end(self, *, at_once: bool = False) -> None:
-        """Ask the server to end the call with all its children; unsent, it is dropped."""
+        """Ask the server to end the call with all its children; drop an unsent call."""
         if not self.connection.withdraw(self):
             self.connection.ask(end=self.number, at_once=at_once)
 
 
 class ServerConnection:
-    """A server that was started, and the calls that it was asked for."""
+    """A started server, and the calls that were requested from it."""
 
     def __init__(self, location: ServerLocation, launch: Launch) -> None:
         self.location = location
         self.proc: Any = location.start([*launch.interpreter, "-c", _BOOT])
         self.owner: int = os.getpid()
         self.over: str | None = None
-        """Why it takes no more calls."""
+        """The reason that it accepts no more calls."""
         self.again: bool = False
-        """Whether another server may do better."""
+        """Whether a new server may succeed."""
         self.ready: bool = False
-        """Whether the host is imported. Nothing is sent before, so until then nothing was done."""
+        """Whether the host is imported. The client sends no call before, so an earlier failure has
+        had no effect."""
         self._go = threading.Event()
         self._calls: dict[int, PendingCall] = {}
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._requests: queue.SimpleQueue[tuple[PendingCall | None, bytes] | None]
-        self._requests = queue.SimpleQueue()
+        self._requests = queue.SimpleQueue[tuple[PendingCall | None, bytes] | None]()
         self._first = _first_input(launch)
         self._threads = [
             threading.Thread(target=job, name="spec-kitty-warm", daemon=True)
@@ -138,11 +137,11 @@ class ServerConnection:
 
     @property
     def usable(self) -> bool:
-        """Whether it takes calls of this process."""
+        """Whether it accepts calls of this process."""
         return self.over is None and self.owner == os.getpid()
 
     def send(self, args: Sequence[str], location: ServerLocation) -> PendingCall:
-        """Ask for a call."""
+        """Request a call."""
         call = PendingCall(next(self._numbers), self)
         words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in args]
         with self._lock:
@@ -156,11 +155,11 @@ class ServerConnection:
         return call
 
     def ask(self, call: PendingCall | None = None, /, **request: object) -> None:
-        """Put a request in line."""
+        """Queue a request."""
         self._requests.put((call, json.dumps(request).encode() + b"\n"))
 
     def withdraw(self, call: PendingCall) -> bool:
-        """Take back a call, and return whether it was not sent yet."""
+        """Withdraw a call, and return whether it was still unsent."""
         with self._lock:
             if call.sent or self._calls.pop(call.number, None) is None:
                 return False
@@ -169,8 +168,7 @@ class ServerConnection:
 
     def kill(self) -> None:
         """Kill a server that does not answer."""
-        with contextlib.suppress(ProcessLookupError):
-            self.proc.send_signal(signal.SIGKILL)
+        self.proc.kill()
 
     def close(self) -> None:
         """End the server, and wait for that."""
@@ -189,7 +187,7 @@ class ServerConnection:
         self._go.set()
 
     def disown(self) -> None:
-        """Leave the server to the process that has started it; this one is a fork of that."""
+        """Leave the server to the process that started it; this process is a fork of that one."""
         self._lock = threading.Lock()
         self.over = "it belongs to another process"
         self.proc.returncode = 0
@@ -218,7 +216,7 @@ class ServerConnection:
             text = text[os.write(self.proc.stdin.fileno(), text) :]
 
     def _read(self) -> None:
-        # A reply that cannot be understood is not of our server.
+        # An unreadable reply is not from our server.
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
             if (first := self.proc.stdout.readline(500)) not in (b"", b"\n"):
                 self.over = f"its interpreter prints when it starts: {first!r}"

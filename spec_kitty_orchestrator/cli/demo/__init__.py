@@ -99,7 +99,9 @@ def demo(
             )
         else:
             shutil.rmtree(base, ignore_errors=True)
-            console.print(f"It was in {base}; keep it with --keep.", highlight=False)
+            console.print(
+                f"The repository in {base} was removed; to keep it, use --keep.", highlight=False
+            )
     return code
 
 
@@ -123,7 +125,7 @@ def _demo(base: Path, console: Console, *, as_json: bool) -> ExitCode:
     ):
         code = session.run_mission(make_plan(settings), [watcher], transport)
     if not as_json and not console.is_terminal:
-        console.print(watcher, width=160)  # a terminal has the live one
+        console.print(watcher, width=160)  # a terminal has the live table
     missing = sorted(set(project.files.values()) - project.merged_files())
     console.print(f"On branch {_BRANCH!r}: {len(project.files) - len(missing)} of 6 files.")
     for name in missing:
@@ -151,7 +153,7 @@ def _private_home(base: Path) -> Generator[None]:
 
 
 class Project:
-    """A repository with one mission, made by the host itself."""
+    """A repository with one mission, made by the real host."""
 
     def __init__(self, root: Path, dag: dict[str, list[str]]) -> None:
         self.root = root
@@ -167,11 +169,11 @@ class Project:
 
         Args:
             root: Must not exist.
-            dag: Work packages with what each depends on.
+            dag: The dependencies of each work package.
             tell: Called with a sentence before each step.
 
         Raises:
-            HostProblem: If the host does not do its part.
+            HostProblem: If `spec-kitty init` fails, or the host does not accept the plan.
         """
         root.mkdir(parents=True)
         project = cls(root, dag)

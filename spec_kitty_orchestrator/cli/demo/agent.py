@@ -16,7 +16,7 @@ FORGETFUL_AT = "WP03"
 
 
 def implement(wp: str, path: Path, prompt: str) -> str:
-    """Write the module; the docstring may be forgotten until a reviewer asks for it."""
+    """Write the module; at WP03 without its docstring, until a reviewer asks for it."""
     forgets = wp == FORGETFUL_AT and "A reviewer asked for changes" not in prompt
     docstring = "" if forgets else f'    """Return the name of {wp}."""\n'
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def review(path: Path) -> str:
     ]
     verdict = {
         "verdict": "changes_requested" if findings else "approved",
-        "summary": "The docstring is missing." if findings else "It is as it was asked for.",
+        "summary": "The docstring is missing." if findings else "The module is complete.",
         "findings": findings,
     }
     return f"I have read {path}.\n\n{json.dumps(verdict, indent=1)}"

@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client._engine.core`: what is asked of a host, and how often."""
+"""Tests of `spec_kitty_client._engine.core`: which calls a client makes, and how often."""
 
 import threading
 from collections.abc import Hashable, Iterator, Sequence
@@ -26,7 +26,7 @@ from spec_kitty_client.errors import (
 from spec_kitty_client.transports import Completed
 from tests.client.answers import POLICY, Scripted, completed, line, refusal, success
 from tests.client.releases import RELEASES, SAMPLE
-from tests.client.simulated import SLUG, Fault, Simulated, Waiting, WithGit
+from tests.client.simulated import SLUG, AsyncWithGit, Fault, Simulated, WithGit
 
 every_host = pytest.mark.parametrize("release", SAMPLE)
 REVIEW = Review(reviewer="rev", reference="r1")
@@ -34,33 +34,33 @@ REVIEW = Review(reviewer="rev", reference="r1")
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin every test as a process that knows no host yet."""
+    """Forget the hosts that this process has recognised."""
     monkeypatch.setattr(core, "_known", {})
 
 
 class Named(Simulated):
-    """A host whose program can be told from others."""
+    """A host with an identity, which is that of its program."""
 
-    who: Hashable = "/bin/spec-kitty"
+    program: Hashable = "/bin/spec-kitty"
 
     def identity(self) -> Hashable:
-        """Return what stays the same as long as the program does."""
-        return self.who
+        """Return the identity of the program."""
+        return self.program
 
 
 def client(host: Simulated) -> Client:
-    """Return a client that may do anything."""
+    """Return a client with an actor and a policy."""
     return Client(actor="ada", policy=POLICY, transport=host)
 
 
-def tells(release: str) -> bool:
-    """Tell whether a host's contract version says what it is."""
+def contract_suffices(release: str) -> bool:
+    """Return whether a host can be recognised by its contract version alone."""
     return Version(release) >= Version("3.2.2")
 
 
-def asking(release: str) -> list[str]:
-    """Return the questions that it takes to know a host."""
-    return ["contract-version"] if tells(release) else ["contract-version", "--version"]
+def recognition(release: str) -> list[str]:
+    """Return the calls that a client makes to recognise a host."""
+    return ["contract-version"] if contract_suffices(release) else ["contract-version", "--version"]
 
 
 # How a host is recognised.
@@ -75,9 +75,9 @@ def test_negotiating_takes_two_calls_at_most(release: str) -> None:
 
     assert contract.dialect == RELEASES[release]
     assert contract.release <= Version(release)
-    assert host.verbs == asking(release)
+    assert host.verbs == recognition(release)
     assert mine.negotiate() == mine.contract == contract
-    assert host.verbs == asking(release)
+    assert host.verbs == recognition(release)
 
 
 @every_host
@@ -98,24 +98,24 @@ def test_beginning_with_a_mutation_asks_first(verb: str, release: str) -> None:
     for _ in range(2):
         getattr(mine, verb)(SLUG, "WP01", *note)
 
-    assert host.verbs == [*asking(release), *[verb.replace("_", "-")] * 2]
+    assert host.verbs == [*recognition(release), *[verb.replace("_", "-")] * 2]
 
 
 @every_host
 def test_beginning_with_a_workflow_verb_asks_first(release: str) -> None:
-    """A verb that has to decide what to send asks the same questions, once."""
+    """A client recognises the host before the first workflow verb, and not again."""
     host = Simulated(release)
     host.put("WP01", "in_progress")
     mine = client(host)
     mine.mission(SLUG).work_package("WP01").block("no disk")
     mine.mission(SLUG).work_package("WP01").block("no disk")
-    rest = [v for v in host.verbs if v not in asking(release)]
+    rest = [v for v in host.verbs if v not in recognition(release)]
 
-    assert host.verbs[: len(asking(release))] == asking(release)
+    assert host.verbs[: len(recognition(release))] == recognition(release)
     assert rest == ["mission-state", "transition", "mission-state"]
 
 
-@pytest.mark.parametrize("release", [r for r in SAMPLE if tells(r)])
+@pytest.mark.parametrize("release", [r for r in SAMPLE if contract_suffices(r)])
 @pytest.mark.parametrize("read", ["mission_state", "list_ready"])
 def test_beginning_with_a_read_asks_nothing(read: str, release: str) -> None:
     """A client that starts with a read learns the contract from the answer."""
@@ -130,7 +130,7 @@ def test_beginning_with_a_read_asks_nothing(read: str, release: str) -> None:
 
 @pytest.mark.parametrize("release", ["3.1.0", "3.1.10", "3.2.1"])
 def test_beginning_with_a_read_that_an_old_host_understands(release: str) -> None:
-    """It is answered at once; the release is asked for when it makes a difference."""
+    """The client makes the read at once, and asks for the release before a mutation."""
     host = Simulated(release)
     mine = client(host)
 
@@ -146,7 +146,7 @@ def test_beginning_with_a_read_that_an_old_host_understands(release: str) -> Non
 def test_beginning_with_a_read_that_an_old_host_does_not_understand(
     read: str, release: str
 ) -> None:
-    """The refusal tells enough to ask one question and say it in the host's own words."""
+    """After the refusal the client asks for the release, and repeats the read in its names."""
     host = Simulated(release)
     mine = client(host)
 
@@ -163,11 +163,11 @@ def test_beginning_with_a_read_that_an_old_host_does_not_understand(
 async def test_an_async_client_asks_the_same(release: str) -> None:
     """The async client makes the same calls to recognise a host."""
     host = WithGit(release)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
     await mine.append_history(SLUG, "WP01", "n")
     await mine.mission_state(SLUG)
 
-    assert host.verbs == [*asking(release), "append-history", "mission-state"]
+    assert host.verbs == [*recognition(release), "append-history", "mission-state"]
     assert mine.contract == await mine.negotiate()
     assert mine.contract.dialect == RELEASES[release]
 
@@ -183,12 +183,12 @@ def test_asking_for_the_contract_tells_half_on_old_hosts() -> None:
     assert host.verbs == ["contract-version", "--version"]
 
 
-# What is known to all clients.
+# Contracts that clients share.
 
 
 @every_host
 def test_a_second_client_of_the_same_program_asks_nothing(release: str) -> None:
-    """A program with many clients starts no host to learn what it knows."""
+    """A second client of the same host program makes no call to recognise it."""
     host = Named(release)
     first = client(host).negotiate()
     asked = len(host.calls)
@@ -202,7 +202,7 @@ def test_a_second_client_of_the_same_program_asks_nothing(release: str) -> None:
 def test_another_program_is_asked_for_itself() -> None:
     """The contract of one host program is not used for another one."""
     one, other = Named("3.2.7"), Named("1.0.3")
-    other.who = "/other/spec-kitty"
+    other.program = "/other/spec-kitty"
     client(one).negotiate()
 
     assert client(other).negotiate().dialect is Dialect.F1
@@ -219,7 +219,7 @@ def test_a_host_without_an_identity_is_asked_by_every_client() -> None:
 
 @pytest.mark.parametrize("now", ["1.0.3", "3.0.3", "4.0.0rc7"])
 def test_what_was_remembered_wrongly_is_asked_again(now: str) -> None:
-    """A wrapper that calls another host than before costs one call, not an error."""
+    """A client recognises the new host if a program now runs another one."""
     host = Named("3.2.7")
     client(host).negotiate()
     host.become(now)
@@ -233,7 +233,7 @@ def test_what_was_remembered_wrongly_is_asked_again(now: str) -> None:
 
 @pytest.mark.parametrize(("before", "now"), [("3.2.7", "4.0.0rc7"), ("3.2.3", "3.2.7")])
 def test_a_replaced_host_is_noticed_by_its_envelope(before: str, now: str) -> None:
-    """An upgrade between two calls is used from the next one on, and no question is asked."""
+    """The client takes a replaced host's contract from its next envelope, without a call."""
     host = Named(before)
     mine = client(host)
     mine.negotiate()
@@ -247,16 +247,16 @@ def test_a_replaced_host_is_noticed_by_its_envelope(before: str, now: str) -> No
 
 
 @pytest.mark.parametrize(
-    "who",
+    "program",
     [
         None,
         "/bin/spec-kitty",
     ],
 )
-def test_a_replaced_host_that_does_not_tell_is_asked(who: str | None) -> None:
-    """A downgrade to contract 1.0.0 is noticed, and the release is asked for before a mutation."""
+def test_a_replaced_host_that_does_not_tell_is_asked(program: str | None) -> None:
+    """After a downgrade to contract 1.0.0 the client asks for the release before a mutation."""
     host = Named("3.2.7")
-    host.who = who
+    host.program = program
     mine = client(host)
     mine.negotiate()
     host.become("3.1.10")
@@ -270,7 +270,7 @@ def test_a_replaced_host_that_does_not_tell_is_asked(who: str | None) -> None:
 
 
 def test_a_mutation_that_a_replaced_host_does_not_understand_is_said_again() -> None:
-    """Its own parser refused it, so nothing was done, and it is sent in the right words."""
+    """The client repeats a mutation that a replaced host's option parser has refused."""
     host = Named("3.2.7")
     client(host).negotiate()
     host.become("3.0.3")
@@ -342,7 +342,7 @@ def test_a_version_that_does_not_come_is_an_error_of_the_host(exit_code: int | N
 
 
 def test_a_lock_that_is_held_while_the_release_is_asked_for_is_told() -> None:
-    """The first error is not shown instead, which says that the host has no such command."""
+    """The SDK raises the error of the call for the release, not that of the first refusal."""
     words = line("unknown", {"message": "No such command"}, code="USAGE_ERROR", version="1.0.0")
     locked = line("unknown", {"message": "locked"}, code="STATUS_LOCK_HELD", version="1.0.0")
     host = Scripted(completed(words, exit_code=2), completed(locked, exit_code=1))
@@ -353,7 +353,7 @@ def test_a_lock_that_is_held_while_the_release_is_asked_for_is_told() -> None:
     assert e.value.retryable
 
 
-# Many at once.
+# Threads and tasks.
 
 
 class Slow(Simulated):
@@ -367,7 +367,7 @@ class Slow(Simulated):
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
 def test_twenty_threads_ask_once(release: str) -> None:
-    """Threads that share a new client wait for the one that asks."""
+    """Twenty threads that share a new client recognise the host once."""
     host = Slow(release)
     mine = client(host)
     ready = threading.Barrier(20)
@@ -387,25 +387,25 @@ def test_twenty_threads_ask_once(release: str) -> None:
         thread.join(30)
 
     assert not failures
-    assert host.verbs[: len(asking(release))] == asking(release)
-    assert host.verbs[len(asking(release)) :] == ["append-history"] * 20
+    assert host.verbs[: len(recognition(release))] == recognition(release)
+    assert host.verbs[len(recognition(release)) :] == ["append-history"] * 20
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
 async def test_twenty_tasks_ask_once(release: str) -> None:
-    """Tasks that share a new client wait for the one that asks."""
+    """Twenty tasks that share a new client recognise the host once."""
     host = WithGit(release)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(20):
             tasks.start_soon(mine.append_history, SLUG, "WP01", "n")
 
-    assert host.verbs == [*asking(release), *["append-history"] * 20]
+    assert host.verbs == [*recognition(release), *["append-history"] * 20]
 
 
-# What a host cannot do.
+# Calls that a host does not have.
 
 NEWER: list[tuple[str, dict[str, Any], str, str]] = [
     ("resolve_workspace", {}, "resolve-workspace", "3.2.4"),
@@ -425,7 +425,7 @@ NEWER: list[tuple[str, dict[str, Any], str, str]] = [
 def test_what_a_host_cannot_do_is_not_sent(
     verb: str, given: dict[str, Any], what: str, since: str, release: str
 ) -> None:
-    """The error names verb, option or lane and both releases, and the host sees nothing of it."""
+    """The error names the verb, option or lane and the first release; nothing is sent."""
     host = Simulated(release)
     call = getattr(client(host), verb)
     if Version(release) >= Version(since):
@@ -437,7 +437,7 @@ def test_what_a_host_cannot_do_is_not_sent(
         call(SLUG, "WP01", **given)
 
     assert RELEASES[e.value.release] == RELEASES[release]
-    assert set(host.verbs) <= set(asking(release))
+    assert set(host.verbs) <= set(recognition(release))
 
 
 def test_an_invalid_call_is_found_before_the_host_is_asked_anything() -> None:
@@ -449,18 +449,18 @@ def test_an_invalid_call_is_found_before_the_host_is_asked_anything() -> None:
     assert host.calls == []
 
 
-# When a call is repeated.
+# Retries.
 
 
 @pytest.fixture
 def no_wait() -> Iterator[None]:
-    """Repeat at once."""
+    """Retry without waiting."""
     with stamina.set_testing(True, attempts=10, cap=True):
         yield
 
 
 def retrying(host: Scripted, **how: Any) -> Client:
-    """Return a client that repeats what can be repeated."""
+    """Return a client that retries."""
     return Client(actor="ada", policy=POLICY, transport=host, retry=Retry(**how))
 
 
@@ -559,7 +559,7 @@ async def test_a_read_that_was_lost_is_repeated_async() -> None:
     """The async client retries a lost read on both event loops."""
     host = WithGit("3.2.7")
     host.faults["mission-state"] = [Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER]
-    mine = AsyncClient(transport=Waiting(host), retry=Retry())
+    mine = AsyncClient(transport=AsyncWithGit(host), retry=Retry())
 
     assert (await mine.mission_state(SLUG)).work_packages
     assert host.verbs == ["mission-state"] * 3
@@ -571,7 +571,7 @@ async def test_what_may_have_had_an_effect_is_never_repeated_async() -> None:
     """The async client does not retry a mutation with an unknown outcome."""
     host = WithGit("3.2.7")
     host.faults["append-history"] = [Fault.TIMEOUT_AFTER]
-    mine = AsyncClient(actor="ada", transport=Waiting(host), retry=Retry())
+    mine = AsyncClient(actor="ada", transport=AsyncWithGit(host), retry=Retry())
 
     with pytest.raises(HostTimeout):
         await mine.append_history(SLUG, "WP01", "n")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Slow:
-    """A host that takes a moment, and knows how many calls it had at once."""
+    """A slow host that counts its calls, and how many it had at once."""
 
     def __init__(self, repository: str = "one") -> None:
         self.now = self.most = self.calls = 0
@@ -46,7 +46,7 @@ class Slow:
 
 
 class AsyncSlow(Slow):
-    """The same host for the async client."""
+    """The async form of `Slow`."""
 
     async def run(  # type: ignore[override]
         self, args: Sequence[str], *, time_limit: float
@@ -68,7 +68,7 @@ def side_by_side(*jobs: object) -> None:
 
 
 def test_mutations_of_threads_take_turns() -> None:
-    """Several threads and several clients change one repository one after another."""
+    """Mutations of one repository run one after another, over threads and clients."""
     host = Slow()
     clients = [Client(transport=host, policy=POLICY) for _ in range(2)]
     for client in clients:
@@ -99,7 +99,7 @@ def test_without_turns_they_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_reads_run_beside_mutations() -> None:
-    """A read does not wait for somebody's long mutation."""
+    """A read does not wait for a mutation."""
     host = Slow()
     client = Client(transport=host, policy=POLICY)
     client.negotiate()
@@ -129,7 +129,7 @@ async def test_tasks_and_threads_share_the_turn() -> None:
 
 
 async def test_a_call_that_waits_for_its_turn_can_be_cancelled() -> None:
-    """A cancelled task gives its place up, and the next one gets the turn."""
+    """A task that is cancelled while it waits gets no turn, and the next one can have it."""
     turn, had = Turn(), []
 
     async def other() -> None:
@@ -158,7 +158,7 @@ async def test_a_blocking_call_in_the_event_loop_does_not_hang() -> None:
 
 
 def test_a_turn_is_free_after_an_error() -> None:
-    """A call that fails does not keep the others waiting."""
+    """A call that fails gives its turn back."""
     turn = Turn()
     with pytest.raises(ZeroDivisionError), turn.hold():
         _ = 1 / 0
@@ -167,7 +167,7 @@ def test_a_turn_is_free_after_an_error() -> None:
 
 
 def test_every_checkout_of_a_repository_has_its_turn(tmp_path: Path) -> None:
-    """A folder inside, a worktree and another transport lead to the same turn; a clone does not."""
+    """Folders, worktrees and transports of one repository share a turn; another has its own."""
     repo, tree, other = tmp_path / "repo", tmp_path / "tree", tmp_path / "other"
     for folder in (repo, other):
         subprocess.run(["git", "init", "--quiet", folder], check=True)
@@ -186,7 +186,7 @@ def test_every_checkout_of_a_repository_has_its_turn(tmp_path: Path) -> None:
 
 
 def test_a_submodule_is_a_repository_of_its_own(tmp_path: Path) -> None:
-    """Its git folder is not that of the repository around it."""
+    """A submodule has its own git folder, and so another turn than the repository around it."""
     (tmp_path / ".git" / "modules" / "sub").mkdir(parents=True)
     sub = tmp_path / "sub"
     sub.mkdir()
@@ -199,7 +199,7 @@ def test_a_submodule_is_a_repository_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_repository_over_there_is_another_one() -> None:
-    """Two machines have two turns, and one machine and folder has one."""
+    """A folder on two machines is two repositories, and on one machine it is one."""
     one = SshTransport("user@box", repo="work")
 
     assert one.repository() == SshTransport("user@box", repo="work").repository()

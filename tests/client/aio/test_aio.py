@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.aio`, which is made of the modules that block."""
+"""Tests of `spec_kitty_client.aio`, which is generated from the blocking modules."""
 
 import ast
 from importlib import import_module
@@ -17,10 +17,7 @@ def made(name: str) -> Path:
 
 
 def shape(source: str) -> str:
-    """Return what a formatter cannot change: the program without its layout.
-
-    Imports inside a module are in no order, as a formatter may have sorted them.
-    """
+    """Return the syntax tree of a module, with its imports sorted as a formatter may do."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -33,7 +30,7 @@ def shape(source: str) -> str:
 
 @every_module
 def test_an_async_module_is_made_of_the_other_one(name: str) -> None:
-    """Nobody has changed one of the two alone; `python -m tests.asyncify` makes it anew."""
+    """Each async module is what `python -m tests.asyncify` makes of the blocking one."""
     source = (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
 
     assert shape(asyncify(source)) == shape(made(name).read_text(encoding="utf-8"))
@@ -41,7 +38,7 @@ def test_an_async_module_is_made_of_the_other_one(name: str) -> None:
 
 @every_module
 def test_the_files_are_those_that_are_imported(name: str) -> None:
-    """The files that were compared are those that users get."""
+    """The file that is compared is the one that users import."""
     module = import_module(f"spec_kitty_client.aio.{name}")
 
     assert Path(str(module.__file__)).resolve() == made(name).resolve()
@@ -49,7 +46,7 @@ def test_the_files_are_those_that_are_imported(name: str) -> None:
 
 @every_module
 def test_every_call_of_a_coroutine_is_awaited(name: str) -> None:
-    """A method that forgets to wait would return something that was never run."""
+    """The async modules await every call of a coroutine."""
     tree = ast.parse(made(name).read_text(encoding="utf-8"))
     driver = ("aclose", "negotiate", "call", "read", "change", "sleep")
     waiting = {n.name for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef)} - {"watch"}

@@ -12,18 +12,16 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
     ListReady,
     MergeMission,
     MergeStrategy,
     MissionState,
     ResolveWorkspace,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.contract.lanes import POLICY_LANES, Lane, UnknownLane
 from spec_kitty_client.errors import InvalidCall
 from tests.client.answers import PAYLOADS, POLICY
@@ -99,13 +97,13 @@ def test_there_is_a_command_for_every_verb() -> None:
 def test_options_are_spelled_as_the_contract_has_them(
     command: Command[Any], options: list[str]
 ) -> None:
-    """Every option of every verb has the name that hosts know."""
+    """The SDK spells every option of every verb with its name in the contract."""
     assert list(command.spelled()) == options
 
 
 @each
 def test_what_is_left_out_is_not_sent(command: Command[Any]) -> None:
-    """An option without a value leaves the choice to the host, and no flag is set by itself."""
+    """A command sends neither an option nor a flag that was not given."""
     sent = {option.partition("=")[0] for option in command.spelled()}
 
     assert sent <= {"--mission", "--wp", "--to", "--note", "--strategy"}
@@ -113,7 +111,7 @@ def test_what_is_left_out_is_not_sent(command: Command[Any]) -> None:
 
 @each
 def test_a_command_is_a_value(command: Command[Any]) -> None:
-    """Two commands that say the same are equal, and none can be changed on its way."""
+    """Commands with equal fields are equal, and a command cannot be changed."""
     assert attrs.evolve(command) == command
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         command.actor = "mallory"
@@ -135,14 +133,14 @@ def test_a_merge_may_take_longer() -> None:
 
 
 def test_only_resolve_workspace_is_younger_than_the_api() -> None:
-    """A verb says which release of the host was the first to have it."""
+    """All verbs have `since` 1.0.0, except resolve-workspace."""
     assert {c.verb: c.since for c in MINIMAL if c.since != "1.0.0"} == {
         "resolve-workspace": "3.2.4"
     }
 
 
 def test_the_options_that_are_younger_than_their_verb() -> None:
-    """Each says which release was the first to take it, and only where it is given."""
+    """A command requires the first release of each newer option that it is given."""
     full = Transition(
         **WP,
         to="approved",
@@ -171,21 +169,21 @@ def test_the_options_that_are_younger_than_their_verb() -> None:
 
 def test_the_two_flags_of_a_hand_in_are_spelled_alone() -> None:
     """A true flag is sent without a value, a false one is left out."""
-    said = Transition(
+    spelled = Transition(
         **WP, to="for_review", subtasks_complete=True, implementation_evidence_present=True
     ).spelled()
 
-    assert said[-2:] == ("--subtasks-complete", "--implementation-evidence-present")
+    assert spelled[-2:] == ("--subtasks-complete", "--implementation-evidence-present")
 
 
 @pytest.mark.parametrize("lane", Lane)
 def test_a_transition_needs_a_policy_where_the_host_wants_one(lane: Lane) -> None:
-    """The target alone decides."""
+    """A transition needs a policy exactly if its target is in `POLICY_LANES`."""
     assert Transition(**WP, to=lane).needs_policy is (lane in POLICY_LANES)
 
 
 def test_the_two_starts_always_need_a_policy() -> None:
-    """They make an agent run; no other verb but transition carries a policy."""
+    """Of the commands here only start-implementation and start-review need a policy."""
     assert [c.verb for c in MINIMAL if c.needs_policy] == ["start-implementation", "start-review"]
 
 
@@ -216,7 +214,7 @@ def test_the_old_name_of_a_lane_is_sent_as_the_new_one() -> None:
 
 @pytest.mark.parametrize("strategy", MergeStrategy)
 def test_a_strategy_may_be_given_as_a_word(strategy: MergeStrategy) -> None:
-    """The word and the member are sent alike."""
+    """A strategy may be given as text or as an enum member."""
     by_word = MergeMission(mission="pay", strategy=str(strategy))
 
     assert by_word == MergeMission(mission="pay", strategy=strategy)
@@ -224,72 +222,9 @@ def test_a_strategy_may_be_given_as_a_word(strategy: MergeStrategy) -> None:
 
 
 def test_an_unknown_strategy_is_refused() -> None:
-    """The choice is told before anything is merged."""
+    """The SDK refuses an unknown strategy, and lists the known ones."""
     with pytest.raises(InvalidCall, match="merge, squash, rebase"):
         MergeMission(mission="pay", strategy="octopus")
-
-
-@pytest.mark.parametrize(
-    "value", ["--force", "-x", "a=b", "=", "", " ", "two\nlines", "naïve 漢字 \U0001f408"]
-)
-def test_a_value_stays_a_value(value: str) -> None:
-    """Whatever a note says is one argument, and never an option of its own."""
-    (argument,) = [o for o in AppendHistory(**WP, note=value).spelled() if "--note" in o]
-
-    assert argument == f"--note={value}"
-
-
-def test_a_nul_character_is_refused() -> None:
-    """A text with a NUL character is refused before a process is started."""
-    with pytest.raises(
-        InvalidCall, match="--note cannot be passed on a command line: it has a NUL"
-    ):
-        AppendHistory(**WP, note="a\0b").spelled()
-
-
-def test_half_a_character_is_refused() -> None:
-    """A lone surrogate has no bytes, so the call is refused instead of failing on its way."""
-    with pytest.raises(InvalidCall, match="--note cannot be passed on a command line: surrogates"):
-        AppendHistory(**WP, note="\ud83d").spelled()
-
-
-@pytest.mark.parametrize("letter", ["x", "é"])
-def test_the_longest_text_that_can_be_sent(letter: str) -> None:
-    """The limit of the system counts bytes, with the name of the option."""
-    room = 128 * 1024 - 1 - len("--note=")
-    longest = letter * (room // len(letter.encode()))
-
-    assert AppendHistory(**WP, note=longest).spelled()[-1] == f"--note={longest}"
-    with pytest.raises(InvalidCall, match="Shorten it"):
-        AppendHistory(**WP, note=longest + letter * 2).spelled()
-
-
-def test_a_review_result_is_sent_as_the_host_wants_it() -> None:
-    """The object has the three fields, and the path only if there is one."""
-    with_path = attrs.evolve(APPROVED, feedback_path="notes.md")
-    plain = {"reviewer": "rev", "verdict": "approved", "reference": "r2"}
-
-    assert json.loads(APPROVED.to_json()) == plain
-    assert json.loads(with_path.to_json()) == {**plain, "feedback_path": "notes.md"}
-
-
-def test_evidence_agrees_with_the_review_result_it_is_made_of() -> None:
-    """Hosts refuse the two when reviewer, verdict or reference differ."""
-    evidence = json.loads(Evidence.of(APPROVED).to_json())
-
-    assert evidence["review"] == json.loads(APPROVED.to_json())
-    assert evidence["repos"] == evidence["verification"] == []
-
-
-def test_evidence_keeps_what_was_verified() -> None:
-    """The two lists reach the host as they are."""
-    evidence = attrs.evolve(
-        Evidence.of(APPROVED), repos=({"commit": "abc"},), verification=({"ran": "tests"},)
-    )
-    sent = json.loads(evidence.to_json())
-
-    assert sent["repos"] == [{"commit": "abc"}]
-    assert sent["verification"] == [{"ran": "tests"}]
 
 
 def test_an_approval_is_spelled_in_one_call() -> None:

@@ -1,4 +1,4 @@
-"""Everything that real hosts were recorded to answer, on every release (tests/record)."""
+"""Recorded answers of real hosts, on every release (tests/record)."""
 
 import json
 import re
@@ -47,13 +47,13 @@ def recorded(release: str) -> tuple[dict[str, Any], ...]:
 
 
 def call_of(entry: dict[str, Any]) -> type[Command[Any]]:
-    """Return the command of a recorded call; for one that no host has, any will do."""
+    """Return the command of a recorded call, or ContractVersion for an unknown verb."""
     verb = entry["argv"][1] if len(entry["argv"]) > 1 else ""
     return next((c for name, c in VERBS.items() if verb in names_of(name)), ContractVersion)
 
 
 def answer_to(entry: dict[str, Any]) -> tuple[Reply | HostError, Completed]:
-    """Return what the SDK makes of a recorded answer; whatever else it raises is a failure."""
+    """Return the reply or HostError that the SDK makes of a recorded answer."""
     kind = call_of(entry)
     about = {"verb": kind.verb, "reply_type": kind.reply_type, "mutates": kind.mutates}
     completed = Completed(
@@ -77,7 +77,7 @@ def everything() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_release_line_has_been_recorded() -> None:
-    """No dialect is without recordings, and no recording is a handful."""
+    """Every dialect has recordings, and every recorded release more than 100."""
     assert {dialect_of(Version(release)).value for release in RELEASES} == {
         "F1", "F2", "M0", "M1", "M2", "M3", "M4", "M5",
     }  # fmt: skip
@@ -110,7 +110,7 @@ def test_no_field_of_a_lifecycle_reply_is_unknown(release: str) -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_failure_is_of_the_type_that_it_means(release: str) -> None:
-    """Usage errors, gates of the project, tracebacks: each has its type, answered or not."""
+    """The SDK raises the class of each usage error, project gate, traceback and refusal."""
     for entry in recorded(release):
         answer, _completed = answer_to(entry)
         if not isinstance(answer, HostError):
@@ -140,7 +140,7 @@ def test_no_host_contradicts_itself(release: str) -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_code_has_a_name(release: str) -> None:
-    """No host answers a code that the SDK does not know, be it one of an inner command."""
+    """The SDK knows every error code that a host has answered."""
     found = [find(entry["stdout"])[0] for entry in recorded(release)]
     codes = {e.error_code for e in found if e is not None and e.error_code}
     assert codes <= set(ErrorCode)
@@ -149,7 +149,7 @@ def test_every_code_has_a_name(release: str) -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_envelope_is_recognised(release: str) -> None:
-    """The contract that each answer names leads to the dialect of its release."""
+    """The SDK recognises the release's dialect by the contract that all its answers name."""
     versions = {
         e.contract_version for entry in recorded(release) if (e := find(entry["stdout"])[0])
     }
@@ -164,7 +164,7 @@ _MATRIX = re.compile(r"matrix (\w+) -> (\w+) (bare|full)")
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_transitions_are_those_of_the_real_host(release: str) -> None:
-    """For each pair of lanes, what the table allows is what the host did, with the same needs."""
+    """The SDK's table allows exactly the moves that the host accepted, with the same needs."""
     dialect = dialect_of(Version(release))
     tried = 0
     for entry in recorded(release):

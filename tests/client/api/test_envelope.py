@@ -38,7 +38,7 @@ SEVEN = list(envelope("mission-state"))
 
 
 def test_a_success_gives_the_reply_and_its_envelope() -> None:
-    """Both what was asked for and what came with it are returned."""
+    """`conclude` returns the reply, and the envelope that it came in."""
     reply, found = conclude(STATE, success("mission-state"))
 
     assert reply.mission_slug == "pay-01ABCDEF"
@@ -48,7 +48,7 @@ def test_a_success_gives_the_reply_and_its_envelope() -> None:
 
 
 def test_the_lines_of_git_are_not_in_the_way() -> None:
-    """Every successful merge prints what git says before the envelope."""
+    """The SDK finds the envelope of a merge after the lines that git printed."""
     stdout = b"Deleted branch kitty/a (was 1a3).\nDeleted branch kitty/b (was 50f).\n"
     reply, _ = conclude(MERGE, completed(stdout + line("merge-mission")))
 
@@ -56,7 +56,7 @@ def test_the_lines_of_git_are_not_in_the_way() -> None:
 
 
 def test_what_comes_after_the_envelope_is_not_in_the_way() -> None:
-    """The last line that is an envelope counts, not the last line."""
+    """The SDK finds an envelope that other lines follow, and returns those as the rest."""
     found, rest = find("before\n" + line("mission-state").decode() + "after\n{}\n[1]\n")
 
     assert found is not None
@@ -65,7 +65,7 @@ def test_what_comes_after_the_envelope_is_not_in_the_way() -> None:
 
 
 def test_the_last_envelope_counts() -> None:
-    """An envelope that was copied into the output earlier is noise."""
+    """Of two envelopes in the output the SDK takes the last one."""
     first = line("mission-state", correlation_id="old")
     found, rest = find((first + line("mission-state", correlation_id="new")).decode())
 
@@ -82,7 +82,7 @@ def pretty(verb: str, indent: int = 2, **changes: Any) -> str:
 @pytest.mark.parametrize("indent", [0, 1, 2, 4])
 @pytest.mark.parametrize("margin", ["", "  ", "\n \n"])
 def test_an_envelope_over_several_lines_is_understood(indent: int, margin: str) -> None:
-    """A wrapper that pretty-prints the answer, for example with jq, hides nothing."""
+    """The SDK reads an envelope that a wrapper, such as jq, printed over several lines."""
     found, rest = find(margin + pretty("mission-state", indent) + margin)
 
     assert found is not None
@@ -92,7 +92,7 @@ def test_an_envelope_over_several_lines_is_understood(indent: int, margin: str) 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_lines_around_an_envelope_over_several_lines_are_kept(end: str) -> None:
-    """The output of git before a pretty-printed answer, and what follows it, is noise."""
+    """The SDK finds a pretty-printed envelope between other lines, and returns those."""
     text = f"Deleted branch x.\n{pretty('merge-mission')}{{}}\n[1]\n".replace("\n", end)
     found, rest = find(text)
 
@@ -102,7 +102,7 @@ def test_lines_around_an_envelope_over_several_lines_are_kept(end: str) -> None:
 
 
 def test_the_last_envelope_over_several_lines_counts() -> None:
-    """An envelope that was printed earlier is noise, however it is laid out."""
+    """Of two pretty-printed envelopes the SDK takes the last one."""
     text = pretty("mission-state", correlation_id="old") + pretty("mission-state")
     found, rest = find(text)
 
@@ -112,7 +112,7 @@ def test_the_last_envelope_over_several_lines_counts() -> None:
 
 
 def test_an_envelope_on_one_line_wins_over_one_on_several() -> None:
-    """Hosts print their answer on one line; a longer layout is something else beside it."""
+    """The SDK prefers an envelope on one line, as hosts print it, to one on several lines."""
     found, rest = find(line("mission-state").decode() + pretty("list-ready"))
 
     assert found is not None
@@ -122,21 +122,21 @@ def test_an_envelope_on_one_line_wins_over_one_on_several() -> None:
 
 @pytest.mark.parametrize("after", ["}", ";", " {}", '"'])
 def test_more_on_the_last_line_of_an_envelope_makes_it_none(after: str) -> None:
-    """Text that goes on where the answer ends is not cut to fit."""
+    """The SDK finds no envelope where more text follows on its last line."""
     text = pretty("mission-state").rstrip() + after
 
     assert find(text) == (None, text)
 
 
 def test_an_envelope_within_another_object_is_no_answer() -> None:
-    """A log entry that holds an answer is not the answer, on one line or on several."""
+    """The SDK does not take an envelope within another object for the answer."""
     text = json.dumps({"log": [envelope("mission-state")] * 2}, indent=2)
 
     assert find(text) == (None, text)
 
 
 def test_a_refusal_over_several_lines_is_a_refusal() -> None:
-    """The code of a pretty-printed answer decides as that of any other."""
+    """A pretty-printed refusal raises the error of its code."""
     with pytest.raises(HostRejected) as e:
         conclude(MOVE, completed(pretty("transition", code="WP_NOT_FOUND").encode(), exit_code=1))
 
@@ -146,7 +146,7 @@ def test_a_refusal_over_several_lines_is_a_refusal() -> None:
 
 
 def test_megabytes_that_begin_like_an_envelope_are_read_in_linear_time() -> None:
-    """Hostile output cannot make the SDK parse it once for each of its lines."""
+    """The SDK does not parse hostile output once for each of its lines."""
     text = '{"a":[\n' * 900 + "1,\n" * 10**6
     begun = time.process_time()
 
@@ -210,7 +210,7 @@ def test_a_text_without_an_envelope_comes_back_whole(text: str) -> None:
 
 
 def test_no_answer_in_time_is_a_timeout() -> None:
-    """The limit is in the text, in seconds."""
+    """HostTimeout names the time limit in seconds, and keeps the output so far."""
     with pytest.raises(HostTimeout, match=r"within 2\.5 s") as e:
         conclude(STATE, completed(b"half an ans", exit_code=None, time_limit=2.5))
 
@@ -249,7 +249,7 @@ def test_a_timeout_keeps_the_answer_that_was_printed() -> None:
 def test_no_answer_is_told_with_what_was_seen(
     stdout: bytes, stderr: bytes, exit_code: int, text: str
 ) -> None:
-    """The last line of a traceback is worth more than its exit code."""
+    """ProtocolError shows the output, the last line of a traceback, or else the exit code."""
     with pytest.raises(ProtocolError) as e:
         conclude(STATE, completed(stdout, exit_code=exit_code, stderr=stderr))
 
@@ -261,7 +261,7 @@ def test_no_answer_is_told_with_what_was_seen(
     [(4, "run `spec-kitty upgrade`"), (5, "upgrade spec-kitty-cli"), (6, "restore .kittify")],
 )
 def test_the_gate_of_a_project_says_what_to_do(exit_code: int, text: str) -> None:
-    """Exit codes 4 to 6 come without an envelope and have one meaning each; nothing was done."""
+    """Exit codes 4 to 6 without an envelope say what to do, and that nothing was done."""
     with pytest.raises(EnvironmentProblem) as e:
         conclude(MOVE, completed(exit_code=exit_code, stderr=b"This project ...\n"))
 
@@ -285,7 +285,7 @@ Try 'spec-kitty orchestrator-api --help' for help.
     ids=["box", "plain"],
 )
 def test_prose_of_the_option_parser_is_a_usage_error(stderr: str) -> None:
-    """Up to 3.1.0 the option parser refuses in prose; the error is the same."""
+    """The SDK reads the prose of the option parser, up to 3.1.0, as USAGE_ERROR."""
     with pytest.raises(UsageRejected, match="No such command 'mission-state'") as e:
         conclude(MOVE, completed(exit_code=2, stderr=stderr.encode()))
 
@@ -330,7 +330,7 @@ ModuleNotFoundError: No module named 'nothing'
 
 @pytest.mark.parametrize("stderr", [CRASH, LATE_IMPORT_CRASH], ids=["in a call", "late import"])
 def test_a_traceback_of_a_call_is_a_crash_with_an_unknown_outcome(stderr: str) -> None:
-    """The host may have written something before it fell over."""
+    """A traceback of a call raises HostCrashed with an unknown outcome."""
     with pytest.raises(HostCrashed) as e:
         conclude(MOVE, completed(exit_code=1, stderr=stderr.encode()))
 
@@ -340,7 +340,7 @@ def test_a_traceback_of_a_call_is_a_crash_with_an_unknown_outcome(stderr: str) -
 
 
 def test_a_host_that_does_not_start_has_done_nothing() -> None:
-    """3.2.0 to 3.2.5 fall over a new typer while they load; a retry would not help."""
+    """A traceback while the host loads, as with a new typer, raises HostCannotStart."""
     with pytest.raises(HostCannotStart, match=r"typer<0\.26") as e:
         conclude(MOVE, completed(exit_code=1, stderr=IMPORT_CRASH.encode()))
 
@@ -365,7 +365,7 @@ def test_the_words_of_old_hosts_are_understood(verb: str, old: str, new: str) ->
 
 
 def test_the_total_of_the_oldest_hosts_is_no_lane() -> None:
-    """1.0.x counts all work packages among the lanes; summed up, every one would count twice."""
+    """The SDK takes the total_work_packages of 1.0.x out of the summary of lanes."""
     summary = {"planned": 1, "done": 1, "total_work_packages": 2}
     data = {"feature_slug": "001-pay", "summary": summary, "work_packages": []}
     reply, _ = conclude(STATE, success("feature-state", data, version="1.0.0"))
@@ -375,7 +375,7 @@ def test_the_total_of_the_oldest_hosts_is_no_lane() -> None:
 
 
 def test_a_merge_may_answer_under_its_newest_name() -> None:
-    """4.0.0rc5 and later call it consolidate-mission."""
+    """The SDK accepts a merge's answer as consolidate-mission, its name since 4.0.0rc5."""
     data = envelope("merge-mission")["data"]
     reply, _ = conclude(MERGE, success("consolidate-mission", data, version="1.16.0"))
 
@@ -383,7 +383,7 @@ def test_a_merge_may_answer_under_its_newest_name() -> None:
 
 
 def test_an_error_code_raises_its_class_with_all_the_facts() -> None:
-    """The error has everything that a program decides on, from envelope and call."""
+    """The error of a refusal has the data of the envelope and the facts of the call."""
     data = {"message": "WP01 is claimed", "claimed_by": "bob", "requesting_actor": "ada"}
     with pytest.raises(Conflict) as e:
         conclude(START, refusal("start-implementation", "WP_ALREADY_CLAIMED", data))
@@ -399,7 +399,7 @@ def test_an_error_code_raises_its_class_with_all_the_facts() -> None:
 
 
 def test_the_details_of_a_failed_merge_are_in_the_text() -> None:
-    """A list of errors is read out after the message."""
+    """The text of a failed merge has the host's list of errors after its message."""
     data = {"message": "Merge failed", "errors": ["CONFLICT in a.txt\n", "CONFLICT in b.txt"]}
     with pytest.raises(IntegrationFailed, match=r"Merge failed: CONFLICT in a\.txt: CONFLICT in b"):
         conclude(MERGE, refusal("merge-mission", "PREFLIGHT_FAILED", data))
@@ -407,13 +407,13 @@ def test_the_details_of_a_failed_merge_are_in_the_text() -> None:
 
 @pytest.mark.parametrize("data", [{}, {"message": None}, {"message": 3, "errors": "x"}])
 def test_a_refusal_without_a_message_names_its_code(data: dict[str, Any]) -> None:
-    """The message is promised since 3.2.6 only, and a wrong type is no message."""
+    """The text of a refusal without a message names the code."""
     with pytest.raises(IntegrationFailed, match="the host answered MERGE_FAILED"):
         conclude(MERGE, refusal("merge-mission", "MERGE_FAILED", data))
 
 
 def test_half_a_character_in_an_answer_can_be_printed() -> None:
-    """JSON may hold an escape that no UTF-8 can; the error keeps it, and its text spells it out."""
+    """The error keeps a lone surrogate of the answer, and its text shows it as an escape."""
     data = {"message": "no \ud800", "errors": ["\udcff"]}
     with pytest.raises(IntegrationFailed) as e:
         conclude(MERGE, refusal("merge-mission", "PREFLIGHT_FAILED", data))
@@ -431,7 +431,7 @@ def test_an_unknown_code_is_a_refusal() -> None:
 
 
 def test_a_refusal_by_the_option_parser_need_not_name_the_verb() -> None:
-    """The parser answers for a command it calls unknown, with exit code 2."""
+    """The SDK accepts the option parser's refusal, which names the verb "unknown"."""
     stdout = line("unknown", {"message": "No such option"}, code="USAGE_ERROR")
     with pytest.raises(UsageRejected, match="No such option"):
         conclude(STATE, completed(stdout, exit_code=2))
@@ -478,7 +478,7 @@ def test_a_refusal_without_a_code_is_a_refusal(code: str | None) -> None:
 
 @pytest.mark.parametrize("code", [None, "MISSION_NOT_FOUND"])
 def test_the_answer_to_another_call_is_no_answer(code: str | None) -> None:
-    """A mixed-up transport is noticed, whether the other call went well or not."""
+    """The SDK refuses the answer to another verb, a success or a refusal."""
     answer = completed(line("list-ready", code=code), exit_code=0 if code is None else 1)
     with pytest.raises(ProtocolError, match=r"'orchestrator-api\.list-ready'") as e:
         conclude(STATE, answer)
@@ -487,7 +487,7 @@ def test_the_answer_to_another_call_is_no_answer(code: str | None) -> None:
 
 
 def test_a_refusal_of_another_call_leaves_a_change_in_doubt() -> None:
-    """A refusal of another call says nothing about the effect of this one."""
+    """The outcome of a mutation is unknown when the answer is to another verb."""
     with pytest.raises(ProtocolError, match="the answer is to") as e:
         conclude(MOVE, refusal("start-review", "WP_NOT_FOUND"))
 
@@ -502,7 +502,7 @@ def test_a_success_of_no_verb_is_no_answer() -> None:
 
 
 def test_the_name_of_another_call_is_cut_in_the_message() -> None:
-    """A hostile name does not make an error without end."""
+    """The SDK cuts a long name of a verb in the error."""
     with pytest.raises(ProtocolError) as e:
         conclude(STATE, success("x" * 10**6))
 
@@ -514,7 +514,7 @@ VERB_NAMES = [(verb, name) for verb in VERBS for name in sorted(names_of(verb))]
 
 @pytest.mark.parametrize(("verb", "name"), VERB_NAMES)
 def test_a_refusal_may_name_the_verb_as_any_host_does(verb: str, name: str) -> None:
-    """A mission is a feature up to 3.0.3, and 4.0.0rc5 consolidates where others merge."""
+    """The SDK accepts a refusal under each name that hosts have for the verb."""
     with pytest.raises(HostRejected) as e:
         conclude(_made_up(VERBS[verb]), refusal(name, "MISSION_NOT_FOUND"))
 
@@ -529,7 +529,7 @@ def _made_up(kind: type[Command[Any]]) -> Command[Any]:
 
 
 @pytest.mark.parametrize(
-    ("data", "place"),
+    ("data", "path"),
     [
         ({"work_packages": None}, "data.work_packages"),
         ({"work_packages": 3}, "data.work_packages"),
@@ -544,14 +544,14 @@ def _made_up(kind: type[Command[Any]]) -> Command[Any]:
     ],
 )
 def test_a_payload_against_the_contract_is_named_by_its_place(
-    data: dict[str, Any], place: str
+    data: dict[str, Any], path: str
 ) -> None:
-    """No wrong type is turned into a right one, and the error says where it stands."""
+    """The SDK refuses a field of a wrong type, and the error has its path."""
     answer = success("mission-state", {**envelope("mission-state")["data"], **data})
     with pytest.raises(ProtocolError) as e:
         conclude(STATE, answer)
 
-    assert place in str(e.value)
+    assert path in str(e.value)
     assert e.value.failure.contract_version == "1.5.0"
 
 
@@ -565,7 +565,7 @@ def test_a_payload_against_the_contract_is_named_by_its_place(
     ],
 )
 def test_what_is_no_list_is_not_taken_for_one(data: dict[str, Any]) -> None:
-    """A text of dependencies must not become a dependency on each of its letters."""
+    """The SDK refuses a text or an object where the contract has a list."""
     answer = success("mission-state", {**envelope("mission-state")["data"], **data})
     with pytest.raises(ProtocolError):
         conclude(STATE, answer)

@@ -11,7 +11,7 @@ from spec_kitty_client.api.commands import Command
 from spec_kitty_client.api.envelope import conclude
 from spec_kitty_client.api.replies import Mission, Reply, WorkPackage
 from spec_kitty_client.contract.lanes import Lane, UnknownLane
-from tests.client.answers import IDENTITY, PAYLOADS, PLACE, success
+from tests.client.answers import IDENTITY, PAYLOADS, WORKSPACE, success
 
 WP: dict[str, Any] = {"mission": "pay", "wp": "WP01"}
 COMMANDS: dict[str, Command[Any]] = {
@@ -44,10 +44,10 @@ EXPECTED: dict[str, Reply] = {
             replies.ReadyWorkPackage(wp_id="WP02", lane=Lane.PLANNED, dependencies_satisfied=True),
         ),
     ),
-    "resolve-workspace": replies.Workspace(**IDENTITY, **PLACE),
+    "resolve-workspace": replies.Workspace(**IDENTITY, **WORKSPACE),
     "start-implementation": replies.ImplementationStarted(
         **IDENTITY,
-        **PLACE,
+        **WORKSPACE,
         from_lane=Lane.PLANNED,
         to_lane=Lane.IN_PROGRESS,
         policy_metadata_recorded=True,
@@ -58,7 +58,7 @@ EXPECTED: dict[str, Reply] = {
         wp_id="WP01",
         from_lane=Lane.FOR_REVIEW,
         to_lane=Lane.IN_REVIEW,
-        prompt_path=PLACE["prompt_path"],
+        prompt_path=WORKSPACE["prompt_path"],
         policy_metadata_recorded=True,
         no_op=False,
     ),
@@ -89,13 +89,13 @@ each_verb = pytest.mark.parametrize("verb", PAYLOADS)
 
 
 def parse(verb: str, data: dict[str, Any]) -> Any:
-    """Return what a payload is turned into."""
+    """Return the reply that the SDK makes of a payload."""
     return conclude(COMMANDS[verb], success(verb, data))[0]
 
 
 @each_verb
 def test_every_payload_becomes_its_reply(verb: str) -> None:
-    """Each field of contract 1.5.0 arrives with its type, and none is left over."""
+    """The SDK reads every field of contract 1.5.0 into the reply of its verb."""
     reply = parse(verb, PAYLOADS[verb])
 
     assert reply == EXPECTED[verb]
@@ -105,7 +105,7 @@ def test_every_payload_becomes_its_reply(verb: str) -> None:
 
 @each_verb
 def test_unknown_fields_are_kept(verb: str) -> None:
-    """A host may add fields, even one that is called extra."""
+    """A reply keeps unknown fields in `extra`, even one that is called extra."""
     reply = parse(verb, {**PAYLOADS[verb], "brand_new": [1], "extra": {"deep": None}})
 
     assert reply.extra == {"brand_new": [1], "extra": {"deep": None}}
@@ -113,7 +113,7 @@ def test_unknown_fields_are_kept(verb: str) -> None:
 
 
 def test_unknown_fields_of_a_work_package_are_kept() -> None:
-    """They stay with the work package they belong to."""
+    """A work package keeps its own unknown fields in `extra`."""
     new = {"wp_id": "WP01", "lane": "done", "risk": "high"}
     reply = parse("mission-state", {**PAYLOADS["mission-state"], "work_packages": [new]})
 
@@ -122,7 +122,7 @@ def test_unknown_fields_of_a_work_package_are_kept() -> None:
 
 
 def test_an_unknown_lane_is_read() -> None:
-    """A host may add a lane; its work packages are listed all the same."""
+    """The SDK reads a work package in a lane that it does not know."""
     new = {"wp_id": "WP01", "lane": "parked"}
     reply = parse("mission-state", {**PAYLOADS["mission-state"], "work_packages": [new]})
 
@@ -132,19 +132,19 @@ def test_an_unknown_lane_is_read() -> None:
 
 @pytest.mark.parametrize("number", [None, 34, "034"])
 def test_a_mission_number_is_kept_as_the_host_has_it(number: int | str | None) -> None:
-    """Hosts answer null, a number or a text."""
+    """The SDK keeps a mission number that is null, a number or text."""
     assert parse("mission-state", {**PAYLOADS["mission-state"], "mission_number": number}) == (
         attrs.evolve(EXPECTED["mission-state"], mission_number=number)
     )
 
 
 def test_a_mission_under_the_coord_topology_has_no_type() -> None:
-    """The empty text is an answer."""
+    """The SDK keeps an empty mission_type, which hosts answer under coord."""
     assert parse("list-ready", {**PAYLOADS["list-ready"], "mission_type": ""}).mission_type == ""
 
 
 def test_the_lanes_of_a_mission_by_work_package() -> None:
-    """The question that an orchestrator asks most has one call."""
+    """`lanes()` returns the lane of each work package."""
     assert parse("mission-state", PAYLOADS["mission-state"]).lanes() == {
         "WP01": Lane.IN_PROGRESS,
         "WP02": Lane.PLANNED,
@@ -153,7 +153,7 @@ def test_the_lanes_of_a_mission_by_work_package() -> None:
 
 @pytest.mark.parametrize("field", ["lane_id", "lane_branch", "lane_base_ref"])
 def test_a_workspace_may_have_no_lane(field: str) -> None:
-    """Without lanes the host leaves these out or answers null."""
+    """A lane field of a workspace is None if the host leaves it out or sends null."""
     data = PAYLOADS["resolve-workspace"]
     without = {k: v for k, v in data.items() if k != field}
 
@@ -163,7 +163,7 @@ def test_a_workspace_may_have_no_lane(field: str) -> None:
 
 @each_verb
 def test_a_reply_is_a_value_that_pickles(verb: str) -> None:
-    """It cannot be changed, and it can be sent to another process."""
+    """A reply cannot be changed, and pickles."""
     reply = parse(verb, {**PAYLOADS[verb], "brand_new": 1})
 
     assert pickle.loads(pickle.dumps(reply)) == reply  # noqa: S301
@@ -183,7 +183,7 @@ def test_a_reply_is_a_value_that_pickles(verb: str) -> None:
 def test_a_success_that_cannot_be_believed_says_why(
     summary: dict[str, int], packages: list[str], problem: str | None
 ) -> None:
-    """Hosts report missions of which the files are missing as if nothing had been done."""
+    """`problem` says why a success without events or work packages is not reliable."""
     work = tuple(WorkPackage(wp_id=wp, lane=Lane.PLANNED) for wp in packages)
     mission = Mission(mission_slug="m", summary=summary, work_packages=work)
     assert (problem is None) == (mission.problem is None)
@@ -192,7 +192,7 @@ def test_a_success_that_cannot_be_believed_says_why(
 
 @pytest.mark.parametrize("verb", ["accept-mission", "merge-mission"])
 def test_what_was_not_compared_with_the_remote_is_told(verb: str) -> None:
-    """Hosts 4.0.0rc6 and later warn in the reply where the origin check does not refuse."""
+    """A reply has the warnings of the origin check of 4.0.0rc6 and later."""
     warned = parse(verb, {**PAYLOADS[verb], "origin_warnings": ["origin was not checked"]})
 
     assert warned.origin_warnings == ("origin was not checked",)

@@ -1,4 +1,4 @@
-"""Missions as users have them, as real hosts were recorded to answer (tests/record)."""
+"""Recorded answers of real hosts, in missions as users have them (tests/record)."""
 
 from functools import cache
 
@@ -49,7 +49,7 @@ def since(first: str, end: str = "99") -> list[str]:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_kind_of_mission_has_been_recorded(release: str) -> None:
-    """No release is without recordings of what a user's mission can have on it."""
+    """Every release has recordings of each kind of mission that it supports."""
     for prefix, first in _SINCE.items():
         found = [name for name in answers(release) if name.startswith(prefix)]
         assert bool(found) == (release in since(first)), prefix
@@ -57,33 +57,33 @@ def test_every_kind_of_mission_has_been_recorded(release: str) -> None:
 
 @pytest.mark.parametrize("release", since("2.1"))
 def test_open_subtasks_are_refused_until_all_are_marked(release: str) -> None:
-    """One open subtask is enough for a typed refusal, and force passes it."""
-    said = answers(release)
-    where = _BOXES if f"subtasks: for_review{_BOXES}" in said else ""
+    """Hosts from 2.1 on refuse work with one open subtask, unless it is forced."""
+    by_name = answers(release)
+    where = _BOXES if f"subtasks: for_review{_BOXES}" in by_name else ""
     for what in ("", " with one of two marked"):
-        assert isinstance(said[f"subtasks: for_review{what}{where}"], TransitionRejected), what
+        assert isinstance(by_name[f"subtasks: for_review{what}{where}"], TransitionRejected), what
     for what in (" with all marked", " by force"):
-        assert isinstance(said[f"subtasks: for_review{what}{where}"], Reply), what
+        assert isinstance(by_name[f"subtasks: for_review{what}{where}"], Reply), what
 
 
 def test_the_oldest_releases_do_not_look_at_subtasks() -> None:
-    """1.0.x takes a work package for review whatever its boxes say."""
+    """1.0.x takes a work package for review although its boxes are open."""
     for release in since("1.0", "2.1"):
         assert isinstance(answers(release)["subtasks: for_review"], Reply)
 
 
 @pytest.mark.parametrize("release", since("3.1.1", "3.2.6"))
 def test_boxes_where_the_template_has_them_are_not_seen(release: str) -> None:
-    """These hosts look no further than the next heading, and the template has one there."""
+    """3.1.1 to 3.2.5 do not see the template's boxes, which are below another heading."""
     assert isinstance(answers(release)["subtasks: for_review"], Reply)
 
 
 @pytest.mark.parametrize("release", since("2.1"))
 def test_subtasks_complete_is_heeded_on_some_releases(release: str) -> None:
-    """The option came with 3.1.0, and has had no effect since 3.2.6."""
-    said = answers(release)
-    where = _BOXES if f"subtasks: for_review{_BOXES}" in said else ""
-    answer = said[f"subtasks: for_review with --subtasks-complete{where}"]
+    """--subtasks-complete came with 3.1.0, and has had no effect since 3.2.6."""
+    by_name = answers(release)
+    where = _BOXES if f"subtasks: for_review{_BOXES}" in by_name else ""
+    answer = by_name[f"subtasks: for_review with --subtasks-complete{where}"]
     if release in since("3.1", "3.2.6"):
         assert isinstance(answer, Reply)
     else:
@@ -93,21 +93,21 @@ def test_subtasks_complete_is_heeded_on_some_releases(release: str) -> None:
 
 @pytest.mark.parametrize("release", since("3.2.6"))
 def test_a_work_package_without_the_key_subtasks_crashes_the_host(release: str) -> None:
-    """A prompt that names no subtasks has to say so with an empty list."""
-    said = answers(release)
-    assert isinstance(said["subtasks: for_review with no key subtasks"], HostCrashed)
-    assert isinstance(said["subtasks: for_review with an empty list"], Reply)
+    """3.2.6 and later crash without the key subtasks, and accept an empty list."""
+    by_name = answers(release)
+    assert isinstance(by_name["subtasks: for_review with no key subtasks"], HostCrashed)
+    assert isinstance(by_name["subtasks: for_review with an empty list"], Reply)
 
 
 @pytest.mark.parametrize("release", since("3.2.2"))
 def test_a_dirty_lane_is_a_typed_refusal(release: str) -> None:
     """A claim is refused while the lane's worktree has another work package's changes."""
-    said = answers(release)
+    by_name = answers(release)
     for what in ("start beside, dirty", "start the next, dirty", "start the next, untracked file"):
-        answer = said[f"sharing: {what}"]
+        answer = by_name[f"sharing: {what}"]
         assert isinstance(answer, IntegrationFailed), (what, answer)
         assert answer.code is ErrorCode.LANE_ALLOCATION_FAILED
-    assert isinstance(said["sharing: start WP02 in its turn"], Reply)
+    assert isinstance(by_name["sharing: start WP02 in its turn"], Reply)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_dirty_lane_is_a_typed_refusal(release: str) -> None:
 def test_a_primary_checkout_that_is_not_free_is_a_typed_refusal(
     what: str, error: type[HostError], code: ErrorCode
 ) -> None:
-    """4.0 works on single_branch in the primary checkout, and tells apart why it cannot."""
+    """4.0.0rc7 has a code of its own for each reason against a claim under single_branch."""
     answer = answers("4.0.0rc7")[f"topologies: single_branch: {what}"]
     assert isinstance(answer, error)
     assert answer.code is code
@@ -129,18 +129,18 @@ def test_a_primary_checkout_that_is_not_free_is_a_typed_refusal(
 
 @pytest.mark.parametrize("release", since("3.2.2"))
 def test_planning_without_a_commit_is_refused(release: str) -> None:
-    """Planning has to be committed like code, wherever the host looks for it."""
-    said = answers(release)
-    assert isinstance(said["planning: for_review without a commit"], TransitionRejected)
-    assert isinstance(said["planning: for_review"], Reply)
+    """3.2.2 and later refuse planning work for review before it is committed."""
+    by_name = answers(release)
+    assert isinstance(by_name["planning: for_review without a commit"], TransitionRejected)
+    assert isinstance(by_name["planning: for_review"], Reply)
 
 
 @pytest.mark.parametrize("release", [*since("3.2", "3.2.2"), *since("3.2.3", "3.3")])
 def test_accept_dies_under_coord_when_all_is_finished(release: str) -> None:
-    """The refusal before that is typed, and the traceback after it is a crash of the host."""
-    said = answers(release)
-    assert isinstance(said["topologies: coord: accept not ready"], NotReady)
-    assert isinstance(said["topologies: coord: accept"], HostCrashed)
+    """These hosts crash at the acceptance of a coord mission, and the SDK raises HostCrashed."""
+    by_name = answers(release)
+    assert isinstance(by_name["topologies: coord: accept not ready"], NotReady)
+    assert isinstance(by_name["topologies: coord: accept"], HostCrashed)
 
 
 @pytest.mark.parametrize(
@@ -148,26 +148,26 @@ def test_accept_dies_under_coord_when_all_is_finished(release: str) -> None:
     [("3.2.1", HostCrashed), ("3.2.2", NotFound), ("3.2.6.2", IntegrationFailed)],
 )
 def test_nothing_starts_under_coord_on_some_releases(release: str, error: type[HostError]) -> None:
-    """A mission of this topology cannot be worked on there, and the error is typed."""
+    """These hosts cannot start work under coord, and the SDK raises a typed error."""
     assert type(answers(release)["topologies: coord: start"]) is error
 
 
 @pytest.mark.parametrize("release", ["3.2.5", "3.2.7"])
 def test_a_status_that_was_committed_on_the_target_is_in_the_way(release: str) -> None:
-    """Under coord the merge of such a mission is refused, and works once it is discarded."""
-    said = answers(release)
-    refused = said["topologies: coord, status on the target: merge"]
+    """The host refuses to merge a coord mission whose status is committed on the target."""
+    by_name = answers(release)
+    refused = by_name["topologies: coord, status on the target: merge"]
     assert isinstance(refused, IntegrationFailed)
     assert "CONFLICT" in str(refused.failure.data)
-    assert isinstance(said["topologies: coord: merge"], Reply)
+    assert isinstance(by_name["topologies: coord: merge"], Reply)
 
 
 @pytest.mark.parametrize("release", since("2.1"))
 def test_a_target_in_meta_json_is_gone_by_from_3_2_2_on(release: str) -> None:
-    """Before that the host merges into the target that the mission was made with."""
-    said = answers(release)
+    """Only hosts from 3.2.2 on merge into the merge_target_branch of meta.json."""
+    by_name = answers(release)
     heeded = release in since("3.2.2")
-    answer = said["endings: merge with merge_target_branch of no branch"]
+    answer = by_name["endings: merge with merge_target_branch of no branch"]
     assert isinstance(answer, IntegrationFailed) == heeded
-    answer = said["endings: merge with merge_target_branch and a target"]
+    answer = by_name["endings: merge with merge_target_branch and a target"]
     assert isinstance(answer, Reply)

@@ -12,17 +12,15 @@ from spec_kitty_client.api.commands import (
     AppendHistory,
     Command,
     ContractVersion,
-    Evidence,
     ListReady,
     MergeMission,
     MissionState,
     ResolveWorkspace,
-    ReviewResult,
-    ReviewVerdict,
     StartImplementation,
     StartReview,
     Transition,
 )
+from spec_kitty_client.api.reviews import Evidence, ReviewResult, ReviewVerdict
 from spec_kitty_client.api.spelling import spell
 from spec_kitty_client.contract import (
     NEWEST_TESTED,
@@ -42,9 +40,9 @@ RESULT = ReviewResult(reviewer="rev", verdict=ReviewVerdict.APPROVED, reference=
 
 
 def host(release: str) -> Contract:
-    """Return what is known about a host once it has been asked."""
-    spoken = [c for c, since in CONTRACTS.items() if Version(since) <= Version(release)]
-    return Contract(Version(spoken[-1] if spoken else "1.0.0"), Version(release))
+    """Return the contract of a host of this release."""
+    versions = [c for c, since in CONTRACTS.items() if Version(since) <= Version(release)]
+    return Contract(Version(versions[-1] if versions else "1.0.0"), Version(release))
 
 
 @pytest.mark.parametrize(("version", "release"), CONTRACTS.items())
@@ -55,7 +53,7 @@ def test_a_contract_that_tells_its_host_is_recognised(version: str, release: str
 
 @pytest.mark.parametrize("version", ["1.4.7", "1.5.9", "1.15.3"])
 def test_a_contract_between_two_known_ones_is_taken_for_the_older(version: str) -> None:
-    """A release that nobody has seen has at least what the one before it has."""
+    """The SDK takes an unknown contract version for the known one before it."""
     older = max(Version(v) for v in CONTRACTS if Version(v) < Version(version))
     found = recognise(version)
 
@@ -94,7 +92,7 @@ def test_an_older_contract_is_refused_with_the_way_out(version: str) -> None:
 
 @pytest.mark.parametrize("version", ["", "banana", "1.5.0-final-final", "vv1"])
 def test_what_is_no_version_is_refused(version: str) -> None:
-    """A program that only looks like a host is not talked to."""
+    """The SDK refuses a host whose contract version is not a version."""
     with pytest.raises(UnsupportedHost) as e:
         recognise(version)
 
@@ -108,7 +106,7 @@ def test_what_is_no_version_is_refused_with_the_way_out() -> None:
 
 
 def test_a_version_with_thousands_of_digits_is_refused() -> None:
-    """A hostile number ends in the error of this SDK, not in one of the interpreter."""
+    """A version with thousands of digits raises UnsupportedHost."""
     with pytest.raises(UnsupportedHost):
         recognise("1." + "9" * 5000)
 
@@ -117,7 +115,7 @@ def test_a_version_with_thousands_of_digits_is_refused() -> None:
 def test_a_newer_contract_works_with_a_warning(
     version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new host can be used at once, and the user knows that nobody tested it."""
+    """The SDK uses a host with a newer contract, and warns that it is not tested."""
     monkeypatch.delenv(QUIET, raising=False)
 
     with pytest.warns(UntestedHostWarning, match=QUIET):
@@ -128,7 +126,7 @@ def test_a_newer_contract_works_with_a_warning(
 
 
 def test_the_warning_can_be_silenced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable that the warning names does what it says."""
+    """The variable that the warning names switches the warning off."""
     monkeypatch.setenv(QUIET, "1")
 
     with warnings.catch_warnings():
@@ -159,7 +157,7 @@ def test_the_release_is_what_the_version_ends_with(text: str, release: str) -> N
 
 @pytest.mark.parametrize("text", ["", "hello\n", "spec-kitty-cli version unknown\n", "\ufffd"])
 def test_no_release_is_told_with_what_was_said(text: str) -> None:
-    """The error for a missing release has the output, and names the wrapper as a cause."""
+    """The error for output of --version without a release has that output."""
     with pytest.raises(UnsupportedHost, match="--version") as e:
         release_in(text)
 
@@ -167,7 +165,7 @@ def test_no_release_is_told_with_what_was_said(text: str) -> None:
 
 
 def test_a_release_without_the_api_is_refused() -> None:
-    """Before 1.0.0 there was no such group of commands."""
+    """The SDK refuses a release before 1.0.0, which has no orchestrator-api."""
     with pytest.raises(UnsupportedHost, match=r"0\.14\.2 has no orchestrator-api"):
         release_in("spec-kitty-cli version 0.14.2")
 
@@ -207,7 +205,7 @@ NAMES = {
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_verb_is_called_by_the_name_it_has_on_that_host(release: str) -> None:
-    """A feature up to 3.0.3, a mission from 3.1.0 on, and consolidate from 4.0.0rc5 on."""
+    """The SDK spells feature up to 3.0.3, then mission, and consolidate from 4.0.0rc5 on."""
     names = [spell(command, host(release))[1] for command in BARE]
 
     assert names == NAMES[RELEASES[release]]
@@ -215,7 +213,7 @@ def test_every_verb_is_called_by_the_name_it_has_on_that_host(release: str) -> N
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_verb_selects_its_mission_as_that_host_wants_it(release: str) -> None:
-    """--feature up to 3.0.3, --mission later, and never both."""
+    """The SDK sends --feature up to 3.0.3 and --mission later, and never both."""
     word = "--feature=pay" if RELEASES[release] in ("F1", "F2") else "--mission=pay"
     for command in BARE[1:]:
         group, _, *options = spell(command, host(release))
@@ -226,14 +224,14 @@ def test_every_verb_selects_its_mission_as_that_host_wants_it(release: str) -> N
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_no_host_is_sent_the_option_that_only_the_oldest_takes(release: str) -> None:
-    """--json is accepted by 1.0.x, does nothing there, and is an error everywhere else."""
+    """The SDK never sends --json, which only 1.0.x accepts."""
     for command in BARE:
         assert not [o for o in spell(command, host(release)) if o.startswith("--json")]
 
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3"])
 def test_only_the_option_itself_is_renamed(release: str) -> None:
-    """A note that talks of --mission=x is not changed on its way."""
+    """The SDK renames the option --mission, but not a value that begins like it."""
     note = AppendHistory(mission="--mission=x", wp="WP01", note="--mission=y", actor="--mission=z")
 
     assert spell(note, host(release))[2:] == (
@@ -245,7 +243,7 @@ def test_only_the_option_itself_is_renamed(release: str) -> None:
 
 
 def test_a_command_is_spelled_below_the_group_of_the_api() -> None:
-    """The arguments are group, verb, options, in this order; unasked, as most hosts have them."""
+    """The SDK spells group, verb and options, without a contract by the names of most hosts."""
     note = AppendHistory(mission="pay", wp="WP01", note="it works", actor="ada")
 
     assert spell(ContractVersion()) == ("orchestrator-api", "contract-version")
@@ -308,7 +306,7 @@ def test_what_a_host_has_not_is_refused_with_both_releases(
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_which_verbs_a_host_has(release: str) -> None:
-    """A verb can be asked for by the class of its command, and by a command."""
+    """`supports` takes a command or its class, and knows which hosts have which verb."""
     contract = host(release)
     for command in BARE:
         assert contract.supports(type(command))
@@ -348,7 +346,7 @@ def test_every_feature_has_a_first_release() -> None:
 
 @pytest.mark.parametrize("feature", SINCE)
 def test_which_hosts_have_a_feature(feature: Feature) -> None:
-    """It is there from its first release on, and never before."""
+    """Hosts have a feature from its first release on, and not before."""
     having = {r for r in RELEASES if host(r).supports(feature)}
 
     assert having == {r for r in RELEASES if Version(r) >= Version(SINCE[feature])}
@@ -356,7 +354,7 @@ def test_which_hosts_have_a_feature(feature: Feature) -> None:
 
 @pytest.mark.parametrize("name", ["\u00e9", "-x", "a b", "_x"])
 def test_a_name_that_hosts_crash_at_is_not_sent(name: str) -> None:
-    """3.2.0 and later answer such a selector with a traceback; older ones take any folder."""
+    """The SDK refuses a mission name at which hosts from 3.2.0 on crash."""
     call = MissionState(mission=name)
     with pytest.raises(InvalidCall, match="not a slug or id"):
         spell(call, Contract(Version("1.5.0"), Version("3.2.7")))

@@ -4,19 +4,19 @@ import pytest
 from packaging.version import Version
 
 from spec_kitty_client.contract.dialects import Dialect, Feature, dialect_of, oldest_release
-from tests.client.releases import CONTRACTS, RELEASES, SPOKEN
+from tests.client.releases import CONTRACTS, RELEASES, RELEASES_OF
 
 
 @pytest.mark.parametrize(("release", "dialect"), RELEASES.items())
 def test_every_release_has_its_dialect(release: str, dialect: str) -> None:
-    """No release is spoken to in the words of another one."""
+    """The SDK gives every release its dialect."""
     assert dialect_of(Version(release)) is Dialect(dialect)
 
 
 @pytest.mark.parametrize("dialect", Dialect)
 def test_a_dialect_begins_with_its_oldest_release(dialect: Dialect) -> None:
-    """The first release of each is one of its own."""
-    assert str(dialect.first_release) == SPOKEN[dialect].split()[0]
+    """`first_release` is the oldest release of a dialect."""
+    assert str(dialect.first_release) == RELEASES_OF[dialect].split()[0]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_dialect_begins_with_its_oldest_release(dialect: Dialect) -> None:
 def test_a_release_that_was_never_seen_has_the_dialect_of_the_one_before(
     release: str, dialect: str
 ) -> None:
-    """A new release can be used before this SDK has heard of it."""
+    """The SDK gives an unknown release the dialect of the known one before it."""
     assert dialect_of(Version(release)) is Dialect(dialect)
 
 
@@ -44,8 +44,8 @@ def test_the_oldest_contract_stands_for_no_release(contract: str) -> None:
 
 @pytest.mark.parametrize("dialect", Dialect)
 def test_a_dialect_has_what_all_its_hosts_have(dialect: Dialect) -> None:
-    """A feature that only some hosts of a dialect have is asked of the release."""
-    own = [Version(r) for r in SPOKEN[dialect].split()]
+    """A dialect has a feature exactly if all its releases have it."""
+    own = [Version(r) for r in RELEASES_OF[dialect].split()]
 
     for feature in Feature:
         assert dialect.has(feature) is all(feature.since <= release for release in own)

@@ -42,13 +42,13 @@ def test_a_word_of_the_contract_becomes_a_lane(word: str) -> None:
 
 
 def test_doing_is_in_progress() -> None:
-    """The old name of a lane is understood."""
+    """The SDK reads doing, the old name of the lane, as in_progress."""
     assert parse_lane("doing") is Lane.IN_PROGRESS
 
 
 @pytest.mark.parametrize("word", ["genesis", "", "Planned", "in review", "übergabe"])
 def test_an_unknown_lane_is_kept_as_it_came(word: str) -> None:
-    """A host that adds a lane does not break a reader, and the word is not changed."""
+    """The SDK keeps the text of a lane that it does not know."""
     lane = parse_lane(word)
 
     assert type(lane) is UnknownLane
@@ -64,7 +64,7 @@ def test_a_lane_is_text(lane: Lane | UnknownLane) -> None:
 
 @pytest.mark.parametrize("lane", [Lane.DONE, UnknownLane("parked")])
 def test_a_lane_keeps_its_type_when_pickled(lane: Lane | UnknownLane) -> None:
-    """A lane can be sent to another process."""
+    """A pickled lane keeps its text and its type."""
     copy = pickle.loads(pickle.dumps(lane))  # noqa: S301
 
     assert copy == lane
@@ -72,7 +72,7 @@ def test_a_lane_keeps_its_type_when_pickled(lane: Lane | UnknownLane) -> None:
 
 
 def test_the_targets_that_need_a_policy() -> None:
-    """The five lanes in which somebody works or reviews need one; the others do not."""
+    """Every lane but planned, done, blocked and canceled needs a policy."""
     without = {Lane.PLANNED, Lane.DONE, Lane.BLOCKED, Lane.CANCELED}
 
     assert frozenset(Lane) - without == POLICY_LANES
@@ -115,10 +115,10 @@ def test_what_the_ways_of_a_dialect_need(dialect: Dialect) -> None:
 @every_dialect
 def test_force_is_needed_only_where_there_is_no_option(dialect: Dialect) -> None:
     """Force is needed for evidence up to 3.0.3, and for review results in 3.1.1 to 3.2.5."""
-    forced = {w for w in EDGES[dialect] if Need.FORCE in needs(*map(Lane, w), dialect)}
+    forced = {move for move in EDGES[dialect] if Need.FORCE in needs(*map(Lane, move), dialect)}
     optionless = OPTIONLESS.get(dialect, set())
 
-    assert forced == {way for way, guard in EDGES[dialect].items() if guard in optionless}
+    assert forced == {move for move, guard in EDGES[dialect].items() if guard in optionless}
     assert bool(forced) is (dialect in ("F2", "M1", "M2", "M3"))
 
 
@@ -126,9 +126,9 @@ def test_force_is_needed_only_where_there_is_no_option(dialect: Dialect) -> None
 @pytest.mark.parametrize("lane", [Lane.DONE, Lane.CANCELED])
 def test_what_has_ended_stays_ended(dialect: Dialect, lane: Lane) -> None:
     """No move leaves done or canceled, except to blocked or canceled on 1.0.x."""
-    ways = {after for after in Lane if allowed(lane, after, dialect)}
+    targets = {after for after in Lane if allowed(lane, after, dialect)}
 
-    assert ways <= ({Lane.BLOCKED, Lane.CANCELED, lane} if dialect is Dialect.F1 else set())
+    assert targets <= ({Lane.BLOCKED, Lane.CANCELED, lane} if dialect is Dialect.F1 else set())
 
 
 @every_dialect

@@ -48,7 +48,7 @@ def test_which_hosts_have_a_rule(rule: PolicyRule, since: str | None) -> None:
 
 
 def test_every_rule_says_what_it_is() -> None:
-    """The rules can be listed, by names that are told apart."""
+    """There are eleven rules, with different names."""
     assert len({rule.value for rule in PolicyRule}) == 11
 
 
@@ -61,7 +61,7 @@ def test_a_problem_is_a_sentence_and_a_note() -> None:
 
 
 def test_a_policy_error_is_a_line_with_all_the_problems() -> None:
-    """A log needs no more than the text of the error."""
+    """The text of a policy error is one line with all its problems."""
     error = PolicyError((MISSING, BANNED))
 
     assert str(error) == "policy: sandbox_mode is missing; dangerous_flags[0] is --yolo"
@@ -87,7 +87,7 @@ def test_both_are_invalid_calls() -> None:
 
 
 def pickled(error: PolicyError) -> PolicyError:
-    """Return what comes out of a pickle."""
+    """Return the error after pickling and unpickling it."""
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert isinstance(again, PolicyError)
     return again
@@ -107,7 +107,7 @@ def test_errors_can_be_copied(again: Callable[[PolicyError], PolicyError]) -> No
 
 
 def test_a_group_can_be_taken_apart() -> None:
-    """Each part is a policy error again, and the rest too."""
+    """The parts of a split policy error are policy errors."""
     error = PolicyError((MISSING, BANNED))
     match, rest = error.split(lambda e: e is BANNED)
 
@@ -120,7 +120,7 @@ def test_a_group_can_be_taken_apart() -> None:
 
 
 def test_problems_can_be_caught_as_a_group() -> None:
-    """The statement for groups works, under the name of the problem and of the group's base."""
+    """`except*` catches the problems of a policy error as PolicyProblem and as InvalidCall."""
     caught = []
     try:
         raise PolicyError((MISSING, BANNED))

@@ -27,7 +27,7 @@ TEXTS = [name for name in GOOD if name != "dangerous_flags"]
 OLD = Contract(Version("1.0.0"), Version("3.1.10"))
 NEW = Contract(Version("1.5.0"), Version("3.2.7"))
 LOOSE = {**GOOD, "agent_family": ["key"], "dangerous_flags": ["--yolo", 3], "tool_restrictions": {}}
-"""What hosts before 3.2.0 take, and later ones do not."""
+"""A policy that hosts before 3.2.0 accept and later ones refuse."""
 
 
 def test_a_good_policy_is_sent_as_it_is() -> None:
@@ -37,7 +37,7 @@ def test_a_good_policy_is_sent_as_it_is() -> None:
 
 
 def test_the_fields_a_host_asks_for() -> None:
-    """All seven required fields are there, and only they."""
+    """`Policy.REQUIRED` has exactly the seven fields that every host needs."""
     assert set(Policy.REQUIRED) == set(GOOD)
 
 
@@ -75,7 +75,7 @@ def test_other_words_stay() -> None:
 
 
 def test_what_is_sent_is_plain() -> None:
-    """No type of ours is in the object that goes to the host."""
+    """`to_dict` gives plain strings and lists, and no enum members."""
     kinds = {type(value) for value in Policy.from_dict(GOOD).to_dict().values()}
 
     assert kinds == {str, list}
@@ -93,7 +93,7 @@ def test_the_text_is_canonical() -> None:
 
 @pytest.mark.parametrize("restrictions", ["read-only", "", None])
 def test_tool_restrictions_are_text_or_nothing(restrictions: str | None) -> None:
-    """Both ways to say it are accepted, and null is not sent."""
+    """`tool_restrictions` may be text or null, and null is not sent."""
     sent = Policy.from_dict({**GOOD, "tool_restrictions": restrictions}).to_dict()
 
     assert sent.get("tool_restrictions") == restrictions
@@ -101,7 +101,7 @@ def test_tool_restrictions_are_text_or_nothing(restrictions: str | None) -> None
 
 
 def test_further_fields_are_kept() -> None:
-    """A host may know more fields than this SDK does."""
+    """The SDK keeps and sends fields that it does not know."""
     policy = Policy.from_dict({**GOOD, "team": {"name": "payments", "size": 3}, "release": "7"})
 
     assert policy.extra == {"team": {"name": "payments", "size": 3}, "release": "7"}
@@ -118,7 +118,7 @@ def test_flags_may_be_any_list_in_python() -> None:
 
 @pytest.mark.parametrize("flags", ["--safe", {"--safe": 1}, None, 3])
 def test_flags_have_to_be_a_list_in_python_too(flags: Any) -> None:
-    """A policy that is built in code is judged like one that is read, all problems at once."""
+    """Building a policy with flags that are no list reports that and all other problems."""
     with pytest.raises(PolicyError) as e:
         Policy(**{**GOOD, "dangerous_flags": flags, "agent_family": "monkey"})
 
@@ -136,7 +136,7 @@ def test_a_mode_has_to_be_text(mode: str, value: Any) -> None:
 
 
 def test_a_bad_policy_is_an_invalid_call() -> None:
-    """It is found before anything is sent, and by the same rules when built in code."""
+    """A policy with a secret word raises PolicyError, which is an InvalidCall."""
     with pytest.raises(InvalidCall, match="agent_family contains 'key'") as e:
         Policy(**{**GOOD, "agent_family": "monkey"})
 
@@ -146,7 +146,7 @@ def test_a_bad_policy_is_an_invalid_call() -> None:
 
 @pytest.mark.parametrize("raw", [None, [], "{}", json.dumps(GOOD), 3])
 def test_a_policy_is_an_object(raw: object) -> None:
-    """Anything else is refused with one clear problem, and a text is no object."""
+    """`from_dict` refuses anything but an object, also the JSON text of one."""
     with pytest.raises(PolicyError, match=r"\(policy\) must be an object"):
         Policy.from_dict(raw)
 
@@ -159,52 +159,52 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 
 
 def test_a_policy_is_read_from_a_file(tmp_path: Path) -> None:
-    """A file holds what `to_json` wrote."""
+    """`from_file` reads UTF-8 JSON, with or without a byte order mark."""
     path = tmp_path / "policy.json"
     policy = Policy.from_dict({**GOOD, "owner": "Zoë"})
     path.write_text(json.dumps(policy.to_dict(), ensure_ascii=False), encoding="utf-8")
 
     assert Policy.from_file(path) == policy
     assert Policy.from_file(str(path)) == policy
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # editors on Windows write a mark
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # with a byte order mark
     assert Policy.from_file(path) == policy
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [(b"\xff\xfe\x00", "is not UTF-8"), (b"", "is not JSON")],
 )
-def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
-    """Bytes that are no text are a problem of the policy, not of the decoder."""
+def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    """`from_file` raises PolicyError for a file that is not UTF-8 or not JSON."""
     path = tmp_path / "policy.json"
     path.write_bytes(data)
 
-    with pytest.raises(PolicyError, match=said):
+    with pytest.raises(PolicyError, match=message):
         Policy.from_file(path)
 
 
 def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
-    """A missing file is told apart from a bad policy."""
+    """`from_file` raises FileNotFoundError for a missing file, not PolicyError."""
     with pytest.raises(FileNotFoundError):
         Policy.from_file(tmp_path / "none.json")
 
 
 def test_a_field_cannot_be_said_twice() -> None:
-    """A further field never replaces one that was checked, or that was left out."""
-    said = {"agent_family": "other", "dangerous_flags": ["--yolo"], "tool_restrictions": "none"}
+    """`extra` never replaces a known field, whether that was given or left out."""
+    extra = {"agent_family": "other", "dangerous_flags": ["--yolo"], "tool_restrictions": "none"}
 
-    assert Policy(**GOOD, extra=said).to_dict() == GOOD
+    assert Policy(**GOOD, extra=extra).to_dict() == GOOD
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"token", object(), {1: "a", "b": 2}])
 def test_what_cannot_be_sent_is_refused(value: object) -> None:
-    """A policy that can be built can be sent, so what is no JSON is a problem of the policy."""
+    """The SDK refuses an extra value that JSON cannot represent, when the policy is built."""
     with pytest.raises(PolicyError, match="team"):
         Policy(**GOOD, extra={"team": value})
 
 
 def test_what_is_nested_too_deep_to_be_sent_is_refused() -> None:
-    """A policy that can be built can be sent, however deep an interpreter goes."""
+    """The SDK refuses an extra value that is nested too deep to be sent."""
     deep: list[Any] = []
     for _ in range(200_000):
         deep = [deep]
@@ -246,7 +246,7 @@ def test_for_whom_it_was_built_is_no_part_of_a_policy() -> None:
 
 
 def test_a_policy_can_be_changed_into_another() -> None:
-    """The old one stays as it is; the new one has the types of its fields."""
+    """`evolve` returns another policy with converted fields, and leaves the old one as it is."""
     policy = Policy.from_dict(GOOD)
     other = policy.evolve(sandbox_mode="read_only", dangerous_flags=["--safe"])
 

@@ -26,12 +26,12 @@ GOOD: dict[str, Any] = {
     "network_mode": "none",
     "dangerous_flags": [],
 }
-FIRST = ("1.0.3", "3.1.10")  # by which the last rules but one were not there yet
+FIRST = ("1.0.3", "3.1.10")  # hosts without the rules of 3.2.0
 BEFORE_BANS = ("3.2.0", "3.2.2")
 LAST = ("3.2.3", "3.2.7", "4.0.0rc7")
 
 
-def told(policy: object, release: str | None = None) -> dict[str, PolicyRule]:
+def broken_rules(policy: object, release: str | None = None) -> dict[str, PolicyRule]:
     """Return the rules that a policy breaks, by path."""
     found = policy_problems(policy, Version(release) if release else None)
     assert len({p.path for p in found}) == len(found)
@@ -52,7 +52,7 @@ def nested(depth: int) -> Any:
 
 
 def test_the_rules_are_those_of_the_contract() -> None:
-    """Fields, words and flags are the contract's."""
+    """The SDK's fields, secret words and banned flags are those of the contract."""
     assert set(REQUIRED_FIELDS) == set(GOOD)
     assert set(TEXT_FIELDS) == set(GOOD) - {"dangerous_flags"}
     assert set(SECRET_WORDS) == {"token", "secret", "key", "password", "credential"}
@@ -66,7 +66,7 @@ def test_the_rules_are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize("form", [GOOD, json.dumps(GOOD), json.dumps(GOOD).encode()])
 def test_a_good_policy_has_no_problem(form: object) -> None:
-    """An object, its text and its bytes are judged alike."""
+    """A good policy has no problem, given as an object, as text or as bytes."""
     assert policy_problems(form) == ()
 
 
@@ -75,7 +75,7 @@ def test_a_missing_field_is_named(field: str) -> None:
     """The problem of a missing field names it; every host needs all seven."""
     bad = {k: v for k, v in GOOD.items() if k != field}
     assert reasons(bad) == {field: f"{field} is missing"}
-    assert told(bad, "1.0.3") == {field: PolicyRule.REQUIRED}
+    assert broken_rules(bad, "1.0.3") == {field: PolicyRule.REQUIRED}
 
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
@@ -84,57 +84,57 @@ def test_a_missing_field_is_named(field: str) -> None:
     [(3, "a number"), (1.5, "a number"), (None, "null"), ([], "a list"), (True, "a boolean")],
 )
 def test_a_text_field_has_to_be_text(field: str, value: object, kind: str) -> None:
-    """Hosts from 3.2.0 on check the type; before, it may be anything."""
+    """Hosts from 3.2.0 on refuse a text field of another type; older hosts accept any."""
     bad = {**GOOD, field: value}
     assert reasons(bad) == {field: f"{field} must be a string, not {kind}"}
     for release in (*BEFORE_BANS, *LAST):
-        assert told(bad, release) == {field: PolicyRule.TEXT}
+        assert broken_rules(bad, release) == {field: PolicyRule.TEXT}
     for release in FIRST:
-        assert not told(bad, release)
+        assert not broken_rules(bad, release)
 
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
 def test_a_text_field_may_be_empty(field: str) -> None:
     """Every host accepts an empty text field."""
-    assert not told({**GOOD, field: ""})
+    assert not broken_rules({**GOOD, field: ""})
 
 
 @pytest.mark.parametrize("flags", ["--safe", {"--safe": 1}, None, 3])
 def test_flags_have_to_be_a_list(flags: object) -> None:
-    """Every host wants a list, and a single word is not taken apart into letters."""
+    """Every host refuses flags that are not a list."""
     bad = {**GOOD, "dangerous_flags": flags}
     assert "must be a list of strings" in reasons(bad)["dangerous_flags"]
-    assert told(bad, "1.0.3") == {"dangerous_flags": PolicyRule.FLAG_LIST}
+    assert broken_rules(bad, "1.0.3") == {"dangerous_flags": PolicyRule.FLAG_LIST}
 
 
 def test_each_flag_has_to_be_text() -> None:
-    """The path says which entry it is; hosts before 3.2.0 take any."""
+    """Hosts from 3.2.0 on refuse a flag that is not text; its path has the index."""
     bad = {**GOOD, "dangerous_flags": ["--safe", 3]}
-    assert told(bad, "3.2.0") == {"dangerous_flags[1]": PolicyRule.FLAG_TEXT}
-    assert not told(bad, "3.1.10")
+    assert broken_rules(bad, "3.2.0") == {"dangerous_flags[1]": PolicyRule.FLAG_TEXT}
+    assert not broken_rules(bad, "3.1.10")
 
 
 @pytest.mark.parametrize("flag", sorted(BANNED_FLAGS))
 def test_a_banned_flag_is_refused(flag: str) -> None:
-    """Hosts from 3.2.3 on refuse it among the flags, and only there."""
+    """Hosts from 3.2.3 on refuse a banned flag among the flags, and only there."""
     bad = {**GOOD, "dangerous_flags": [flag]}
     (problem,) = policy_problems(bad)
     assert (problem.word, problem.rule) == (flag, PolicyRule.FLAG_BANNED)
     for release in LAST:
-        assert told(bad, release) == {"dangerous_flags[0]": PolicyRule.FLAG_BANNED}
+        assert broken_rules(bad, release) == {"dangerous_flags[0]": PolicyRule.FLAG_BANNED}
     for release in (*FIRST, *BEFORE_BANS):
-        assert not told(bad, release)
-    assert not told({**GOOD, "agent_family": flag, "dangerous_flags": [f"{flag}=1"]})
+        assert not broken_rules(bad, release)
+    assert not broken_rules({**GOOD, "agent_family": flag, "dangerous_flags": [f"{flag}=1"]})
 
 
 @pytest.mark.parametrize("value", [3, [], {"only": "shell"}, False])
 def test_tool_restrictions_have_to_be_text(value: object) -> None:
-    """Hosts from 3.2.0 on refuse anything but a string or null."""
+    """Hosts from 3.2.0 on refuse tool_restrictions other than a string or null."""
     bad = {**GOOD, "tool_restrictions": value}
     assert "must be a string or null" in reasons(bad)["tool_restrictions"]
-    assert told(bad, "3.2.0") == {"tool_restrictions": PolicyRule.RESTRICTIONS}
-    assert not told(bad, "3.1.10")
-    assert not told({**GOOD, "tool_restrictions": None})
+    assert broken_rules(bad, "3.2.0") == {"tool_restrictions": PolicyRule.RESTRICTIONS}
+    assert not broken_rules(bad, "3.1.10")
+    assert not broken_rules({**GOOD, "tool_restrictions": None})
 
 
 @pytest.mark.parametrize("word", SECRET_WORDS)
@@ -150,19 +150,19 @@ def test_a_secret_word_is_refused_anywhere_in_a_value(word: str, form: str) -> N
 @pytest.mark.parametrize("spelled", ["\u212aey", "\u017fecret", "to\u212aen"])
 def test_letters_that_only_look_different_are_the_same(spelled: str) -> None:
     """Hosts ignore case as Unicode has it: a Kelvin sign is a k, a long s is an s."""
-    assert told({**GOOD, "agent_family": spelled}) == {"agent_family": PolicyRule.SECRET}
+    assert broken_rules({**GOOD, "agent_family": spelled}) == {"agent_family": PolicyRule.SECRET}
 
 
 @pytest.mark.parametrize("text", ["ke y", "ke\u200by", "passw\u00f6rd", "t0ken", "cr\u00e9dential"])
 def test_what_hosts_do_not_find_is_no_secret(text: str) -> None:
     """Text that hosts accept is not reported as a secret."""
-    assert not told({**GOOD, "agent_family": text})
+    assert not broken_rules({**GOOD, "agent_family": text})
 
 
 @pytest.mark.parametrize("name", ["tool_restrictions", "more", "orchestrator_id"])
 def test_a_secret_in_any_field_is_found_by_every_host(name: str) -> None:
-    """Further fields are searched as well."""
-    assert told({**GOOD, name: "a password"}, "1.0.3") == {name: PolicyRule.SECRET}
+    """Every host finds a secret word in any field, also in an unknown one."""
+    assert broken_rules({**GOOD, name: "a password"}, "1.0.3") == {name: PolicyRule.SECRET}
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ def test_a_secret_in_any_field_is_found_by_every_host(name: str) -> None:
     ],
 )
 def test_a_secret_is_found_at_every_depth(extra: dict[str, Any], path: str) -> None:
-    """Hosts from 3.2.0 on search all of it; the path says where it is, on one line."""
-    assert told({**GOOD, **extra}, "3.2.0") == {path: PolicyRule.NESTED_SECRET}
-    assert not told({**GOOD, **extra}, "3.1.10")
+    """Hosts from 3.2.0 on find a nested secret, and its path is one line."""
+    assert broken_rules({**GOOD, **extra}, "3.2.0") == {path: PolicyRule.NESTED_SECRET}
+    assert not broken_rules({**GOOD, **extra}, "3.1.10")
 
 
 def test_each_word_of_a_value_is_told_once() -> None:
@@ -192,11 +192,11 @@ def test_each_word_of_a_value_is_told_once() -> None:
 
 def test_the_names_of_fields_are_not_searched() -> None:
     """Hosts look at values only: a field called password passes, at any depth."""
-    assert not told({**GOOD, "password": "x", "more": {"token": [{"key": 1}]}})
+    assert not broken_rules({**GOOD, "password": "x", "more": {"token": [{"key": 1}]}})
 
 
 def test_a_problem_does_not_repeat_the_secret() -> None:
-    """The text names the word that gave it away, never what stands around it."""
+    """A problem names the secret word, but not the text around it."""
     (problem,) = policy_problems({**GOOD, "agent_family": "token=hunter2"})
     shown = f"{problem} {problem.__notes__} {problem.args}"
     assert "hunter2" not in shown
@@ -218,9 +218,9 @@ def test_a_text_that_is_no_json_is_not_repeated(text: str) -> None:
 
 @pytest.mark.parametrize(("raw", "kind"), [(None, "null"), ([], "a list"), (3, "a number")])
 def test_a_policy_is_an_object(raw: object, kind: str) -> None:
-    """Anything else is refused by every host, with one clear problem."""
+    """Every host refuses a policy that is not an object, with one problem."""
     assert reasons(raw) == {"(policy)": f"(policy) must be an object, not {kind}"}
-    assert told(json.dumps(raw), "1.0.3") == {"(policy)": PolicyRule.OBJECT}
+    assert broken_rules(json.dumps(raw), "1.0.3") == {"(policy)": PolicyRule.OBJECT}
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,12 @@ def test_what_is_no_json_is_refused(text: str) -> None:
     "value", ["NaN", "-Infinity", "1e999", '"\\ud800"', '"\\u0000"', "9" * 4300, '"\x7f"']
 )
 def test_what_pythons_parser_takes_is_json(value: str) -> None:
-    """Hosts read what other parsers would not."""
-    assert not told(f'{json.dumps(GOOD)[:-1]}, "more": {value}}}')
+    """The SDK accepts JSON that only Python's parser reads, because hosts use that."""
+    assert not broken_rules(f'{json.dumps(GOOD)[:-1]}, "more": {value}}}')
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
-    """A file in another encoding is a problem of the policy, and says where."""
+    """Bytes that are not UTF-8 are one problem, which has the position of the first."""
     assert reasons(b'{"a": "\xff"}') == {
         "(policy)": "(policy) is not UTF-8: the byte at position 7 is invalid"
     }
@@ -255,24 +255,25 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 def test_the_last_of_two_equal_names_counts() -> None:
     """Of two equal names the last counts, as for every host; the first is not checked."""
     text = json.dumps(GOOD)[1:]
-    assert not told('{"agent_family": "key", ' + text)
-    assert told("{" + text[:-1] + ', "agent_family": "key"}') == {"agent_family": PolicyRule.SECRET}
+    assert not broken_rules('{"agent_family": "key", ' + text)
+    last = "{" + text[:-1] + ', "agent_family": "key"}'
+    assert broken_rules(last) == {"agent_family": PolicyRule.SECRET}
 
 
 def test_a_policy_may_be_a_hundred_levels_deep() -> None:
-    """The policy itself is the first; more crashes a host sooner or later."""
+    """A policy may have a hundred levels, itself included; more can crash a host."""
     assert DEEPEST == 100
     for form in (dict, json.dumps):
-        assert not told(form({**GOOD, "more": nested(99)}))
+        assert not broken_rules(form({**GOOD, "more": nested(99)}))
         for release in (None, "1.0.3"):
-            (rule,) = told(form({**GOOD, "more": nested(100)}), release).values()
+            (rule,) = broken_rules(form({**GOOD, "more": nested(100)}), release).values()
             assert rule is PolicyRule.NESTING
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 100_000, "[" * 100_000 + "]" * 100_000])
 def test_a_text_that_cannot_be_read_is_too_deep(text: str) -> None:
-    """Hostile texts end in a problem, as they end in a traceback on a host."""
-    assert told(text, "1.0.3") == {"(policy)": PolicyRule.NESTING}
+    """A text that is nested too deep to be read is a problem, and raises nothing."""
+    assert broken_rules(text, "1.0.3") == {"(policy)": PolicyRule.NESTING}
 
 
 def test_a_circle_is_too_deep() -> None:
@@ -280,7 +281,7 @@ def test_a_circle_is_too_deep() -> None:
     circle: dict[str, Any] = {}
     circle["again"] = circle
     circle["and"] = circle
-    assert list(told({**GOOD, "more": circle}).values()) == [PolicyRule.NESTING]
+    assert list(broken_rules({**GOOD, "more": circle}).values()) == [PolicyRule.NESTING]
 
 
 @pytest.mark.parametrize(
@@ -298,12 +299,12 @@ def test_a_circle_is_too_deep() -> None:
 )
 def test_what_json_cannot_hold_is_refused(value: object, path: str) -> None:
     """A value that JSON cannot represent is a problem of the policy."""
-    assert told({**GOOD, "team": value}, "1.0.3") == {path: PolicyRule.JSON}
+    assert broken_rules({**GOOD, "team": value}, "1.0.3") == {path: PolicyRule.JSON}
 
 
 def test_a_number_of_4300_digits_can_be_sent() -> None:
-    """It is the longest that a host reads."""
-    assert not told({**GOOD, "more": [10**4300 - 1, -(10**4300) + 1, float("inf")]})
+    """The SDK accepts numbers of 4300 digits, the longest that a host reads."""
+    assert not broken_rules({**GOOD, "more": [10**4300 - 1, -(10**4300) + 1, float("inf")]})
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -317,7 +318,7 @@ def test_all_problems_are_told_at_once() -> None:
         "dangerous_flags": ["--yolo", 2, "--api-key"],
         "tool_restrictions": [],
     }
-    assert told(bad) == {
+    assert broken_rules(bad) == {
         "orchestrator_id": PolicyRule.TEXT,
         "agent_family": PolicyRule.SECRET,
         "sandbox_mode": PolicyRule.REQUIRED,

@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.testing.host.arguments`: calls, and what is none."""
+"""Tests of `spec_kitty_client.testing.host.arguments`: valid calls and usage errors."""
 
 import json
 
@@ -15,7 +15,7 @@ MOVE = ("orchestrator-api", "transition", "--mission=m", "--wp=WP01", "--actor=a
 
 
 def test_a_value_follows_or_is_attached() -> None:
-    """Both spellings of an option say the same."""
+    """The value of an option may be the next argument, or follow an equals sign."""
     followed = understand((*STATE, "--mission", "m"), NEWEST)
     assert followed == understand((*STATE, "--mission=m"), NEWEST)
     assert followed == Asked("mission-state", "mission-state", {"mission": "m"})
@@ -75,7 +75,7 @@ def test_help_goes_first(args: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_misuse_has_an_envelope_from_2_1_0_on(release: str) -> None:
-    """Before that it is a text on stderr; it has exit code 2 on every release."""
+    """A usage error is text on stderr on 1.0.x, and later an envelope; the exit code is 2."""
     done = SimulatedHost(release=release).run(("orchestrator-api", "bogus"), time_limit=1)
     assert done.exit_code == 2
     if release.startswith("1.0."):
@@ -90,7 +90,7 @@ def test_misuse_has_an_envelope_from_2_1_0_on(release: str) -> None:
 
 @pytest.mark.parametrize(("release", "known"), [("1.0.3", True), ("2.1.0", False)])
 def test_only_1_0_has_the_option_json(release: str, known: bool) -> None:
-    """Later hosts have nothing but JSON, and no option for it."""
+    """1.0.3 accepts --json, and 2.1.0 refuses it."""
     args = ("orchestrator-api", "contract-version", "--json")
     if known:
         assert understand(args, Release(release)).options == {"json": ""}
@@ -149,7 +149,7 @@ WHERE = (
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("half", HALVES)
 def test_half_a_character_is_answered(release: str, half: str) -> None:
-    """No argument, whatever it holds, makes a second error of the answer to it."""
+    """The host answers a call with a lone surrogate in any argument with a refusal."""
     host = SimulatedHost(release=release)
     calls = [("orchestrator-api", half), ("orchestrator-api", f"--{half}")]
     for name in ("transition", "merge-mission", "append-history", "list-ready"):

@@ -59,7 +59,7 @@ def test_a_move_is_remembered() -> None:
 
 
 def test_open_dependencies_are_those_that_are_not_far_enough() -> None:
-    """Each is told, in the order of the plan."""
+    """`open_dependencies` returns the dependencies that are not met, in the plan's order."""
     made = mission(DIAMOND)
     assert made.open_dependencies("WP04", lambda p: p.lane == "approved") == ["WP02", "WP03"]
     made.move("WP02", "approved", "rev")
@@ -77,7 +77,7 @@ def test_dependent_work_packages_share_a_lane(release: str) -> None:
 
 
 def test_each_work_package_has_a_lane_of_its_own_from_3_2_0_on() -> None:
-    """The letters follow the plan."""
+    """From 3.2.0 on each work package has a lane of its own, lettered in the plan's order."""
     assert list(lane_ids(Release("3.2.0"), DIAMOND).values()) == [f"lane-{x}" for x in "abcde"]
 
 
@@ -92,7 +92,7 @@ def test_there_are_more_lanes_than_letters() -> None:
 
 @pytest.mark.parametrize(("release", "dialect"), RELEASES.items())
 def test_a_release_speaks_its_dialect(release: str, dialect: str) -> None:
-    """Every release there has been is one of them, and calls a mission as it does."""
+    """Every release has its dialect, and says feature in F1 and F2."""
     made = Release(release)
     assert made.dialect == dialect
     assert made.says_feature == (dialect in ("F1", "F2"))
@@ -112,9 +112,9 @@ def test_a_plan_may_say_more() -> None:
     whole = PackagePlan(needs=["WP01"], subtasks=["T001"], owns=["src/**"], planning=True)
     made = mission({"WP01": [], "WP02": whole})
     assert made.packages["WP01"].subtasks == {}
-    told = made.packages["WP02"]
-    assert (told.dependencies, told.subtasks) == (["WP01"], {"T001": False})
-    assert (told.owns, told.planning) == (["src/**"], True)
+    package = made.packages["WP02"]
+    assert (package.dependencies, package.subtasks) == (["WP01"], {"T001": False})
+    assert (package.owns, package.planning) == (["src/**"], True)
 
 
 def test_a_subtask_has_one_work_package() -> None:
@@ -127,7 +127,7 @@ def test_a_subtask_has_one_work_package() -> None:
 
 
 def test_a_mark_is_remembered() -> None:
-    """A subtask may be done and opened again, and when is told by the moves before."""
+    """A mark records its subtasks, its status and the number of moves before it."""
     made = mission({"WP01": PackagePlan(subtasks=["T001", "T002"])})
     made.move("WP01", "claimed", "a1")
     made.mark("WP01", ["T001", "T002"], done=True)
@@ -148,7 +148,7 @@ def test_owners_of_the_same_files_share_a_lane(release: str) -> None:
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
 def test_planning_has_one_lane_of_its_own(release: str) -> None:
-    """It takes no letter, and what depends on each other only through it shares nothing."""
+    """Planning work has one lane without a letter, and joins no other lanes."""
     plan: Plan = {
         "WP01": [],
         "WP02": PackagePlan(needs=["WP01"], planning=True),

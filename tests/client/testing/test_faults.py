@@ -39,7 +39,7 @@ from spec_kitty_client.transports import (
 )
 from tests.client.answers import POLICY, Scripted, completed, success
 from tests.client.releases import RELEASES, SAMPLE
-from tests.client.simulated import SLUG, Simulated, Waiting, WithGit
+from tests.client.simulated import SLUG, AsyncWithGit, Simulated, WithGit
 from tests.client.workflow.test_verbs import CASES, prepared
 
 every_fault = pytest.mark.parametrize("fault", Fault)
@@ -60,7 +60,7 @@ ERRORS: dict[Kind, tuple[type[SpecKittyError] | None, type[SpecKittyError] | Non
     Kind.SLOW: (Conflict, None),
     Kind.STALE: (None, None),
 }
-"""What a client makes of each kind, before and after the effect; None: the right reply."""
+"""The error of each kind, before and after the effect; None if the reply is right."""
 
 
 def never(seconds: float) -> None:
@@ -68,7 +68,7 @@ def never(seconds: float) -> None:
 
 
 async def never_async(seconds: float) -> None:
-    """Do not wait, but give way."""
+    """Do not wait, but let other tasks run."""
     await anyio.lowlevel.checkpoint()
 
 
@@ -78,12 +78,12 @@ def faulty(host: Transport, faults: Faults) -> FaultyTransport:
 
 
 def client(transport: Transport, actor: str = "ada") -> Client:
-    """Return a client of somebody who works."""
+    """Return a client with an actor and a policy."""
     return Client(actor=actor, policy=POLICY, transport=transport)
 
 
 def seeded() -> Random:
-    """Return the same lots every time."""
+    """Return a random generator with a fixed seed."""
     return Random(7)  # noqa: S311 - not for secrets
 
 
@@ -95,13 +95,13 @@ def at(release: str, lane: str) -> Simulated:
 
 
 def seen(fault: Fault) -> AbstractContextManager[pytest.ExceptionInfo[SpecKittyError] | None]:
-    """Expect what a client raises."""
+    """Expect the error that a client raises for a fault."""
     error = ERRORS[fault.kind][fault.after]
     return pytest.raises(error) if error else nullcontext()
 
 
 def check(fault: Fault, host: Simulated, e: pytest.ExceptionInfo[SpecKittyError] | None) -> None:
-    """Expect one effect or none, and no error that denies it."""
+    """Check that there was one effect or none, and that the error does not deny it."""
     assert len(host.moves) == (fault.after or fault.kind is Kind.STALE)
     if e is not None:
         assert type(e.value) is ERRORS[fault.kind][fault.after]
@@ -121,11 +121,11 @@ def test_a_call_that_changes_something(fault: Fault) -> None:
 @every_fault
 @pytest.mark.anyio
 async def test_a_call_that_changes_something_without_blocking(fault: Fault) -> None:
-    """The async client sees the same in every fault."""
+    """Every fault of an async mutation is a typed error or harmless, with an honest outcome."""
     host = WithGit("3.2.7")
     host.put("WP01", "in_progress")
     transport = AsyncFaultyTransport(
-        Waiting(host), {"transition": [fault]}, noise=10_000, sleep=never_async
+        AsyncWithGit(host), {"transition": [fault]}, noise=10_000, sleep=never_async
     )
     mine = AsyncClient(actor="ada", policy=POLICY, transport=transport)
     with seen(fault) as e:
@@ -166,7 +166,7 @@ def test_a_question_about_the_host(fault: Fault, word: str, release: str) -> Non
 @every_fault
 @pytest.mark.parametrize("word", ["transition", "start-review", "mission-state"])
 def test_a_workflow_verb_that_is_called_again(fault: Fault, word: str) -> None:
-    """On every host each verb ends where it should, and nothing is done twice."""
+    """A verb that is called again after a fault leads to its lane, with one move at most."""
     for verb, release in CASES:
         call, host, after = prepared(verb, release)
         before = host.lanes["WP01"]
@@ -184,7 +184,7 @@ def test_a_workflow_verb_that_is_called_again(fault: Fault, word: str) -> None:
 @every_fault
 @pytest.mark.parametrize("release", ["3.2.3", "3.2.7", "4.0.0rc7"])
 def test_a_claim_that_is_called_again(fault: Fault, release: str) -> None:
-    """A work package is claimed once, by whoever asked."""
+    """A claim that is called again after a fault is made once."""
     host = Simulated(release)
     mine = client(faulty(host, {"start-implementation": [fault]}))
     try:
@@ -233,7 +233,7 @@ def test_a_lost_answer_and_a_refused_repetition() -> None:
 
 
 def test_a_script_is_used_up() -> None:
-    """Each call takes the next word of its verb, and afterwards nothing goes wrong."""
+    """Each call takes the next fault of its verb's script, and none after the end."""
     host = at("3.2.7", "in_progress")
     script = {"list-ready": [None, Fault.LOST_BEFORE, None], "mission-state": [Fault.CRASH_AFTER]}
     transport = faulty(host, script)
@@ -258,7 +258,7 @@ def _goes_well(call: Callable[[], object]) -> bool:
 
 
 def test_a_function_as_a_script() -> None:
-    """A function is asked with the verb and the number of its calls so far."""
+    """A function as a script gets the verb and the number of its calls so far."""
     asked: list[tuple[str, int]] = []
 
     def choose(verb: str, calls: int) -> Fault | None:
@@ -273,7 +273,7 @@ def test_a_function_as_a_script() -> None:
 
 @pytest.mark.parametrize("name", ["mission-state", "feature-state"])
 def test_verbs_go_by_any_of_their_names(name: str) -> None:
-    """A script is written once for hosts that say mission and hosts that say feature."""
+    """A script may name a verb by any of its names."""
     transport = faulty(at("1.0.3", "planned"), {name: [None, Fault.LOST_AFTER]})
     mine = client(transport)
     mine.negotiate()
@@ -292,7 +292,7 @@ def test_a_word_that_is_no_verb() -> None:
 
 
 def test_chance_is_the_same_for_the_same_seed() -> None:
-    """A run that failed can be run again, and the rate is about what was asked for."""
+    """The same seed gives the same faults, at about the rate that is given."""
     first, second = (by_chance(seeded(), 0.25) for _ in range(2))
     drawn = [first("transition", n) for n in range(4000)]
     assert drawn == [second("transition", n) for n in range(4000)]
@@ -301,7 +301,7 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
 
 
 def test_chance_is_narrowed() -> None:
-    """Random faults are limited to these verbs and kinds, whatever other calls there are."""
+    """Random faults are limited to the given faults and verbs."""
     chosen = (Fault.LOST_AFTER, Fault.CRASH_BEFORE)
     narrow = by_chance(seeded(), 0.5, faults=chosen, verbs=["transition", "feature-state"])
     drawn = {v: {narrow(v, n) for n in range(100)} for v in ("transition", "list-ready")}
@@ -309,8 +309,8 @@ def test_chance_is_narrowed() -> None:
     assert {narrow("mission-state", n) for n in range(100)} == {None, *chosen}
 
 
-class Everything(Simulated):
-    """A host that can be identified, and that is kept."""
+class IdentifiedHost(Simulated):
+    """A host that has an identity and can be closed."""
 
     closed = False
 
@@ -326,7 +326,7 @@ class Everything(Simulated):
 
 @pytest.mark.parametrize(
     "wrapped",
-    [Simulated("3.2.7"), WithGit("3.2.7"), Everything("3.2.7"), Waiting(WithGit("1.0.0"))],
+    [Simulated("3.2.7"), WithGit("3.2.7"), IdentifiedHost("3.2.7"), AsyncWithGit(WithGit("1.0.0"))],
 )
 @pytest.mark.parametrize("kind", [FaultyTransport, AsyncFaultyTransport])
 def test_it_can_do_what_the_wrapped_one_can(wrapped: object, kind: Callable[..., object]) -> None:
@@ -338,7 +338,7 @@ def test_it_can_do_what_the_wrapped_one_can(wrapped: object, kind: Callable[...,
 
 def test_what_is_passed_on_reaches_the_wrapped_one() -> None:
     """Closing the faulty transport closes the wrapped one."""
-    host = Everything("3.2.7")
+    host = IdentifiedHost("3.2.7")
     with client(faulty(host, {})) as mine:
         mine.list_ready(SLUG)
     assert host.closed
@@ -355,7 +355,7 @@ def test_what_is_passed_on_reaches_the_wrapped_one() -> None:
     ],
 )
 def test_waiting_is_left_to_the_test(fault: Fault, limit: float, waits: list[float]) -> None:
-    """No call takes longer than it may, and time is whatever the test says it is."""
+    """A fault waits by the given `sleep`, and never longer than the time limit."""
     slept: list[float] = []
     transport = FaultyTransport(
         at("3.2.7", "planned"), lambda *_: fault, delay=5.0, sleep=slept.append
@@ -370,7 +370,7 @@ def test_waiting_is_left_to_the_test(fault: Fault, limit: float, waits: list[flo
 async def test_a_hanging_call_can_be_cancelled(fault: Fault) -> None:
     """A cancelled call does not wait for its time limit."""
     host = WithGit("3.2.7")
-    transport = AsyncFaultyTransport(Waiting(host), {"list-ready": [fault]})
+    transport = AsyncFaultyTransport(AsyncWithGit(host), {"list-ready": [fault]})
     with anyio.move_on_after(0.05) as scope:
         await transport.run(
             ("orchestrator-api", "list-ready", f"--mission={SLUG}"), time_limit=3600.0
@@ -379,8 +379,8 @@ async def test_a_hanging_call_can_be_cancelled(fault: Fault) -> None:
     assert host.verbs == ["list-ready"] * fault.after
 
 
-class Slowed:
-    """A host that gives way to other threads in the middle of every call."""
+class RecordingHost:
+    """A host that records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -391,8 +391,8 @@ class Slowed:
 
 
 def test_parallel_calls_share_a_script() -> None:
-    """Each fault of a script happens once, whichever thread meets with it."""
-    host = Slowed()
+    """Threads share a script, each fault of which happens once."""
+    host = RecordingHost()
     script = [Fault.TIMEOUT_BEFORE, None] * 200
     transport = faulty(host, {"list-ready": script})
 
@@ -410,7 +410,7 @@ def test_parallel_calls_share_a_script() -> None:
 
 @pytest.mark.parametrize("fault", [Fault.NOISE_BEFORE, Fault.NOISE_AFTER])
 def test_noise_is_read_in_linear_time(fault: Fault) -> None:
-    """Five megabytes around an answer are read in a second or so, and errors stay small."""
+    """The SDK reads an answer with 5 MB of noise in linear time, and its errors stay small."""
     transport = FaultyTransport(
         at("3.2.7", "planned"), {"list-ready": [None, fault]}, noise=5_000_000
     )
@@ -448,7 +448,7 @@ def test_what_a_host_leaves(kind: Kind, exit_codes: tuple[int | None, int | None
 
 
 def test_a_banner_is_on_both_sides() -> None:
-    """The envelope is neither the first nor the last line."""
+    """A banner is before and after the envelope."""
     done = faulty(at("3.2.7", "planned"), lambda *_: Fault.BANNER_AFTER).run(
         ("orchestrator-api", "list-ready", f"--mission={SLUG}"), time_limit=9.0
     )
@@ -457,7 +457,7 @@ def test_a_banner_is_on_both_sides() -> None:
 
 
 def test_bytes_that_are_no_utf8_are_on_both_sides() -> None:
-    """A strict decoder fails at the beginning and at the end of the output."""
+    """The first and the last line of the output cannot be decoded as UTF-8."""
     done = faulty(at("3.2.7", "planned"), lambda *_: Fault.NOT_UTF8_AFTER).run(
         ("orchestrator-api", "list-ready", f"--mission={SLUG}"), time_limit=9.0
     )
@@ -498,7 +498,7 @@ def test_two_answers_contradict_each_other() -> None:
 
 
 def test_what_is_made_up_speaks_the_contract_of_the_host() -> None:
-    """A refusal that nobody gave does not make a client think that the host was replaced."""
+    """A made-up refusal has the contract version of the wrapped host."""
     mine = client(faulty(at("3.2.3", "in_progress"), {"transition": [Fault.BANNER_BEFORE]}))
     contract = mine.negotiate()
     with pytest.raises(Conflict) as e:

@@ -34,7 +34,7 @@ def boxes(release: str, text: str) -> bool:
     ],
 )
 def test_a_heading_hides_boxes_from_some_hosts(release: str, headed: bool, seen: bool) -> None:
-    """3.1.1 to 3.2.5 stop at any heading, as the one that the host's template has."""
+    """3.1.1 to 3.2.5 do not see boxes below another heading, as the host's template has one."""
     made = mission(release, headed=headed)
     assert boxes(release, files.tasks_md(Release(release), made)) is seen
 
@@ -59,28 +59,28 @@ def test_a_box_is_ticked() -> None:
 
 @pytest.mark.parametrize(("release", "has_boxes"), [("3.2.5", True), ("3.2.6", False)])
 def test_later_hosts_have_rows_without_boxes(release: str, has_boxes: bool) -> None:
-    """The template of 3.2.6 lists subtasks for reference."""
+    """From 3.2.6 on tasks.md lists subtasks without boxes."""
     text = files.tasks_md(Release(release), mission(release))
     assert ("[ ]" in text) is has_boxes
     assert "T002" in text
 
 
 def test_a_prompt_has_front_matter() -> None:
-    """It tells what hosts and orchestrators read there."""
+    """A prompt has its subtasks and its execution mode in the front matter."""
     made = mission("3.2.7")
-    told = files.prompt(made, "WP01").splitlines()
-    assert told[0] == told[7] == "---"
-    assert 'subtasks: ["T001", "T002"]' in told
-    assert 'execution_mode: "code_change"' in told
+    written = files.prompt(made, "WP01").splitlines()
+    assert written[0] == written[7] == "---"
+    assert 'subtasks: ["T001", "T002"]' in written
+    assert 'execution_mode: "code_change"' in written
     assert 'execution_mode: "planning_artifact"' in files.prompt(made, "WP02")
 
 
 def test_lanes_json_has_every_lane() -> None:
-    """The planning lane is one of them, and its work packages are listed once more."""
-    told = files.lanes_json(mission("3.2.7"), "abc")
-    assert told["planning_artifact_wps"] == ["WP02"]
-    assert told["planning_commit_sha"] == "abc"
-    assert told["lanes"] == [
+    """lanes.json has the planning lane, and lists the planning work packages once more."""
+    written = files.lanes_json(mission("3.2.7"), "abc")
+    assert written["planning_artifact_wps"] == ["WP02"]
+    assert written["planning_commit_sha"] == "abc"
+    assert written["lanes"] == [
         {
             "lane_id": "lane-a",
             "wp_ids": ["WP01"],
@@ -117,9 +117,9 @@ def test_lanes_json_has_every_lane() -> None:
 def test_meta_json_has_what_the_release_writes(
     release: str, about: dict[str, Any], more: dict[str, str]
 ) -> None:
-    """Target, id, topology and branches are there where a host has them."""
-    told = files.meta_json(Release(release), mission(release, **about))
-    assert told == {"slug": "m", "target_branch": "work"} | more
+    """meta.json has the id, topology and branches that the release writes."""
+    written = files.meta_json(Release(release), mission(release, **about))
+    assert written == {"slug": "m", "target_branch": "work"} | more
 
 
 @pytest.mark.parametrize(("release", "marks"), [("3.2.5", 0), ("3.2.6", 2)])

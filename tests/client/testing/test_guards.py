@@ -38,7 +38,7 @@ ONLY: dict[str, tuple[str, str, str, dict[str, Any]]] = {
 
 
 def attempt(release: str, before: str, to: str, **changes: Any) -> guards.Attempt:
-    """Return a transition to which there is nothing to object but what is changed."""
+    """Return a transition that is valid except for the given changes."""
     of = Release(release)
     mission = Mission.of(of, {"WP01": []}, slug="s", ulid="01K00001", target="work")
     mission.packages["WP01"].lane = before
@@ -75,7 +75,7 @@ def refused(rule: guards.Guard, tried: guards.Attempt) -> bool:
     ],
 )
 def test_a_lane_has_several_names(word: str, release: str, lane: str) -> None:
-    """Case and blanks do not matter, and what a release has not got may stand for another."""
+    """Case and blanks of a lane do not matter, and a newer lane may stand for an older one."""
     assert guards.lane_named(word, Release(release)) == lane
 
 
@@ -105,7 +105,7 @@ def test_there_is_a_way() -> None:
 
 @pytest.mark.parametrize(("release", "known"), [("1.0.1", False), ("1.0.2", True)])
 def test_the_way_back_from_for_review_came_with_1_0_2(release: str, known: bool) -> None:
-    """Older hosts refuse it; the others have it."""
+    """1.0.1 refuses the move from for_review to planned, and 1.0.2 allows it."""
     assert refused(guards.there_is_a_way, attempt(release, "for_review", "planned")) is not known
 
 
@@ -115,8 +115,8 @@ def test_the_way_back_from_for_review_came_with_1_0_2(release: str, known: bool)
 )
 def test_somebody_does_it(before: str, to: str) -> None:
     """A claim, a start and a review need an actor from 2.1.0 on; a move back does not."""
-    for nobody in ("", " "):
-        assert refused(guards.somebody_does_it, attempt("3.2.7", before, to, actor=nobody))
+    for blank in ("", " "):
+        assert refused(guards.somebody_does_it, attempt("3.2.7", before, to, actor=blank))
     assert not refused(guards.somebody_does_it, attempt("3.2.7", before, to))
     assert not refused(guards.somebody_does_it, attempt("1.0.3", before, to, actor=""))
     blocked = attempt("3.2.7", "in_progress", "blocked", actor="")
@@ -145,26 +145,26 @@ def test_a_review_ref_is_given() -> None:
 
 
 def test_evidence_is_given() -> None:
-    """Approving past a review takes evidence, and a review result is none."""
-    way = ("3.2.7", "in_progress", "approved")
-    assert refused(guards.evidence_is_given, attempt(*way))
-    assert not refused(guards.evidence_is_given, attempt(*way, evidence={"review": APPROVED}))
-    assert refused(guards.evidence_is_given, attempt(*way, review_result=APPROVED))
+    """Approving without a review needs evidence, and a review result does not count."""
+    move = ("3.2.7", "in_progress", "approved")
+    assert refused(guards.evidence_is_given, attempt(*move))
+    assert not refused(guards.evidence_is_given, attempt(*move, evidence={"review": APPROVED}))
+    assert refused(guards.evidence_is_given, attempt(*move, review_result=APPROVED))
 
 
 def test_a_review_result_is_given() -> None:
     """A move out of in_review needs a review result from 3.2.6 on."""
-    way = ("in_review", "in_progress")
-    assert refused(guards.review_result_is_given, attempt("3.2.6", *way))
-    assert not refused(guards.review_result_is_given, attempt("3.2.6", *way, review_result=REWORK))
-    assert not refused(guards.review_result_is_given, attempt("3.2.5", *way))
+    move = ("in_review", "in_progress")
+    assert refused(guards.review_result_is_given, attempt("3.2.6", *move))
+    assert not refused(guards.review_result_is_given, attempt("3.2.6", *move, review_result=REWORK))
+    assert not refused(guards.review_result_is_given, attempt("3.2.5", *move))
 
 
 def test_what_has_no_option_is_forced() -> None:
-    """Before 3.2.6 no option says how a review ended, so only force passes."""
-    way = ("in_review", "approved")
-    assert refused(guards.there_is_an_option_for_it, attempt("3.2.5", *way))
-    assert not refused(guards.there_is_an_option_for_it, attempt("3.2.6", *way))
+    """Before 3.2.6 a move out of in_review has no option for its result, and is refused."""
+    move = ("in_review", "approved")
+    assert refused(guards.there_is_an_option_for_it, attempt("3.2.5", *move))
+    assert not refused(guards.there_is_an_option_for_it, attempt("3.2.6", *move))
 
 
 @pytest.mark.parametrize("proof", ["review_result", "evidence"])
@@ -192,7 +192,7 @@ def test_every_rule_is_asked(name: str) -> None:
     tried = attempt(release, before, to, **given)
     with pytest.raises(Refused):
         guards.check(tried)
-    if name != "there_is_a_way":  # without a way there is nothing for others to ask
+    if name != "there_is_a_way":  # the other rules need a move that is allowed
         broken = [rule.__name__ for rule in EVERY if refused(rule, tried)]
         assert broken == [name]
     forced = given | {"forced": True, "note": "n", "actor": "a"}
@@ -209,15 +209,15 @@ def test_evidence_and_result_tell_of_one_review(differs: str) -> None:
     """Evidence and review result that differ in any field are refused."""
     given = {"review_result": APPROVED, "evidence": {"review": APPROVED | {differs: "other"}}}
     assert refused(guards.proofs_agree, attempt("3.2.7", "in_review", "approved", **given))
-    # On a way that takes no result nobody compares.
+    # A move that needs no review result does not compare the two.
     assert not refused(guards.proofs_agree, attempt("3.2.7", "in_progress", "approved", **given))
 
 
 def test_the_review_ref_is_that_of_the_result() -> None:
-    """A reference to another review is refused; none at all is not."""
-    way = ("3.2.7", "in_review", "in_progress")
+    """A review_ref that differs from the reference of the review result is refused."""
+    move = ("3.2.7", "in_review", "in_progress")
     for reference, wrong in (("r2", True), ("r1", False), (None, False)):
-        tried = attempt(*way, review_result=REWORK, review_ref=reference)
+        tried = attempt(*move, review_result=REWORK, review_ref=reference)
         assert refused(guards.proofs_agree, tried) is wrong
 
 
@@ -235,7 +235,7 @@ def test_work_is_committed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "told", "passes"),
+    ("release", "complete", "passes"),
     [
         ("1.0.3", False, True),
         ("2.1.0", False, False),
@@ -245,9 +245,9 @@ def test_work_is_committed() -> None:
         ("3.2.6", True, False),
     ],
 )
-def test_subtasks_are_done(release: str, told: bool, passes: bool) -> None:
-    """Open subtasks hold work back from 2.1.0 on, and from 3.2.6 on whatever the caller says."""
-    given = {"has_open_subtasks": lambda: True, "subtasks_complete": told}
+def test_subtasks_are_done(release: str, complete: bool, passes: bool) -> None:
+    """Open subtasks stop work from 2.1.0 on, and from 3.2.6 on also if called complete."""
+    given = {"has_open_subtasks": lambda: True, "subtasks_complete": complete}
     tried = attempt(release, "in_progress", "for_review", **given)
     assert refused(guards.subtasks_are_done, tried) is not passes
     given |= {"has_open_subtasks": lambda: False}
@@ -258,19 +258,19 @@ def test_subtasks_are_done(release: str, told: bool, passes: bool) -> None:
 def test_subtasks_matter_to_nothing_else() -> None:
     """Subtasks are checked only for the move from in_progress to for_review."""
     given = {"has_open_subtasks": lambda: True}
-    for way in (("in_progress", "approved"), ("in_review", "for_review"), ("planned", "claimed")):
-        assert not refused(guards.subtasks_are_done, attempt("3.2.7", *way, **given))
+    for move in (("in_progress", "approved"), ("in_review", "for_review"), ("planned", "claimed")):
+        assert not refused(guards.subtasks_are_done, attempt("3.2.7", *move, **given))
 
 
 def test_force_is_explained() -> None:
-    """Force takes an actor and a note from 2.1.0 on."""
-    way = ("planned", "done")
+    """Force needs an actor and a note from 2.1.0 on."""
+    move = ("planned", "done")
     for missing in ({"note": " "}, {"actor": " "}):
         given = {"forced": True, "note": "n"} | missing
-        assert refused(guards.force_is_explained, attempt("2.1.0", *way, **given))
-        assert not refused(guards.force_is_explained, attempt("1.0.3", *way, **given))
+        assert refused(guards.force_is_explained, attempt("2.1.0", *move, **given))
+        assert not refused(guards.force_is_explained, attempt("1.0.3", *move, **given))
         with pytest.raises(Refused, match="force"):
-            guards.check(attempt("2.1.0", *way, **given))
+            guards.check(attempt("2.1.0", *move, **given))
 
 
 def test_force_opens_every_way() -> None:
@@ -305,7 +305,7 @@ def test_proofs_are_json_objects(read: Any) -> None:
 
 @pytest.mark.parametrize("change", [{"reviewer": ""}, {"reference": None}, {"verdict": "meh"}])
 def test_a_review_result_is_whole(change: dict[str, object]) -> None:
-    """Reviewer, verdict and reference are there, and the verdict is one of two."""
+    """A review result without reviewer or reference, or with another verdict, is refused."""
     with pytest.raises(Refused) as caught:
         guards.parse_review_result(json.dumps(APPROVED | change))
     assert caught.value.code is ErrorCode.USAGE_ERROR

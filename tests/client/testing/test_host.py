@@ -34,7 +34,7 @@ PLAN = {"WP01": [], "WP02": ["WP01"], "WP03": []}
 
 
 def ask(host: SimulatedHost, verb: str, *options: str) -> dict[str, Any]:
-    """Ask, and return the envelope."""
+    """Make a call, and return its envelope."""
     select = "" if verb == "contract-version" else f"--mission={host.mission.slug}"
     done = host.run(("orchestrator-api", verb, *filter(None, [select]), *options), time_limit=1)
     envelope: dict[str, Any] = json.loads(done.stdout)
@@ -42,12 +42,12 @@ def ask(host: SimulatedHost, verb: str, *options: str) -> dict[str, Any]:
 
 
 def start(host: SimulatedHost, wp: str, actor: str = "a1") -> dict[str, Any]:
-    told = (f"--wp={wp}", f"--actor={actor}", f"--policy={missions.POLICY}")
-    return ask(host, "start-implementation", *told)
+    options = (f"--wp={wp}", f"--actor={actor}", f"--policy={missions.POLICY}")
+    return ask(host, "start-implementation", *options)
 
 
 def test_a_host_is_of_the_newest_release_and_has_one_work_package() -> None:
-    """Without arguments there is something to begin with."""
+    """A host without arguments is 3.2.7, with one planned work package."""
     host = SimulatedHost()
     assert host.release.name == "3.2.7"
     assert host.lanes() == {"WP01": "planned"}
@@ -56,21 +56,21 @@ def test_a_host_is_of_the_newest_release_and_has_one_work_package() -> None:
 
 @pytest.mark.parametrize(("release", "slug"), [("3.1.0", "001-demo"), ("3.1.1", "demo-01K00001")])
 def test_a_mission_is_named_as_the_release_does(release: str, slug: str) -> None:
-    """Old ones have numbers; later ones have ids."""
+    """A mission's slug has a number up to 3.1.0, and an id later."""
     assert SimulatedHost(release=release).mission.slug == slug
     assert SimulatedHost(release=release, slug="mine").mission.slug == "mine"
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_client_finds_out_which_host_it_is(release: str) -> None:
-    """Every release names its contract, and a client recognises it as one of its dialect."""
+    """A client recognises the dialect of every simulated release."""
     client = Client(transport=SimulatedHost(release=release))
     assert client.negotiate().dialect == Release(release).dialect
 
 
 @pytest.mark.parametrize("release", SAMPLE)
 def test_a_client_reads_what_is_there(release: str) -> None:
-    """Lanes and ready work packages arrive as replies on every dialect."""
+    """A client reads lanes and ready work packages on every dialect."""
     host = SimulatedHost(PLAN, release=release)
     client, slug = Client(transport=host), host.mission.slug
     host.mission.move("WP03", "in_progress", "a1")
@@ -88,7 +88,7 @@ def test_nothing_is_by_chance() -> None:
 
 
 def test_time_and_ids_are_given() -> None:
-    """They stand in the envelope as they were made."""
+    """An envelope has the time and the id that the given functions return."""
     now = datetime(2030, 5, 1, tzinfo=UTC)
     host = SimulatedHost(now=lambda: now, new_id=lambda: "a" * 32)
     envelope = ask(host, "contract-version")
@@ -97,15 +97,15 @@ def test_time_and_ids_are_given() -> None:
 
 
 def test_no_two_answers_have_one_id_or_one_time() -> None:
-    """Each call has its own, by default."""
+    """Each answer has a correlation id and a time of its own."""
     host = SimulatedHost()
-    said = [ask(host, "contract-version") for _ in range(10)]
+    answered = [ask(host, "contract-version") for _ in range(10)]
     for field in ("correlation_id", "timestamp"):
-        assert len({envelope[field] for envelope in said}) == 10
+        assert len({envelope[field] for envelope in answered}) == 10
 
 
 def test_a_clock_ticks() -> None:
-    """It goes on by a step whenever it is read."""
+    """The clock goes on by one step whenever it is read."""
     start_at, step = datetime(2026, 1, 1, tzinfo=UTC), timedelta(minutes=1)
     clock = ticking(start_at, step)
     assert [clock() for _ in range(3)] == [start_at, start_at + step, start_at + 2 * step]
@@ -113,7 +113,7 @@ def test_a_clock_ticks() -> None:
 
 @pytest.mark.parametrize("release", SAMPLE)
 def test_the_version_is_the_last_word(release: str) -> None:
-    """Whatever stands before it, as the real ones have it."""
+    """The output of --version ends with the release, after a banner on older hosts."""
     done = SimulatedHost(release=release).run(("--version",), time_limit=1)
     assert done.stdout.decode().split()[-1] == release
     assert (done.stdout.count(b"\n") > 1) == (not Release(release).since("3.2.6"))
@@ -158,7 +158,7 @@ def test_a_client_gets_typed_errors() -> None:
     ],
 )
 def test_a_mission_has_names(release: str, names: set[str]) -> None:
-    """Its slug; from 3.2.0 on its id and the beginning of it; from 3.2.2 on a slug without."""
+    """A host finds a mission by its slug, from 3.2.0 on by its id, from 3.2.2 on by its name."""
     host = SimulatedHost(None, release=release)
     host.add_mission({"WP01": []}, slug="pay-01AB0000", ulid="01AB0000" + "X" * 18)
     tried = {"pay-01AB0000", "01AB0000", "01AB0000" + "X" * 18, "pay", "pa", "01AB"}
@@ -181,7 +181,7 @@ def test_missions_are_apart() -> None:
 
 @pytest.mark.parametrize("plan", [{"WP01": ["WP01"]}, {"WP01": ["WP02"]}])
 def test_a_plan_has_to_be_one(plan: dict[str, Sequence[str]]) -> None:
-    """Circles and unknown work packages are told at once."""
+    """A plan with a cycle or an unknown dependency is refused."""
     with pytest.raises(InvalidCall):
         SimulatedHost(plan)
 
@@ -193,7 +193,7 @@ def test_a_release_has_to_be_one() -> None:
 
 
 def test_a_capability_is_not_simulated() -> None:
-    """It is an option of the pre-release, whose answers are not known well enough."""
+    """The option --require-capability of the pre-release raises NotSimulated."""
     host = SimulatedHost(release="4.0.0rc7")
     with pytest.raises(NotSimulated, match="require-capability"):
         ask(host, "contract-version", "--require-capability=x")
@@ -206,9 +206,9 @@ def test_a_capability_is_not_simulated() -> None:
 def test_a_claim_has_its_events(release: str, lanes: list[str]) -> None:
     """From 2.1.0 on a claim moves through the lane claimed, though no answer says so."""
     host = SimulatedHost(release=release)
-    told = ("--wp=WP01", "--actor=a1", f"--policy={missions.POLICY}")
+    options = ("--wp=WP01", "--actor=a1", f"--policy={missions.POLICY}")
     host.run(
-        ("orchestrator-api", "start-implementation", "--feature=001-demo", *told), time_limit=1
+        ("orchestrator-api", "start-implementation", "--feature=001-demo", *options), time_limit=1
     )
     assert [move.after for move in host.mission.moves] == lanes
 
@@ -246,8 +246,8 @@ def move(host: SimulatedHost, *options: str) -> dict[str, Any]:
 def test_a_lane_is_looked_at_first(release: str, policy: str, code: str) -> None:
     """From 3.1.1 on an unknown lane crashes the host before any other check."""
     host = SimulatedHost(release=release)
-    told = ("--mission=nope", "--to=bogus", f"--policy={policy}")
-    assert move(host, *told)["error_code"] == code
+    options = ("--mission=nope", "--to=bogus", f"--policy={policy}")
+    assert move(host, *options)["error_code"] == code
 
 
 @pytest.mark.parametrize(
@@ -263,30 +263,30 @@ def test_a_review_ref_is_looked_at_before_the_policy(
 ) -> None:
     """Up to 3.1.0 a missing review reference is refused before the policy is checked."""
     host = SimulatedHost(release=release)
-    told = ("--wp=WP01", "--actor=rev", "--policy={", *review_ref)
-    assert ask(host, "start-review", *told)["error_code"] == code
+    options = ("--wp=WP01", "--actor=rev", "--policy={", *review_ref)
+    assert ask(host, "start-review", *options)["error_code"] == code
 
 
 @pytest.mark.parametrize("name", ["", " ", "..", "a/b", "a\\b"])
 def test_a_name_that_is_a_path(name: str) -> None:
-    """3.2.0 does not expect it, 4.0.0rc4 refuses it; before, there is no such mission."""
+    """A path is an unknown mission on 3.1.10, a crash on 3.2.0 and refused on 4.0.0rc4."""
 
-    def said(release: str) -> tuple[int | None, str | None]:
+    def answered(release: str) -> tuple[int | None, str | None]:
         host = SimulatedHost(release=release)
         args = ("orchestrator-api", "mission-state", f"--mission={name}")
         done = host.run(args, time_limit=1)
         return done.exit_code, json.loads(done.stdout)["error_code"] if done.stdout else None
 
-    assert said("3.1.10") == (1, "MISSION_NOT_FOUND")
-    assert said("3.2.0") == (1, None)
-    assert said("4.0.0rc4") == (1, "INVALID_MISSION")
+    assert answered("3.1.10") == (1, "MISSION_NOT_FOUND")
+    assert answered("3.2.0") == (1, None)
+    assert answered("4.0.0rc4") == (1, "INVALID_MISSION")
 
 
 @pytest.mark.parametrize(
     ("release", "merged"), [("1.0.3", ["WP01"]), ("2.1.3", ["WP01"]), ("3.0.3", None)]
 )
 def test_what_is_done_may_lack_its_branch(release: str, merged: list[str] | None) -> None:
-    """Before 3.0 a merge passes over it, and over nothing else."""
+    """Before 3.0 a merge skips done work without a branch, but no other work."""
     host = SimulatedHost({"WP01": [], "WP02": []}, release=release)
     mission = host.mission
     host.workspace.start(mission, "WP01")
@@ -317,15 +317,15 @@ def test_what_was_canceled_for_a_reason_is_waited_for_no_more(
     """From 3.2.6 on dependents start after a cancellation with a reason of its own."""
     host = SimulatedHost(PLAN, release=release)
     note = [] if reason is None else [f"--note={reason}"]
-    told = ("--wp=WP01", "--actor=rev", "--to=canceled", f"--policy={missions.POLICY}", *note)
-    assert ask(host, "transition", *told)["success"]
+    options = ("--wp=WP01", "--actor=rev", "--to=canceled", f"--policy={missions.POLICY}", *note)
+    assert ask(host, "transition", *options)["success"]
     ready = ask(host, "list-ready")["data"]["ready_work_packages"]
     assert ("WP02" in [package["wp_id"] for package in ready]) is may_begin
     assert start(host, "WP02")["success"] is may_begin
 
 
 def test_a_second_squash_has_nothing_to_commit() -> None:
-    """2.1.0 to 3.0.3 fail then, at the first work package that nobody has worked on since."""
+    """On 2.1.3 a second squash fails at the first work package without new commits."""
     host = SimulatedHost({"WP01": [], "WP02": []}, release="2.1.3")
     for wp in host.lanes():
         host.workspace.start(host.mission, wp)
@@ -339,7 +339,7 @@ def test_a_second_squash_has_nothing_to_commit() -> None:
 
 
 def test_threads_lose_nothing() -> None:
-    """Of many who claim one work package one gets it, and no note of many is lost."""
+    """Of 40 claims from 8 threads one succeeds, and none of 400 notes is lost."""
     host = SimulatedHost(PLAN)
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda i: start(host, "WP01", f"a{i}"), range(40)))
@@ -355,7 +355,7 @@ def test_threads_lose_nothing() -> None:
 
 
 def test_ten_thousand_calls_are_counted() -> None:
-    """It answers as many as are asked, and every answer has its own id."""
+    """A host records ten thousand calls, and counts them in its correlation ids."""
     host = SimulatedHost()
     args = ("orchestrator-api", "mission-state", f"--mission={host.mission.slug}")
     last = [host.run(args, time_limit=1) for _ in range(10_000)][-1]
@@ -364,7 +364,7 @@ def test_ten_thousand_calls_are_counted() -> None:
 
 
 def test_the_state_grows_with_the_calls_that_change_it() -> None:
-    """Each move takes the same room, and reads take none."""
+    """The state grows by the same size for each move, and not for reads."""
     host = SimulatedHost()
     move = ("--wp=WP01", "--actor=a", "--note=n", "--force", f"--policy={missions.POLICY}")
     sizes = []
@@ -380,7 +380,7 @@ def test_the_state_grows_with_the_calls_that_change_it() -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_async_client_uses_the_same_host(backend: str) -> None:
-    """The twin asks it, on both event loops."""
+    """AsyncSimulatedHost calls the host that it is given, on both event loops."""
     host = SimulatedHost(PLAN)
 
     async def main() -> list[str]:
@@ -417,7 +417,7 @@ def test_an_async_call_lets_others_go_first() -> None:
     [("3.2.2", "coord"), ("3.1.10", "coord"), ("4.0.0rc7", "single_branch")],
 )
 def test_a_topology_may_not_be_simulated(release: str, topology: str) -> None:
-    """3.2.0 to 3.2.2 leave such a mission half-made, and 4.0.0 has one branch for all of it."""
+    """A topology that is not simulated raises NotSimulated, and an unknown one InvalidCall."""
     with pytest.raises(NotSimulated, match=topology):
         SimulatedHost(release=release, topology=topology)
     with pytest.raises(InvalidCall, match="nowhere"):
@@ -445,7 +445,7 @@ def test_coordination_hides_the_type_of_a_mission(release: str, kind: str) -> No
 
 
 def test_a_merge_that_fails_half_way_shows_the_type_of_a_mission() -> None:
-    """3.2.7 merges lane after lane, and the first brings meta.json to the coordination branch."""
+    """The refusal of a merge on 3.2.7 has the mission's type once a lane was merged."""
     of = SimulatedHost({"WP01": [], "WP02": []}, topology="coord")
 
     assert ask(of, "merge-mission")["data"]["mission_type"] == ""
@@ -461,7 +461,7 @@ def test_a_merge_that_fails_half_way_shows_the_type_of_a_mission() -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "code", "told"),
+    ("release", "code", "started"),
     [
         ("3.1.10", None, (".worktrees/demo-01K00001-WP01", None)),
         ("3.2.5", "LANE_ALLOCATION_FAILED", None),
@@ -470,7 +470,7 @@ def test_a_merge_that_fails_half_way_shows_the_type_of_a_mission() -> None:
     ],
 )
 def test_planning_begins_where_the_release_has_it(
-    release: str, code: str | None, told: tuple[str, str | None] | None
+    release: str, code: str | None, started: tuple[str, str | None] | None
 ) -> None:
     """The path and the branch of a planning work package are those of the real hosts."""
     of = SimulatedHost({"WP01": PackagePlan(planning=True)}, release=release)
@@ -483,16 +483,16 @@ def test_planning_begins_where_the_release_has_it(
     done = of.run(["orchestrator-api", "start-implementation", *named], time_limit=1)
     envelope = json.loads(done.stdout)
     assert envelope["error_code"] == code
-    if told is not None:
+    if started is not None:
         path = envelope["data"]["workspace_path"].removeprefix(of.workspace.root).removeprefix("/")
-        assert (path, envelope["data"].get("lane_branch")) == told
+        assert (path, envelope["data"].get("lane_branch")) == started
 
 
 @pytest.mark.parametrize(
     ("release", "dies"), [("3.2.5", True), ("3.2.7", True), ("4.0.0rc7", False)]
 )
 def test_accepting_dies_where_coordination_has_no_meta_json(release: str, dies: bool) -> None:
-    """With open work packages the answer is an envelope, with none a traceback, up to 3.2.7."""
+    """Accepting a finished coord mission crashes up to 3.2.7, until its lanes are merged."""
     of = SimulatedHost({"WP01": []}, release=release, topology="coord")
     accept = ("orchestrator-api", "accept-mission", f"--mission={of.mission.slug}", "--actor=a")
     assert json.loads(of.run(accept, time_limit=1).stdout)["error_code"] == "MISSION_NOT_READY"

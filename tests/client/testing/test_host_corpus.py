@@ -1,4 +1,4 @@
-"""The simulated host against what real ones were recorded to answer (tests/record)."""
+"""Comparison of the simulated host with recorded answers of real hosts (tests/record)."""
 
 import json
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ import pytest
 from spec_kitty_client import Completed
 from spec_kitty_client.api.spelling import names_of
 from spec_kitty_client.api.verbs import VERBS
-from spec_kitty_client.testing.differential import comparable
+from spec_kitty_client.testing.comparable import comparable
 from spec_kitty_client.testing.host import NotSimulated, SimulatedHost
 from tests.client.api.test_corpus import RELEASES, recorded
-from tests.client.testing.worlds import InMemory, play, play_with_git
+from tests.client.testing.recorded_scenarios import InMemory, play, play_with_git
 from tests.record import scenarios, user_scenarios
 
-_ROOT = "/record/repo"  # what the recorder writes for the primary checkout
+_ROOT = "/record/repo"  # the recorder's path of the primary checkout
 _DESIGN = {name for verb in tuple(VERBS)[10:] for name in names_of(verb)}
 
 _TO_3110 = ("1.0.3", "2.1.3", "3.0.3", "3.1.0", "3.1.10")
@@ -26,7 +26,7 @@ _FROM_326 = ("3.2.6.2", "3.2.7", "4.0.0rc7")
 _PRE = ("4.0.0rc7",)
 
 Differences = dict[str, tuple[tuple[str, ...], set[str]]]
-"""Why answers differ on purpose: on which releases, and in which scenarios."""
+"""Reasons for intended differences, each with its releases and scenarios."""
 
 BOTH: Differences = {
     "the simulated host runs no hooks of git": (
@@ -43,7 +43,7 @@ IN_MEMORY: Differences = BOTH | {
         _TO_3110,
         {"state by empty mission"},
     ),
-    "without git what was started counts as committed": (
+    "without git started work counts as committed": (
         _FROM_322,
         {"for_review without a commit"},
     ),
@@ -59,13 +59,13 @@ IN_MEMORY: Differences = BOTH | {
             "transition to 'doing' forced",  # which comes after it
         },
     ),
-    "the pre-release tells more": (
+    "the pre-release answers with more fields": (
         _PRE,
         {"contract-version", "contract-version provider"},
     ),
 }
 WITH_GIT: Differences = BOTH | {
-    "the pre-release tells more about a merge that it refuses": (
+    "the pre-release refuses a merge with more fields": (
         _PRE,
         {
             "merge dirty worktree",
@@ -106,7 +106,7 @@ LEFT_OUT = {
         "accept unknown origin-check",
     ),
 }
-"""Scenarios, or how their names begin, that cannot be played; those of design are known by verb."""
+"""Prefixes of scenarios that are not played; those of design verbs are found by verb."""
 
 
 def as_completed(answer: Any) -> Completed:
@@ -142,7 +142,7 @@ def on_purpose(release: str, differences: Differences) -> set[str]:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_host_in_memory_answers_as_the_real_one(release: str, tmp_path: Path) -> None:
-    """Every scenario that needs no git has the recorded answer, but for those that are listed."""
+    """The host in memory gives the recorded answers, except for the listed differences."""
     found = differing(release, play(release, tmp_path), "/simulated")
     listed = on_purpose(release, IN_MEMORY)
     assert {name: pair for name, pair in found.items() if name not in listed} == {}
@@ -151,7 +151,7 @@ def test_the_host_in_memory_answers_as_the_real_one(release: str, tmp_path: Path
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_host_with_git_answers_as_the_real_one(release: str, tmp_path: Path) -> None:
-    """Claims, whole missions and merges of all kinds have the recorded answers on real git."""
+    """The host with git gives the recorded answers, except for the listed differences."""
     found = differing(release, play_with_git(release, tmp_path), str(tmp_path / "repo"))
     listed = on_purpose(release, WITH_GIT)
     assert {name: pair for name, pair in found.items() if name not in listed} == {}
@@ -160,7 +160,7 @@ def test_the_host_with_git_answers_as_the_real_one(release: str, tmp_path: Path)
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_nothing_is_left_out_in_silence(release: str, tmp_path: Path) -> None:
-    """Every recording is played, is of a design verb, or is listed with the reason."""
+    """Every recorded scenario is played, is of a design verb, or is listed with the reason."""
     played = {*play(release, tmp_path), *scenarios._merges(InMemory(release, tmp_path))}
     rest = {entry["scenario"] for entry in recorded(release)} - played
     rest -= {entry["scenario"] for entry in of_design(release)}
@@ -169,7 +169,7 @@ def test_nothing_is_left_out_in_silence(release: str, tmp_path: Path) -> None:
 
 
 def test_the_list_of_what_is_left_out_is_not_too_long() -> None:
-    """Each of its entries is there because of a recording."""
+    """Every prefix in `LEFT_OUT` is that of a recorded scenario."""
     names = {entry["scenario"] for release in RELEASES for entry in recorded(release)}
     for starts in LEFT_OUT.values():
         for start in starts:
@@ -184,7 +184,7 @@ def of_design(release: str) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("release", _FROM_326)
 def test_what_is_not_simulated_says_so(release: str) -> None:
-    """A verb that this host has and the simulated one has not raises, and never answers."""
+    """A design verb that the release has raises NotSimulated, and gets no answer."""
     host = SimulatedHost(release=release)
     asked = 0
     for entry in of_design(release):
@@ -197,25 +197,25 @@ def test_what_is_not_simulated_says_so(release: str) -> None:
 
 
 def test_recordings_are_compared_by_everything_that_is_not_chance() -> None:
-    """A changed code, field, value or exit code is a difference; another time or id is none."""
+    """`comparable` differs by code, field, value or exit code, and not by time or id."""
     release = "3.2.7"
     entry = next(e for e in recorded(release) if e["scenario"] == "start")
     envelope = json.loads(entry["stdout"])
 
-    def told(**changed: Any) -> dict[str, Any]:
+    def answer_with(**changed: Any) -> dict[str, Any]:
         data = envelope["data"] | changed.pop("data", {})
         text = json.dumps(envelope | {"data": data} | changed)
         return comparable(entry_as_completed(entry | {"stdout": text}), _ROOT)
 
-    same = told()
-    assert told(timestamp="2027-01-01T00:00:00+00:00", correlation_id="corr-1") == same
+    same = answer_with()
+    assert answer_with(timestamp="2027-01-01T00:00:00+00:00", correlation_id="corr-1") == same
     for other in (
-        told(success=False, error_code="WP_NOT_FOUND"),
-        told(command="orchestrator-api.start-review"),
-        told(contract_version="1.4.0"),
-        told(data={"no_op": True}),
-        told(data={"to_lane": "claimed"}),
-        told(data={"more": 1}),
+        answer_with(success=False, error_code="WP_NOT_FOUND"),
+        answer_with(command="orchestrator-api.start-review"),
+        answer_with(contract_version="1.4.0"),
+        answer_with(data={"no_op": True}),
+        answer_with(data={"to_lane": "claimed"}),
+        answer_with(data={"more": 1}),
     ):
         assert other != same
     assert comparable(entry_as_completed(entry | {"exit_code": 1}), _ROOT) != same

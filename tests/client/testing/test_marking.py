@@ -25,7 +25,7 @@ def mark(
     return of.run([*COMMAND, *subtasks, *named], time_limit=1)
 
 
-def told(done: Completed) -> list[dict[str, Any]]:
+def answers(done: Completed) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -35,7 +35,7 @@ def test_a_mark_is_told_in_lists(release: str) -> None:
     of = host(release)
     done = mark(of, "T001", "T999")
     assert done.exit_code == 0
-    assert told(done) == [
+    assert answers(done) == [
         {
             "result": "success",
             "updated": ["T001"],
@@ -54,7 +54,7 @@ def test_a_mark_is_told_in_lists(release: str) -> None:
 def test_a_mark_is_told_one_by_one(release: str, form: str) -> None:
     """From 3.2.0 on the answer has the outcome of each id."""
     of = host(release)
-    (answer,) = told(mark(of, "T003", "T001", "T999", "WP01"))
+    (answer,) = answers(mark(of, "T003", "T001", "T999", "WP01"))
     assert [(r["id"], r["outcome"], r["format"]) for r in answer["results"]] == [
         ("T003", "updated", form),
         ("T001", "updated", form),
@@ -73,7 +73,7 @@ def test_only_4_0_says_that_it_was_done_before() -> None:
     for release, outcome in (("3.2.7", "updated"), ("4.0.0rc7", "already_satisfied")):
         of = host(release)
         mark(of, "T001")
-        (answer,) = told(mark(of, "T001"))
+        (answer,) = answers(mark(of, "T001"))
         assert answer["results"][0]["outcome"] == outcome
 
 
@@ -85,7 +85,7 @@ def test_nothing_to_mark_fails(release: str, lines: int) -> None:
     of = host(release)
     done = mark(of, "T998", "T999")
     assert done.exit_code == 1
-    assert len(told(done)) == lines
+    assert len(answers(done)) == lines
     assert of.mission.marks == []
 
 
@@ -100,7 +100,7 @@ def test_nothing_to_mark_fails(release: str, lines: int) -> None:
     ],
 )
 def test_a_mission_that_is_not_there(release: str, exit_code: int, where: str) -> None:
-    """Some hosts tell it on stderr, with another exit code."""
+    """A missing mission is an error on stdout or stderr, as the release has it."""
     done = mark(host(release), "T001", mission="000-nowhere")
     assert done.exit_code == exit_code
     assert b"error" in getattr(done, where)
@@ -109,7 +109,7 @@ def test_a_mission_that_is_not_there(release: str, exit_code: int, where: str) -
 
 @pytest.mark.parametrize("release", ["2.1.3", "3.2.7"])
 def test_a_status_is_one_of_two(release: str) -> None:
-    """Pending opens a subtask again, and what is no status is refused."""
+    """The status pending opens a subtask again, and an unknown status is refused."""
     of = host(release)
     mark(of, "T001")
     mark(of, "T001", status="pending")
@@ -127,7 +127,7 @@ def test_a_status_is_one_of_two(release: str) -> None:
     ],
 )
 def test_misuse_is_told_in_words(words: tuple[str, ...]) -> None:
-    """There is no envelope: the option parser answers on stderr."""
+    """A usage error is text on stderr, with exit code 2."""
     done = host("3.2.7").run([*COMMAND, *words], time_limit=1)
     assert (done.exit_code, done.stdout) == (2, b"")
     assert b"Error:" in done.stderr
@@ -143,20 +143,20 @@ def test_a_mission_has_to_be_named() -> None:
 
 @pytest.mark.parametrize("status", ["skipped", "not_applicable"])
 def test_what_4_0_knows_more_is_not_simulated(status: str) -> None:
-    """It is an error on older hosts, and no guess on this one."""
+    """A status of 4.0 is refused on 3.2.7, and raises NotSimulated on 4.0.0rc7."""
     assert mark(host("3.2.7"), "T001", status=status).exit_code == 1
     with pytest.raises(NotSimulated, match=status):
         mark(host("4.0.0rc7"), "T001", status=status)
 
 
 def test_words_for_people_are_not_simulated() -> None:
-    """Without --json the answer is prose."""
+    """Marking without --json raises NotSimulated, because the answer is prose."""
     with pytest.raises(NotSimulated, match="--json"):
         host("3.2.7").run([*COMMAND, "T001", "--status=done"], time_limit=1)
 
 
 @pytest.mark.parametrize(
-    ("release", "told_complete", "passes"),
+    ("release", "says_complete", "passes"),
     [
         ("1.0.3", False, True),
         ("2.1.3", False, False),
@@ -167,16 +167,16 @@ def test_words_for_people_are_not_simulated() -> None:
     ],
 )
 def test_work_is_handed_in_when_its_subtasks_are_done(
-    release: str, told_complete: bool, passes: bool
+    release: str, says_complete: bool, passes: bool
 ) -> None:
-    """The host refuses it before, unless it believes its caller, and takes it after."""
+    """The host accepts work once its subtasks are done, or on some releases as the caller says."""
     of = host(release)
     word = "feature" if of.release.says_feature else "mission"
     common = (f"--{word}={of.mission.slug}", "--wp=WP01", "--actor=a1")
     policy = f"--policy={missions.POLICY}"
     of.run(["orchestrator-api", "start-implementation", *common, policy], time_limit=1)
     hand_in = ["orchestrator-api", "transition", *common, "--to=for_review", policy]
-    more = ["--subtasks-complete"] if told_complete else []
+    more = ["--subtasks-complete"] if says_complete else []
     assert (of.run([*hand_in, *more], time_limit=1).exit_code == 0) is passes
     mark(of, "T001", "T002")
     if not passes:

@@ -24,19 +24,19 @@ def group(name: str) -> set[str]:
 
 
 def test_no_two_mutants_have_one_name() -> None:
-    """Each can be told from the others."""
+    """No two mutants have the same group and name."""
     names = [(m.group, m.name) for m in mutants()]
     assert len(set(names)) == len(names) > 200
 
 
 def test_every_rule_for_policies_has_a_mutant() -> None:
-    """A new rule is one as soon as it has a name."""
+    """Every PolicyRule has a mutant."""
     known = group("The rules for policies")
     assert known >= {f"rule {rule} is switched off" for rule in PolicyRule}
 
 
 def test_every_guard_has_a_mutant() -> None:
-    """Those in the list, and those that are asked beside it."""
+    """Every guard has a mutant, those in `GUARDS` and three others."""
     known = group("The rules for transitions")
     assert known >= {guard.__name__ for guard in guards.GUARDS}
     assert known >= {"force_is_explained", "evidence_is_whole", "work_is_committed"}
@@ -44,7 +44,7 @@ def test_every_guard_has_a_mutant() -> None:
 
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_every_need_has_a_mutant(dialect: Dialect) -> None:
-    """Each need of each way, one way too few and one too many."""
+    """Every need of every move has a mutant, and two more remove and add a move."""
     known = group(f"The ways of {dialect}")
     needs = [n for (a, b), wanted in moves(dialect).items() for n in wanted if a != b]
     assert len(known) == len(needs) + 2
@@ -61,13 +61,13 @@ def test_every_raise_is_found() -> None:
 
 
 def test_the_tests_of_a_mutant_are_there() -> None:
-    """A file that was renamed is not missed in silence."""
+    """Every file that the mutants name as their tests exists."""
     names = {name.partition("::")[0] for mutant in mutants() for name in mutant.tests}
     assert {name for name in names if not (ROOT / name).is_file()} == set()
 
 
 def test_a_mutant_that_is_noticed(tmp_path: Path) -> None:
-    """The command tells which test has failed, and ends well."""
+    """The command names the test that failed with the mutant, and has exit code 0."""
     done = run("--only=transitions: note_is_given", f"--table={tmp_path / 'table.md'}")
     assert done.returncode == 0, done.stderr
     assert "note_is_given: tests/client/testing/test_host_corpus.py::" in done.stdout
@@ -75,7 +75,7 @@ def test_a_mutant_that_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_mutant_that_survives() -> None:
-    """It is named, and the exit code is 1."""
+    """The command names a mutant that survived, and has exit code 1."""
     code = (
         "from tests.mutants import __main__ as m, mutant;"
         "tests = ('tests/client/contract/test_lanes.py::test_doing_is_in_progress',);"
@@ -89,7 +89,7 @@ def test_a_mutant_that_survives() -> None:
 
 
 def test_a_test_that_fails_anyway_notices_nothing() -> None:
-    """No mutant is tried with a test that fails without one."""
+    """The command tries no mutant with a test that fails without it."""
     code = (
         "from tests.mutants import __main__ as m, mutant;"
         "tests = ('tests/client/no_such_test.py',);"
@@ -109,7 +109,7 @@ def run(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_page_tells_of_every_rule() -> None:
-    """tests/mutants/TABLE.md is what the command has written, and nothing in it has survived."""
+    """tests/mutants/TABLE.md has every rule, and no mutant that survived."""
     page = PAGE.read_text(encoding="utf-8")
     assert "SURVIVED" not in page
     for name in ("The rules for policies", "The rules for transitions"):

@@ -29,7 +29,7 @@ ONE = "def test_it(simulated_host, mission): assert simulated_host.lanes()"
 
 @pytest.fixture(autouse=True)
 def _plugin(pytester: pytest.Pytester) -> None:
-    """Run pytest as strictly as here, with the plugin also where it is not installed."""
+    """Run pytest with the plugin, strict markers and warnings as errors."""
     named = " ".join(f"-p {name}" for name in plugin())
     pytester.makeini(f"[pytest]\naddopts = --strict-markers {named}\nfilterwarnings = error\n")
 
@@ -47,14 +47,14 @@ def marked(arguments: str, test: str = ONE) -> str:
     return f"import pytest\n\n@pytest.mark.spec_kitty({arguments})\n{test}\n"
 
 
-# What pytest loads
+# Loading
 
 
 FILE = "spec_kitty_client/testing/pytest_plugin.py"
 
 
 def test_the_entry_point_is_the_plugin() -> None:
-    """The name under which pytest finds the plugin is that of a file which is in the wheel."""
+    """The entry point names a module of the wheel that has all fixtures."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["entry-points"]["pytest11"] == {"spec_kitty": "_spec_kitty_pytest"}
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
@@ -64,7 +64,7 @@ def test_the_entry_point_is_the_plugin() -> None:
 
 
 def test_who_does_not_use_it_does_not_pay() -> None:
-    """At its start pytest imports one small module, and no package of ours."""
+    """The plugin's module imports nothing that pytest has not imported."""
     code = (
         "import pytest, runpy, sys; runpy.run_path('/dev/null'); old = {*sys.modules};"
         f"runpy.run_path({FILE!r}); print(sorted({{*sys.modules}} - old))"
@@ -76,7 +76,7 @@ def test_who_does_not_use_it_does_not_pay() -> None:
 
 
 def test_a_run_without_our_fixtures_imports_nothing_of_ours(pytester: pytest.Pytester) -> None:
-    """A run of tests without our fixtures does not import our packages."""
+    """A run of tests without the plugin's fixtures does not import the SDK."""
     text = "import sys\ndef test_it(): assert not [m for m in sys.modules if 'spec_kitty_c' in m]"
     pytester.makepyfile(text)
     pytester.makepyfile(installed_plugin=(ROOT / FILE).read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def test_a_run_without_our_fixtures_imports_nothing_of_ours(pytester: pytest.Pyt
 
 
 def test_everything_is_told_by_help(pytester: pytest.Pytester) -> None:
-    """The marker, the fixtures and the option are in pytest's own lists, each with its meaning."""
+    """Pytest lists the marker, the fixtures and the option of the plugin."""
     pytester.makepyfile(ONE)
     markers = pytester.runpytest("--markers").outlines
     assert any("@pytest.mark.spec_kitty(dialects=(), releases=()" in line for line in markers)
@@ -111,7 +111,7 @@ def test_without_a_marker_it_is_the_newest_release(pytester: pytest.Pytester) ->
 
 
 def test_a_marker_names_dialects_and_releases(pytester: pytest.Pytester) -> None:
-    """A test runs once on each host that is named in whatever way, with the release as its id."""
+    """A test runs once on each host that its marker names, with the release as its id."""
     text = marked("dialects=['F1', 'M4'], releases=['3.2.2', '3.2.7']")
     assert ids(pytester, text) == ["test_it[1.0.3]", "test_it[3.2.7]", "test_it[3.2.2]"]
 
@@ -133,7 +133,7 @@ def test_all_dialects_are_one_host_each() -> None:
 
 
 def test_the_closest_marker_counts(pytester: pytest.Pytester) -> None:
-    """A test may have another plan than its module says, and still be run on the same hosts."""
+    """A test's marker replaces the plan of its module, and keeps the module's hosts."""
     text = (
         "import pytest\n"
         "pytestmark = pytest.mark.spec_kitty(dialects='F2', plan={'WP01': []})\n"
@@ -146,7 +146,7 @@ def test_the_closest_marker_counts(pytester: pytest.Pytester) -> None:
 
 
 def test_git_is_behind_it_where_the_marker_says_so(pytester: pytest.Pytester) -> None:
-    """With ``git`` there is a repository, of this test alone."""
+    """With ``git`` the host has a repository in the test's own folder."""
     test = (
         "def test_it(simulated_host, tmp_path):\n"
         "    assert simulated_host.folder.parent == tmp_path\n"
@@ -157,7 +157,7 @@ def test_git_is_behind_it_where_the_marker_says_so(pytester: pytest.Pytester) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"dialects": ["M9"]}, r"'M9'. Use F1, F2, M0, M1, M2, M3, M4, M5, or \"all\""),
         ({"dialects": ["F1", "all"]}, "there is no dialect 'all'"),
@@ -167,14 +167,14 @@ def test_git_is_behind_it_where_the_marker_says_so(pytester: pytest.Pytester) ->
         ({"releases": [3]}, "a release is text, such as '3.2.7', and not 3"),
     ],
 )
-def test_a_host_that_there_is_not_is_explained(arguments: dict[str, Any], said: str) -> None:
+def test_a_host_that_there_is_not_is_explained(arguments: dict[str, Any], message: str) -> None:
     """A marker with an unknown host is refused, and no test is run."""
-    with pytest.raises(MarkerMisused, match=said):
+    with pytest.raises(MarkerMisused, match=message):
         Marked(**arguments).hosts()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("dialects='M9'", "there is no dialect 'M9'"),
         (
@@ -188,19 +188,19 @@ def test_a_host_that_there_is_not_is_explained(arguments: dict[str, Any], said: 
     ],
 )
 def test_a_wrong_marker_ends_the_collection(
-    pytester: pytest.Pytester, arguments: str, said: str
+    pytester: pytest.Pytester, arguments: str, message: str
 ) -> None:
-    """Pytest shows the words alone, without a traceback through our code."""
+    """Pytest shows the message of a wrong marker, without a traceback of the plugin."""
     pytester.makepyfile(marked(arguments))
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
-    assert said in result.stdout.str()
+    assert message in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
     assert "plugin.py" not in result.stdout.str()
 
 
 def test_a_plan_that_is_none_is_an_error_of_its_test(pytester: pytest.Pytester) -> None:
-    """A circle of dependencies is told by the host that would have to be made."""
+    """A plan with a cycle is an error of the test that uses it."""
     pytester.makepyfile(marked("plan={'WP01': ['WP01']}"))
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
@@ -234,7 +234,7 @@ def test_async_tests_can_use_the_fixtures(pytester: pytest.Pytester, backend: st
 
 
 def test_a_conftest_may_have_its_own_host(pytester: pytest.Pytester) -> None:
-    """A fixture of the user's takes our place, and the others go by it."""
+    """A user's fixture replaces the plugin's host, and the other fixtures use it."""
     pytester.makeconftest(
         "import pytest\n"
         "from spec_kitty_client.testing import SimulatedHost\n"
@@ -263,7 +263,7 @@ def test_a_fault_hits_the_call_it_is_for() -> None:
 
 
 def test_chance_is_the_same_for_the_same_seed() -> None:
-    """A seed is all that is needed to see the same faults again."""
+    """The same seed gives the same faults, and another seed gives others."""
 
     def play(seed: int) -> list[Fault]:
         faulty = Faulty(SimulatedHost())
@@ -307,7 +307,7 @@ IMPORT = "from spec_kitty_client import Client\n"
 
 
 def record(pytester: pytest.Pytester, path: str, calls: int = 1) -> Path:
-    """Put a tape where a test looks for it: so many times contract-version."""
+    """Record calls of contract-version on a tape, where a test looks for it."""
     tape = pytester.path / "tapes" / path
     tape.parent.mkdir(parents=True)
     client = Client(transport=Tape(tape).record(SimulatedHost()))
@@ -317,13 +317,13 @@ def record(pytester: pytest.Pytester, path: str, calls: int = 1) -> Path:
 
 
 def test_a_tape_is_replayed(pytester: pytest.Pytester) -> None:
-    """A test gets what is on the tape of its name and file, and needs no host."""
+    """The fixture replays the tape of the test's file and name, without a host."""
     record(pytester, "test_a_tape_is_replayed/test_it.jsonl")
     assert ids(pytester, IMPORT + READS) == ["test_it"]
 
 
 def test_names_of_tests_are_told_apart(pytester: pytest.Pytester) -> None:
-    """Classes and parameters have tapes of their own, whatever is in their names."""
+    """Each class and parameter has its own tape, with any characters in the name."""
     pytester.makepyfile(
         "import pytest\n"
         "class TestIt:\n"
@@ -348,7 +348,7 @@ def test_a_missing_tape_says_how_to_get_it(pytester: pytest.Pytester) -> None:
 
 
 def test_calls_that_are_not_made_are_an_error(pytester: pytest.Pytester) -> None:
-    """A test that makes fewer calls than are on its tape does not pass unseen."""
+    """A test that makes fewer calls than its tape has gets an error."""
     record(pytester, "test_calls_that_are_not_made_are_an_error/test_it.jsonl", calls=2)
     pytester.makepyfile(IMPORT + READS)
     result = pytester.runpytest()
@@ -364,7 +364,7 @@ def test_a_failure_is_not_told_twice(pytester: pytest.Pytester) -> None:
 
 
 def host_on_path(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a simulated host be the ``spec-kitty`` on PATH."""
+    """Put a simulated host on PATH as ``spec-kitty``."""
     make = [sys.executable, "-m", "spec_kitty_client.testing.host", "make", "host"]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     subprocess.run(make, cwd=pytester.path, check=True, stdout=subprocess.DEVNULL)
@@ -374,7 +374,7 @@ def host_on_path(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_tape_is_recorded_and_then_replayed(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tape recorded with the option is enough for the next run."""
+    """The next run replays a tape that was recorded with the option."""
     (pytester.path / "project").mkdir()
     pytester.makepyfile(test_mine=IMPORT + READS)
     with monkeypatch.context() as patch:

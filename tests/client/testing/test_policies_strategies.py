@@ -37,7 +37,7 @@ RELEASES = [Version(release) for release in ("1.0.3", "3.1.10", "3.2.2", "3.2.7"
 
 
 def drawn(strategy: Any, many: int = 150) -> list[Any]:
-    """Return many of what a strategy draws, always the same."""
+    """Return many examples of a strategy, the same in every run."""
     every: list[Any] = []
 
     @settings(MANY, max_examples=many)
@@ -57,7 +57,7 @@ def test_policies_are_taken_by_every_host() -> None:
 
 
 def test_policies_are_of_many_kinds() -> None:
-    """Known modes and other words, with flags and without, with further fields and without."""
+    """`policies` draws known and other modes, flags and none, further fields and none."""
     every = drawn(policies())
     assert {type(p.approval_mode).__name__ for p in every} == {"ApprovalMode", "str"}
     for has in (bool(p.dangerous_flags) for p in every), (bool(p.extra) for p in every):
@@ -72,7 +72,7 @@ def test_policies_shrink_to_an_empty_one() -> None:
 
 @pytest.mark.parametrize("rule", BREAKABLE)
 def test_an_invalid_policy_breaks_the_rule_that_it_says(rule: PolicyRule) -> None:
-    """It breaks that one and no other, and the rule is the one that was asked for."""
+    """`invalid_policies` of a rule draws policies that break this rule alone."""
     for raw, broken in drawn(invalid_policies(rule)):
         assert broken is rule
         assert {problem.rule for problem in policy_problems(raw)} == {rule}
@@ -80,22 +80,22 @@ def test_an_invalid_policy_breaks_the_rule_that_it_says(rule: PolicyRule) -> Non
 
 
 def test_an_invalid_policy_breaks_any_rule() -> None:
-    """Every rule that an object can break is broken, if none is named."""
+    """`invalid_policies` without a rule breaks every rule that an object can break."""
     assert {rule for _, rule in drawn(invalid_policies(), many=600)} == {*BREAKABLE}
 
 
 @pytest.mark.parametrize(
-    ("rule", "places"),
+    ("rule", "paths"),
     [
         (PolicyRule.REQUIRED, {*REQUIRED_FIELDS}),
         (PolicyRule.TEXT, {*TEXT_FIELDS}),
         (PolicyRule.SECRET, {*TEXT_FIELDS, "tool_restrictions", "more"}),
     ],
 )
-def test_a_rule_is_broken_in_every_place(rule: PolicyRule, places: set[str]) -> None:
+def test_a_rule_is_broken_in_every_place(rule: PolicyRule, paths: set[str]) -> None:
     """A rule is broken in every field that it applies to."""
     every = drawn(invalid_policies(rule))
-    assert {p.path for raw, _ in every for p in policy_problems(raw)} == places
+    assert {p.path for raw, _ in every for p in policy_problems(raw)} == paths
 
 
 def test_words_and_flags_are_all_there() -> None:
@@ -121,7 +121,7 @@ def test_secrets_are_nested_in_flags_lists_and_objects() -> None:
 
 @pytest.mark.parametrize("rule", [rule for rule in BREAKABLE if rule is not PolicyRule.OBJECT])
 def test_an_invalid_policy_shrinks_to_one_thing_wrong(rule: PolicyRule) -> None:
-    """All but what breaks the rule is as small as it can be."""
+    """The simplest invalid policy differs from the smallest one in one field."""
     raw, _ = find(invalid_policies(rule), lambda _: True, settings=FINDING)
     changed = {k for k in {*raw, *SMALLEST} if raw.get(k) != SMALLEST.get(k) or k not in raw}
     assert len(changed) == 1
@@ -129,38 +129,38 @@ def test_an_invalid_policy_shrinks_to_one_thing_wrong(rule: PolicyRule) -> None:
 
 
 def test_what_is_no_json_is_no_object() -> None:
-    """The one rule that only a text breaks is refused with the way to go."""
+    """`invalid_policies` refuses the rule that only a text breaks, and names `policy_json`."""
     with pytest.raises(ValueError, match="policy_json"):
         invalid_policies(PolicyRule.JSON)
 
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    """Return what `policy_json` draws, always the same."""
+    """Return a thousand examples of `policy_json`, the same in every run."""
     return drawn(policy_json(), many=1000)
 
 
-def exists(texts: list[str], what: Callable[[str], bool]) -> bool:
-    """Tell whether such a text is drawn.
+def exists(texts: list[str], condition: Callable[[str], bool]) -> bool:
+    """Return whether `policy_json` draws a text for which a condition holds.
 
-    Hypothesis also draws constants from the modules that are loaded, so that what is rare among
-    a thousand texts depends on the tests before.
+    Hypothesis also draws constants of the loaded modules, so that rare examples depend on the
+    tests that ran before.
     """
-    return any(map(what, texts)) or what(find(policy_json(), what, settings=RARE))
+    return any(map(condition, texts)) or condition(find(policy_json(), condition, settings=RARE))
 
 
 def test_a_third_of_the_texts_divides_the_hosts(texts: list[str]) -> None:
-    """Enough are fine for all, for none, and for some release but not for another."""
-    told = Counter(
+    """Many texts are valid for all releases, many for none, and many for some of them."""
+    verdicts = Counter(
         frozenset(not policy_problems(t, release) for release in RELEASES) for t in texts
     )
-    assert told[frozenset({True, False})] > len(texts) / 4
-    assert told[frozenset({True})] > len(texts) / 8
-    assert told[frozenset({False})] > len(texts) / 8
+    assert verdicts[frozenset({True, False})] > len(texts) / 4
+    assert verdicts[frozenset({True})] > len(texts) / 8
+    assert verdicts[frozenset({False})] > len(texts) / 8
 
 
 def test_texts_break_every_rule(texts: list[str]) -> None:
-    """Any rule can be found by way of a text."""
+    """`policy_json` draws texts that break every rule."""
     assert {rule for text in texts for rule in _rules(text)} == {*PolicyRule}
 
 
@@ -169,21 +169,21 @@ def _rules(text: str) -> set[PolicyRule]:
 
 
 def test_texts_can_be_sent(texts: list[str]) -> None:
-    """Each can be an argument of a program on any machine."""
+    """Every text can be an argument of a program: short enough and without NUL."""
     for text in texts:
         assert "\0" not in text
         assert len(text.encode()) < 120_000
 
 
 def test_texts_are_no_deeper_than_all_hosts_agree(texts: list[str]) -> None:
-    """None is at a depth where the answer depends on the host's Python."""
+    """A text that is nested too deep is so for the Python of every host."""
     for text in texts:
         if PolicyRule.NESTING in _rules(text):
             assert text.count("[") >= 59_000
 
 
 def test_texts_have_what_parsers_stumble_over(texts: list[str]) -> None:
-    """Oddities of spelling, numbers that are long, text that is huge or nested."""
+    """`policy_json` draws odd spellings, long numbers, and huge or nested texts."""
     marks = ["NaN", "\\u00", '""', "9" * 4300, "\n", "'", "\U0001f408", "[[[["]
     for mark in marks:
         assert exists(texts, lambda text, mark=mark: mark in text), mark
@@ -193,7 +193,7 @@ def test_texts_have_what_parsers_stumble_over(texts: list[str]) -> None:
 
 
 def test_texts_say_names_twice(texts: list[str]) -> None:
-    """Parsers differ in what they make of that."""
+    """`policy_json` draws texts that have a name twice, which parsers read differently."""
 
     def twice(text: str) -> bool:
         found = any(text.count(f'"{name}"') == 2 for name in REQUIRED_FIELDS)
@@ -203,7 +203,7 @@ def test_texts_say_names_twice(texts: list[str]) -> None:
 
 
 def test_texts_hide_words() -> None:
-    """A secret behind an escape is one."""
+    """`policy_json` draws a secret word that is written with an escape."""
 
     def hidden(text: str) -> bool:
         return PolicyRule.SECRET in _rules(text) and "key" not in text.lower() and "\\u006b" in text
@@ -212,7 +212,7 @@ def test_texts_hide_words() -> None:
 
 
 def test_a_text_shrinks_to_the_smallest_policy() -> None:
-    """A failure shows no more than what it takes: a good policy, with one thing wrong."""
+    """The simplest text is the smallest policy, and the simplest bad one has one thing wrong."""
     good = find(policy_json(), lambda text: not policy_problems(text), settings=FINDING)
     assert json.loads(good) == SMALLEST
     bad = find(policy_json(), lambda t: _rules(t) == {PolicyRule.NESTED_SECRET}, settings=FINDING)

@@ -29,8 +29,8 @@ FORCED = ("--force", "--note=n", "--actor=rev", f"--policy={missions.POLICY}")
 
 
 def git(folder: Path, *args: str) -> str:
-    who = ("-c", "user.name=A", "-c", "user.email=a@b.invalid")
-    argv = ["git", *who, *args]
+    identity = ("-c", "user.name=A", "-c", "user.email=a@b.invalid")
+    argv = ["git", *identity, *args]
     done = subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
@@ -43,7 +43,7 @@ def made(
 
 
 def ask(host: SimulatedRepository, verb: str, *options: str) -> dict[str, Any]:
-    """Ask in the words of the release, and return the envelope."""
+    """Call a verb by its name on this release, and return the envelope."""
     word = "feature" if host.release.says_feature else "mission"
     verb = verb.replace("mission", word)
     if verb == "merge-mission" and host.release.since("4.0.0rc5"):
@@ -56,12 +56,12 @@ def ask(host: SimulatedRepository, verb: str, *options: str) -> dict[str, Any]:
 
 
 def start(host: SimulatedRepository, wp: str) -> None:
-    told = (f"--wp={wp}", "--actor=a1", f"--policy={missions.POLICY}")
-    assert ask(host, "start-implementation", *told)["success"]
+    options = (f"--wp={wp}", "--actor=a1", f"--policy={missions.POLICY}")
+    assert ask(host, "start-implementation", *options)["success"]
 
 
 def worktree(host: SimulatedRepository, wp: str) -> Path:
-    """Return where a work package is worked on; on older hosts the client makes it."""
+    """Return the worktree of a work package; make it where the host does not."""
     branch = branch_of(host.release, host.mission, wp)
     path = host.folder / ".worktrees" / branch.removeprefix("kitty/mission-")
     if not path.exists():
@@ -71,7 +71,7 @@ def worktree(host: SimulatedRepository, wp: str) -> Path:
 
 
 def work(host: SimulatedRepository, files: Mapping[str, str] | None = None) -> None:
-    """Bring every work package to its end, each with a file of its own."""
+    """Commit a file for every planned work package, and move it to approved or done."""
     for wp, package in host.mission.packages.items():
         if package.lane == "planned":
             path = worktree(host, wp)
@@ -82,8 +82,8 @@ def work(host: SimulatedRepository, files: Mapping[str, str] | None = None) -> N
             assert ask(host, "transition", f"--wp={wp}", f"--to={to}", *FORCED)["success"]
 
 
-def whole(release: str, tmp_path: Path, plan: Plan = PLAN, **about: Any) -> SimulatedRepository:
-    """Return a mission that is finished."""
+def finished(release: str, tmp_path: Path, plan: Plan = PLAN, **about: Any) -> SimulatedRepository:
+    """Return a host whose mission is finished."""
     host = made(release, tmp_path, plan, **about)
     for wp in plan if host.release.since("3.2.2") else ():
         start_anyway(host, wp)
@@ -126,14 +126,14 @@ def test_a_mission_is_committed(release: str, tmp_path: Path) -> None:
 
 
 def test_lanes_json_is_what_the_host_writes(tmp_path: Path) -> None:
-    """Lanes with their work packages, and which lane waits for which."""
+    """lanes.json has the lanes with their work packages and the lanes that they need."""
     plan = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01", "WP02"]}
     host = made("3.2.7", tmp_path, plan)
     path = host.folder / "kitty-specs" / host.mission.slug / "lanes.json"
-    told = json.loads(path.read_text())
-    assert told["mission_branch"] == f"kitty/mission-{host.mission.slug}"
-    assert told["target_branch"] == "main"
-    assert told["lanes"][2] == {
+    facts = json.loads(path.read_text())
+    assert facts["mission_branch"] == f"kitty/mission-{host.mission.slug}"
+    assert facts["target_branch"] == "main"
+    assert facts["lanes"][2] == {
         "lane_id": "lane-c",
         "wp_ids": ["WP03"],
         "write_scope": ["WP03.txt"],
@@ -143,7 +143,7 @@ def test_lanes_json_is_what_the_host_writes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ignores", [True, False])
 def test_what_is_in_the_folder_stays(tmp_path: Path, *, ignores: bool) -> None:
-    """A repository that is there is worked in; its files and its branch are as they were."""
+    """The host works in an existing repository, and keeps its files and uncommitted changes."""
     repo = tmp_path / "repo"
     repo.mkdir()
     git(repo, "init", "--quiet", "--initial-branch=main")
@@ -161,7 +161,7 @@ def test_what_is_in_the_folder_stays(tmp_path: Path, *, ignores: bool) -> None:
 
 
 def test_a_mission_that_is_there_is_not_made_again(tmp_path: Path) -> None:
-    """A second one of its name is refused, and nothing of the first is changed."""
+    """A second mission of the same name is refused, and the first is not changed."""
     host = made("3.2.7", tmp_path)
     before = git(host.folder, "rev-parse", "HEAD")
     with pytest.raises(GitFailed, match=r"exists already\. Use another"):
@@ -253,7 +253,7 @@ def test_what_somebody_has_staged_is_not_committed(release: str, tmp_path: Path)
 @pytest.mark.parametrize("release", ["1.0.3", "2.1.3", "3.0.3", *NEW])
 def test_a_merge_brings_all_of_it(release: str, tmp_path: Path) -> None:
     """After a merge the target has the work of every work package."""
-    host = whole(release, tmp_path)
+    host = finished(release, tmp_path)
     done = ask(host, "merge-mission")
     assert done["success"], done
     assert in_target(host) == ["WP01.txt", "WP02.txt"]
@@ -267,8 +267,8 @@ def test_a_merge_brings_all_of_it(release: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strategy", ["merge", "squash", "rebase"])
 def test_a_merge_has_its_strategy(strategy: str, tmp_path: Path) -> None:
-    """Merges have two parents; the others are a line; no commit comes twice."""
-    host = whole("3.2.7", tmp_path, {"WP01": [], "WP02": ["WP01"], "WP03": []})
+    """Only the strategy merge makes merge commits, and rebase brings each commit once."""
+    host = finished("3.2.7", tmp_path, {"WP01": [], "WP02": ["WP01"], "WP03": []})
     assert ask(host, "merge-mission", f"--strategy={strategy}")["success"]
     assert in_target(host) == ["WP01.txt", "WP02.txt", "WP03.txt"]
     merges = git(host.folder, "log", "--merges", "--format=%s", "main").splitlines()
@@ -280,8 +280,8 @@ def test_a_merge_has_its_strategy(strategy: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])
 def test_the_checkout_stays_behind_up_to_3_1_10(release: str, tmp_path: Path) -> None:
-    """The target is moved behind the back of its checkout, which then seems to take it back."""
-    host = whole(release, tmp_path)
+    """Up to 3.1.10 a merge moves the target, but not the files of its checkout."""
+    host = finished(release, tmp_path)
     assert ask(host, "merge-mission")["success"]
     assert not (host.folder / "WP01.txt").exists()
     assert "D  WP01.txt" in git(host.folder, "status", "--porcelain").splitlines()
@@ -316,8 +316,8 @@ def test_a_conflict_leaves_the_target_alone(release: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("release", "again"), [("1.0.3", True), ("3.0.3", True), ("3.2.7", False)])
 def test_a_second_merge(release: str, again: bool, tmp_path: Path) -> None:
-    """Old hosts merge what is merged once more; later there are no branches left to merge."""
-    host = whole(release, tmp_path)
+    """A second merge succeeds on old hosts, and fails on later ones, which removed the branches."""
+    host = finished(release, tmp_path)
     assert ask(host, "merge-mission")["success"]
     before = git(host.folder, "rev-parse", "main")
     done = ask(host, "merge-mission")
@@ -329,7 +329,7 @@ def test_a_second_merge(release: str, again: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("release", [*OLD, "4.0.0rc7"])
 def test_a_dirty_worktree_is_refused(release: str, tmp_path: Path) -> None:
     """Up to 3.0.3 and from 4.0 on uncommitted changes prevent a merge."""
-    host = whole(release, tmp_path)
+    host = finished(release, tmp_path)
     left = worktree(host, "WP02") / "left.txt"
     left.write_text("not committed\n")
     assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
@@ -339,8 +339,8 @@ def test_a_dirty_worktree_is_refused(release: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("release", ["3.1.0", "3.1.10", "3.2.1", "3.2.5", "3.2.7"])
 def test_a_dirty_worktree_is_thrown_away(release: str, tmp_path: Path) -> None:
-    """3.1.0 to 3.2.7 remove it with what is nowhere else, and report success."""
-    host = whole(release, tmp_path)
+    """3.1.0 to 3.2.7 remove a worktree with uncommitted files, and report success."""
+    host = finished(release, tmp_path)
     left = worktree(host, "WP02") / "left.txt"
     left.write_text("not committed\n")
     assert ask(host, "merge-mission")["success"]
@@ -351,8 +351,8 @@ def test_a_dirty_worktree_is_thrown_away(release: str, tmp_path: Path) -> None:
     ("release", "outcome"), [("3.1.10", "kept"), ("3.2.5", "refused"), ("3.2.7", "reset")]
 )
 def test_an_acceptance_that_is_not_committed(release: str, outcome: str, tmp_path: Path) -> None:
-    """3.2.0 to 3.2.5 refuse to merge; from 3.2.6 on the merge takes the acceptance back."""
-    host = whole(release, tmp_path)
+    """A merge keeps an uncommitted acceptance on 3.1.10, and undoes it on 3.2.7; 3.2.5 refuses."""
+    host = finished(release, tmp_path)
     git(host.folder, "add", "--all")
     git(host.folder, "commit", "--quiet", "--allow-empty", "--message=mine")
     assert ask(host, "accept-mission", "--actor=rev")["success"]
@@ -363,8 +363,8 @@ def test_an_acceptance_that_is_not_committed(release: str, outcome: str, tmp_pat
 
 
 def test_other_changes_of_a_mission_are_not_reset(tmp_path: Path) -> None:
-    """A merge takes an acceptance back, and refuses to take anything else."""
-    host = whole("3.2.7", tmp_path)
+    """3.2.7 refuses a merge over another change in the mission's folder, and keeps that."""
+    host = finished("3.2.7", tmp_path)
     path = host.folder / "kitty-specs" / host.mission.slug / "tasks" / "WP01-part.md"
     path.write_text("mine\n")
     assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
@@ -374,8 +374,8 @@ def test_other_changes_of_a_mission_are_not_reset(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["missing", "{"])
 @pytest.mark.parametrize("release", ["3.1.0", "3.2.7"])
 def test_lanes_json_is_needed_for_a_merge(release: str, damage: str, tmp_path: Path) -> None:
-    """Without it, or with one that cannot be read, no merge begins."""
-    host = whole(release, tmp_path)
+    """A merge is refused while lanes.json is missing or damaged."""
+    host = finished(release, tmp_path)
     path = host.folder / "kitty-specs" / host.mission.slug / "lanes.json"
     path.unlink() if damage == "missing" else path.write_text(damage)
     git(host.folder, "add", "--all")
@@ -386,8 +386,8 @@ def test_lanes_json_is_needed_for_a_merge(release: str, damage: str, tmp_path: P
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
 def test_branches_are_needed_for_a_merge(release: str, tmp_path: Path) -> None:
-    """A lane without a branch, or no target, and nothing is merged."""
-    host = whole(release, tmp_path, {"WP01": [], "WP02": []})
+    """A merge is refused if the target or the branch of a lane does not exist."""
+    host = finished(release, tmp_path, {"WP01": [], "WP02": []})
     refused = ask(host, "merge-mission", "--target=nosuch")
     assert (refused["error_code"], refused["data"]["target_branch"]) == (
         "PREFLIGHT_FAILED",
@@ -403,8 +403,8 @@ def test_branches_are_needed_for_a_merge(release: str, tmp_path: Path) -> None:
     ("release", "passed"), [("1.0.3", True), ("2.1.3", True), ("3.0.3", False)]
 )
 def test_what_is_done_may_lack_its_worktree(release: str, passed: bool, tmp_path: Path) -> None:
-    """Before 3.0 a merge passes over it; 3.0.3 refuses. What is not done is never passed over."""
-    host = whole(release, tmp_path)
+    """Before 3.0 a merge skips done work without a worktree; 3.0.3 refuses."""
+    host = finished(release, tmp_path)
     git(host.folder, "worktree", "remove", str(worktree(host, "WP02")))
     done = ask(host, "merge-mission")
     assert done["success"] is passed
@@ -416,11 +416,11 @@ def test_what_is_done_may_lack_its_worktree(release: str, passed: bool, tmp_path
 
 def test_a_merge_into_another_branch_leaves_the_checkout(tmp_path: Path) -> None:
     """A merge into another branch does not change the checkout."""
-    host = whole("3.2.7", tmp_path)
+    host = finished("3.2.7", tmp_path)
     git(host.folder, "branch", "release")
     before = git(host.folder, "rev-parse", "main")
     assert ask(host, "merge-mission", "--target=release")["success"]
-    # The host commits that everything is done; of the work nothing is in main.
+    # The host commits to main that everything is done, but none of the work.
     assert git(host.folder, "merge-base", before, "main") == before
     assert in_target(host) == []
     assert "WP01.txt" in git(host.folder, "ls-tree", "--name-only", "release")
@@ -428,8 +428,8 @@ def test_a_merge_into_another_branch_leaves_the_checkout(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.7"])
 def test_a_file_in_the_way_of_a_merge(release: str, tmp_path: Path) -> None:
-    """A file that the merge would overwrite stops it, and stays."""
-    host = whole(release, tmp_path)
+    """A merge that would overwrite a file is refused, and the file is kept."""
+    host = finished(release, tmp_path)
     (host.folder / "WP01.txt").write_text("mine\n")
     before = git(host.folder, "rev-parse", "main")
     assert ask(host, "merge-mission")["error_code"] == "PREFLIGHT_FAILED"
@@ -440,7 +440,7 @@ def test_a_file_in_the_way_of_a_merge(release: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.10", "3.2.7"])
 def test_a_push(release: str, tmp_path: Path) -> None:
     """A merge with --push reaches the remote."""
-    host = whole(release, tmp_path)
+    host = finished(release, tmp_path)
     bare = tmp_path / "remote"
     subprocess.run(["git", "init", "--quiet", "--bare", str(bare)], check=True)
     git(host.folder, "remote", "add", "origin", str(bare))
@@ -450,15 +450,15 @@ def test_a_push(release: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("release", "code"), [("1.0.3", "PUSH_FAILED"), ("3.2.7", None)])
 def test_a_push_without_a_remote(release: str, code: str | None, tmp_path: Path) -> None:
-    """A merge with --push and no remote is made all the same."""
-    host = whole(release, tmp_path)
+    """A merge with --push and without a remote is made, and is an error on 1.0.3 only."""
+    host = finished(release, tmp_path)
     assert ask(host, "merge-mission", "--push")["error_code"] == code
     assert in_target(host) == ["WP01.txt", "WP02.txt"]
 
 
 def test_a_push_that_fails_is_a_traceback(tmp_path: Path) -> None:
     """From 3.1.0 on a failed push crashes the host after the merge."""
-    host = whole("3.2.7", tmp_path)
+    host = finished("3.2.7", tmp_path)
     git(host.folder, "remote", "add", "origin", str(tmp_path / "nowhere"))
     args = ("orchestrator-api", "merge-mission", f"--mission={host.mission.slug}", "--push")
     done = host.run(args, time_limit=60)
@@ -468,11 +468,11 @@ def test_a_push_that_fails_is_a_traceback(tmp_path: Path) -> None:
 
 
 def test_git_is_at_hand(tmp_path: Path) -> None:
-    """The host is a GitTransport, for the repository and its folders."""
+    """The host runs git in its repository, and in a folder that is given."""
     host = made("3.2.7", tmp_path)
     start(host, "WP01")
-    said = host.git(("branch", "--show-current"), time_limit=60)
-    assert said.stdout == b"main\n"
+    answer = host.git(("branch", "--show-current"), time_limit=60)
+    assert answer.stdout == b"main\n"
     there = str(worktree(host, "WP01"))
     assert b"lane-a" in host.git(("branch", "--show-current"), folder=there, time_limit=60).stdout
 
@@ -492,7 +492,7 @@ def test_the_twin_works_in_a_thread(backend: str, tmp_path: Path) -> None:
 
 
 def test_a_release_may_be_given_as_one(tmp_path: Path) -> None:
-    """A `Release` is as good as its name."""
+    """The release may be given as a `Release`."""
     host = SimulatedRepository(PLAN, release=Release("3.1.0"), folder=tmp_path / "repo")
     assert host.release.name == "3.1.0"
 
@@ -500,7 +500,7 @@ def test_a_release_may_be_given_as_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("release", SAMPLE)
 @pytest.mark.parametrize("half", [chr(0xD800), chr(0xDCFF)], ids=ascii)
 def test_half_a_character_is_no_branch(release: str, half: str, tmp_path: Path) -> None:
-    """A target that no command line can carry is one that is not there."""
+    """A target with a lone surrogate is refused like one that does not exist."""
     answer = ask(made(release, tmp_path), "merge-mission", f"--target={half}")
 
     assert answer["success"] is False
@@ -545,14 +545,14 @@ def test_a_mark_is_an_event_that_nobody_commits(tmp_path: Path) -> None:
     assert git(host.folder, "status", "--porcelain") == f"M {events}"
     assert not host.workspace.has_open_subtasks(host.mission, "WP01")
     commit(worktree(host, "WP01"), "WP01.txt")
-    told = (f"--policy={missions.POLICY}", "--actor=a1")
-    assert ask(host, "transition", "--wp=WP01", "--to=for_review", *told)["success"]
+    options = (f"--policy={missions.POLICY}", "--actor=a1")
+    assert ask(host, "transition", "--wp=WP01", "--to=for_review", *options)["success"]
     assert git(host.folder, "status", "--porcelain") == ""
     assert '"subtasks": ["T001", "T002"]' in git(host.folder, "show", f"HEAD:{events}")
 
 
 PLANNED: Plan = {"WP01": [], "WP02": PackagePlan(planning=True)}
-TOLD = ("--actor=a1", f"--policy={missions.POLICY}")
+ACTOR_AND_POLICY = ("--actor=a1", f"--policy={missions.POLICY}")
 
 
 @pytest.mark.parametrize(
@@ -567,11 +567,11 @@ TOLD = ("--actor=a1", f"--policy={missions.POLICY}")
 def test_planning_is_done_on_main(
     release: str, has_main: bool, code: str | None, tmp_path: Path
 ) -> None:
-    """Whatever the target is, its worktree has main, which 3.2.2 to 3.2.5 want to make."""
+    """Planning work has a worktree of main; 3.2.5 makes that branch, and fails if it exists."""
     host = made(release, tmp_path, PLANNED, target="work")
     if has_main:
         git(host.folder, "branch", "main", "HEAD~1")
-    answer = ask(host, "start-implementation", "--wp=WP02", *TOLD)
+    answer = ask(host, "start-implementation", "--wp=WP02", *ACTOR_AND_POLICY)
     assert answer["error_code"] == code
     if code is None:
         path = Path(answer["data"]["workspace_path"])
@@ -583,21 +583,21 @@ def test_planning_is_done_on_main(
 
 
 def test_planning_that_is_checked_out_already_cannot_begin(tmp_path: Path) -> None:
-    """With main in the primary checkout there is no second one of it; the reason is told."""
+    """Planning work cannot start while main is checked out, and the answer says so."""
     host = made("3.2.7", tmp_path, PLANNED)
-    answer = ask(host, "start-implementation", "--wp=WP02", *TOLD)
+    answer = ask(host, "start-implementation", "--wp=WP02", *ACTOR_AND_POLICY)
     assert answer["error_code"] == "LANE_ALLOCATION_FAILED"
     assert "main" in answer["data"]["reason"]
     assert host.lanes()["WP02"] == "planned"
 
 
 def test_planning_is_handed_in_with_a_commit_in_its_worktree(tmp_path: Path) -> None:
-    """A merge does not bring it into the target, and leaves main with it."""
+    """Planning work needs a commit in its worktree, and a merge leaves it on main."""
     host = made("3.2.7", tmp_path, PLANNED, target="work")
     git(host.folder, "branch", "main", "HEAD~1")
     for wp in host.mission.packages:
         start(host, wp)
-    hand_in = ("transition", "--wp=WP02", "--to=for_review", *TOLD)
+    hand_in = ("transition", "--wp=WP02", "--to=for_review", *ACTOR_AND_POLICY)
     assert ask(host, *hand_in)["error_code"] == "TRANSITION_REJECTED"
     path = host.folder / ".worktrees" / f"{host.mission.slug}-lane-planning"
     commit(path, "WP02.txt")
@@ -614,7 +614,7 @@ def test_planning_is_handed_in_with_a_commit_in_its_worktree(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.1"])
 def test_older_hosts_make_nothing_for_planning(release: str, tmp_path: Path) -> None:
-    """Its lane is passed over by a merge, which needs no branch of it."""
+    """Up to 3.2.1 planning work gets no worktree, and a merge skips its lane."""
     host = made(release, tmp_path, PLANNED)
     for wp in host.mission.packages:
         start(host, wp)
@@ -626,12 +626,12 @@ def test_older_hosts_make_nothing_for_planning(release: str, tmp_path: Path) -> 
 
 
 def test_4_0_plans_in_the_primary_checkout(tmp_path: Path) -> None:
-    """A commit on the target since the claim is the work, but not one of the host's state."""
+    """On 4.0.0rc7 a commit on the target is planning work, unless it is the host's own."""
     host = made("4.0.0rc7", tmp_path, PLANNED)
-    answer = ask(host, "start-implementation", "--wp=WP02", *TOLD)
+    answer = ask(host, "start-implementation", "--wp=WP02", *ACTOR_AND_POLICY)
     assert answer["data"]["workspace_path"] == str(host.folder)
     assert answer["data"]["lane_branch"] == "main"
-    hand_in = ("transition", "--wp=WP02", "--to=for_review", *TOLD)
+    hand_in = ("transition", "--wp=WP02", "--to=for_review", *ACTOR_AND_POLICY)
     assert ask(host, *hand_in)["error_code"] == "TRANSITION_REJECTED"
     commit(host.folder, "WP02.txt")
     assert ask(host, *hand_in)["success"]
@@ -642,13 +642,13 @@ SHARED: Plan = {"WP01": PackagePlan(owns=["x/**"]), "WP02": PackagePlan(owns=["x
 
 @pytest.mark.parametrize("release", ["3.2.2", "3.2.5", "3.2.7"])
 def test_a_dirty_lane_is_not_shared(release: str, tmp_path: Path) -> None:
-    """A claim waits until the other work package in the lane has committed."""
+    """A claim is refused while the worktree of the shared lane has uncommitted files."""
     host = made(release, tmp_path, SHARED)
     start(host, "WP01")
     path = worktree(host, "WP01")
     (path / "x.txt").write_text("x\n")
     for wp in ("WP02", "WP01"):
-        answer = ask(host, "start-implementation", f"--wp={wp}", *TOLD)
+        answer = ask(host, "start-implementation", f"--wp={wp}", *ACTOR_AND_POLICY)
         assert answer["error_code"] == "LANE_ALLOCATION_FAILED"
     assert host.lanes() == {"WP01": "in_progress", "WP02": "planned"}
     commit(path, "x.txt")
@@ -662,7 +662,7 @@ def test_a_branch_without_its_worktree(release: str, taken_up: bool, tmp_path: P
     host = made(release, tmp_path)
     start(host, "WP01")
     git(host.folder, "worktree", "remove", str(worktree(host, "WP01")))
-    answer = ask(host, "start-implementation", "--wp=WP01", *TOLD)
+    answer = ask(host, "start-implementation", "--wp=WP01", *ACTOR_AND_POLICY)
     assert answer["success"] is taken_up
 
 
@@ -678,7 +678,7 @@ def test_a_lane_that_cannot_be_caught_up_is_left_alone(tmp_path: Path) -> None:
         (folder / "same.txt").write_text(text)
         git(folder, "commit", "--quiet", "--all", "--message=change")
     before = git(path, "rev-parse", "HEAD")
-    answer = ask(host, "start-implementation", "--wp=WP02", *TOLD)
+    answer = ask(host, "start-implementation", "--wp=WP02", *ACTOR_AND_POLICY)
     assert answer["error_code"] == "LANE_ALLOCATION_FAILED"
     assert git(path, "rev-parse", "HEAD") == before
     assert git(path, "status", "--porcelain") == ""
@@ -686,7 +686,7 @@ def test_a_lane_that_cannot_be_caught_up_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("topology", ["coord", "lanes_with_coord"])
 def test_a_coordination_branch_has_the_state(topology: str, tmp_path: Path) -> None:
-    """Moves are committed there, and lanes begin there, with the planning merged in later."""
+    """Moves are committed on the coordination branch, and a lane has the planning files."""
     host = made("3.2.7", tmp_path, topology=topology)
     slug = host.mission.slug
     coord = host.folder / ".worktrees" / f"{slug}-coord"
@@ -702,8 +702,8 @@ def test_a_coordination_branch_has_the_state(topology: str, tmp_path: Path) -> N
 
 
 def test_a_merge_keeps_the_coordination_branch(tmp_path: Path) -> None:
-    """Accepting dies without a meta.json there, which only the merge brings."""
-    host = whole("3.2.7", tmp_path, topology="coord")
+    """A merge keeps the coordination branch and brings meta.json, without which accept crashes."""
+    host = finished("3.2.7", tmp_path, topology="coord")
     accept = ("orchestrator-api", "accept-mission", f"--mission={host.mission.slug}", "--actor=a")
     done = host.run(accept, time_limit=60)
     assert (done.exit_code, done.stdout) == (1, b"")
@@ -718,7 +718,7 @@ def test_a_merge_keeps_the_coordination_branch(tmp_path: Path) -> None:
 
 
 def test_3_2_5_cannot_merge_planning_with_coordination(tmp_path: Path) -> None:
-    """It takes the planning lane for stale, whatever is done about it."""
+    """3.2.5 refuses to merge planning work under coord, because it takes the lane for stale."""
     host = made("3.2.5", tmp_path, PLANNED, target="work", topology="coord")
     start(host, "WP01")
     commit(worktree(host, "WP01"), "WP01.txt")
@@ -732,8 +732,8 @@ def test_3_2_5_cannot_merge_planning_with_coordination(tmp_path: Path) -> None:
     [("3.1.10", "work"), ("3.2.1", "work"), ("3.2.2", "main"), ("3.2.7", "main")],
 )
 def test_meta_json_may_name_another_target(release: str, into: str, tmp_path: Path) -> None:
-    """merge_target_branch is looked at from 3.2.2 on; an option goes before it."""
-    host = whole(release, tmp_path, {"WP01": []}, target="work", merge_target="main")
+    """A merge goes into merge_target_branch from 3.2.2 on, unless --target is given."""
+    host = finished(release, tmp_path, {"WP01": []}, target="work", merge_target="main")
     assert ask(host, "merge-mission")["data"]["target_branch"] == into
     assert git(host.folder, "ls-tree", "--name-only", into, "WP01.txt") == "WP01.txt"
     again = ask(host, "merge-mission", "--target=elsewhere")

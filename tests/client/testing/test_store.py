@@ -83,7 +83,7 @@ def test_a_client_calls_it_by_its_name(
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "$HOME", "a;b", "é", "a\nb", "-x"])
 def test_the_path_may_have_any_characters(name: str, tmp_path: Path) -> None:
-    """The launcher quotes what it has to."""
+    """The program runs in a folder whose path has any characters."""
     folder = tmp_path / name
     program = make(folder, PLAN, release="3.2.7", slug="m")
     done = run(program, *STATE, cwd="/")
@@ -93,7 +93,7 @@ def test_the_path_may_have_any_characters(name: str, tmp_path: Path) -> None:
 def test_a_folder_that_was_named_from_here_is_found_from_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative path means the folder in which it was made."""
+    """A host that was made with relative paths runs from another folder."""
     monkeypatch.chdir(tmp_path)
     program = make(Path("host"), PLAN, release="3.2.7", slug="m", root=Path("repo"))
     assert program == tmp_path / "host" / "bin" / "spec-kitty"
@@ -119,7 +119,7 @@ def test_a_wrong_plan_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def test_the_state_outlives_the_call(program: Path) -> None:
-    """A claim is there for the next process, with who has made it and what has happened."""
+    """The next process sees a claim with its actor and its moves."""
     folder = program.parents[1]
     assert call(folder, (*CLAIM, "--actor=a1")).exit_code == 0
     refused = json.loads(call(folder, (*CLAIM, "--actor=a2")).stdout)
@@ -149,7 +149,7 @@ def test_calls_at_the_same_time_lose_nothing(program: Path) -> None:
 
 
 def test_a_call_that_is_killed_leaves_a_state(program: Path) -> None:
-    """Whenever it is killed, the next one reads what was there, or all of what it did."""
+    """After a kill at any time the state can be read, and has every call that was answered."""
     answered = 0
     for i in range(16):
         argv = [str(program), *NOTE, f"--note={i}"]
@@ -175,7 +175,7 @@ def test_a_call_that_is_killed_leaves_a_state(program: Path) -> None:
     ],
 )
 def test_a_damaged_state_is_told(text: str, program: Path) -> None:
-    """The error names the file and what to do, and is no answer of any host."""
+    """A damaged state raises an error that names the file and the remedy, and is not changed."""
     path = program.parents[1] / "state.json"
     path.write_text(text)
     with pytest.raises(StateDamaged, match=r"state\.json is damaged: .* Make the simulated host"):
@@ -184,7 +184,7 @@ def test_a_damaged_state_is_told(text: str, program: Path) -> None:
 
 
 def test_a_damaged_state_is_told_by_the_program(program: Path) -> None:
-    """It ends with an exit code that no host has, and one line on stderr."""
+    """The program ends with exit code 70 and one line on stderr if its state is damaged."""
     (program.parents[1] / "state.json").write_text("{")
     done = run(program, *STATE)
     assert (done.returncode, done.stdout) == (70, "")
@@ -200,14 +200,14 @@ def test_a_folder_without_a_state_is_no_host(tmp_path: Path) -> None:
 
 
 def test_what_is_not_simulated_is_told_by_the_program(program: Path) -> None:
-    """An orchestrator sees a host that has failed, and its author reads why."""
+    """The program ends with exit code 70 and says why if a command is not simulated."""
     done = run(program, "upgrade")
     assert (done.returncode, done.stdout) == (70, "")
     assert "only orchestrator-api" in done.stderr
 
 
 def test_a_host_with_git_goes_on_in_its_repository(tmp_path: Path) -> None:
-    """Its worktrees are made by calls of their own."""
+    """A call of the program makes the worktree in the repository of the host."""
     repo = tmp_path / "repo"
     program = make(tmp_path / "host", PLAN, release="3.2.7", slug="m", root=repo)
     done = json.loads(run(program, *CLAIM, "--actor=a").stdout)
@@ -219,7 +219,7 @@ MODULE = (sys.executable, "-m", "spec_kitty_client.testing.host")
 
 
 def test_make_is_a_command(tmp_path: Path) -> None:
-    """It prints the path of the program, which is what was asked for."""
+    """`make` makes a host from its options, and prints the path of the program."""
     plan = tmp_path / "plan.json"
     plan.write_text('{"A": [], "B": ["A"]}')
     options = ("--release=2.1.3", f"--plan={plan}", "--slug=mine")
@@ -230,20 +230,20 @@ def test_make_is_a_command(tmp_path: Path) -> None:
         check=True,
     )
     program = Path(done.stdout.rstrip("\n"))
-    said = run(program, "orchestrator-api", "feature-state", "--feature=mine")
-    assert [p["wp_id"] for p in json.loads(said.stdout)["data"]["work_packages"]] == ["A", "B"]
+    answer = run(program, "orchestrator-api", "feature-state", "--feature=mine")
+    assert [p["wp_id"] for p in json.loads(answer.stdout)["data"]["work_packages"]] == ["A", "B"]
 
 
 def test_make_takes_all_that_a_plan_says(tmp_path: Path) -> None:
-    """Objects and lists may stand side by side, and the state keeps what they say."""
+    """`make` takes a plan of lists and objects, and all of it is in the state."""
     plan = tmp_path / "plan.json"
     plan.write_text('{"A": {"subtasks": ["T001"], "planning": true}, "B": ["A"]}')
     options = (f"--plan={plan}", "--slug=mine", "--topology=coord", "--merge-target=main")
     argv = [*MODULE, "make", str(tmp_path / "host"), *options]
     made = subprocess.run(argv, capture_output=True, text=True, check=True)
     program = Path(made.stdout.rstrip("\n"))
-    told = run(program, "orchestrator-api", "resolve-workspace", "--mission=mine", "--wp=A")
-    data = json.loads(told.stdout)["data"]
+    answer = run(program, "orchestrator-api", "resolve-workspace", "--mission=mine", "--wp=A")
+    data = json.loads(answer.stdout)["data"]
     assert (data["lane_id"], data["mission_type"]) == ("lane-planning", "")
     marked = ("agent", "tasks", "mark-status", "T001", "--status=done", "--mission=mine", "--json")
     assert json.loads(run(program, *marked).stdout)["summary"]["updated"] == 1
@@ -266,7 +266,7 @@ NO_PLANS = [
 
 @pytest.mark.parametrize("plan", NO_PLANS)
 def test_make_refuses_what_is_no_plan(plan: str, tmp_path: Path) -> None:
-    """It says so in one line, and makes nothing."""
+    """`make` refuses a file that is no plan, says so, and makes nothing."""
     path = tmp_path / "plan.json"
     path.write_text(plan)
     argv = [*MODULE, "make", str(tmp_path / "host"), f"--plan={path}"]
@@ -277,7 +277,7 @@ def test_make_refuses_what_is_no_plan(plan: str, tmp_path: Path) -> None:
 
 
 def test_a_place_has_to_be_named() -> None:
-    """Without the environment variable the program names it."""
+    """The program names the environment variable that it needs."""
     env = {k: v for k, v in os.environ.items() if k != PLACE}
     argv = [*MODULE, *STATE]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)

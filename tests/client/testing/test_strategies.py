@@ -1,4 +1,4 @@
-"""What the strategies reach in a few hundred examples, and what they shrink to."""
+"""Tests of the strategies: the kinds of examples that they draw, and the simplest ones."""
 
 import json
 from collections import Counter
@@ -59,7 +59,7 @@ def examples(strategy: st.SearchStrategy[T], most: int = 300) -> list[T]:
 
 
 def simplest(strategy: st.SearchStrategy[T], wanted: Callable[[T], bool] = lambda _: True) -> T:
-    """Return what an example with a property shrinks to."""
+    """Return the simplest example for which a condition holds."""
     quiet = settings(max_examples=2000, database=None, deadline=None)
     return find(strategy, wanted, settings=quiet, random=Random(7))  # noqa: S311 - a fixed seed
 
@@ -68,7 +68,7 @@ def simplest(strategy: st.SearchStrategy[T], wanted: Callable[[T], bool] = lambd
 
 
 def test_every_dialect_is_reached() -> None:
-    """A test over dialects or hosts leaves none out."""
+    """`dialects` and `contracts` draw every dialect and every host."""
     assert set(examples(strategies.dialects(), 100)) == set(Dialect)
     assert set(examples(strategies.contracts(), 300)) == set(hosts())
     assert {host.dialect for host in hosts()} == set(Dialect)
@@ -76,19 +76,19 @@ def test_every_dialect_is_reached() -> None:
 
 @every_dialect
 def test_a_host_speaks_the_dialect_that_was_asked_for(dialect: Dialect) -> None:
-    """The hosts of a dialect begin with its first release, and are of no other."""
+    """The hosts of a dialect are of no other, and the oldest is its first release."""
     assert {host.dialect for host in hosts(dialect)} == {dialect}
     assert min(host.release for host in hosts(dialect)) == dialect.first_release
 
 
 @every_dialect
 def test_every_lane_is_reached(dialect: Dialect) -> None:
-    """A test over the lanes of a dialect sees all of them."""
+    """`lanes` draws every lane of a dialect."""
     assert set(examples(strategies.lanes(dialect), 100)) == lanes_of(dialect)
 
 
 def test_lanes_without_a_dialect_are_all_lanes() -> None:
-    """Those of each dialect are in it, and strange ones only where they are asked for."""
+    """`lanes` without a dialect draws every lane, and unknown ones only if asked to."""
     assert set(examples(strategies.lanes(), 100)) == set(Lane)
     kinds = Counter(type(lane) for lane in examples(strategies.lanes(unknown=True)))
     assert kinds[Lane] == len(Lane)
@@ -97,7 +97,7 @@ def test_lanes_without_a_dialect_are_all_lanes() -> None:
 
 @every_dialect
 def test_every_pair_of_lanes_is_reached_once_as_a_move(dialect: Dialect) -> None:
-    """Allowed and forbidden moves together are all pairs of lanes, each once."""
+    """`transitions` draws every pair of lanes, either as allowed or as forbidden."""
     pairs = {
         allowed: {
             (m.before, m.after) for m in examples(strategies.transitions(dialect, allowed=allowed))
@@ -124,12 +124,12 @@ def test_boards_shrink_to_their_beginning() -> None:
 
 @cache
 def printed() -> list[strategies.Printed]:
-    """Return what hosts print, a thousand times."""
+    """Return a thousand drawn outputs of hosts."""
     return examples(strategies.envelopes(), 1000)
 
 
 def test_every_family_of_codes_is_reached() -> None:
-    """Refusals have codes of each family, and those that only a newer host has."""
+    """`envelopes` draws refusals with codes of every family, and successes."""
     codes = [p.envelope.error_code for p in printed() if p.envelope and p.envelope.error_code]
     families = Counter(parse_code(code).family for code in codes)
 
@@ -139,7 +139,7 @@ def test_every_family_of_codes_is_reached() -> None:
 
 
 def test_every_contract_and_verb_is_reached() -> None:
-    """Envelopes of every version, of versions to come, of every verb, and of parser errors."""
+    """`envelopes` draws all contract versions and further ones, and all verbs and "unknown"."""
     envelopes = [p.envelope for p in printed() if p.envelope]
     versions = {e.contract_version for e in envelopes}
     names = {e.command.removeprefix("orchestrator-api.") for e in envelopes}
@@ -163,12 +163,12 @@ def test_every_contract_and_verb_is_reached() -> None:
     ids=["before", "after", "alone", "escapes", "utf-8", "surrogate", "no text", "crlf"],
 )
 def test_every_way_to_print_is_reached(has: Callable[[bytes], bool]) -> None:
-    """Noise on either side, escapes and the lack of them are all there, in more than a few."""
+    """`envelopes` draws each kind of output at least 20 times in a thousand."""
     assert sum(has(p.stdout) for p in printed()) >= 20
 
 
 def test_unknown_fields_are_reached() -> None:
-    """Envelopes with further keys are drawn as well."""
+    """`envelopes` draws envelopes with further keys."""
     seven = {"contract_version", "command", "timestamp", "correlation_id", "success"}
     seven |= {"error_code", "data"}
     more = 0
@@ -180,7 +180,7 @@ def test_unknown_fields_are_reached() -> None:
 
 
 def test_every_flaw_is_reached_with_and_without_an_answer() -> None:
-    """Near-envelopes of each kind are alone, and before and after one that counts."""
+    """`near_envelopes` draws each flaw alone, and beside a valid envelope."""
     near = examples(strategies.near_envelopes(), 700)
     alone = Counter(p.flaw for p in near if p.envelope is None)
     beside = Counter(p.flaw for p in near if p.envelope is not None)
@@ -191,7 +191,7 @@ def test_every_flaw_is_reached_with_and_without_an_answer() -> None:
 
 
 def test_envelopes_shrink_to_one_plain_line() -> None:
-    """The simplest is a success with nothing in it; a refusal has nothing but its code."""
+    """The simplest envelope is an empty success on one line; the simplest refusal has no data."""
     plain = simplest(strategies.envelopes())
     assert plain.stdout.endswith(b'"success": true, "error_code": null, "data": {}}\n')
     assert plain.stdout.startswith(
@@ -205,7 +205,7 @@ def test_envelopes_shrink_to_one_plain_line() -> None:
 
 
 def test_near_envelopes_shrink_to_a_missing_key() -> None:
-    """The simplest has one line without its first key; another flaw has nothing else about it."""
+    """The simplest near-envelope is one line without its first key, or only a brace if cut."""
     near = simplest(strategies.near_envelopes())
     assert (near.flaw, near.envelope) == (Flaw.MISSING_KEY, None)
     assert near.stdout.startswith(b'{"command": "orchestrator-api.contract-version"')
@@ -216,8 +216,8 @@ def test_near_envelopes_shrink_to_a_missing_key() -> None:
 # Replies
 
 
-def told(completed: Completed) -> tuple[str, frozenset[str]]:
-    """Return the verb that was answered as the host calls it, and the fields of the answer."""
+def answer_fields(completed: Completed) -> tuple[str, frozenset[str]]:
+    """Return the host's name for the verb of an answer, and the fields of its data."""
     envelope, _ = find_envelope(completed.stdout.decode())
     assert envelope is not None
     name = envelope.command.removeprefix("orchestrator-api.")
@@ -225,7 +225,7 @@ def told(completed: Completed) -> tuple[str, frozenset[str]]:
 
 
 def recorded_fields(verb: str, dialect: Dialect) -> set[tuple[str, frozenset[str]]]:
-    """Return the same of what real hosts answered; what the SDK has no name for is left out."""
+    """Return the same of the recorded answers, without fields that the SDK does not name."""
     kind = VERBS[verb]
     ours = {a.name for a in attrs.fields(kind.reply_type)} | {"feature_slug"}
     found = set()
@@ -250,18 +250,18 @@ def test_hosts_answer_each_verb_in_nearly_every_dialect() -> None:
 
 @pytest.mark.parametrize(("verb", "dialect"), ANSWERED)
 def test_answers_have_the_fields_of_real_ones(verb: str, dialect: Dialect) -> None:
-    """For each verb and dialect, name and fields are those that a real host was recorded with."""
+    """Drawn replies have the names of verbs and the fields that real hosts answered."""
     real = recorded_fields(verb, dialect)
     kind = VERBS[verb]
     ours = {a.name for a in attrs.fields(kind.reply_type)} | {"feature_slug"}
-    ours -= {"origin_warnings"}  # told only where there is a remote that was not compared
-    drawn = {told(c) for c in examples(strategies.replies(kind, dialect), 40)}
+    ours -= {"origin_warnings"}  # only where a host did not compare with the remote
+    drawn = {answer_fields(c) for c in examples(strategies.replies(kind, dialect), 40)}
 
     assert {(name, fields & ours) for name, fields in drawn} == real
 
 
 def nested(completed: Completed) -> frozenset[frozenset[str]]:
-    """Return the fields of the work packages in an answer, without those of chance."""
+    """Return the sets of fields that the work packages of an answer have."""
     envelope, _ = find_envelope(completed.stdout.decode())
     assert envelope is not None
     lists = [envelope.data.get(n, []) for n in ("work_packages", "ready_work_packages")]
@@ -288,10 +288,10 @@ def test_boards_have_the_fields_of_real_ones(release: str) -> None:
 
 
 def test_unknown_fields_and_noise_are_reached_in_answers() -> None:
-    """Answers have fields that nobody knows now and then, and a merge has git's words before."""
+    """Some drawn merge replies have unknown fields, and some have git's output before them."""
     merges = examples(strategies.replies(MergeMission), 200)
     ours = {a.name for a in attrs.fields(MergeMission.reply_type)}
-    known = [set(to_newest_names(dict.fromkeys(told(c)[1]))) <= ours for c in merges]
+    known = [set(to_newest_names(dict.fromkeys(answer_fields(c)[1]))) <= ours for c in merges]
 
     assert 20 < known.count(True) < 180
     assert 20 < sum(c.stdout.startswith(b"Deleted branch") for c in merges) < 180
@@ -318,24 +318,24 @@ def test_answers_shrink_to_the_oldest_host_and_one_work_package() -> None:
 # Missions
 
 
-def places(mission: dict[str, list[str]]) -> bool:
-    """Tell whether everything depends only on what comes before it in the plan."""
+def is_in_order(mission: dict[str, list[str]]) -> bool:
+    """Return whether each work package comes after its dependencies in the plan."""
     names = list(mission)
     return all(names.index(n) < i for i, wp in enumerate(names) for n in mission[wp])
 
 
 @every_shape
 def test_a_shape_is_drawn_in_every_size_and_order(shape: Shape) -> None:
-    """All sizes are reached, and dependencies on earlier and on later work packages."""
+    """Each shape is drawn in every size, with dependencies on earlier and on later packages."""
     drawn = examples(strategies.missions(shape=shape, max_size=6))
-    orders = Counter(places(mission) for mission in drawn)
+    orders = Counter(is_in_order(mission) for mission in drawn)
 
     assert {len(mission) for mission in drawn} == {1, 2, 3, 4, 5, 6}
     assert min(orders[True], orders[False]) >= 5
 
 
 def test_missions_without_a_shape_have_them_all() -> None:
-    """Chains, fans and missions in parts are all among them, and so are very dense ones."""
+    """`missions` without a shape draws chains, fans, disconnected and dense missions."""
     counts = [
         tuple(sorted(map(len, mission.values())))
         for mission in examples(strategies.missions(min_size=5, max_size=5), 500)
@@ -347,9 +347,9 @@ def test_missions_without_a_shape_have_them_all() -> None:
 
 @every_shape
 def test_missions_shrink_to_one_work_package(shape: Shape) -> None:
-    """Of each shape the simplest is the same; one in an odd order has two work packages."""
+    """The simplest mission has one work package; the simplest out of order has one dependency."""
     assert simplest(strategies.missions(shape=shape)) == {"WP01": []}
-    odd = simplest(strategies.missions(shape=shape), lambda mission: not places(mission))
+    odd = simplest(strategies.missions(shape=shape), lambda mission: not is_in_order(mission))
     needs = [needs for needs in odd.values() if needs]
     assert len(odd) == (3 if shape is Shape.DISCONNECTED else 2)
     assert len(needs) == 1
@@ -358,36 +358,38 @@ def test_missions_shrink_to_one_work_package(shape: Shape) -> None:
 # Scripts
 
 
-Walked = set[tuple[str, str]]
+Moves = set[tuple[str, str]]
 Answers = list[tuple[str, str | None]]
 
 
-def play(script: HostScript) -> tuple[Answers, Walked]:
-    """Say a script to a simulated host; return the code of each answer, and the moves."""
+def play(script: HostScript) -> tuple[Answers, Moves]:
+    """Run a script on a simulated host; return the code of each answer, and the moves."""
     release = str(script.contract.release)
     host = SimulatedHost(dict(script.mission), release=release, slug=script.slug)
-    said: Answers = []
-    walked: Walked = set()
+    answered: Answers = []
+    made: Moves = set()
     for command in script.commands:
         before = host.lanes()
         completed = host.run(spell(command, script.contract), time_limit=1)
         envelope, _ = find_envelope(completed.stdout.decode())
         assert envelope is not None, (command, completed)
-        said.append((command.verb, envelope.error_code))
-        walked |= {(before[wp], lane) for wp, lane in host.lanes().items()}
-    return said, walked
+        answered.append((command.verb, envelope.error_code))
+        made |= {(before[wp], lane) for wp, lane in host.lanes().items()}
+    return answered, made
 
 
 @cache
-def played(dialect: Dialect) -> tuple[Answers, Walked]:
-    """Return what became of some hundred scripts."""
+def played(dialect: Dialect) -> tuple[Answers, Moves]:
+    """Return the answers to 250 drawn scripts, and the moves that they made."""
     plays = [play(script) for script in examples(strategies.host_scripts(dialect), 250)]
-    return [answer for said, _ in plays for answer in said], set().union(*(w for _, w in plays))
+    return [answer for answered, _ in plays for answer in answered], set().union(
+        *(w for _, w in plays)
+    )
 
 
 @every_dialect
 def test_scripts_make_sense(dialect: Dialect) -> None:
-    """Two thirds of the calls are taken at least, a tenth is refused, and all verbs succeed."""
+    """The host refuses 10 to 33 % of the drawn calls, and every verb succeeds some times."""
     answers, _ = played(dialect)
     done = Counter(verb for verb, code in answers if code is None)
     verbs = {v for v in LIFECYCLE if any(host.supports(VERBS[v]) for host in hosts(dialect))}
@@ -399,8 +401,8 @@ def test_scripts_make_sense(dialect: Dialect) -> None:
 
 @every_dialect
 def test_scripts_reach_the_rules(dialect: Dialect) -> None:
-    """Whatever a host can refuse is refused more than once, and most ways are walked."""
-    answers, walked = played(dialect)
+    """Drawn scripts get each refusal three times or more, and make most of the allowed moves."""
+    answers, made = played(dialect)
     codes = Counter(code for _, code in answers)
     name = "FEATURE" if dialect in (Dialect.F1, Dialect.F2) else "MISSION"
     wanted = {"POLICY_METADATA_REQUIRED", "WP_NOT_FOUND", "TRANSITION_REJECTED"}
@@ -410,12 +412,12 @@ def test_scripts_reach_the_rules(dialect: Dialect) -> None:
     allowed = {(before, after) for before, after in moves(dialect) if before != after}
 
     assert min(codes[code] for code in wanted) >= 3
-    assert {after for _, after in walked} == lanes_of(dialect)
-    assert len(allowed & walked) >= 0.65 * len(allowed)
+    assert {after for _, after in made} == lanes_of(dialect)
+    assert len(allowed & made) >= 0.65 * len(allowed)
 
 
 def test_what_a_host_does_not_have_is_said_where_that_is_asked_for() -> None:
-    """With the flag there are calls that cannot be spelled: verbs, options and lanes."""
+    """With `unsupported=True` scripts have verbs, options and lanes that the host lacks."""
     drawn = examples(strategies.host_scripts(Dialect.M0, unsupported=True))
     missing = [c for s in drawn for c in s.commands if not s.contract.supports(c)]
 
@@ -425,7 +427,7 @@ def test_what_a_host_does_not_have_is_said_where_that_is_asked_for() -> None:
 
 
 def test_a_script_for_a_host_is_for_that_host() -> None:
-    """A contract is taken as it is, with verbs that came in the middle of its dialect."""
+    """`host_scripts` of a contract draws scripts for it alone, with the verbs of its release."""
     (host,) = (h for h in hosts() if str(h.release) == "3.2.4")
     drawn = examples(strategies.host_scripts(host), 100)
 
@@ -436,12 +438,12 @@ def test_a_script_for_a_host_is_for_that_host() -> None:
 
 
 def reaches(verb: str) -> Callable[[HostScript], bool]:
-    """Return what tells whether a script has a verb that succeeds."""
+    """Return a function that says whether a verb succeeds in a script."""
     return lambda script: (verb, None) in play(script)[0]
 
 
 def test_scripts_shrink_to_a_look_at_the_board() -> None:
-    """The simplest script asks where the one work package stands."""
+    """The simplest script reads the state of a mission with one work package."""
     script = simplest(strategies.host_scripts())
 
     assert script.commands == (MissionState(mission="demo"),)
@@ -450,7 +452,7 @@ def test_scripts_shrink_to_a_look_at_the_board() -> None:
 
 
 def test_a_merge_shrinks_to_the_shortest_way() -> None:
-    """To merge takes claim, submission, review, approval and acceptance, and nothing else."""
+    """The simplest script with a merge has only the calls that a merge needs."""
     script = simplest(strategies.host_scripts(Dialect.M4), reaches("merge-mission"))
 
     assert [type(c).__name__ for c in script.commands] == [

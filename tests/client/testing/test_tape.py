@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.testing.tape` and what it is made of."""
+"""Tests of `spec_kitty_client.testing.tape` and of its placeholders."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from spec_kitty_client.transports import (
     Transport,
 )
 from tests.client.answers import POLICY, Scripted, completed, line, success
-from tests.client.simulated import SLUG, Simulated, Waiting, WithGit
+from tests.client.simulated import SLUG, AsyncWithGit, Simulated, WithGit
 
 REVIEW = Review(reviewer="rev", reference="r1")
 READ = ("orchestrator-api", "mission-state", f"--mission={SLUG}")
@@ -32,12 +32,12 @@ CORR = "corr-0123456789abcdef0123456789abcdef"
 
 
 def client(transport: Transport) -> Client:
-    """Return a client of somebody who works."""
+    """Return a client with an actor and a policy."""
     return Client(actor="ada", policy=POLICY, transport=transport)
 
 
 def work(mine: Client) -> str:
-    """Take a work package from planned to its end, and return where it is then."""
+    """Take a work package from planned to done, and return its lane."""
     mine.start_implementation(SLUG, "WP01")
     mine.mission(SLUG).work_package("WP01").submit_for_review()
     mine.mission(SLUG).work_package("WP01").begin_review()
@@ -52,7 +52,7 @@ def both(tape: Tape, host: Transport, there: Tape | None = None) -> Iterator[Tra
 
 
 def lines(path: Path) -> list[dict[str, object]]:
-    """Return what is on a tape."""
+    """Return the lines of a tape."""
     return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -68,10 +68,10 @@ def test_a_replay_answers_as_the_host_did(release: str, strict: bool, tmp_path: 
 
 @pytest.mark.anyio
 async def test_the_same_without_blocking(tmp_path: Path) -> None:
-    """An async client records and is answered in the same way, with the same tape."""
+    """An async client records the same tape as a blocking one, and replays it."""
     one, two = (Tape(tmp_path / name) for name in ("one", "two"))
     host = WithGit("3.2.7")
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=one.record_async(Waiting(host)))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=one.record_async(AsyncWithGit(host)))
     await mine.start_implementation(SLUG, "WP01")
     client(two.record(WithGit("3.2.7"))).start_implementation(SLUG, "WP01")
     assert one.path.read_text() == two.path.read_text()
@@ -107,18 +107,18 @@ def test_git_is_recorded_as_well(repo: Path, tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_git_is_recorded_without_blocking(repo: Path, tmp_path: Path) -> None:
-    """The async twins pass on and answer what git was asked."""
+    """The async transports record and replay calls of git."""
     tape = Tape(tmp_path / "tape", root=repo)
     host = WithGit("1.0.3", root=repo)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=tape.record_async(Waiting(host)))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=tape.record_async(AsyncWithGit(host)))
     recorded = await mine.mission(SLUG).work_package("WP01").claim()
     with tape.replay_async() as transport:
         mine = AsyncClient(actor="ada", policy=POLICY, transport=transport)
         assert await mine.mission(SLUG).work_package("WP01").claim() == recorded
 
 
-class Everything(Simulated):
-    """A host that can be identified, and that is kept."""
+class IdentifiedHost(Simulated):
+    """A host that has an identity and can be closed."""
 
     def identity(self) -> str:
         return "host"
@@ -130,9 +130,9 @@ class Everything(Simulated):
         """End nothing."""
 
 
-@pytest.mark.parametrize("wrapped", [Simulated("3.2.7"), WithGit("3.2.7"), Everything("3.2.7")])
+@pytest.mark.parametrize("wrapped", [Simulated("3.2.7"), WithGit("3.2.7"), IdentifiedHost("3.2.7")])
 def test_what_the_transports_can_do(wrapped: Transport, tmp_path: Path) -> None:
-    """Both can run git if the recorded one could; neither lets a client skip its questions."""
+    """Recording and replay can run git if the host can, and neither has an identity."""
     tape = Tape(tmp_path / "tape")
     recording, replay = tape.record(wrapped), tape.replay()
     has_git = isinstance(wrapped, GitTransport)
@@ -143,7 +143,7 @@ def test_what_the_transports_can_do(wrapped: Transport, tmp_path: Path) -> None:
     assert not isinstance(replay, Closeable)
 
 
-# What is on the tape
+# The lines of a tape
 
 
 def test_every_call_is_on_the_tape_at_once(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_every_call_is_on_the_tape_at_once(tmp_path: Path) -> None:
 
 
 def test_a_tape_is_not_overwritten(tmp_path: Path) -> None:
-    """Recorded once, it stays as it is until somebody says otherwise."""
+    """Recording refuses a tape that exists, and replaces it only with `overwrite`."""
     tape = Tape(tmp_path / "tape")
     tape.record(Simulated("3.2.7")).run(READ, time_limit=1.0)
     before = tape.path.read_bytes()
@@ -168,7 +168,7 @@ def test_a_tape_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_what_differs_is_not_on_the_tape(tmp_path: Path) -> None:
-    """Paths, times and ids are placeholders, numbered as they appear, the same for the same."""
+    """A tape has a placeholder for each path, time and id, numbered in the order of values."""
     root = tmp_path / "repo"
     data = {
         "mission_id": ULID,
@@ -189,11 +189,11 @@ def test_what_differs_is_not_on_the_tape(tmp_path: Path) -> None:
     tape = Tape(tmp_path / "tape", root=root)
     tape.record(host).run(("x", f"--id={OTHER}", f"--root={root}"), time_limit=1.0)
     _, taped = lines(tape.path)
-    told = json.loads(str(taped["stdout"]))
+    answered = json.loads(str(taped["stdout"]))
 
     assert taped["args"] == ["x", "--id={ulid:1}", "--root={root}"]
-    assert told["timestamp"] == "{time:1}"
-    assert told["data"] == {
+    assert answered["timestamp"] == "{time:1}"
+    assert answered["data"] == {
         "mission_id": "{ulid:2}",
         "path": "{root}/kitty-specs/{ulid:2}",
         "beside": "{temp}" + f"{root}-old/x".removeprefix(tempfile.gettempdir()),
@@ -227,16 +227,16 @@ def test_secrets_and_other_names(tmp_path: Path) -> None:
 
 def test_bytes_survive(tmp_path: Path) -> None:
     """Bytes that are not UTF-8, and text like placeholders, come back unchanged."""
-    said = (
+    output = (
         bytes(range(256))
         + b"\xed\xa0\x80 {root} {=root} {ulid:1} {{time:2}} {x}"
         + "\u00e9\U0001f408".encode()
     )
-    host = Scripted(completed(said, stderr=said[::-1], exit_code=-9))
+    host = Scripted(completed(output, stderr=output[::-1], exit_code=-9))
     tape = Tape(tmp_path / "tape")
     tape.record(host).run(("--note={root}",), time_limit=1.0)
     done = tape.replay().run(("--note={root}",), time_limit=7.0)
-    assert (done.stdout, done.stderr, done.exit_code) == (said, said[::-1], -9)
+    assert (done.stdout, done.stderr, done.exit_code) == (output, output[::-1], -9)
     assert done.time_limit == 7.0
     assert done.argv == ("spec-kitty", "--note={root}")
 
@@ -289,7 +289,7 @@ def test_timeouts_and_missing_hosts_are_recorded(tmp_path: Path) -> None:
 
 
 def test_an_id_that_a_host_made_up_is_known_in_later_calls(tmp_path: Path) -> None:
-    """A client that sends back what it was told is on the tape."""
+    """A replay matches a call with an id that the replay itself has answered."""
     host = Scripted(success("specify", {"id": ULID}), success("plan", {"id": ULID}))
     tape = Tape(tmp_path / "tape")
     recording = tape.record(host)
@@ -297,15 +297,15 @@ def test_an_id_that_a_host_made_up_is_known_in_later_calls(tmp_path: Path) -> No
     recording.run(("plan", f"--id={ULID}"), time_limit=1.0)
 
     with tape.replay() as replay:
-        told = json.loads(replay.run(("specify",), time_limit=1.0).stdout)["data"]["id"]
-        assert told not in (ULID, OTHER)
-        assert len(told) == 26
-        again = replay.run(("plan", f"--id={told}"), time_limit=1.0)
-        assert json.loads(again.stdout)["data"]["id"] == told
+        answered = json.loads(replay.run(("specify",), time_limit=1.0).stdout)["data"]["id"]
+        assert answered not in (ULID, OTHER)
+        assert len(answered) == 26
+        again = replay.run(("plan", f"--id={answered}"), time_limit=1.0)
+        assert json.loads(again.stdout)["data"]["id"] == answered
 
 
 def test_an_id_of_the_caller_is_taken_over(tmp_path: Path) -> None:
-    """A call may bring a new id where the recorded one did, and is told of that one."""
+    """A replay takes the caller's new id in place of the recorded one, and answers with it."""
     host = Scripted(success("plan", {"id": ULID}), success("plan", {"id": ULID}))
     tape = Tape(tmp_path / "tape")
     recording = tape.record(host)
@@ -342,7 +342,7 @@ def test_a_path_is_a_path_of_its_own() -> None:
 
 
 def test_what_does_not_match_binds_nothing() -> None:
-    """A call that was compared in vain leaves no trace."""
+    """A call that does not match binds no id."""
     hidden, ids = Placeholders({}, {}), Ids()
     assert not hidden.match(("{ulid:1}", "x"), (ULID, "y"), ids)
     assert hidden.match(("{ulid:1}", "x"), (OTHER, "x"), ids)
@@ -350,7 +350,7 @@ def test_what_does_not_match_binds_nothing() -> None:
 
 @pytest.mark.parametrize("names", [{"root": "x", "not a name": "y"}, {"time": "x"}])
 def test_names_of_placeholders(names: dict[str, str], tmp_path: Path) -> None:
-    """A name that could not be told from others is refused before anything is recorded."""
+    """A tape refuses an invalid or reserved name of a placeholder, and writes nothing."""
     with pytest.raises(ValueError, match="cannot name a placeholder"):
         Tape(tmp_path / "tape", known=names).record(Scripted())
     assert not (tmp_path / "tape").exists()
@@ -374,7 +374,7 @@ def tape(tmp_path: Path) -> Tape:
 
 
 def test_another_call_is_shown_as_a_difference(tape: Tape) -> None:
-    """The message says which call it is, what was recorded, and what was made."""
+    """TapeMismatch has the call's number, and the difference of the recorded and the made one."""
     mine = client(tape.replay())
     mine.mission_state(SLUG)
     with pytest.raises(TapeMismatch) as e:
@@ -391,13 +391,13 @@ def test_another_call_is_shown_as_a_difference(tape: Tape) -> None:
 
 
 def test_the_order_counts(tape: Tape) -> None:
-    """A replay that is strict takes no call before its time, and none twice."""
+    """A strict replay refuses a call out of its order."""
     with pytest.raises(TapeMismatch, match="call 1 of 3"):
         client(tape.replay()).transition(SLUG, "WP01", "for_review", note="all done")
 
 
 def test_a_call_after_the_end(tape: Tape) -> None:
-    """When the tape has been played, there is nothing to compare a call with."""
+    """A strict replay refuses a call after the last one on the tape."""
     mine = client(tape.replay())
     mine.mission_state(SLUG)
     mine.transition(SLUG, "WP01", "for_review", note="all done")
@@ -407,7 +407,7 @@ def test_a_call_after_the_end(tape: Tape) -> None:
 
 
 def test_calls_that_were_not_made(tape: Tape) -> None:
-    """A replay ends with an error that lists what is left, unless there is one already."""
+    """A strict replay ends with an error that lists the calls not made, or with the test's own."""
     with pytest.raises(TapeMismatch) as e, tape.replay() as transport:
         client(transport).mission_state(SLUG)
     shown = str(e.value).splitlines()
@@ -421,7 +421,7 @@ def test_calls_that_were_not_made(tape: Tape) -> None:
 
 
 def test_a_long_list_of_calls_that_were_not_made(tmp_path: Path) -> None:
-    """A message stays readable."""
+    """TapeMismatch lists ten calls that were not made, and counts the rest."""
     tape = Tape(tmp_path / "tape")
     recording = tape.record(Simulated("3.2.7"))
     for _ in range(25):
@@ -433,7 +433,7 @@ def test_a_long_list_of_calls_that_were_not_made(tmp_path: Path) -> None:
 
 
 def test_a_mismatch_that_was_caught_is_told_at_the_end(tape: Tape) -> None:
-    """A loop that survives everything does not survive a test."""
+    """A replay raises a mismatch again at its end if it was caught before."""
 
     def play() -> None:
         with tape.replay(strict=False) as transport, pytest.raises(TapeMismatch):
@@ -445,7 +445,7 @@ def test_a_mismatch_that_was_caught_is_told_at_the_end(tape: Tape) -> None:
 
 
 def test_matching_takes_calls_in_any_order(tape: Tape) -> None:
-    """Reads are answered in their order, and at the end by the last one again and again."""
+    """A replay that is not strict answers reads in order, and then repeats the last answer."""
     with tape.replay(strict=False) as transport:
         mine = client(transport)
         seen = [mine.mission_state(SLUG).lanes()["WP01"] for _ in range(4)]
@@ -461,7 +461,7 @@ def test_matching_does_not_need_all_calls(tape: Tape) -> None:
 
 
 def test_matching_answers_no_mutation_twice(tape: Tape) -> None:
-    """The second one would have had another answer; the message shows what is most like it."""
+    """A replay answers a mutation once; the error shows the most similar call."""
     mine = client(tape.replay(strict=False))
     mine.mission_state(SLUG)
     with pytest.raises(TapeMismatch, match="call 2 of 3 is the most similar to the call"):
@@ -472,7 +472,7 @@ def test_matching_answers_no_mutation_twice(tape: Tape) -> None:
 
 
 def test_parallel_calls_are_recorded_and_matched(tmp_path: Path) -> None:
-    """Lines are whole, and each recorded call answers one call."""
+    """Parallel calls are recorded as whole lines, each of which answers one call."""
     tape = Tape(tmp_path / "tape")
 
     def calls(transport: Transport, n: int, seen: list[bytes]) -> None:
@@ -502,7 +502,7 @@ def test_parallel_calls_are_recorded_and_matched(tmp_path: Path) -> None:
 
 
 def test_a_cut_line_is_named(tape: Tape) -> None:
-    """A tape whose end is missing is not played up to there."""
+    """A replay refuses a tape with a cut line, and names the line."""
     text = tape.path.read_text()
     tape.path.write_text(text[: len(text) - 40])
     with pytest.raises(TapeDamaged, match=r"tape\.jsonl, line 4: this is not JSON") as e:
@@ -529,7 +529,7 @@ def test_a_cut_line_is_named(tape: Tape) -> None:
     ],
 )
 def test_damage_is_named(tape: Tape, number: int, text: str, what: str) -> None:
-    """Whatever is wrong is found before the first call, and the line is named."""
+    """A replay refuses a malformed line before its first call, and names the line."""
     whole = tape.path.read_text().splitlines()
     whole[number - 1] = text
     tape.path.write_text("\n".join(whole))
@@ -548,7 +548,7 @@ def test_an_empty_file_is_no_tape(tmp_path: Path) -> None:
 
 
 def test_a_tape_with_other_placeholders(tape: Tape) -> None:
-    """A value that nobody names would be played as something else."""
+    """A replay refuses a tape that has other placeholders than it knows."""
     with pytest.raises(ValueError, match="Give the tape the same `known` and `patterns`"):
         Tape(tape.path, known={"mission": SLUG}).replay()
 

@@ -1,4 +1,4 @@
-"""Small programs that act as a host, and what is needed to watch them."""
+"""Small programs that act as a host, and helpers to watch them."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def hanging(folder: Path, *, on_term: str = "exit 143") -> str:
 
 
 def eventually(what: Callable[[], bool]) -> bool:
-    """Wait until something is true; false when it does not become true."""
+    """Wait until a condition holds; return False if it does not within `PATIENCE` seconds."""
     end = time.monotonic() + PATIENCE
     while not what():
         if time.monotonic() > end:
@@ -46,12 +46,12 @@ def eventually(what: Callable[[], bool]) -> bool:
 
 
 def written(path: Path) -> bool:
-    """Tell whether a file is there with something in it."""
+    """Return whether a file exists and is not empty."""
     return path.is_file() and path.stat().st_size > 0
 
 
 def started(folder: Path) -> bool:
-    """Tell whether a hanging program and its child are running."""
+    """Return whether a hanging program and its child are running."""
     return written(folder / "host.pid") and written(folder / "child.pid")
 
 
@@ -62,7 +62,7 @@ def pids(folder: Path) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process is there now; a zombie has ended."""
+    """Return whether a process is alive; a zombie is not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -70,13 +70,13 @@ def alive(pid: int) -> bool:
 
 
 def gone(pid: int) -> bool:
-    """Tell whether a process ends."""
+    """Wait for a process to end, and return whether it did."""
     return eventually(lambda: not alive(pid))
 
 
 @contextmanager
 def ended_at_last(folder: Path) -> Iterator[None]:
-    """Leave no process behind, whatever a test finds out."""
+    """Kill a hanging program and its child at the end of a test, passed or failed."""
     try:
         yield
     finally:
@@ -88,7 +88,7 @@ def ended_at_last(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def interrupted(when: Callable[[], bool], error: type[BaseException]) -> Iterator[None]:
-    """Raise an exception in the main thread, out of its waiting, as Ctrl-C does."""
+    """Raise an exception in the waiting main thread, as Ctrl-C does."""
 
     def handler(*_: object) -> None:
         raise error

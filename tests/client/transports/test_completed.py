@@ -10,10 +10,10 @@ ENDED = Completed(
 
 
 def test_output_is_not_in_the_repr() -> None:
-    """Megabytes of output do not flood a traceback."""
+    """The repr of an ended call has none of its output."""
     assert "SENTINEL" not in repr(ENDED)
 
 
 def test_a_call_that_has_ended_is_a_value() -> None:
-    """A transport may hand it over from another process."""
+    """An ended call pickles and compares equal, so that another process can return it."""
     assert pickle.loads(pickle.dumps(ENDED)) == ENDED  # noqa: S301

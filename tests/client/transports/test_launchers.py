@@ -20,8 +20,8 @@ def head(path: str) -> bytes:
         return file.read(HEAD)
 
 
-def found(*words: str) -> Launch:
-    """Return what is behind a program on this machine."""
+def launch_of(*words: str) -> Launch:
+    """Return how a program on this machine starts Python."""
     return find(words, head)
 
 
@@ -62,10 +62,10 @@ def host(tmp_path: Path) -> str:
 def test_a_first_line_names_the_interpreter(
     write: Write, first: str, interpreter: tuple[str, ...]
 ) -> None:
-    """The same interpreter with the same options as for a call of its own is started."""
+    """The SDK takes the interpreter and its options from a program's first line."""
     program = write(f"{first}\nimport cli\n")
 
-    assert found(program) == Launch(interpreter=interpreter, script=program)
+    assert launch_of(program) == Launch(interpreter=interpreter, script=program)
 
 
 @pytest.mark.parametrize(
@@ -86,67 +86,67 @@ def test_a_first_line_names_the_interpreter(
     ],
 )
 def test_other_interpreters_are_left_alone(write: Write, first: str, runs: str) -> None:
-    """What is not Python by the name of its interpreter is never started with Python code."""
+    """The SDK refuses a program whose interpreter or options it does not know as Python's."""
     with pytest.raises(NotPython, match=f"is run by .*{runs}"):
-        found(write(f"{first}\n"))
+        launch_of(write(f"{first}\n"))
 
 
 @pytest.mark.parametrize("text", ["#!/usr/bin/env -S\n", "#!/usr/bin/env -S 'python3\n"])
 def test_a_first_line_that_is_broken_is_not_guessed_at(write: Write, text: str) -> None:
-    """What env would refuse is not started in another way."""
+    """The SDK refuses a first line that env would refuse."""
     with pytest.raises(NotPython, match="is not understood"):
-        found(write(text))
+        launch_of(write(text))
 
 
 @pytest.mark.parametrize("first", ["#!", "#! \t"])
 def test_a_first_line_without_an_interpreter_is_none(write: Write, first: str) -> None:
-    """The shell of a caller might run it, and Python does not."""
+    """The SDK refuses a first line without an interpreter."""
     with pytest.raises(NotPython):
-        found(write(f"{first}\n"))
+        launch_of(write(f"{first}\n"))
 
 
 def test_a_first_line_with_the_line_end_of_windows_is_what_it_is_to_linux(write: Write) -> None:
-    """What cannot be started cold does not run warm."""
+    """The SDK refuses a first line with a Windows line end, with which Linux starts nothing."""
     with pytest.raises(NotPython):
-        found(write(f"#!{PYTHON}\r\nimport cli\r\n"))
+        launch_of(write(f"#!{PYTHON}\r\nimport cli\r\n"))
 
 
 @pytest.mark.parametrize(
     "text", ["", "\n", "echo hello\n", "\x7fELF\x02\x01\x01\0\0", "MZ", "\n#!/usr/bin/python3\n"]
 )
 def test_what_has_no_first_line_is_no_script(write: Write, text: str) -> None:
-    """A binary, or nothing at all, is not Python."""
+    """The SDK refuses a binary, an empty file and a script without a first line."""
     with pytest.raises(NotPython, match="no first line"):
-        found(write(text))
+        launch_of(write(text))
 
 
 def test_bytes_that_are_no_text_are_no_script(tmp_path: Path) -> None:
-    """The first line of a program may be anything."""
+    """The SDK refuses a program of bytes that cannot be decoded."""
     (tmp_path / "spec-kitty").write_bytes(b"\xff\xfe\x00\x80" * 2000)
 
     with pytest.raises(NotPython, match="no first line"):
-        found(str(tmp_path / "spec-kitty"))
+        launch_of(str(tmp_path / "spec-kitty"))
 
 
 def test_a_path_that_is_no_text_is_kept(tmp_path: Path) -> None:
-    """A folder whose name cannot be decoded is found again by the operating system."""
+    """The SDK keeps the bytes of an interpreter's path that cannot be decoded."""
     program = tmp_path / "spec-kitty"
     program.write_bytes(b"#!/ren\xe9/bin/python\n")
 
-    assert found(str(program)).interpreter == ("/ren\udce9/bin/python",)
+    assert launch_of(str(program)).interpreter == ("/ren\udce9/bin/python",)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])
 def test_what_cannot_be_read_says_so(tmp_path: Path, kind: str) -> None:
-    """The reason of the operating system is told with the path."""
+    """NotPython for a program that cannot be read has its path and the system's reason."""
     (tmp_path / "folder").mkdir()
 
     with pytest.raises(NotPython, match=rf"{kind} cannot be read: (No such file|Is a directory)"):
-        found(str(tmp_path / kind))
+        launch_of(str(tmp_path / kind))
 
 
 def test_what_must_not_be_read_says_so() -> None:
-    """A program may be executable and not readable."""
+    """NotPython for a program without read permission has its path and the reason."""
 
     def forbidden(path: str) -> bytes:
         raise PermissionError(13, "Permission denied", path)
@@ -155,7 +155,7 @@ def test_what_must_not_be_read_says_so() -> None:
         find(("/x/spec-kitty",), forbidden)
 
 
-# What installers write.
+# Scripts of installers.
 
 
 @pytest.mark.parametrize(
@@ -169,34 +169,34 @@ def test_what_must_not_be_read_says_so() -> None:
 def test_a_script_for_shell_and_python_is_understood(
     write: Write, quoted: str, python: str
 ) -> None:
-    """Below a folder with spaces, or a very long one, the host is still kept warm."""
+    """The SDK reads the scripts that pip and uv write for a path with spaces or a long path."""
     program = write(f"#!/bin/sh\n'''exec' {quoted} \"$0\" \"$@\"\n' '''\nimport cli\n")
 
-    assert found(program) == Launch(interpreter=(python,), script=program)
+    assert launch_of(program) == Launch(interpreter=(python,), script=program)
 
 
 def test_a_script_that_looks_for_its_interpreter_is_not_guessed_at(write: Write) -> None:
-    """What uv writes into an environment that can be moved needs a shell to be understood."""
+    """The SDK refuses uv's relocatable script, whose interpreter only a shell can find."""
     python = """"$(dirname -- "$(realpath -- "$0")")"/'python'"""
 
     with pytest.raises(NotPython):
-        found(write(f"#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\nimport cli\n"))
+        launch_of(write(f"#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\nimport cli\n"))
 
 
 def test_a_link_stays_what_it_is(host: str, tmp_path: Path) -> None:
-    """The links that pipx and uv make are the path that a program is told as its name."""
+    """The SDK keeps a link as the script's path, because the program sees that as its name."""
     link = tmp_path / "spec-kitty"
     link.symlink_to(host)
 
-    assert found(str(link)) == Launch(interpreter=(PYTHON,), script=str(link))
+    assert launch_of(str(link)) == Launch(interpreter=(PYTHON,), script=str(link))
 
 
 def test_the_interpreter_may_be_a_link(write: Write, tmp_path: Path) -> None:
-    """Python finds its virtual environment by the path that it is started with."""
+    """The SDK keeps a link to the interpreter, because Python finds its environment by it."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(PYTHON)
 
-    assert found(write(f"#!{tmp_path}/bin/python\n")).interpreter == (f"{tmp_path}/bin/python",)
+    assert launch_of(write(f"#!{tmp_path}/bin/python\n")).interpreter == (f"{tmp_path}/bin/python",)
 
 
 # Wrappers.
@@ -216,51 +216,51 @@ def test_the_interpreter_may_be_a_link(write: Write, tmp_path: Path) -> None:
 def test_a_wrapper_that_only_calls_is_looked_through(
     write: Write, host: str, shell: str, text: str
 ) -> None:
-    """A shim does not cost a second for every call."""
+    """The SDK looks through a wrapper that only calls the host."""
     wrapper = write(f"#!{shell}\n{text.format(host)}")
 
-    assert found(wrapper) == Launch(interpreter=(PYTHON,), script=host)
+    assert launch_of(wrapper) == Launch(interpreter=(PYTHON,), script=host)
 
 
 def test_a_wrapper_of_bash_may_care_for_pipes(write: Write, host: str) -> None:
-    """What many scripts of bash begin with says nothing about a program that is only called."""
+    """The SDK looks through a bash wrapper that begins with `set -euo pipefail`."""
     wrapper = write(f'#!/bin/bash\nset -euo pipefail\nexec {host} "$@"\n')
 
-    assert found(wrapper) == Launch(interpreter=(PYTHON,), script=host)
+    assert launch_of(wrapper) == Launch(interpreter=(PYTHON,), script=host)
 
 
 def test_a_wrapper_may_call_by_a_path_with_spaces(tmp_path: Path) -> None:
-    """Quotes and backslashes are read as the shell does."""
+    """The SDK reads quotes and backslashes in a wrapper as the shell does."""
     target = script(tmp_path / "one two" / "it's", "import cli", PYTHON)
     wrapper = script(tmp_path / "spec-kitty", rf'exec "{tmp_path}/one two"/it\'s "$@"')
 
-    assert found(str(wrapper)).script == str(target)
+    assert launch_of(str(wrapper)).script == str(target)
 
 
 @pytest.mark.parametrize("options", [(), ("-I",), ("-B", "-s")])
 def test_a_wrapper_may_call_a_module(write: Write, options: tuple[str, ...]) -> None:
-    """Who calls it by an interpreter means the same as one who gives these words."""
+    """The SDK looks through a wrapper that calls a module of an interpreter."""
     wrapper = write(f'#!/bin/sh\nexec {" ".join([PYTHON, *options])} -m specify_cli "$@"\n')
 
-    assert found(wrapper) == Launch(interpreter=(PYTHON, *options), module="specify_cli")
+    assert launch_of(wrapper) == Launch(interpreter=(PYTHON, *options), module="specify_cli")
 
 
 def test_wrappers_around_wrappers(tmp_path: Path, host: str) -> None:
-    """One shim may call another."""
+    """The SDK looks through a wrapper around a wrapper."""
     inner = script(tmp_path / "inner" / "spec-kitty", f'exec {host} "$@"')
     outer = script(tmp_path / "outer" / "spec-kitty", f'exec {inner} "$@"', "/bin/bash")
 
-    assert found(str(outer)) == Launch(interpreter=(PYTHON,), script=host)
+    assert launch_of(str(outer)) == Launch(interpreter=(PYTHON,), script=host)
 
 
 def test_wrappers_around_one_another_come_to_an_end(tmp_path: Path) -> None:
-    """A loop that would never end when it is called does not hang the client either."""
+    """The SDK refuses wrappers that call each other, and does not hang."""
     one, other = tmp_path / "one", tmp_path / "other"
     script(one, f'exec {other} "$@"')
     script(other, f'exec {one} "$@"')
 
     with pytest.raises(NotPython, match="too many"):
-        found(str(one))
+        launch_of(str(one))
 
 
 @pytest.mark.parametrize(
@@ -287,65 +287,65 @@ def test_wrappers_around_one_another_come_to_an_end(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrapper_that_does_more_is_left_alone(write: Write, host: str, text: str) -> None:
-    """What it sets up for the host is not lost: the host is called by it, as ever."""
+    """The SDK refuses a wrapper that does more than call the host, so as to skip none of it."""
     with pytest.raises(NotPython, match="does more"):
-        found(write(f"#!/bin/sh\n{text.replace('{}', host)}\n"))
+        launch_of(write(f"#!/bin/sh\n{text.replace('{}', host)}\n"))
 
 
 @pytest.mark.parametrize("line", ["set -- given", "set -a; . /etc/profile", "set -e; umask 077"])
 def test_a_wrapper_that_does_more_in_a_line_with_set_is_left_alone(
     write: Write, host: str, line: str
 ) -> None:
-    """Words that are added and files that are read are not lost, whatever the line begins with."""
+    """The SDK refuses a `set` line that also sets arguments or runs another command."""
     with pytest.raises(NotPython, match="does more"):
-        found(write(f'#!/bin/sh\n{line}\nexec {host} "$@"\n'))
+        launch_of(write(f'#!/bin/sh\n{line}\nexec {host} "$@"\n'))
 
 
-@pytest.mark.parametrize("told", ["#!/bin/sh\nset -x", "#!/bin/sh -x", "#!/bin/bash -l"])
-def test_a_wrapper_whose_shell_does_more_is_left_alone(write: Write, host: str, told: str) -> None:
-    """A trace on stderr, and what the profile of a login shell sets up, are not lost."""
+@pytest.mark.parametrize("first", ["#!/bin/sh\nset -x", "#!/bin/sh -x", "#!/bin/bash -l"])
+def test_a_wrapper_whose_shell_does_more_is_left_alone(write: Write, host: str, first: str) -> None:
+    """The SDK refuses a wrapper whose shell traces, or reads the profile of a login."""
     with pytest.raises(NotPython):
-        found(write(f'{told}\nexec {host} "$@"\n'))
+        launch_of(write(f'{first}\nexec {host} "$@"\n'))
 
 
 @pytest.mark.parametrize(
     "target", ["$HOME/bin/spec-kitty", '"$(dirname "$0")/spec-kitty"', "`pwd`/x", "/a/${B}/c"]
 )
 def test_a_wrapper_that_uses_variables_is_left_alone(write: Write, target: str) -> None:
-    """What only a shell knows is not guessed at."""
+    """The SDK refuses a wrapper whose target a shell has to expand."""
     with pytest.raises(NotPython, match="does more"):
-        found(write(f'#!/bin/sh\nexec {target} "$@"\n'))
+        launch_of(write(f'#!/bin/sh\nexec {target} "$@"\n'))
 
 
 @pytest.mark.parametrize("target", ["spec-kitty", "./bin/spec-kitty", "~/bin/spec-kitty", "env -i"])
 def test_a_wrapper_around_what_is_looked_for_is_left_alone(write: Write, target: str) -> None:
-    """What depends on PATH, or on the folder of the call, may be another program each time."""
+    """The SDK refuses a wrapper whose target depends on PATH or on the folder of the call."""
     with pytest.raises(NotPython, match="does more"):
-        found(write(f'#!/bin/sh\nexec {target} "$@"\n'))
+        launch_of(write(f'#!/bin/sh\nexec {target} "$@"\n'))
 
 
 @pytest.mark.parametrize("target", ["'/none", "/none/spec-kitty", "/dev/null", "/*/spec-kitty"])
 def test_a_wrapper_around_nothing_is_left_alone(write: Write, target: str) -> None:
-    """The shell is to say what is wrong with it."""
+    """The SDK refuses a wrapper around a program that does not exist."""
     with pytest.raises(NotPython):
-        found(write(f'#!/bin/sh\nexec {target} "$@"\n'))
+        launch_of(write(f'#!/bin/sh\nexec {target} "$@"\n'))
 
 
 def test_words_that_a_wrapper_adds_are_not_lost(write: Write, host: str) -> None:
-    """A wrapper that gives options of its own is called, and its options with it."""
-    with pytest.raises(NotPython, match=f"{host} is given words of its own"):
-        found(write(f'#!/bin/sh\nexec {host} --quiet "$@"\n'))
+    """The SDK refuses a wrapper that gives options of its own, and says so."""
+    with pytest.raises(NotPython, match=f"{host} is called with further arguments"):
+        launch_of(write(f'#!/bin/sh\nexec {host} --quiet "$@"\n'))
 
 
 def test_a_long_wrapper_is_not_understood_by_its_beginning(write: Write, host: str) -> None:
-    """What is cut off may be anything."""
+    """The SDK refuses a wrapper that is longer than the part it reads."""
     text = f'#!/bin/sh\n{"# comment" * 1000}\nexec {host} "$@"\n'
 
     with pytest.raises(NotPython):
-        found(write(text))
+        launch_of(write(text))
 
 
-# Words.
+# Arguments of an interpreter.
 
 
 @pytest.mark.parametrize(
@@ -360,8 +360,8 @@ def test_a_long_wrapper_is_not_understood_by_its_beginning(write: Write, host: s
     ],
 )
 def test_words_for_an_interpreter(words: tuple[str, ...], launch: Launch) -> None:
-    """A module or a script is what is kept warm, in an interpreter with the same options."""
-    assert found(PYTHON, *words) == launch
+    """The SDK takes a module or a script, and the interpreter's options, from its arguments."""
+    assert launch_of(PYTHON, *words) == launch
 
 
 @pytest.mark.parametrize(
@@ -384,25 +384,25 @@ def test_words_for_an_interpreter(words: tuple[str, ...], launch: Launch) -> Non
     ],
 )
 def test_other_words_for_an_interpreter_are_not_guessed_at(words: tuple[str, ...]) -> None:
-    """What is not surely one module or one script is called as it is."""
+    """The SDK refuses arguments of an interpreter that are not plainly one module or script."""
     with pytest.raises(NotPython, match="this command line is not understood"):
-        found(PYTHON, *words)
+        launch_of(PYTHON, *words)
 
 
 @pytest.mark.parametrize("option", ["-i", "-x"])
 def test_options_that_a_fork_does_not_have(option: str) -> None:
-    """A prompt after the end, or a script without its first line, is left to the interpreter."""
+    """The SDK refuses the interpreter's options -i and -x, which a fork does not have."""
     with pytest.raises(NotPython):
-        found(PYTHON, option, "/bin/cli")
+        launch_of(PYTHON, option, "/bin/cli")
 
 
 def test_words_for_a_script_are_not_lost(host: str) -> None:
-    """A host that is given words of its own is not one that can be called without them."""
-    with pytest.raises(NotPython, match="is given words of its own"):
-        found(host, "--quiet")
+    """The SDK refuses a script with arguments of its own, and says so."""
+    with pytest.raises(NotPython, match="is called with further arguments"):
+        launch_of(host, "--quiet")
 
 
-# Anything.
+# Any file.
 
 PIECES = [
     *("#!", "/bin/sh", "/usr/bin/env", "-S", "python3", "/usr/bin/python3", " ", "\n", "\r", "\t"),
@@ -415,7 +415,7 @@ TEXTS = st.lists(st.sampled_from(PIECES)).map("".join)
 @example(data=b"#!")
 @given(data=st.binary() | TEXTS.map(lambda text: text.encode("utf-8", "surrogateescape")))
 def test_whatever_a_program_is_it_is_python_or_not(data: bytes) -> None:
-    """No file on PATH can break a client with another error than the one that is understood."""
+    """Any file is a launch of Python or raises NotPython, and no other error."""
     try:
         launch = find(("/x/spec-kitty",), lambda _: data)
     except NotPython as e:

@@ -60,7 +60,7 @@ TELL = "import json, os; print(json.dumps(dict(os.environ)))"
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Run what is async on both event loops."""
+    """Run each async test on both event loops."""
     return str(request.param)
 
 
@@ -72,7 +72,7 @@ def host(tmp_path: Path) -> Host:
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Completed]:
-    """Call the host of a test, in each of the ways there are."""
+    """Call the host of a test, blocking and on both event loops."""
 
     def call(*args: str, time_limit: float = PATIENCE, **given: Any) -> Completed:
         options = {"executable": str(tmp_path / "host/bin/spec-kitty"), "repo": tmp_path, **given}
@@ -98,18 +98,18 @@ def answers(folder: Path, *verbs: str) -> str:
     return f'exec cat "{folder}/$2"'
 
 
-# What the environment of a host is.
+# The environment of a host.
 
 
 def test_a_host_is_kept_off_network_prompts_and_daemons() -> None:
-    """The variables of the contract are set, also against the user's own."""
+    """The SDK sets the variables of the contract, also where the user has set others."""
     env = host_environment(Path("/h/bin/spec-kitty"), dict.fromkeys(SET, "other"))
 
     assert env.items() >= SET.items()
 
 
 def test_what_would_lead_a_host_astray_is_taken_away() -> None:
-    """Neither another repository nor another git index gets into the call."""
+    """The SDK removes variables that would lead the host to another repository or index."""
     env = host_environment(Path("/h/bin/spec-kitty"), {**dict.fromkeys(UNSET, "x"), "LANG": "de"})
 
     assert not env.keys() & set(UNSET)
@@ -121,13 +121,13 @@ def test_what_would_lead_a_host_astray_is_taken_away() -> None:
     [({"PATH": "/usr/bin"}, "/h/bin:/usr/bin"), ({}, f"/h/bin:{os.defpath}")],
 )
 def test_the_folder_of_the_host_comes_first_on_path(base: dict[str, str], path: str) -> None:
-    """The merge drivers of git call the host by name and have to find this one."""
+    """The SDK puts the host's folder first on PATH, where git's merge drivers find the host."""
     assert host_environment(Path("/h/bin/spec-kitty"), base)["PATH"] == path
 
 
 @pytest.mark.parametrize(("base", "command"), [({}, "ssh -oBatchMode=yes"), ({"X": "1"}, None)])
 def test_ssh_does_not_ask(base: dict[str, str], command: str | None) -> None:
-    """No password prompt can stall a call, and a command of the user's own is kept."""
+    """The SDK sets ssh to batch mode, but keeps a GIT_SSH_COMMAND of the user."""
     own = {"GIT_SSH_COMMAND": "ssh -i id"} if base else {}
     env = host_environment(Path("/h/bin/spec-kitty"), own)
 
@@ -135,7 +135,7 @@ def test_ssh_does_not_ask(base: dict[str, str], command: str | None) -> None:
 
 
 def test_the_home_of_the_user_is_kept() -> None:
-    """Without a choice nothing is moved."""
+    """Without `home` the host has the user's HOME."""
     env = host_environment(Path("/h/bin/spec-kitty"), {"HOME": "/home/ada"})
 
     assert env["HOME"] == "/home/ada"
@@ -143,7 +143,7 @@ def test_the_home_of_the_user_is_kept() -> None:
 
 
 def test_a_home_for_the_host_alone() -> None:
-    """What hosts write into HOME goes elsewhere, and git's settings stay the user's."""
+    """With `home` the host has another HOME, and git keeps the user's settings."""
     env = host_environment(Path("/h/bin/spec-kitty"), {"HOME": "/home/ada"}, Path("/private"))
 
     assert env["HOME"] == "/private"
@@ -152,7 +152,7 @@ def test_a_home_for_the_host_alone() -> None:
 
 
 def test_git_settings_that_were_chosen_are_kept() -> None:
-    """Who has set GIT_CONFIG_GLOBAL meant it."""
+    """The SDK keeps a GIT_CONFIG_GLOBAL that the user has set."""
     base = {"HOME": "/home/ada", "GIT_CONFIG_GLOBAL": "/etc/mine"}
     env = host_environment(Path("/h/bin/spec-kitty"), base, Path("/private"))
 
@@ -160,7 +160,7 @@ def test_git_settings_that_were_chosen_are_kept() -> None:
 
 
 def test_the_environment_that_was_given_is_not_changed() -> None:
-    """A caller's mapping is only read."""
+    """`host_environment` does not change the mapping that it is given."""
     base = {"GIT_DIR": "x"}
     host_environment(Path("/h/bin/spec-kitty"), base, Path("/private"))
 
@@ -170,7 +170,7 @@ def test_the_environment_that_was_given_is_not_changed() -> None:
 def test_a_host_gets_that_environment(
     run: Callable[..., Completed], host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was computed is what the process sees, with the caller's additions."""
+    """The host process gets the computed environment with the caller's additions."""
     executable = host(TELL, sys.executable)
     for name in (*UNSET, *SET):
         monkeypatch.setenv(name, "from this process")
@@ -183,7 +183,7 @@ def test_a_host_gets_that_environment(
 
 
 def test_what_was_there_before_the_import_is_taken_away_too(host: Host) -> None:
-    """A program that is started inside a git hook does not send the host to its repository."""
+    """Variables from before the import of the SDK, as in a git hook, do not reach the host."""
     executable = host(TELL, sys.executable)
     code = f"""
 import os
@@ -193,9 +193,9 @@ transport = ProcessTransport(executable={str(executable)!r})
 print(transport.run((), time_limit=30).stdout.decode())
 """
     early = dict.fromkeys([*UNSET, "EARLY"], "from before")
-    said = subprocess.check_output([sys.executable, "-c", code], env={**os.environ, **early})
+    output = subprocess.check_output([sys.executable, "-c", code], env={**os.environ, **early})
 
-    assert not json.loads(said).keys() & early.keys()
+    assert not json.loads(output).keys() & early.keys()
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ ASK = 'echo "$HOME"; git config user.email'
 def test_a_host_with_its_own_home_commits_as_the_user(
     run: Callable[..., Completed], host: Host, user: Path, tmp_path: Path
 ) -> None:
-    """The real git finds the identity of the user when HOME is somewhere else."""
+    """With `home` set, git finds the user's identity in ~/.gitconfig."""
     host(ASK)
     (user / ".gitconfig").write_text("[user]\n\temail = ada@example.org\n")
     done = run(home=tmp_path / "private")
@@ -228,7 +228,7 @@ def test_a_host_with_its_own_home_commits_as_the_user(
 def test_git_settings_below_config_are_the_users_too(
     run: Callable[..., Completed], host: Host, user: Path, tmp_path: Path
 ) -> None:
-    """The other place where git keeps settings, ~/.config/git/config, stays in force."""
+    """With `home` set, git finds the user's identity in ~/.config/git/config."""
     host(ASK)
     (user / ".config/git").mkdir(parents=True)
     (user / ".config/git/config").write_text("[user]\n\temail = ada@example.org\n")
@@ -237,11 +237,11 @@ def test_git_settings_below_config_are_the_users_too(
     assert done.stdout.decode().split() == [str(tmp_path / "private"), "ada@example.org"]
 
 
-# Where the host is.
+# Finding the host.
 
 
 def test_a_host_is_found_on_path(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The usual host needs no configuration."""
+    """The SDK finds a host on PATH without configuration."""
     executable = host("echo here")
     monkeypatch.setenv("PATH", str(executable.parent), prepend=os.pathsep)
 
@@ -250,7 +250,7 @@ def test_a_host_is_found_on_path(host: Host, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_host_is_found_on_the_path_that_is_given(host: Host) -> None:
-    """A PATH for the host is also where the host is looked for."""
+    """The SDK looks for the host on the PATH in `env`."""
     executable = host("true")
     transport = ProcessTransport(env={"PATH": f"{executable.parent}:{os.defpath}"})
 
@@ -260,7 +260,7 @@ def test_a_host_is_found_on_the_path_that_is_given(host: Host) -> None:
 def test_a_host_is_found_beside_the_interpreter(
     host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """In a virtual environment that is not activated, its own host is the one that is meant."""
+    """Without a host on PATH the SDK takes the one beside the interpreter."""
     executable = host("true")
     monkeypatch.setattr(sys, "executable", str(executable.with_name("python")))
     elsewhere = script(tmp_path / "elsewhere" / "spec-kitty", "true")
@@ -270,7 +270,7 @@ def test_a_host_is_found_beside_the_interpreter(
 
 
 def test_a_relative_path_becomes_absolute(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts from the caller's folder, also when the host runs in another."""
+    """A relative executable counts from the caller's folder, not from `repo`."""
     executable = host("pwd -P")
     monkeypatch.chdir(executable.parent.parent)
     transport = ProcessTransport(executable="bin/spec-kitty", repo="bin")
@@ -283,21 +283,21 @@ def test_a_relative_path_becomes_absolute(host: Host, monkeypatch: pytest.Monkey
 def test_a_program_that_changes_its_folder_keeps_its_repository(
     host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str
 ) -> None:
-    """Repository, host and HOME are those of the moment when the transport was made."""
+    """A transport fixes its repository, host and HOME when it is made."""
     executable = host('pwd -P; echo "$HOME"')
     monkeypatch.chdir(executable.parent.parent)
     transport = ProcessTransport(executable="bin/spec-kitty", repo=word, home=Path("home"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
 
-    told = transport.run((), time_limit=PATIENCE).stdout.decode().splitlines()
-    assert told == [str(executable.parent), str(executable.parent.parent / "home")]
+    output = transport.run((), time_limit=PATIENCE).stdout.decode().splitlines()
+    assert output == [str(executable.parent), str(executable.parent.parent / "home")]
     done = transport.git(("rev-parse", "--show-prefix"), time_limit=PATIENCE)
     assert b"not a git repository" in done.stderr  # and not: no such folder
 
 
 def test_a_link_is_not_resolved(host: Host, tmp_path: Path) -> None:
-    """Its folder is the one that other programs of the host are in."""
+    """The SDK calls the host by its link, and does not resolve that."""
     link = tmp_path / "elsewhere" / "spec-kitty"
     link.parent.mkdir()
     link.symlink_to(host("true"))
@@ -309,7 +309,7 @@ def test_a_link_is_not_resolved(host: Host, tmp_path: Path) -> None:
 def test_a_missing_host_says_how_to_install_it(
     run: Callable[..., Completed], executable: str
 ) -> None:
-    """The first error of a new user is also the way to go on."""
+    """HostNotFound names the missing host, and says how to install one."""
     with pytest.raises(HostNotFound, match="pip install spec-kitty-cli") as e:
         run(executable=executable)
 
@@ -321,7 +321,7 @@ def test_a_missing_host_says_how_to_install_it(
 def test_a_file_that_is_not_executable_is_no_host(
     run: Callable[..., Completed], host: Host
 ) -> None:
-    """The file is named, with the command that helps."""
+    """HostNotFound for a file that is not executable names it, with the chmod that helps."""
     program = host("true")
     program.chmod(0o644)
 
@@ -333,7 +333,7 @@ def test_a_file_that_is_not_executable_is_no_host(
 def test_a_folder_that_is_none_is_named(
     run: Callable[..., Completed], host: Host, tmp_path: Path, kind: str
 ) -> None:
-    """Nobody looks for an error in the host when the repository's path is mistyped."""
+    """HostNotFound names the repository's folder if that is missing or a file."""
     host("true")
     (tmp_path / "file").touch()
 
@@ -346,7 +346,7 @@ def test_a_folder_that_is_none_is_named(
 def test_a_folder_that_is_none_is_told_as_such(
     run: Callable[..., Completed], host: Host, tmp_path: Path
 ) -> None:
-    """The text is about the folder, not about a host that cannot be started."""
+    """HostNotFound for a missing folder names `repo`, and not the executable."""
     executable = host("true")
 
     with pytest.raises(HostNotFound) as e:
@@ -358,7 +358,7 @@ def test_a_folder_that_is_none_is_told_as_such(
 def test_a_host_whose_interpreter_is_gone_cannot_be_started(
     run: Callable[..., Completed], host: Host
 ) -> None:
-    """A virtual environment that was moved is told as such, not as a bad answer."""
+    """A host whose interpreter is missing raises HostNotFound, not an error about its answer."""
     executable = host("true", "/none/python")
 
     with pytest.raises(HostNotFound, match="cannot be started") as e:
@@ -378,20 +378,20 @@ except HostNotFound as e:
 
 
 def test_the_same_inside_a_git_hook(host: Host) -> None:
-    """The error does not depend on the environment of the caller."""
-    said = subprocess.check_output(
+    """A host that cannot be started raises HostNotFound inside a git hook, too."""
+    output = subprocess.check_output(
         [sys.executable, "-c", STARTS, str(host("true", "/none/python"))],
         env={**os.environ, "GIT_DIR": "x"},
         text=True,
     )
 
-    assert said.startswith("HostNotFound")
+    assert output.startswith("HostNotFound")
 
 
 def test_a_short_path_inside_a_git_hook(host: Host) -> None:
-    """A host that is given by its path runs whatever PATH is."""
+    """A host that is given by its path runs inside a git hook with another PATH."""
     executable = host("exit 0")
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", STARTS, str(executable)],
         env={**os.environ, "GIT_DIR": "x", "PATH": str(executable.parent)},
         text=True,
@@ -399,11 +399,11 @@ def test_a_short_path_inside_a_git_hook(host: Host) -> None:
         check=False,
     )
 
-    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+    assert (output.returncode, output.stdout, output.stderr) == (0, "", "")
 
 
 def test_what_happens_while_a_host_runs_is_not_a_missing_host(host: Host, tmp_path: Path) -> None:
-    """A call that was started may have had its effect, so it is not told as never begun."""
+    """The SDK does not turn an error during a call into HostNotFound."""
     executable = host(hanging(tmp_path))
 
     with (
@@ -418,7 +418,7 @@ def test_what_happens_while_a_host_runs_is_not_a_missing_host(host: Host, tmp_pa
 
 
 def test_a_call_from_end_to_end(host: Host, tmp_path: Path) -> None:
-    """A client, a process and an envelope make a reply."""
+    """A client gets its reply from a host process."""
     executable = host(answers(tmp_path, "contract-version", "start-implementation"))
     started = client(executable).start_implementation("m", "WP01")
 
@@ -427,7 +427,7 @@ def test_a_call_from_end_to_end(host: Host, tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_a_call_from_end_to_end_async(host: Host, tmp_path: Path) -> None:
-    """The same without blocking."""
+    """An async client gets its reply from a host process."""
     executable = host(answers(tmp_path, "mission-state"))
     transport = AsyncProcessTransport(executable=str(executable), repo=tmp_path)
     mission = await AsyncClient(transport=transport).mission_state("m")
@@ -436,7 +436,7 @@ async def test_a_call_from_end_to_end_async(host: Host, tmp_path: Path) -> None:
 
 
 def test_an_answer_below_much_noise_is_found(host: Host, tmp_path: Path) -> None:
-    """20 MB of other output, some of it no text, do not hide an envelope."""
+    """The SDK finds an envelope after 20 MB of other output."""
     flood = r"head -c 20971520 /dev/zero | tr '\0' 'x'; printf '\377\n'; echo '{not json'"
     reply = client(host(f"{flood}; {answers(tmp_path, 'mission-state')}")).mission_state("m")
 
@@ -444,7 +444,7 @@ def test_an_answer_below_much_noise_is_found(host: Host, tmp_path: Path) -> None
 
 
 def test_what_is_no_text_stays_readable_in_an_error(host: Host) -> None:
-    """A byte that cannot be decoded is shown as what it is."""
+    """The SDK shows a byte that it cannot decode as an escape."""
     with pytest.raises(ProtocolError, match=r"caf\\xe9") as e:
         client(host(r"printf 'a\377b'; printf 'caf\351\n' >&2; exit 1")).mission_state("m")
 
@@ -465,7 +465,7 @@ exit 1
 
 
 def test_a_traceback_is_told_by_its_last_words(host: Host) -> None:
-    """The exception is in the text, also when it is wrapped, and the rest is kept."""
+    """The error's text has a traceback's exception, joined from its lines; stderr has the rest."""
     with pytest.raises(ProtocolError) as e:
         client(host(TRACEBACK)).mission_state("m")
 
@@ -487,7 +487,7 @@ exit 2
 
 
 def test_usage_text_is_told_by_what_is_in_its_box(host: Host) -> None:
-    """An option parser that prints no envelope is understood all the same."""
+    """The SDK reads the option parser's output without an envelope as USAGE_ERROR."""
     with pytest.raises(UsageRejected, match="No such command 'mission-state'") as e:
         client(host(USAGE)).mission_state("m")
     assert e.value.code is ErrorCode.USAGE_ERROR
@@ -499,7 +499,7 @@ def test_usage_text_is_told_by_what_is_in_its_box(host: Host) -> None:
 def test_a_gate_of_the_project_says_what_to_do(
     host: Host, tmp_path: Path, exit_code: int, advice: str
 ) -> None:
-    """A mutation that the gate stopped is no riddle."""
+    """A mutation that the project's gate stopped raises an error that says what to do."""
     gate = f'[ "$2" = merge-mission ] && {{ echo "This project ..." >&2; exit {exit_code}; }}'
     executable = host(f"{gate}; {answers(tmp_path, 'contract-version')}")
 
@@ -526,7 +526,7 @@ def test_a_refusal_from_end_to_end(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_host_that_hangs_is_a_timeout(host: Host, tmp_path: Path) -> None:
-    """A client with a time limit never waits longer, whoever holds the output."""
+    """A client's time limit ends a hanging host with its children, and raises HostTimeout."""
     with ended_at_last(tmp_path):
         for time_limit in (0.4, 2.0, 10.0):
             with pytest.raises(HostTimeout, match=f"within {time_limit:g} s") as e:
@@ -539,16 +539,16 @@ def test_a_host_that_hangs_is_a_timeout(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_call_without_a_host_fails_the_same_for_every_verb(tmp_path: Path) -> None:
-    """Nothing but an error of this SDK comes out of a client."""
-    nobody = client(tmp_path / "none")
+    """A client without a host raises only errors of the SDK."""
+    hostless = client(tmp_path / "none")
 
-    for call in (nobody.contract_version, nobody.negotiate):
+    for call in (hostless.contract_version, hostless.negotiate):
         with pytest.raises(SpecKittyError):
             call()
 
 
 def test_more_than_the_system_takes_is_the_callers_to_shorten(tmp_path: Path) -> None:
-    """Each option may be short enough and all of them too long; the host is not to blame."""
+    """Arguments that are too long together raise InvalidCall, not HostNotFound."""
     transport = ProcessTransport(repo=tmp_path, executable="/bin/true")
     with pytest.raises(InvalidCall, match="too long"):
         transport.run(["x" * 100_000] * 100, time_limit=10)

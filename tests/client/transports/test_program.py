@@ -34,13 +34,13 @@ ENV = {"PATH": os.environ["PATH"]}
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Run what is async on both event loops."""
+    """Run each async test on both event loops."""
     return str(request.param)
 
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
-    """Run a shell script to its end, in each of the ways there are."""
+    """Run a shell script to its end, blocking and on both event loops."""
 
     def call(body: str, *args: str, **given: Any) -> Completed:
         argv = (str(script(tmp_path / "program", body)), *args)
@@ -53,7 +53,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
 
 
 def late(run: Run, folder: Path, body: str) -> Completed:
-    """Run a program that hangs; give it longer on a machine that is too slow to start it."""
+    """Run a hanging program into its time limit, and a longer one on a slow machine."""
     for time_limit in (0.4, 2.0, 10.0):
         done = run(body, time_limit=time_limit)
         if started(folder):
@@ -72,21 +72,21 @@ def test_a_program_is_run_to_its_end(run: Run) -> None:
 
 
 def test_a_signal_is_a_negative_exit_code(run: Run) -> None:
-    """A program that was killed by somebody else did not run into its time limit."""
+    """A program that a signal killed has a negative exit code, not None as after a timeout."""
     assert run("kill -9 $$").exit_code == -9
 
 
 def test_arguments_arrive_as_they_are(run: Run) -> None:
-    """No shell looks at them, and none is split, joined or dropped."""
+    """The program gets its arguments unchanged; no shell expands, splits or drops one."""
     args = ["--note=two\nlines", "", "*", "$HOME", "a b", "'\"\\", "--", "naïve 漢字 \U0001f408"]
     done = run("""printf '%s\\0' "$@" """, *args)
 
     assert done.stdout.decode().split("\0")[:-1] == args
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is specific to Linux")
 def test_the_longest_argument_arrives(run: Run) -> None:
-    """The limit that commands keep to is the system's own: one byte more cannot be sent."""
+    """An argument of 131071 bytes arrives, and one byte more raises CannotStart."""
     longest = "x" * (128 * 1024 - 1)
 
     assert run('printf %s "$1" | wc -c', longest).stdout.split() == [b"131071"]
@@ -95,7 +95,7 @@ def test_the_longest_argument_arrives(run: Run) -> None:
 
 
 def test_bytes_come_back_as_they_are(run: Run) -> None:
-    """What is no text is not lost and not replaced."""
+    """Bytes that are not text come back unchanged."""
     done = run(r"printf '\377\376\000\r\nx'; printf '\351' >&2")
 
     assert done.stdout == b"\xff\xfe\x00\r\nx"
@@ -103,7 +103,7 @@ def test_bytes_come_back_as_they_are(run: Run) -> None:
 
 
 def test_a_large_output_does_not_stall(run: Run) -> None:
-    """No pipe fills up: 20 MB on both outputs come back whole."""
+    """A program that writes 20 MB to both outputs does not block, and all of it comes back."""
     done = run("head -c 20971520 /dev/zero; head -c 20971520 /dev/zero >&2; echo end")
 
     assert len(done.stdout) == 20 * 1024 * 1024 + 4
@@ -114,7 +114,7 @@ def test_a_large_output_does_not_stall(run: Run) -> None:
 def test_the_end_of_an_output_without_end_is_kept(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer is at the end, so the beginning is what a flood loses."""
+    """Of too much output the SDK keeps the end, because the answer is there."""
     monkeypatch.setattr(program, "LARGEST", 10)
 
     assert run("echo 0123456789; echo the end").stdout == b"9\nthe end\n"
@@ -136,7 +136,7 @@ def test_a_caller_with_many_open_files_can_wait(tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_program_may_have_been_seen_already(tmp_path: Path) -> None:
-    """Who waits gets the exit code also when another thread has signalled it, and reaped it."""
+    """`wait_at_most` returns the exit code of a program that was reaped before."""
     with (tmp_path / "out").open("w+b") as out:
         proc = program.start(("sh", "-c", "exit 3"), cwd=tmp_path, env={}, out=out, err=out)
         proc.wait()
@@ -147,7 +147,7 @@ def test_the_end_of_a_program_may_have_been_seen_already(tmp_path: Path) -> None
 def test_the_end_of_a_program_may_be_told_to_a_debugger_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under strace a program that has ended is not taken for one that takes too long."""
+    """`wait_at_most` returns the exit code although poll() sees no end yet, as under strace."""
     with (tmp_path / "out").open("w+b") as out:
         proc = program.start(("sh", "-c", "exit 3"), cwd=tmp_path, env={}, out=out, err=out)
         monkeypatch.setattr(proc, "poll", lambda: None)
@@ -156,19 +156,19 @@ def test_the_end_of_a_program_may_be_told_to_a_debugger_first(
 
 
 def test_there_is_no_input(run: Run) -> None:
-    """A program that asks a question gets the end of the file and not the user's keyboard."""
+    """A program that reads its input gets an end of file, not the user's keyboard."""
     assert run("wc -c; read answer || echo none").stdout.split() == [b"0", b"none"]
 
 
 def test_a_program_has_a_session_of_its_own(run: Run) -> None:
-    """Ctrl-C at the terminal does not reach it, and it can be ended with its children."""
+    """A program leads its own session, so that Ctrl-C at the terminal does not reach it."""
     code = "import os; print(os.getpid() == os.getsid(0) == os.getpgid(0))"
 
     assert run(f'exec {sys.executable} -c "{code}"').stdout == b"True\n"
 
 
 def test_a_program_runs_where_it_is_told(run: Run, tmp_path: Path) -> None:
-    """The folder is the caller's choice, not where the caller runs."""
+    """A program runs in the folder that the caller gives, not in the caller's own."""
     (tmp_path / "inner").mkdir()
 
     assert run("pwd -P", cwd=tmp_path / "inner").stdout == (
@@ -177,7 +177,7 @@ def test_a_program_runs_where_it_is_told(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_program_has_exactly_the_environment_it_is_given(run: Run) -> None:
-    """Nothing of this process's own environment gets in, whenever it was set."""
+    """A program gets exactly the variables that it is given, and none of this process."""
     code = "import os; print(*sorted(os.environ))"
     done = run(f'exec {sys.executable} -c "{code}"', env={**ENV, "GIVEN": "1"})
     of_shell_and_python = {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE", "__CF_USER_TEXT_ENCODING"}
@@ -186,7 +186,7 @@ def test_a_program_has_exactly_the_environment_it_is_given(run: Run) -> None:
 
 
 def test_what_was_set_before_plumbum_was_imported_can_be_left_out(tmp_path: Path) -> None:
-    """What plumbum remembers of the environment it was imported in is not brought back."""
+    """No variable from before or after the import of plumbum reaches the program."""
     echo = script(tmp_path / "echo", 'echo "${EARLY-unset} ${LATE-unset} ${GIVEN-unset}"')
     code = f"""
 import os
@@ -196,15 +196,15 @@ os.environ["LATE"] = "1"
 env = {{"PATH": os.environ["PATH"], "GIVEN": "1"}}
 print(program.run([{str(echo)!r}], cwd=Path(), env=env, time_limit=30).stdout.decode())
 """
-    said = subprocess.check_output(
+    output = subprocess.check_output(
         [sys.executable, "-c", code], env={**os.environ, "EARLY": "1"}, text=True
     )
 
-    assert said.split() == ["unset", "unset", "1"]
+    assert output.split() == ["unset", "unset", "1"]
 
 
 def test_the_time_limit_ends_a_program_with_its_children(run: Run, tmp_path: Path) -> None:
-    """A grandchild that ignores SIGTERM and holds the output open neither stalls nor survives."""
+    """The time limit also ends a grandchild that ignores SIGTERM and holds the output open."""
     with ended_at_last(tmp_path):
         done = late(run, tmp_path, hanging(tmp_path))
 
@@ -216,7 +216,7 @@ def test_the_time_limit_ends_a_program_with_its_children(run: Run, tmp_path: Pat
 def test_a_program_that_ignores_the_request_is_ended(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is a moment between asking and ending, and then it is over."""
+    """The SDK sends SIGTERM first, and kills a program that ignores it."""
     monkeypatch.setattr(program, "GRACE", 0.3)
     with ended_at_last(tmp_path):
         done = late(run, tmp_path, hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked"))
@@ -227,7 +227,7 @@ def test_a_program_that_ignores_the_request_is_ended(
 
 
 def test_a_program_may_tidy_up_in_its_last_moment(run: Run, tmp_path: Path) -> None:
-    """Ending begins with SIGTERM, so a host can release its locks; it is late all the same."""
+    """A program may clean up on SIGTERM, but its call counts as timed out."""
     tidy = f"echo tidied > {tmp_path}/tidied; exit 0"
     with ended_at_last(tmp_path):
         done = late(run, tmp_path, hanging(tmp_path, on_term=tidy))
@@ -239,7 +239,7 @@ def test_a_program_may_tidy_up_in_its_last_moment(run: Run, tmp_path: Path) -> N
 def test_a_child_that_holds_the_output_does_not_keep_anybody_waiting(
     run: Run, tmp_path: Path
 ) -> None:
-    """The end of the program itself is what is waited for, and what it leaves goes on."""
+    """A call ends with the program itself; a child that holds its output runs on."""
     child = f"sh -c 'echo $$ > {tmp_path}/child.pid; exec sleep 60' &"
     with ended_at_last(tmp_path):
         done = run(f"{child} while [ ! -s {tmp_path}/child.pid ]; do sleep 0.02; done; echo done")
@@ -248,25 +248,25 @@ def test_a_child_that_holds_the_output_does_not_keep_anybody_waiting(
         os.kill(int((tmp_path / "child.pid").read_text()), 0)  # raises if it were gone
 
 
-@pytest.mark.parametrize("place", ["none", "file"])
-def test_a_folder_that_is_none_is_named(run: Run, tmp_path: Path, place: str) -> None:
-    """Nothing was started, and the text is about the folder and not about the program."""
+@pytest.mark.parametrize("kind", ["none", "file"])
+def test_a_folder_that_is_none_is_named(run: Run, tmp_path: Path, kind: str) -> None:
+    """CannotStart for a missing folder names the folder and not the program."""
     (tmp_path / "file").touch()
 
     with pytest.raises(program.CannotStart) as e:
-        run("true", cwd=tmp_path / place)
-    assert str(tmp_path / place) in str(e.value)
+        run("true", cwd=tmp_path / kind)
+    assert str(tmp_path / kind) in str(e.value)
     assert str(tmp_path / "program") not in str(e.value)
 
 
 def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
-    """What the system says about it is in the text."""
+    """CannotStart names the program, and has the system's reason."""
     with pytest.raises(program.CannotStart, match="none cannot be started: No such file"):
         program.run([str(tmp_path / "none")], cwd=tmp_path, env=ENV, time_limit=PATIENCE)
 
 
 def test_ctrl_c_ends_a_program_with_its_children(tmp_path: Path) -> None:
-    """An interrupted caller leaves nothing behind and is still interrupted."""
+    """Ctrl-C ends the program with its children, and KeyboardInterrupt reaches the caller."""
     argv = [str(script(tmp_path / "program", hanging(tmp_path)))]
 
     with ended_at_last(tmp_path):
@@ -279,9 +279,9 @@ def test_ctrl_c_ends_a_program_with_its_children(tmp_path: Path) -> None:
         assert all(map(gone, pids(tmp_path)))
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the wait begins otherwise there")
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the SDK waits differently without pidfd")
 def test_ctrl_c_while_a_program_is_being_ended(tmp_path: Path) -> None:
-    """Impatience with a host that takes its time to end shortens it, and leaves nothing behind."""
+    """Ctrl-C after SIGTERM was sent raises KeyboardInterrupt, and leaves no process behind."""
     body = hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked")
     argv = [str(script(tmp_path / "program", body))]
 
@@ -297,7 +297,7 @@ def test_ctrl_c_while_a_program_is_being_ended(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_cancellation_ends_a_program_with_its_children(tmp_path: Path) -> None:
-    """A cancelled task leaves nothing behind, and its cancellation is not swallowed."""
+    """A cancelled task ends its program with its children, and the cancellation goes on."""
     argv = [str(script(tmp_path / "program", hanging(tmp_path)))]
     with ended_at_last(tmp_path):
         with anyio.CancelScope() as scope:
@@ -316,7 +316,7 @@ async def test_cancellation_ends_a_program_with_its_children(tmp_path: Path) -> 
 async def test_a_stubborn_program_is_ended_by_cancellation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cancellation waits for the end of what it cancels, but not for ever."""
+    """A cancelled task kills a program that ignores SIGTERM."""
     monkeypatch.setattr(program, "GRACE", 0.3)
     body = hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked")
     argv = [str(script(tmp_path / "program", body))]
@@ -334,7 +334,7 @@ async def test_a_stubborn_program_is_ended_by_cancellation(
 
 @pytest.mark.anyio
 async def test_other_tasks_run_meanwhile(tmp_path: Path) -> None:
-    """The program ends only when another task lets it: the event loop is not blocked."""
+    """Waiting for a program does not block the event loop."""
     body = f"echo > {tmp_path}/started; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
     argv = [str(script(tmp_path / "program", body))]
     ended: list[Completed] = []
@@ -353,7 +353,7 @@ async def test_other_tasks_run_meanwhile(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_many_programs_run_at_once(tmp_path: Path) -> None:
-    """More calls than an event loop has worker threads do not wait for one another."""
+    """45 programs run at once, more than an event loop has worker threads."""
     number = 45  # anyio has 40 threads
     (tmp_path / "started").mkdir()
     os.mkfifo(tmp_path / "go")

@@ -11,7 +11,7 @@ from tests.client.simulated import git
 
 
 def root_from(folder: Path) -> str:
-    """Return the primary checkout, as git in a folder tells it."""
+    """Return the root that the SDK finds from a folder."""
     transport, steps = ProcessTransport(repo=folder), root()
     step = next(steps)
     while True:
@@ -32,7 +32,7 @@ def test_the_root_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_the_root_of_a_worktree_is_the_primary_checkout(repo: Path, tmp_path: Path) -> None:
-    """Mission files are read where the user has them."""
+    """From a worktree the SDK finds the primary checkout."""
     git(repo, "worktree", "add", "--quiet", "-b", "lane", str(tmp_path / "lane"))
     assert root_from(tmp_path / "lane") == str(repo)
     assert root_from(repo) == str(repo)
@@ -41,7 +41,7 @@ def test_the_root_of_a_worktree_is_the_primary_checkout(repo: Path, tmp_path: Pa
 def test_beside_a_bare_repository_the_root_is_the_worktree_at_hand(
     repo: Path, tmp_path: Path
 ) -> None:
-    """A bare repository has no primary checkout."""
+    """The root is the current worktree if the repository is bare."""
     git(tmp_path, "clone", "--quiet", "--bare", str(repo), "hub.git")
     git(tmp_path / "hub.git", "worktree", "add", "--quiet", str(tmp_path / "here"), "work")
     assert root_from(tmp_path / "here") == str(tmp_path / "here")
@@ -50,7 +50,7 @@ def test_beside_a_bare_repository_the_root_is_the_worktree_at_hand(
 def test_a_worktree_whose_primary_checkout_cannot_be_known_is_an_error(
     repo: Path, tmp_path: Path
 ) -> None:
-    """A git folder elsewhere does not tell where its checkout is."""
+    """The SDK refuses a worktree whose git folder is apart from the primary checkout."""
     git(repo, "init", "--quiet", "--separate-git-dir", str(tmp_path / "elsewhere"))
     git(repo, "worktree", "add", "--quiet", "-b", "lane", str(tmp_path / "lane"))
     with pytest.raises(GitFailed, match="Run this in the primary checkout"):

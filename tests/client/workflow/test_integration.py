@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.workflow.integration`, by merges of missions that take it."""
+"""Tests of `spec_kitty_client.workflow.integration`, by merges in real repositories."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ lane_hosts = pytest.mark.parametrize("release", ["3.1.10", "3.2.1", "3.2.5", "3.
 
 
 def client(host: WithGit) -> Client:
-    """Return a client of somebody who finishes missions."""
+    """Return a client with an actor and a policy."""
     return Client(actor="ada", policy=POLICY, transport=host)
 
 
@@ -34,7 +34,7 @@ def commit(folder: Path, name: str, text: str) -> str:
 
 
 def finished(release: str, repo: Path, plan: Plan = MIXED, **mission: str) -> WithGit:
-    """Return a host with a mission whose work is done, and never was in the user's checkout."""
+    """Return a host whose mission is done, each work package in a worktree."""
     host = WithGit(release, plan, repo, **mission)
     for wp in plan:
         path = Path(client(host).mission(SLUG).work_package(wp).claim().workspace_path)
@@ -52,7 +52,7 @@ def merged_files(repo: Path, branch: str = "work") -> set[str]:
 
 @lane_hosts
 def test_planning_work_is_merged_with_the_rest(release: str, repo: Path) -> None:
-    """No host takes it from there; the branch and the worktree go when the target has it."""
+    """The SDK merges planning work, and then removes its branch and its worktree."""
     host = finished(release, repo)
 
     merged = client(host).mission(SLUG).merge()
@@ -65,7 +65,7 @@ def test_planning_work_is_merged_with_the_rest(release: str, repo: Path) -> None
 
 
 def test_work_in_the_folder_of_the_mission_is_proven_as_well(repo: Path) -> None:
-    """Planning work often has its files there; those that the host writes are apart."""
+    """A merge brings the files that agents committed in the mission's folder."""
     host = WithGit("3.2.7", {"WP01": PackagePlan(planning=True), "WP02": PackagePlan()}, repo)
     for wp in ("WP01", "WP02"):
         path = Path(client(host).mission(SLUG).work_package(wp).claim().workspace_path)
@@ -108,7 +108,7 @@ def test_planning_work_that_does_not_merge_is_told_before_the_host_is_asked(repo
 @pytest.mark.parametrize("release", ["3.2.5", "3.2.7"])
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_status_files_on_the_target_stop_no_merge(release: str, repo: Path, by_hand: bool) -> None:
-    """Hosts leave copies there, which somebody may commit; the coordination branch counts."""
+    """A merge under coord ignores the status files on the target, committed or not."""
     host = finished(release, repo, {"WP01": PackagePlan()}, topology="coord")
     (repo / FOLDER / "status.events.jsonl").write_text("stale\n")
     (repo / FOLDER / "status.json").write_text("{}\n")
@@ -125,7 +125,7 @@ def test_status_files_on_the_target_stop_no_merge(release: str, repo: Path, by_h
 
 @pytest.mark.parametrize("release", ["3.2.5", "3.2.7"])
 def test_planning_work_is_merged_under_a_coordination_branch(release: str, repo: Path) -> None:
-    """3.2.5 calls the lane of planning work stale there, unless the branch has the target."""
+    """The SDK merges planning work under coord, also on 3.2.5."""
     host = finished(release, repo, MIXED, topology="coord")
 
     assert client(host).mission(SLUG).merge().changed
@@ -135,13 +135,13 @@ def test_planning_work_is_merged_under_a_coordination_branch(release: str, repo:
 
 
 def test_commits_that_no_branch_has_are_told_before_the_merge(repo: Path) -> None:
-    """An agent has worked on a branch of its own, and handed that in."""
+    """The SDK refuses to merge while a submitted commit is on no branch of the mission."""
     host = finished("3.2.7", repo)
     git(repo, "checkout", "--quiet", "-b", "own")
     stray = commit(repo, "stray.txt", "stray\n")
     git(repo, "checkout", "--quiet", "work")
 
-    with pytest.raises(WouldLoseWork, match=f"{stray[:12]} was handed in"):
+    with pytest.raises(WouldLoseWork, match=f"{stray[:12]} was submitted"):
         client(host).mission(SLUG).merge(commits=[stray])
 
     assert "merge-mission" not in host.mutations
@@ -175,7 +175,7 @@ def test_the_target_is_named_to_the_host(repo: Path, key: str | None, target: st
 
 
 def test_a_squash_over_something_newer_is_refused(repo: Path) -> None:
-    """Changes elsewhere in the file are no conflict; in the same lines they would be lost."""
+    """The SDK refuses a squash over newer lines of the target, and merges beside others."""
     lines = [f"{i}\n" for i in range(20)]
     commit(repo, "WP01.txt", "".join(lines))
     host = WithGit("3.2.7", {"WP01": PackagePlan()}, repo)

@@ -14,7 +14,7 @@ FRONT = "---\nwork_package_id: WP01\n{}\n---\n\n# WP01\n"
 
 
 def host(release: str) -> Contract:
-    """Return what a release speaks."""
+    """Return the contract of a release."""
     return Contract(contract_of(Version(release)), Version(release))
 
 
@@ -61,7 +61,7 @@ def test_newer_hosts_count_the_subtasks_of_the_front_matter(
     ],
 )
 def test_a_list_that_newer_hosts_cannot_read_is_told(front: str, problem: str) -> None:
-    """They refuse the work package then, and do not say why."""
+    """The SDK says why newer hosts cannot read the subtasks of a work package."""
     found = files(front=front).package("WP01", host("3.2.7"))
 
     assert found.subtasks == ()
@@ -69,7 +69,7 @@ def test_a_list_that_newer_hosts_cannot_read_is_told(front: str, problem: str) -
 
 
 def test_a_file_without_front_matter_is_told_and_a_missing_one_is_not() -> None:
-    """A file that cannot be seen here may be where the host sees it."""
+    """The SDK reports a prompt without front matter, but no problem of a missing prompt."""
     bare = MissionFiles(slug="m", meta={}, lanes={}, index="", prompts={"WP01": "# WP01\n"})
 
     assert "no front matter" in str(bare.package("WP01", host("3.2.7")).roster_problem)
@@ -112,7 +112,7 @@ INDEX = """\
 def test_older_hosts_count_the_boxes_of_the_index(
     release: str, wp: str, ids: tuple[str, ...], boxes: int
 ) -> None:
-    """Those of the sections that name the work package; deeper headings end one from 3.1.1 on."""
+    """Older hosts count the boxes in tasks.md, in the sections that name the work package."""
     found = files(front="subtasks: [T050]", index=INDEX).package(wp, host(release))
 
     assert (found.subtasks, found.open_boxes) == (ids, boxes)
@@ -129,7 +129,7 @@ LANES = {
 
 
 def test_a_lane_is_found_by_its_work_packages() -> None:
-    """With what it builds on, and whether it is the lane of planning work."""
+    """A work package has its lane, the lanes that needs, and whether it is planning work."""
     made = files(lanes=LANES)
 
     first = made.package("WP01", host("3.2.7"))
@@ -140,7 +140,7 @@ def test_a_lane_is_found_by_its_work_packages() -> None:
 
 
 def test_those_that_share_a_worktree_are_told() -> None:
-    """The others of the same lane, and nobody where there is no lane."""
+    """`sharing` returns the other work packages of a lane, and none without a lane."""
     made = MissionLayout(
         mission_slug="m",
         topology=None,
@@ -172,12 +172,12 @@ def test_those_that_share_a_worktree_are_told() -> None:
 def test_the_target_is_found_in_the_hosts_order(
     release: str, meta: dict[str, object], target: tuple[str, str] | None
 ) -> None:
-    """`merge_target_branch` counts from 3.2.2 on; what is no name counts nowhere."""
+    """The SDK reads merge_target_branch from 3.2.2 on, then target_branch, if it is a name."""
     assert files(meta=meta).target(host(release)) == target
 
 
 def test_lanes_that_are_no_lanes_do_no_harm(tmp_path: Path) -> None:
-    """A file may hold anything."""
+    """A work package has no lane where lanes.json is malformed."""
     for lanes in ("[]", '{"lanes": 3}', '{"lanes": [{"wp_ids": [1, "WP01"], "lane_id": null}]}'):
         facts = json.loads(lanes)
         made = files(lanes=facts if isinstance(facts, dict) else {})

@@ -1,6 +1,5 @@
-"""Tests of `spec_kitty_client.workflow.merge` and of `accept`, in real repositories."""
+"""Tests of `spec_kitty_client.workflow.merge`, in real repositories."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,23 +12,22 @@ from spec_kitty_client.errors import (
     HostTimeout,
     IntegrationFailed,
     MergeDamaged,
-    NotReady,
     UnsupportedByHost,
     WouldLoseWork,
 )
 from tests.client.answers import POLICY
 from tests.client.releases import RELEASES, SAMPLE
-from tests.client.simulated import FOLDER, LOST, SLUG, Fault, Waiting, WithGit, git
+from tests.client.simulated import FOLDER, LOST, SLUG, AsyncWithGit, Fault, WithGit, git
 
 PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
 
 every_host = pytest.mark.parametrize("release", SAMPLE)
 every_kind = pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7"])
-"""One host for each way to merge: branches stay; the target moves alone; lanes are removed."""
+"""One release per kind of merge: branches stay; the target moves alone; lanes are removed."""
 
 
 def client(host: WithGit) -> Client:
-    """Return a client of somebody who finishes missions."""
+    """Return a client with an actor and a policy."""
     return Client(actor="ada", policy=POLICY, transport=host)
 
 
@@ -59,7 +57,7 @@ def head(repo: Path, ref: str = "work") -> str:
 
 @every_host
 def test_a_merge_brings_the_work_into_the_target(release: str, repo: Path) -> None:
-    """All of it, on every host, and the result says from where to where."""
+    """A merge brings all work into the target, and returns its commits before and after."""
     host = finished(release, repo)
     before = head(repo)
     merged = client(host).mission(SLUG).merge()
@@ -101,7 +99,7 @@ def test_a_merge_driver_is_the_users_affair(release: str, repo: Path, driver: st
 
 @every_host
 def test_the_checkout_of_the_target_is_up_to_date_afterwards(release: str, repo: Path) -> None:
-    """3.1.x moves the branch alone: the next commit would take the merge back."""
+    """The SDK updates the target's checkout, so that the next commit keeps the merge."""
     host = finished(release, repo)
     client(host).mission(SLUG).merge()
 
@@ -135,7 +133,7 @@ def test_a_merge_over_the_users_own_changes_is_refused(
 
 
 def test_the_users_changes_elsewhere_stop_no_merge(repo: Path) -> None:
-    """A target that is not checked out is advanced whatever else is being worked on."""
+    """The user's changes stop no merge into a target that is not checked out."""
     commit(repo, "mine.txt", "old\n")
     host = finished("3.2.7", repo)
     git(repo, "branch", "release", "work")
@@ -162,7 +160,7 @@ def test_the_users_own_changes_survive_a_merge(release: str, repo: Path) -> None
 
 @pytest.mark.parametrize("release", ["3.1.0", "3.1.10"])
 def test_what_the_user_has_staged_survives_a_merge(release: str, repo: Path) -> None:
-    """Other hosts refuse to merge into an index with changes; these do not look at it."""
+    """Staged changes of the user survive a merge by 3.1.x, which does not look at the index."""
     commit(repo, "staged.txt", "old\n")
     host = finished(release, repo)
     (repo / "staged.txt").write_text("new\n")
@@ -178,7 +176,7 @@ def test_what_the_user_has_staged_survives_a_merge(release: str, repo: Path) -> 
 def test_a_stale_checkout_that_cannot_be_brought_up_to_date_is_told(
     release: str, repo: Path
 ) -> None:
-    """A change that the user makes during the merge is never overwritten."""
+    """The SDK does not overwrite a change that the user makes during the merge."""
     commit(repo, "WP01.txt", "before\n")
     host = finished(release, repo)
     host.on_merge = lambda: (repo / "WP01.txt").write_text("mine\n")
@@ -191,7 +189,7 @@ def test_a_stale_checkout_that_cannot_be_brought_up_to_date_is_told(
 @every_kind
 @pytest.mark.parametrize("how", ["untracked", "changed", "staged"])
 def test_uncommitted_work_stops_a_merge(release: str, repo: Path, how: str) -> None:
-    """Hosts from 3.1.0 on throw it away without a word, so the files are named instead."""
+    """The SDK refuses a merge while a worktree has uncommitted files, and names them."""
     host = finished(release, repo)
     path = host.worktree("WP02")
     name = "new file.txt" if how == "untracked" else "WP02.txt"
@@ -210,7 +208,7 @@ def test_uncommitted_work_stops_a_merge(release: str, repo: Path, how: str) -> N
 
 @every_host
 def test_the_folder_of_the_mission_is_committed_first(release: str, repo: Path) -> None:
-    """3.2.7 resets it, and with it what transitions and accept have written."""
+    """The SDK commits the mission's folder before the merge, because 3.2.7 resets it."""
     host = finished(release, repo)
     log = repo / FOLDER / "status.events.jsonl"
     log.write_text(log.read_text() + '{"late": true}\n')
@@ -223,7 +221,7 @@ def test_the_folder_of_the_mission_is_committed_first(release: str, repo: Path) 
 
 
 def test_only_the_folder_of_the_mission_is_committed(repo: Path) -> None:
-    """The user's staged files stay staged."""
+    """The SDK commits nothing outside of the mission's folder; staged files stay staged."""
     commit(repo, "mine.txt", "old\n")
     host = finished("3.1.10", repo)
     (repo / "mine.txt").write_text("new\n")
@@ -238,7 +236,7 @@ def test_only_the_folder_of_the_mission_is_committed(repo: Path) -> None:
 
 @pytest.mark.parametrize("release", ["3.1.0", "3.1.10", "3.2.1", "3.2.7", "4.0.0rc7"])
 def test_a_mission_that_is_merged_is_recognised(release: str, repo: Path) -> None:
-    """Hosts call a second merge a failure; it is a success that changes nothing."""
+    """The SDK returns a second merge as a success without a change, and calls no host for it."""
     host = finished(release, repo)
     mine = client(host)
     first = mine.mission(SLUG).merge()
@@ -261,7 +259,7 @@ def test_a_merge_can_be_repeated_where_branches_stay(release: str, repo: Path) -
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
 def test_a_mission_with_work_left_is_not_taken_for_merged(release: str, repo: Path) -> None:
-    """No branches and open work packages is a mission that has not begun."""
+    """The SDK does not take a mission with open work packages for merged."""
     host = WithGit(release, dict(PAIR), repo)
 
     with pytest.raises(IntegrationFailed):
@@ -271,7 +269,7 @@ def test_a_mission_with_work_left_is_not_taken_for_merged(release: str, repo: Pa
 @every_kind
 @pytest.mark.parametrize("fault", LOST)
 def test_a_lost_answer_of_a_merge_is_settled_by_git(release: str, repo: Path, fault: Fault) -> None:
-    """Merged or not merged, but nothing between; a repetition ends it in any case."""
+    """After a lost answer git shows whether the host has merged, and a second merge ends it."""
     host = finished(release, repo)
     before = head(repo)
     host.faults["merge-mission"] = [fault]
@@ -294,7 +292,7 @@ def test_a_lost_answer_of_a_merge_is_settled_by_git(release: str, repo: Path, fa
 
 @every_kind
 def test_a_merge_that_takes_commits_away_is_told(release: str, repo: Path) -> None:
-    """The error says where the target was, so nothing is lost."""
+    """A merge that takes commits away raises MergeDamaged with the target's old commit."""
     host = finished(release, repo)
     commit(repo, "other.txt", "somebody else's\n")
     before = head(repo)
@@ -366,7 +364,7 @@ def test_a_conflict_is_the_hosts_to_tell(release: str, repo: Path) -> None:
 def test_a_strategy_that_fails_half_way_is_refused(
     release: str, strategy: str, since: str, repo: Path
 ) -> None:
-    """The trap is named before anything is touched, with the first host that has none."""
+    """The SDK refuses a strategy that fails on this host, and names the first good release."""
     host = finished(release, repo)
     before = head(repo)
 
@@ -406,7 +404,7 @@ def test_a_target_of_ones_own_is_merged_into(release: str, repo: Path, tmp_path:
 
 @every_kind
 def test_a_target_that_is_none_is_told_before_anything(release: str, repo: Path) -> None:
-    """A mistyped branch ends before the host is asked to merge."""
+    """The SDK refuses a target that does not exist, without a call of merge-mission."""
     host = finished(release, repo)
 
     with pytest.raises(GitFailed, match="no branch 'mian'"):
@@ -414,66 +412,12 @@ def test_a_target_that_is_none_is_told_before_anything(release: str, repo: Path)
     assert "merge-mission" not in host.verbs
 
 
-@every_kind
-def test_an_acceptance_is_committed(release: str, repo: Path) -> None:
-    """No host commits it, and 3.2.7 takes it back when it merges."""
-    host = finished(release, repo)
-
-    assert "accepted_at" in json.loads(git(repo, "show", f"work:{FOLDER}/meta.json"))
-    assert git(repo, "status", "--porcelain") == ""
-    assert git(repo, "log", "-1", "--format=%s", "work") == f"chore({SLUG}): record acceptance"
-    assert host.mutations[-1] == "accept-mission"
-
-
-@every_kind
-def test_an_acceptance_keeps_what_the_user_has_staged(release: str, repo: Path) -> None:
-    """The commit is of the mission's folder alone."""
-    host = finished(release, repo)
-    (repo / "mine.txt").write_text("mine\n")
-    git(repo, "add", "mine.txt")
-    (repo / FOLDER / "late.md").write_text("late\n")
-    client(host).mission(SLUG).accept()
-
-    assert git(repo, "diff", "--cached", "--name-only") == "mine.txt"
-    assert "mine.txt" not in git(repo, "ls-tree", "--name-only", "work")
-
-
-@every_kind
-@pytest.mark.parametrize("fault", [Fault.TIMEOUT_BEFORE, Fault.TIMEOUT_AFTER])
-def test_an_acceptance_whose_answer_was_lost_is_repeated(
-    release: str, repo: Path, fault: Fault
-) -> None:
-    """It can be accepted twice, and what was written is committed."""
-    host = finished(release, repo)
-    host.faults["accept-mission"] = [fault]
-
-    assert client(host).mission(SLUG).accept().accepted
-    assert host.mutations[-2:] == ["accept-mission"] * 2
-    assert git(repo, "status", "--porcelain") == ""
-
-
-@every_host
-def test_a_mission_that_is_not_ready_is_not_accepted(release: str, repo: Path) -> None:
-    """Up to 3.1.x accept needs all work done; from 3.2.0 on approved is enough."""
-    host = WithGit(release, dict(PAIR), repo)
-    approved = "in_progress" if RELEASES[release] == "F1" else "approved"
-    host.put("WP01", "done")
-    host.put("WP02", approved)
-    if host.since("3.2.0"):
-        assert client(host).mission(SLUG).accept().accepted
-        return
-    with pytest.raises(NotReady) as e:
-        client(host).mission(SLUG).accept()
-    assert e.value.failure.data["incomplete_wps"] == ["WP02"]
-    assert git(repo, "status", "--porcelain") == ""
-
-
 @pytest.mark.anyio
 @every_kind
 async def test_a_merge_async(release: str, repo: Path) -> None:
     """The async client makes the same checks before a merge."""
     host = finished(release, repo)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
     (host.worktree("WP01") / "new.txt").write_text("precious\n")
 
     with pytest.raises(WouldLoseWork):
@@ -517,7 +461,7 @@ def test_a_target_that_has_another_history_is_damage(release: str, repo: Path) -
 def test_a_worktree_that_was_removed_by_hand_does_not_stop_a_merge(
     release: str, repo: Path
 ) -> None:
-    """Its branch is there, with all that was committed; nothing can be lost."""
+    """A merge works without a worktree whose branch is still there."""
     host = finished(release, repo)
     shutil.rmtree(host.worktree("WP01"))
 
@@ -527,7 +471,7 @@ def test_a_worktree_that_was_removed_by_hand_does_not_stop_a_merge(
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
 def test_what_is_reworked_after_a_merge_can_be_merged(release: str, repo: Path) -> None:
-    """Hosts with lanes want the branches of the others as well, and the error says how to go on."""
+    """The error of a second merge has the command for the branch that the first one removed."""
     host = WithGit(release, {"WP01": [], "WP02": []}, repo)
     mine = client(host)
     for wp in host.lanes:
@@ -584,7 +528,7 @@ def test_a_target_that_went_on_is_no_damage(release: str, repo: Path) -> None:
 
 @every_kind
 def test_a_merge_while_another_branch_is_checked_out(release: str, repo: Path) -> None:
-    """The checkout of the user is left as it is where the host leaves it."""
+    """A merge while another branch is checked out leaves the user's checkout clean."""
     host = finished(release, repo)
     git(repo, "checkout", "--quiet", "-b", "elsewhere")
     merged = client(host).mission(SLUG).merge()

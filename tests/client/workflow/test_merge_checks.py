@@ -1,4 +1,4 @@
-"""Tests of what stops a merge before the host is asked, in real repositories."""
+"""Tests of the checks that stop a merge before the SDK calls the host, in real repositories."""
 
 import subprocess
 from collections.abc import Callable
@@ -14,7 +14,7 @@ every_kind = pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.7", "4.
 
 
 def refused(host: WithGit, repo: Path, **options: object) -> SpecKittyError:
-    """Return the error of a merge that is refused before the host is asked."""
+    """Return the error of a merge that the SDK refuses without a call of the host."""
     before, listed = head(repo), git(repo, "for-each-ref", "refs/heads")
     with pytest.raises((WouldLoseWork, GitFailed)) as e:
         client(host).mission(SLUG).merge(**options)  # type: ignore[arg-type]
@@ -31,7 +31,7 @@ def run_commands(text: str, folder: Path) -> None:
 @every_kind
 @pytest.mark.parametrize("name", ["work", f"kitty/mission-{SLUG}"])
 def test_a_tag_named_like_a_branch_is_refused(release: str, repo: Path, name: str) -> None:
-    """Hosts would merge into the commit of the tag; the command in the message renames it."""
+    """The SDK refuses a merge while a tag has a branch's name; its command renames the tag."""
     host = finished(release, repo)
     git(repo, "tag", name, "HEAD~1")
 
@@ -48,7 +48,7 @@ def test_a_tag_named_like_a_branch_is_refused(release: str, repo: Path, name: st
 def test_a_file_of_the_user_that_the_mission_brings_is_refused(
     release: str, repo: Path, how: str
 ) -> None:
-    """No host overwrites it, but all of them merge something else before they see it."""
+    """The SDK refuses a merge that brings a file where the user has one of that name."""
     if how == "ignored":
         (repo / ".git" / "info" / "exclude").write_text("WP01.txt\n")
     host = WithGit(release, dict(PAIR), repo)
@@ -115,7 +115,7 @@ def test_a_file_of_the_user_in_place_of_a_folder_is_refused(
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.0", "3.1.10"])
 def test_a_change_of_the_user_in_a_file_of_the_mission_is_refused(release: str, repo: Path) -> None:
-    """These hosts merge over other changes, and fail half-way over this one."""
+    """The SDK refuses a merge into a file that the user has changed, up to 3.1.x."""
     commit(repo, "WP01.txt", "before\n")
     host = finished(release, repo)
     (repo / "WP01.txt").write_text("mine\n")
@@ -127,7 +127,7 @@ def test_a_change_of_the_user_in_a_file_of_the_mission_is_refused(release: str, 
 
 
 def test_the_same_files_elsewhere_stop_no_merge(repo: Path) -> None:
-    """A target that is not checked out has no files that could be overwritten."""
+    """A user's file of the same name stops no merge into a target that is not checked out."""
     host = finished("3.2.7", repo)
     git(repo, "branch", "release", "work")
     (repo / "WP01.txt").write_text("mine\n")
@@ -137,7 +137,7 @@ def test_the_same_files_elsewhere_stop_no_merge(repo: Path) -> None:
 
 
 def test_a_target_in_another_worktree_is_looked_at_there(repo: Path, tmp_path: Path) -> None:
-    """The user's changes count where the target is checked out."""
+    """The SDK looks for the user's changes in the worktree that has the target."""
     host = finished("3.2.7", repo)
     git(repo, "worktree", "add", "--quiet", "-b", "release", str(tmp_path / "there"))
     commit(tmp_path / "there", "mine.txt", "old\n")
@@ -159,7 +159,7 @@ def repository(path: Path) -> None:
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
 @pytest.mark.parametrize("how", ["committed", "untracked", "ignored"])
 def test_a_nested_repository_stops_a_merge(release: str, repo: Path, how: str) -> None:
-    """Its files would be gone with the worktree; the commands make them part of the repository."""
+    """The SDK refuses a merge with a nested repository; its commands add that one's files."""
     host = finished(release, repo)
     path = host.worktree("WP02")
     repository(path / "app")
@@ -181,7 +181,7 @@ def test_a_nested_repository_stops_a_merge(release: str, repo: Path, how: str) -
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.7"])
 def test_work_that_was_canceled_is_not_merged(release: str, repo: Path) -> None:
-    """Hosts merge the lane of a canceled work package as well; nobody has approved it."""
+    """The SDK refuses to merge canceled work; after its commands the merge leaves that out."""
     host = WithGit(release, {"WP01": [], "WP02": []}, repo)
     for wp in ("WP01", "WP02"):
         path = Path(client(host).mission(SLUG).work_package(wp).claim().workspace_path)
@@ -202,7 +202,7 @@ def test_work_that_was_canceled_is_not_merged(release: str, repo: Path) -> None:
 def test_a_work_package_that_was_canceled_before_it_began_stops_no_merge(
     release: str, repo: Path
 ) -> None:
-    """Hosts want a branch for it, which nobody has made."""
+    """The SDK merges although a work package that was canceled at once has no branch."""
     host = WithGit(release, {"WP01": [], "WP02": []}, repo)
     path = Path(client(host).mission(SLUG).work_package("WP01").claim().workspace_path)
     commit(path, "WP01.txt", "WP01\n")
@@ -221,7 +221,7 @@ def by_revert(repo: Path) -> None:
 
 
 def by_hand(repo: Path) -> None:
-    """Delete what a merge has brought."""
+    """Delete the files that a merge has brought."""
     git(repo, "rm", "--quiet", "WP01.txt", "WP02.txt")
     git(repo, "commit", "--quiet", "--message=not yet")
 
@@ -231,7 +231,7 @@ def by_hand(repo: Path) -> None:
 def test_a_merge_that_was_reverted_is_not_told_as_merged(
     repo: Path, take_back: Callable[[Path], None], *, known: bool
 ) -> None:
-    """Neither by the record of the merge nor by the commits; the host is asked and says no."""
+    """The SDK does not take a reverted merge for merged; it calls the host, which refuses."""
     host = finished("3.2.7", repo)
     commits = [git(repo, "rev-parse", host.branch(wp)) for wp in PAIR] if known else []
     client(host).mission(SLUG).merge()
@@ -242,7 +242,7 @@ def test_a_merge_that_was_reverted_is_not_told_as_merged(
 
 
 def test_branches_that_were_merged_and_reverted_are_refused(repo: Path) -> None:
-    """Git calls them merged, and would bring nothing; following the message brings them."""
+    """The SDK refuses branches whose merge was reverted, and says to revert the revert."""
     host = finished("3.2.7", repo)
     for wp in PAIR:
         git(repo, "merge", "--quiet", "--no-ff", "--no-edit", host.branch(wp))
@@ -258,7 +258,7 @@ def test_branches_that_were_merged_and_reverted_are_refused(repo: Path) -> None:
 
 
 def test_commits_of_a_later_round_are_not_told_as_merged(repo: Path) -> None:
-    """A record of an earlier merge says nothing about work that was handed in since."""
+    """The record of an earlier merge is no proof for commits that were submitted later."""
     host = finished("3.2.7", repo)
     client(host).mission(SLUG).merge()
     git(repo, "checkout", "--quiet", "-b", "later")
@@ -273,7 +273,7 @@ def test_commits_of_a_later_round_are_not_told_as_merged(repo: Path) -> None:
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.1", "3.2.7"])
 def test_a_claim_after_a_merge_ends_what_its_record_proves(release: str, repo: Path) -> None:
-    """The rework's branch is gone as well, and nobody names its commit: the host is asked."""
+    """After a new claim the record of the last merge proves nothing, and the host is called."""
     host = finished(release, repo)
     client(host).mission(SLUG).merge()
     host.put("WP01", "in_progress")
@@ -288,7 +288,7 @@ def test_a_claim_after_a_merge_ends_what_its_record_proves(release: str, repo: P
 
 
 def test_a_squash_is_proven_by_its_record_when_the_target_went_on(repo: Path) -> None:
-    """The commits are no ancestors, and their files have changed since; the record knows both."""
+    """The record proves a squash although the target has changed the files since."""
     host = finished("3.2.7", repo)
     commits = [git(repo, "rev-parse", host.branch(wp)) for wp in PAIR]
     client(host).mission(SLUG).merge(strategy="squash", commits=commits)
@@ -298,7 +298,7 @@ def test_a_squash_is_proven_by_its_record_when_the_target_went_on(repo: Path) ->
 
 
 def test_a_merge_that_changes_the_content_of_a_file_is_told(repo: Path) -> None:
-    """A merge driver may leave something else in a file than was approved."""
+    """The SDK raises an error if the merged file has other content than the approved one."""
     host = finished("3.2.7", repo)
 
     def meddle() -> None:
@@ -307,12 +307,12 @@ def test_a_merge_that_changes_the_content_of_a_file_is_told(repo: Path) -> None:
 
     host.on_merge = meddle
 
-    with pytest.raises(SpecKittyError, match=r"did not bring.*WP02\.txt"):
+    with pytest.raises(SpecKittyError, match=r"lacks changes.*WP02\.txt"):
         client(host).mission(SLUG).merge()
 
 
 def test_the_same_change_on_both_sides_is_no_damage(repo: Path) -> None:
-    """The target has what the lane has in a file, and one line more."""
+    """A merge works if the target has the lane's change, and one line more."""
     commit(repo, "WP01.txt", "".join(f"{i}\n" for i in range(20)))
     host = WithGit("3.2.7", {"WP01": []}, repo)
     path = Path(client(host).mission(SLUG).work_package("WP01").claim().workspace_path)
@@ -327,7 +327,7 @@ def test_the_same_change_on_both_sides_is_no_damage(repo: Path) -> None:
 
 
 def test_obstacles_are_told_at_any_time(repo: Path) -> None:
-    """All at once, before any work has begun; none is what a mission in order has."""
+    """`merge_obstacles` names all obstacles at once, also before any work has begun."""
     commit(repo, "mine.txt", "old\n")
     host = WithGit("3.2.7", dict(PAIR), repo)
     mission = client(host).mission(SLUG)
@@ -356,7 +356,7 @@ def test_obstacles_are_told_at_any_time(repo: Path) -> None:
 
 
 def test_finished_work_without_a_branch_is_an_obstacle(repo: Path) -> None:
-    """It was done in another clone; once merged, or with the commits as a proof, it is none."""
+    """Finished work without a branch is an obstacle, unless its commits prove the merge."""
     host = finished("3.2.7", repo)
     heads = [git(repo, "rev-parse", host.branch(wp)) for wp in PAIR]
     mission = client(host).mission(SLUG)
@@ -366,9 +366,9 @@ def test_finished_work_without_a_branch_is_an_obstacle(repo: Path) -> None:
         git(repo, "worktree", "remove", "--force", str(host.worktree(wp)))
         git(repo, "branch", "-D", host.branch(wp))
 
-    told = mission.merge_obstacles()
+    obstacles = mission.merge_obstacles()
 
-    first = [line.partition(" If")[0] for line in told]
+    first = [line.partition(" If")[0] for line in obstacles]
     assert first == [f"There is no branch {host.branch(wp)}." for wp in PAIR]
     assert mission.merge_obstacles(commits=heads) == ()
 
@@ -377,7 +377,7 @@ def test_finished_work_without_a_branch_is_an_obstacle(repo: Path) -> None:
 def test_a_checkout_of_the_target_elsewhere_is_brought_up_to_date(
     release: str, repo: Path, tmp_path: Path
 ) -> None:
-    """These hosts move the branch alone, wherever it is checked out."""
+    """The SDK updates another worktree that has the target, where the host does not."""
     host = finished(release, repo)
     git(repo, "worktree", "add", "--quiet", "-b", "release", str(tmp_path / "there"))
 

@@ -1,4 +1,4 @@
-"""Tests of what a failed merge tells: the conflict, what has changed, and commands that help."""
+"""Tests of the error of a failed merge: the conflict, the changes, and commands that help."""
 
 import json
 import pickle
@@ -19,7 +19,7 @@ APART = {"WP01": [], "WP02": []}
 
 
 class Half(WithGit):
-    """Merges the first lane into the mission's branch before anything else, as real hosts do."""
+    """A host that first merges one lane into the mission's branch, as real hosts do."""
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`."""
@@ -29,7 +29,7 @@ class Half(WithGit):
 
 
 class LeavesBranches(WithGit):
-    """Merges, and then will not remove the branches, as 4.0.0rc7 does in one case."""
+    """A host that merges, and then refuses to remove the branches, as 4.0.0rc7 may."""
 
     def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         """See `Transport.run`."""
@@ -89,7 +89,7 @@ def test_a_conflict_with_the_target_is_resolved_by_the_commands(release: str, re
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.2.7"])
 def test_a_conflict_between_two_lanes_is_resolved_by_the_commands(release: str, repo: Path) -> None:
-    """The second lane is brought up to the first, which 1.0.3 has in the target already."""
+    """The error names the two branches of a conflict; after its commands the merge works."""
     host = WithGit(release, dict(APART), repo)
     for wp in APART:
         path = Path(client(host).mission(SLUG).work_package(wp).claim().workspace_path)
@@ -107,7 +107,7 @@ def test_a_conflict_between_two_lanes_is_resolved_by_the_commands(release: str, 
 
 
 def test_the_commands_make_the_worktree_where_there_is_none(repo: Path) -> None:
-    """The user may have removed it."""
+    """The commands make the worktree of the branch again if the user has removed it."""
     host = finished("3.2.7", repo)
     git(repo, "worktree", "remove", str(host.worktree("WP01")))
     commit(repo, "WP01.txt", "hotfix\n")
@@ -120,7 +120,7 @@ def test_the_commands_make_the_worktree_where_there_is_none(repo: Path) -> None:
 
 
 def test_a_conflict_in_the_files_of_the_mission_is_found(repo: Path) -> None:
-    """An agent has edited them in its worktree, and the host in the checkout."""
+    """The error names a file of the mission that both agent and user have changed."""
     host = finished("3.2.7", repo)
     name = f"kitty-specs/{SLUG}/plan.md"
     commit(host.worktree("WP01"), name, "by the agent\n")
@@ -134,7 +134,7 @@ def test_a_conflict_in_the_files_of_the_mission_is_found(repo: Path) -> None:
 
 
 def test_a_failure_that_is_no_conflict_says_that_nothing_has_changed(repo: Path) -> None:
-    """A gate of the host, or a lost worktree: git shows that every branch is where it was."""
+    """The error says that nothing was merged, and how to fetch the missing branch."""
     host = finished("3.2.7", repo)
     git(repo, "worktree", "remove", "--force", str(host.worktree("WP01")))
     git(repo, "branch", "-D", host.branch("WP01"))
@@ -151,7 +151,7 @@ def test_a_failure_that_is_no_conflict_says_that_nothing_has_changed(repo: Path)
 
 
 def test_a_merge_of_some_lanes_alone_is_told_as_that(repo: Path) -> None:
-    """The target is as it was, and the mission's branch is not."""
+    """The error says that the host has merged some branches, and that the target is unchanged."""
     host = finished("3.2.7", repo, kind=Half)
     commit(repo, "WP01.txt", "hotfix\n")
 
@@ -162,7 +162,7 @@ def test_a_merge_of_some_lanes_alone_is_told_as_that(repo: Path) -> None:
 
 
 def test_a_push_that_failed_after_the_merge_is_told_as_that(repo: Path) -> None:
-    """The mission is merged, and one command is left."""
+    """The error of a push that failed after the merge has the command that pushes."""
     host = finished("3.2.7", repo)
     git(repo, "remote", "add", "origin", str(repo / "nowhere"))
 
@@ -174,7 +174,7 @@ def test_a_push_that_failed_after_the_merge_is_told_as_that(repo: Path) -> None:
 
 
 def test_a_merge_that_was_not_cleaned_up_is_a_merge(repo: Path) -> None:
-    """The host's refusal is about the branches; git proves the merge, and the code is told."""
+    """A merge that git proves is a success with the host's code, although the host refused."""
     host = finished("4.0.0rc7", repo, kind=LeavesBranches)
 
     merged = client(host).mission(SLUG).merge()

@@ -1,4 +1,4 @@
-"""Tests of hostile words in the files of a mission, in real repositories."""
+"""Tests of hostile names in the files of a mission, in real repositories."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def write(repo: Path, name: str, facts: object) -> None:
 
 
 def refuses(host: WithGit, repo: Path, match: str) -> None:
-    """Claim, lay out and merge: each ends in one clear error and changes nothing."""
+    """Check that claim, layout and merge each raise GitFailed and change nothing."""
     mission = Client(actor="ada", policy=POLICY, transport=host).mission(SLUG)
     wp, before = mission.work_package("WP01"), git(repo, "for-each-ref")
     for verb in (wp.claim, mission.layout, mission.merge):
@@ -36,7 +36,7 @@ def refuses(host: WithGit, repo: Path, match: str) -> None:
 @pytest.mark.parametrize("word", HOSTILE)
 @pytest.mark.parametrize("key", ["lane_id", "depends_on_lanes", "mission_branch"])
 def test_a_hostile_word_in_the_lanes_is_refused(repo: Path, word: str, key: str) -> None:
-    """It becomes neither an option of git nor a folder outside of `.worktrees`."""
+    """The SDK refuses a name in lanes.json that cannot be the name of a branch."""
     host = WithGit("3.2.7", {"WP01": []}, repo)
     facts: dict[str, Any] = host.lanes_json()
     if key == "mission_branch":
@@ -51,7 +51,7 @@ def test_a_hostile_word_in_the_lanes_is_refused(repo: Path, word: str, key: str)
 @pytest.mark.parametrize("word", [*HOSTILE[:5], "-D"])
 @pytest.mark.parametrize("key", ["target_branch", "merge_target_branch", "coordination_branch"])
 def test_a_hostile_word_in_the_mission_is_refused(repo: Path, word: str, key: str) -> None:
-    """The same for the branches of `meta.json`."""
+    """The SDK refuses a branch in meta.json that cannot be the name of a branch."""
     host = WithGit("3.2.7", {"WP01": []}, repo)
     meta = json.loads((repo / FOLDER / "meta.json").read_text())
     write(repo, "meta.json", meta | {key: word})
@@ -61,7 +61,7 @@ def test_a_hostile_word_in_the_mission_is_refused(repo: Path, word: str, key: st
 
 @pytest.mark.parametrize("text", ["[]", "3", '"lanes"', "null", "{cut", "[" * 100_000, "\0"])
 def test_lanes_of_a_wrong_type_are_named(repo: Path, text: str) -> None:
-    """Whatever the file holds, the error names it and the way back."""
+    """The error for a malformed lanes.json names the file, and says to restore it."""
     host = WithGit("3.2.1", {"WP01": []}, repo)
     write(repo, "lanes.json", text)
 
@@ -69,7 +69,7 @@ def test_lanes_of_a_wrong_type_are_named(repo: Path, text: str) -> None:
 
 
 def test_a_commit_from_a_caller_is_no_option(repo: Path) -> None:
-    """A commit that begins with a dash is a commit that does not exist."""
+    """The SDK takes a commit that begins with a dash for a missing commit, not for an option."""
     host = WithGit("3.2.7", {"WP01": []}, repo)
     mission = Client(actor="ada", policy=POLICY, transport=host).mission(SLUG)
     mission.work_package("WP01").claim()

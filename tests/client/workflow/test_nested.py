@@ -45,7 +45,7 @@ def found(lane: Path) -> tuple[str, ...]:
 
 
 def test_a_worktree_without_any_has_none(lane: Path) -> None:
-    """Files, committed or not, are no repositories."""
+    """A worktree with only files has no nested repository."""
     commit(lane)
     (lane / "node_modules" / "x").mkdir(parents=True)
     (lane / "node_modules" / "x" / "index.js").write_text("")
@@ -53,20 +53,20 @@ def test_a_worktree_without_any_has_none(lane: Path) -> None:
     assert found(lane) == ()
 
 
-@pytest.mark.parametrize("place", ["app", "src/deep/app", "node_modules/app", "\u00e4 b\nc"])
+@pytest.mark.parametrize("folder", ["app", "src/deep/app", "node_modules/app", "\u00e4 b\nc"])
 @pytest.mark.parametrize("commits", [False, True])
 def test_a_repository_inside_is_found_wherever_it_is(
-    lane: Path, place: str, *, commits: bool
+    lane: Path, folder: str, *, commits: bool
 ) -> None:
-    """Untracked or ignored, with commits or without."""
-    (made(lane / place, commits=commits) / "more.txt").write_text("more\n")
+    """The SDK finds a nested repository that is untracked or ignored, with or without commits."""
+    (made(lane / folder, commits=commits) / "more.txt").write_text("more\n")
 
-    assert found(lane) == (place,)
+    assert found(lane) == (folder,)
 
 
 @pytest.mark.parametrize("staged", [False, True])
 def test_a_gitlink_that_the_base_does_not_know_is_found(lane: Path, *, staged: bool) -> None:
-    """Also where its folder is gone: the commit would be nowhere."""
+    """The SDK finds a gitlink that the base does not have, also without its folder."""
     made(lane / "app")
     git(lane, "-c", "advice.addEmbeddedRepo=false", "add", "app")
     if not staged:
@@ -79,7 +79,7 @@ def test_a_gitlink_that_the_base_does_not_know_is_found(lane: Path, *, staged: b
 def test_a_clone_of_something_that_is_kept_elsewhere_is_left_alone(
     lane: Path, tmp_path: Path
 ) -> None:
-    """A package manager makes such clones; only commits of its own count."""
+    """The SDK ignores a clone until it has a commit that its remote does not have."""
     clone = lane / "node_modules" / "lib"
     git(lane, "clone", "--quiet", str(upstream(tmp_path)), str(clone))
     assert found(lane) == ()
@@ -91,7 +91,7 @@ def test_a_clone_of_something_that_is_kept_elsewhere_is_left_alone(
 def test_a_submodule_counts_if_its_commit_is_nowhere_else(
     repo: Path, lane: Path, tmp_path: Path
 ) -> None:
-    """One that the repository knows is fine, until an agent commits in it without a push."""
+    """The SDK ignores a submodule until an agent commits in it without a push."""
     local = ("-c", "protocol.file.allow=always")
     git(lane, *local, "submodule", "--quiet", "add", str(upstream(tmp_path)), "vendor/lib")
     git(lane, "commit", "--quiet", "--message=submodule")
@@ -107,7 +107,7 @@ def test_a_submodule_counts_if_its_commit_is_nowhere_else(
 
 
 def test_a_submodule_that_was_not_initialised_is_left_alone(lane: Path, tmp_path: Path) -> None:
-    """Git must not climb out of its empty folder and look at the lane."""
+    """The SDK ignores a submodule without a checkout, and does not look at the lane instead."""
     local = ("-c", "protocol.file.allow=always")
     git(lane, *local, "submodule", "--quiet", "add", str(upstream(tmp_path)), "vendor/lib")
     git(lane, "commit", "--quiet", "--message=submodule")
@@ -118,7 +118,7 @@ def test_a_submodule_that_was_not_initialised_is_left_alone(lane: Path, tmp_path
 
 
 def test_a_worktree_inside_counts_if_it_has_something_of_its_own(lane: Path) -> None:
-    """Agents make worktrees for their helpers; what is on a branch stays."""
+    """A worktree inside counts if it has uncommitted files, or commits on no branch."""
     inside = lane / ".claude" / "worktrees" / "agent-1"
     git(lane, "worktree", "add", "--quiet", "-b", "helper", str(inside))
     commit(inside, "kept.txt")

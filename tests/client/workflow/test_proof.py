@@ -19,7 +19,7 @@ from tests.client.simulated import git
 
 
 def drive(steps: Generator[Any, Any, Any]) -> Any:
-    """Run steps that need git alone."""
+    """Run the git steps of a generator, and return its result."""
     answer: object = None
     try:
         step = next(steps)
@@ -94,7 +94,7 @@ def test_one_commit_that_is_missing_is_enough(repo: Path) -> None:
 
 
 def test_what_is_recorded_survives_the_branches(repo: Path) -> None:
-    """The heads stay reachable when the host has removed the lanes, each mission for itself."""
+    """The SDK's record of a mission keeps the heads of its lanes after their branches are gone."""
     one = commit(repo, "kitty/mission-m-lane-a", "a.txt", "a\n")
     top = str(repo)
     drive(record_lanes("m", {"kitty/mission-m-lane-a": one}, top))

@@ -17,7 +17,7 @@ ONE = PackageLayout(wp_id="WP01", subtasks=("T001", "T002"))
 
 
 def host(release: str) -> Contract:
-    """Return what a release speaks."""
+    """Return the contract of a release."""
     return Contract(contract_of(Version(release)), Version(release))
 
 
@@ -33,7 +33,7 @@ def ended(code: int | None, out: str = "", err: str = "") -> Completed:
 
 
 def complete_with(done: Completed, release: str = "3.2.7") -> HostCall:
-    """Drive `complete`, let the host answer, and return what it was asked."""
+    """Run `complete` with this answer of the host, and return the call that it made."""
     steps = complete("m", ONE, host(release))
     call = next(steps)
     with pytest.raises(StopIteration):
@@ -83,8 +83,8 @@ def test_a_host_that_does_not_end_is_a_timeout() -> None:
 
 def test_the_way_out_is_named() -> None:
     """The advice names the command that helps, or the edit if there is none."""
-    said = advice("m", ONE, host("3.2.7"))
-    assert "spec-kitty agent tasks mark-status T001 T002 --status done --mission m" in str(said)
+    text = advice("m", ONE, host("3.2.7"))
+    assert "spec-kitty agent tasks mark-status T001 T002 --status done --mission m" in str(text)
 
     boxes = advice("m", PackageLayout(wp_id="WP01", open_boxes=2), host("2.1.3"))
     assert "2 boxes of WP01 in kitty-specs/m/tasks.md" in str(boxes)

@@ -1,6 +1,6 @@
 """Tests of `spec_kitty_client.workflow.verbs`: the verbs that move a work package over the board.
 
-Those that take git are in `test_worktrees` and `test_merging`.
+The tests of verbs that need git are in `test_worktrees` and `test_merge`.
 """
 
 import json
@@ -20,22 +20,22 @@ from spec_kitty_client.errors import (
     TransitionRejected,
 )
 from spec_kitty_client.testing import SimulatedHost
-from tests.client.answers import POLICY, Scripted, completed, envelope, success
+from tests.client.answers import POLICY, Scripted, success
 from tests.client.releases import EDGES, OPTIONLESS, RELEASES, SAMPLE
-from tests.client.simulated import LOST, SLUG, Fault, Simulated, Waiting, WithGit
+from tests.client.simulated import LOST, SLUG, AsyncWithGit, Fault, Simulated, WithGit
 
 REVIEW = Review(reviewer="rev", reference="r1")
 NO_REVIEW_LANE = ("F1", "F2", "M0")
 
 MAKES_WORKTREES = ("3.2.2", "3.2.5", "3.2.7", "4.0.0rc7")
-"""Hosts on which a claim needs no git on this side."""
+"""Releases that make the worktree, so that a claim needs no git of the SDK."""
 
 every_host = pytest.mark.parametrize("release", SAMPLE)
 every_fault = pytest.mark.parametrize("fault", LOST)
 
 
 def client(host: Simulated, actor: str = "ada") -> Client:
-    """Return a client of somebody who works or reviews."""
+    """Return a client with an actor and a policy."""
     return Client(actor=actor, policy=POLICY, transport=host)
 
 
@@ -90,12 +90,12 @@ VERBS: dict[str, tuple[Verb, str, str]] = {
         "blocked",
     ),
 }
-"""Each verb, where a work package is before it and where afterwards."""
+"""Each verb, with the lane of its work package before and after it."""
 
 F1 = tuple(r for r in SAMPLE if RELEASES[r] == "F1")
 LATER = tuple(r for r in SAMPLE if r not in F1)
 REVIEWED = tuple(r for r in SAMPLE if RELEASES[r] not in NO_REVIEW_LANE)
-"""Hosts with lanes for what is approved, and for what is in review."""
+"""Releases with the lane in_review; those of LATER have the lane approved."""
 CASES = [(v, r) for v in VERBS for r in SAMPLE if r in LATER or v != "finish approved"]
 CHANGING = [(v, r) for v, r in CASES if r in REVIEWED or v != "begin_review"]
 every_case = pytest.mark.parametrize(("verb", "release"), CASES)
@@ -157,7 +157,7 @@ def test_a_lost_answer_ends_in_the_same_state(verb: str, release: str, fault: Fa
 
 @changing_case
 def test_a_host_that_stays_silent_is_an_error(verb: str, release: str) -> None:
-    """A verb is sent twice at most, and the last error is told with what is not known."""
+    """A verb calls the host twice at most, and the outcome of its error is unknown."""
     call, host, _ = prepared(verb, release)
     for name in ("transition", "start-review"):
         host.faults[name] = [Fault.TIMEOUT_BEFORE] * 3
@@ -170,7 +170,7 @@ def test_a_host_that_stays_silent_is_an_error(verb: str, release: str) -> None:
 
 @every_case
 def test_force_goes_out_only_where_there_is_no_option(verb: str, release: str) -> None:
-    """That is 2.1.0 to 3.2.5, and the note says by whom and why."""
+    """A verb sends --force only where the host lacks an option, with a note that says so."""
     call, host, after = prepared(verb, release)
     before = host.lanes["WP01"]
     call(client(host))
@@ -185,7 +185,7 @@ def test_force_goes_out_only_where_there_is_no_option(verb: str, release: str) -
 
 @every_case
 def test_no_verb_leaves_the_rules_of_the_board(verb: str, release: str) -> None:
-    """From any lane a verb makes only moves that its host allows, and forces no other."""
+    """From any lane a verb makes only moves that its host allows, by force or without."""
     rules = EDGES[RELEASES[release]]
     for lane in {before for before, _ in rules}:
         host = at(release, lane)
@@ -209,7 +209,7 @@ WRONG = {
 @every_host
 @pytest.mark.parametrize(("verb", "lane"), [(v, lane) for v in WRONG for lane in WRONG[v]])
 def test_a_verb_from_a_wrong_lane_is_refused(verb: str, lane: str, release: str) -> None:
-    """The error is the one that the host has for it, and nothing has moved."""
+    """A verb from a wrong lane raises TransitionRejected, and moves nothing."""
     host = at(release, lane)
 
     with pytest.raises(TransitionRejected):
@@ -240,7 +240,7 @@ def test_a_work_package_that_is_none_is_told(verb: str, release: str) -> None:
     assert host.moves == []
 
 
-# What goes out, host by host.
+# The calls of each host.
 
 
 def sent(verb: str, release: str) -> dict[str, str]:
@@ -251,8 +251,8 @@ def sent(verb: str, release: str) -> dict[str, str]:
     return options
 
 
-def judged(options: dict[str, str]) -> set[str]:
-    """Return what of a judgement is in a call."""
+def verdict_options(options: dict[str, str]) -> set[str]:
+    """Return the options of a call that carry a verdict."""
     return options.keys() & {"force", "evidence-json", "review-result-json", "review-ref"}
 
 
@@ -274,12 +274,12 @@ def test_what_an_approval_brings_along(release: str, to: str, given: set[str]) -
     options = sent("approve", release)
 
     assert options["to"] == to
-    assert judged(options) == given
+    assert verdict_options(options) == given
 
 
 @every_host
 def test_an_approval_says_who_has_judged(release: str) -> None:
-    """Reviewer, verdict and reference are the same wherever they are said."""
+    """An approval sends the same reviewer, verdict and reference in each of its options."""
     options = sent("approve", release)
 
     assert options["actor"] == "ada"
@@ -314,7 +314,7 @@ def test_how_changes_are_requested(release: str, verb: str, given: set[str]) -> 
     (options,) = host.sent(verb)
 
     assert host.mutations == [verb]
-    assert judged(options) == given
+    assert verdict_options(options) == given
     assert options["review-ref"] == "r1"
     if "review-result-json" in options:
         assert json.loads(options["review-result-json"])["verdict"] == "changes_requested"
@@ -334,7 +334,7 @@ def test_a_note_of_the_caller_is_kept(release: str, note: str | None) -> None:
 
 @every_host
 def test_the_path_of_feedback_reaches_the_hosts_that_take_it(release: str) -> None:
-    """It is part of the review result, from 3.2.6 on."""
+    """The SDK sends feedback_path in the review result, from 3.2.6 on."""
     _, host, _ = prepared("request_changes", release)
     review = Review(reviewer="rev", reference="r1", feedback_path="notes.md")
     client(host).mission(SLUG).work_package("WP01").request_changes(review)
@@ -391,7 +391,7 @@ def test_a_lane_that_is_wrong_forces_nothing(release: str) -> None:
     ],
 )
 def test_a_reason_goes_into_the_history(release: str, lane: str) -> None:
-    """Wherever a work package is blocked from, the human who looks finds out why."""
+    """`block` sends its reason as the note, from every lane."""
     host = at(release, lane)
     client(host).mission(SLUG).work_package("WP01").block("no disk")
     (options,) = host.sent("transition")
@@ -401,7 +401,7 @@ def test_a_reason_goes_into_the_history(release: str, lane: str) -> None:
 
 
 def test_blocking_in_a_review_names_who_has_judged() -> None:
-    """Without a review it is the actor, and there is something to refer to."""
+    """Blocking in a review sends a review result of the actor, with a reference."""
     host = at("3.2.7", "in_review")
     client(host).mission(SLUG).work_package("WP01").block("odd")
     result = json.loads(host.sent("transition")[0]["review-result-json"])
@@ -410,7 +410,7 @@ def test_blocking_in_a_review_names_who_has_judged() -> None:
     assert "WP01" in result["reference"]
 
 
-# Whose it is.
+# Claims and reviews of other actors.
 
 
 @pytest.mark.parametrize("release", MAKES_WORKTREES)
@@ -439,7 +439,7 @@ def test_a_claim_that_was_lost_to_somebody_else_is_not_ours(release: str) -> Non
 
 @pytest.mark.parametrize("release", ["1.0.3", "2.1.3", "3.1.10", "3.2.1"])
 def test_a_claim_that_needs_git_is_not_made_without_it(release: str) -> None:
-    """On hosts that make no worktree, a transport without git is told before the claim."""
+    """On hosts that make no worktree the SDK refuses a claim through a transport without git."""
     host = Simulated(release)
 
     with pytest.raises(GitUnavailable):
@@ -447,28 +447,10 @@ def test_a_claim_that_needs_git_is_not_made_without_it(release: str) -> None:
     assert host.mutations == []
 
 
-@pytest.mark.parametrize("version", ["1.5.0", "1.16.0"])
-def test_a_refusal_after_a_lost_acceptance_leaves_it_in_doubt(version: str) -> None:
-    """4.0.0 may refuse the second try because of the files that the first one has changed."""
-    hello = {"api_version": version, "min_supported_provider_version": "0.1.0"}
-    no = envelope("accept-mission", code="MISSION_NOT_READY", version=version)
-    host = Scripted(
-        success("contract-version", hello, version=version),
-        completed(exit_code=None),
-        completed(json.dumps(no).encode(), exit_code=1),
-    )
-
-    with pytest.raises(HostTimeout) as e:
-        Client(actor="ada", policy=POLICY, transport=host).mission(SLUG).accept()
-    assert e.value.outcome == "unknown"
-    assert isinstance(e.value.__cause__, NotReady)
-    assert host.verbs[1:] == ["accept-mission"] * 2
-
-
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.5"])
 @pytest.mark.parametrize("fault", [None, Fault.TIMEOUT_BEFORE])
 def test_a_review_of_somebody_else_is_not_ours(release: str, fault: Fault | None) -> None:
-    """Two reviewers must not both believe that they have it, where the host can tell them apart."""
+    """The SDK raises Conflict for another actor's review, where the host knows the actor."""
     host = at(release, "in_review", "bob")
     host.faults["start-review"] = [fault]
 
@@ -479,7 +461,7 @@ def test_a_review_of_somebody_else_is_not_ours(release: str, fault: Fault | None
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.7", "4.0.0rc7"])
 def test_a_review_that_may_be_somebody_elses_is_no_change(release: str) -> None:
-    """These hosts do not tell whose it is; that it was not begun now is all there is to say."""
+    """Where the host does not name the reviewer, beginning a begun review changes nothing."""
     host = at(release, "in_review", "bob")
 
     assert client(host).mission(SLUG).work_package("WP01").begin_review().changed is False
@@ -510,7 +492,7 @@ def test_dependencies_are_left_to_the_host_that_checks_them(release: str) -> Non
 
 
 def test_a_mission_without_work_packages_is_not_found() -> None:
-    """3.2.7 answers success with nothing in it when another branch is checked out."""
+    """The SDK raises NotFound for an empty mission, and names the branch as the reason."""
     host = Simulated("3.2.7")
     host.mission.packages.clear()
 
@@ -524,7 +506,7 @@ async def test_a_whole_review_async(release: str) -> None:
     """The async client makes the same calls for a whole review."""
     host = WithGit(release)
     host.put("WP01", "in_progress")
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
 
     assert (await mine.mission(SLUG).work_package("WP01").submit_for_review()).changed
     await mine.mission(SLUG).work_package("WP01").begin_review()
@@ -541,7 +523,7 @@ async def test_a_whole_review_async(release: str) -> None:
 
 
 def test_a_board_without_events_is_not_believed() -> None:
-    """After the host has lost its event log, a claim does not start done work again."""
+    """A watch raises NotFound for a board without events, as after a lost event log."""
     summary = dict.fromkeys(("planned", "in_review", "done"), 0)
     packages = [{"wp_id": "WP01", "lane": "planned", "dependencies": [], "last_actor": None}]
     board = {"mission_slug": "m", "summary": summary, "work_packages": packages}

@@ -11,7 +11,7 @@ from spec_kitty_client.errors import NotFound
 from spec_kitty_client.testing.host.board import Package
 from tests.client.answers import POLICY
 from tests.client.releases import SAMPLE
-from tests.client.simulated import FOLDER, SLUG, Waiting, WithGit, git
+from tests.client.simulated import FOLDER, SLUG, AsyncWithGit, WithGit, git
 
 PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
 
@@ -37,7 +37,7 @@ def made(release: str, repo: Path) -> WithGit:
 
 
 def end(host: WithGit) -> None:
-    """Bring a mission to its end, by somebody else."""
+    """Finish and accept a mission as another actor."""
     for wp in PAIR:
         host.put(wp, "done", "bob")
     Client(actor="bob", transport=host).accept_mission(SLUG)
@@ -47,15 +47,15 @@ def end(host: WithGit) -> None:
 def test_a_mission_is_told_from_its_packages_to_its_acceptance(
     release: str, repo: Path, waits: list[float]
 ) -> None:
-    """First what is there, then what moved from where to where (1.0.x: by whom), and the end."""
+    """A watch reports the work packages, each move (on 1.0.x with its actor), and the end."""
     host = made(release, repo)
-    told = Client(transport=host).mission(SLUG).watch(interval=7.5)
-    first = [next(told), next(told)]
+    watch = Client(transport=host).mission(SLUG).watch(interval=7.5)
+    first = [next(watch), next(watch)]
     host.put("WP01", "in_progress", "ada")
-    second = next(told)
+    second = next(watch)
     host.put("WP01", "for_review")
     host.put("WP02", "in_progress", "bob")
-    third = [next(told), next(told)]
+    third = [next(watch), next(watch)]
     end(host)
 
     ada, bob = ("ada", "bob") if release == "1.0.3" else (None, None)
@@ -68,7 +68,7 @@ def test_a_mission_is_told_from_its_packages_to_its_acceptance(
         LaneChanged(wp_id="WP01", before="in_progress", after="for_review", actor=ada),
         LaneChanged(wp_id="WP02", before="planned", after="in_progress", actor=bob),
     ]
-    assert list(told) == [
+    assert list(watch) == [
         LaneChanged(wp_id="WP01", before="for_review", after="done", actor=bob),
         LaneChanged(wp_id="WP02", before="in_progress", after="done", actor=bob),
         AcceptanceSeen(mission_slug=SLUG),
@@ -79,11 +79,11 @@ def test_a_mission_is_told_from_its_packages_to_its_acceptance(
 def test_watching_is_one_read_per_interval(repo: Path, waits: list[float]) -> None:
     """While work is left, a watch makes one state read per interval and runs no git."""
     host = made("3.2.7", repo)
-    told = Client(transport=host).mission(SLUG).watch()
-    [next(told), next(told)]
+    watch = Client(transport=host).mission(SLUG).watch()
+    [next(watch), next(watch)]
     for lane in ("in_progress", "for_review", "in_review"):
         host.put("WP01", lane)
-        next(told)
+        next(watch)
 
     assert host.verbs == ["mission-state"] * 4
     assert host.git_calls == 0
@@ -95,8 +95,8 @@ def test_quiet_intervals_tell_nothing(
 ) -> None:
     """An interval without a move yields no event."""
     host = made("3.2.7", repo)
-    told = Client(transport=host).mission(SLUG).watch()
-    [next(told), next(told)]
+    watch = Client(transport=host).mission(SLUG).watch()
+    [next(watch), next(watch)]
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
@@ -104,20 +104,20 @@ def test_quiet_intervals_tell_nothing(
             end(host)
 
     monkeypatch.setattr(time, "sleep", wait)
-    events = list(told)
+    events = list(watch)
 
     assert len(waits) == 9
     assert [type(e) for e in events] == [LaneChanged, LaneChanged, AcceptanceSeen]
 
 
 def test_a_new_work_package_is_told(repo: Path, waits: list[float]) -> None:
-    """Tasks can be added while others are worked on."""
+    """A watch reports a work package that is added later."""
     host = made("3.2.7", repo)
-    told = Client(transport=host).mission(SLUG).watch()
-    [next(told), next(told)]
+    watch = Client(transport=host).mission(SLUG).watch()
+    [next(watch), next(watch)]
     host.mission.packages["WP03"] = Package([])
 
-    assert next(told) == WorkPackageAdded(wp_id="WP03", lane="planned")
+    assert next(watch) == WorkPackageAdded(wp_id="WP03", lane="planned")
 
 
 def test_a_mission_that_is_over_is_told_at_once(repo: Path, waits: list[float]) -> None:
@@ -134,7 +134,7 @@ def test_a_mission_that_is_over_is_told_at_once(repo: Path, waits: list[float]) 
 def test_an_acceptance_is_seen_committed_or_not(
     repo: Path, waits: list[float], committed: bool
 ) -> None:
-    """Hosts write it and leave the commit to others."""
+    """A watch sees an acceptance before and after it is committed."""
     host = made("3.2.7", repo)
     end(host)
     if committed:
@@ -155,20 +155,20 @@ def test_an_acceptance_is_seen_committed_or_not(
     ],
 )
 def test_no_acceptance_is_no_end(repo: Path, waits: list[float], facts: str) -> None:
-    """A field without a time in it is no acceptance."""
+    """A watch does not take an empty accepted_at for an acceptance."""
     host = made("3.2.7", repo)
     for wp in PAIR:
         host.put(wp, "approved")
     (repo / FOLDER / "meta.json").write_text(facts)
-    told = Client(transport=host).mission(SLUG).watch()
-    [next(told), next(told)]
+    watch = Client(transport=host).mission(SLUG).watch()
+    [next(watch), next(watch)]
     host.put("WP01", "done")
 
-    assert next(told) == LaneChanged(wp_id="WP01", before="approved", after="done", actor=None)
+    assert next(watch) == LaneChanged(wp_id="WP01", before="approved", after="done", actor=None)
 
 
 def test_a_mission_that_is_none_ends_the_watch(repo: Path, waits: list[float]) -> None:
-    """The error reaches whoever watches."""
+    """A watch of an unknown mission raises NotFound."""
     with pytest.raises(NotFound):
         next(Client(transport=made("3.2.7", repo)).mission("other").watch())
 
@@ -176,16 +176,16 @@ def test_a_mission_that_is_none_ends_the_watch(repo: Path, waits: list[float]) -
 @pytest.mark.anyio
 @pytest.mark.parametrize("release", ["1.0.3", "3.2.7"])
 async def test_watching_async(release: str, repo: Path, waits: list[float]) -> None:
-    """The async client tells the same, on both event loops."""
+    """The async client's watch reports the same events, on both event loops."""
     host = made(release, repo)
-    told = (
-        AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    watch = (
+        AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
         .mission(SLUG)
         .watch(interval=2)
     )
-    first = [await anext(told), await anext(told)]
+    first = [await anext(watch), await anext(watch)]
     end(host)
 
     assert [type(e) for e in first] == [WorkPackageAdded] * 2
-    assert [type(e) async for e in told] == [LaneChanged, LaneChanged, AcceptanceSeen]
+    assert [type(e) async for e in watch] == [LaneChanged, LaneChanged, AcceptanceSeen]
     assert waits == [2]

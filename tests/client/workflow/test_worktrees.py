@@ -18,7 +18,7 @@ from spec_kitty_client.errors import (
 )
 from tests.client.answers import POLICY
 from tests.client.releases import SAMPLE
-from tests.client.simulated import FOLDER, SLUG, Fault, Simulated, Waiting, WithGit, git
+from tests.client.simulated import FOLDER, SLUG, AsyncWithGit, Fault, Simulated, WithGit, git
 
 PAIR: dict[str, list[str]] = {"WP01": [], "WP02": ["WP01"]}
 
@@ -26,7 +26,7 @@ every_host = pytest.mark.parametrize("release", SAMPLE)
 
 bare_host = pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.1"])
 every_kind = pytest.mark.parametrize("release", ["1.0.3", "3.1.10", "3.2.3", "3.2.7"])
-"""One host for each way: branches by work package, lanes of ours, lanes of the host, a verb."""
+"""One release per kind: branches by work package, the SDK's lanes, the host's lanes, a verb."""
 
 
 def made(release: str, repo: Path, *, shared: bool = False) -> WithGit:
@@ -35,7 +35,7 @@ def made(release: str, repo: Path, *, shared: bool = False) -> WithGit:
 
 
 def client(host: WithGit, actor: str = "ada") -> Client:
-    """Return a client of somebody who works."""
+    """Return a client with an actor and a policy."""
     return Client(actor=actor, policy=POLICY, transport=host)
 
 
@@ -47,7 +47,7 @@ def commit(folder: Path, name: str, text: str) -> None:
 
 
 def done(host: WithGit, wp: str = "WP01") -> None:
-    """Do the work of a work package, from its claim to its end."""
+    """Claim a work package, commit a file for it, and put it into done."""
     path = Path(client(host).mission(SLUG).work_package(wp).claim().workspace_path)
     commit(path, f"{wp}.txt", wp)
     host.put(wp, "done")
@@ -55,7 +55,7 @@ def done(host: WithGit, wp: str = "WP01") -> None:
 
 @every_host
 def test_a_claim_makes_the_worktree_that_merge_takes(release: str, repo: Path) -> None:
-    """On every host it is there afterwards, on the right branch, and the answer names it."""
+    """A claim makes the worktree on the branch that merge takes, and the reply names it."""
     host = made(release, repo)
     started = client(host).mission(SLUG).work_package("WP01").claim()
     path = Path(started.workspace_path)
@@ -70,7 +70,7 @@ def test_a_claim_makes_the_worktree_that_merge_takes(release: str, repo: Path) -
 
 @every_kind
 def test_a_claim_can_be_repeated(release: str, repo: Path) -> None:
-    """Work that is in the worktree stays as it is; hosts that make it want all of it committed."""
+    """A repeated claim keeps the worktree's files; from 3.2.2 on they have to be committed."""
     host = made(release, repo)
     mine = client(host)
     path = Path(mine.mission(SLUG).work_package("WP01").claim().workspace_path)
@@ -92,7 +92,7 @@ def test_a_claim_can_be_repeated(release: str, repo: Path) -> None:
 
 @every_kind
 def test_a_claim_whose_answer_was_lost_ends_the_same(release: str, repo: Path) -> None:
-    """Claiming is repeated, and there is one worktree, whenever the host fell silent."""
+    """The SDK repeats a claim whose answer was lost, and the host starts the work once."""
     host = made(release, repo)
     host.faults["start-implementation"] = [Fault.TIMEOUT_AFTER]
     path = Path(client(host).mission(SLUG).work_package("WP01").claim().workspace_path)
@@ -118,7 +118,7 @@ def test_the_work_of_a_dependency_is_in_the_worktree(
 
 @bare_host
 def test_a_dependency_that_went_on_is_merged_again(release: str, repo: Path) -> None:
-    """A second claim brings what was added since, and nothing when there is nothing."""
+    """A repeated claim merges new commits of a dependency, and makes none without them."""
     host = made(release, repo)
     done(host)
     mine = client(host)
@@ -148,7 +148,7 @@ def test_a_branch_without_its_worktree_gets_one(release: str, repo: Path) -> Non
 
 @bare_host
 def test_a_worktree_whose_folder_was_removed_is_made_again(release: str, repo: Path) -> None:
-    """Rm -rf is how people clean up, and git does not notice by itself."""
+    """A claim makes a worktree again whose folder the user has removed without git."""
     host = made(release, repo)
     mine = client(host)
     path = Path(mine.mission(SLUG).work_package("WP01").claim().workspace_path)
@@ -161,7 +161,7 @@ def test_a_worktree_whose_folder_was_removed_is_made_again(release: str, repo: P
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.2.1"])
 def test_a_conflict_leaves_nothing_half_merged(release: str, repo: Path) -> None:
-    """The error names both sides, and the worktree is clean for whoever merges by hand."""
+    """A conflict with a dependency names branch and worktree, and leaves the worktree clean."""
     host = made(release, repo)
     done(host)
     mine = client(host)
@@ -192,7 +192,7 @@ def test_the_branch_starts_at_the_target_of_its_mission(release: str, repo: Path
 
 @bare_host
 def test_a_claim_from_within_a_worktree_uses_the_primary_checkout(release: str, repo: Path) -> None:
-    """An agent that calls from its own worktree does not nest another one in it."""
+    """A claim from within a worktree makes the new worktree beside it, not in it."""
     host = made(release, repo)
     done(host)
     host.inside = host.worktree("WP01")
@@ -203,7 +203,7 @@ def test_a_claim_from_within_a_worktree_uses_the_primary_checkout(release: str, 
 
 @pytest.mark.parametrize("release", ["3.1.10", "3.2.1"])
 def test_a_mission_without_lanes_says_what_to_do(release: str, repo: Path) -> None:
-    """Tasks that were never finalised have no lane to work in."""
+    """The error of a claim without lanes.json has the finalize-tasks command."""
     host = made(release, repo)
     git(repo, "rm", "--quiet", f"{FOLDER}/lanes.json")
     git(repo, "commit", "--quiet", "--message=no lanes")
@@ -224,7 +224,7 @@ def test_damaged_lanes_are_named(release: str, repo: Path) -> None:
 
 
 def planned(host: WithGit, repo: Path, wp: str) -> None:
-    """Make a work package planning work, in the lane where hosts put all of that."""
+    """Make a work package planning work, in the lane of planning work."""
     lanes = host.lanes_json()
     for lane in lanes["lanes"]:
         if wp in lane["wp_ids"]:
@@ -238,7 +238,7 @@ def planned(host: WithGit, repo: Path, wp: str) -> None:
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.3", "3.2.7"])
 def test_planning_work_gets_a_branch_of_its_own(release: str, repo: Path) -> None:
-    """It is done in a worktree, not in the checkout of the user and not on the user's branch."""
+    """A claim of planning work makes a worktree on its own branch, not on the user's."""
     host = made(release, repo)
     planned(host, repo, "WP01")
 
@@ -267,7 +267,7 @@ def test_planning_work_is_located_where_it_is_claimed(release: str, repo: Path) 
 
 @pytest.mark.parametrize("release", ["3.2.1", "3.2.3", "3.2.7"])
 def test_planning_work_is_in_the_worktree_of_what_depends_on_it(release: str, repo: Path) -> None:
-    """The host looks for it on another branch, so that it has to be brought."""
+    """The SDK merges planning work into the worktree of a work package that needs it."""
     host = made(release, repo)
     planned(host, repo, "WP01")
     done(host)
@@ -290,7 +290,7 @@ def test_a_claim_that_is_refused_leaves_no_worktree_of_planning_work(repo: Path)
 
 
 def test_planning_work_is_left_to_people_where_a_host_takes_no_other(repo: Path) -> None:
-    """4.0.0rc7 wants it in the primary checkout, among other people's changes: nothing is sent."""
+    """The SDK refuses planning work on 4.0.0rc7, which needs it in the primary checkout."""
     host = made("4.0.0rc7", repo)
     planned(host, repo, "WP01")
 
@@ -327,7 +327,7 @@ def test_a_host_that_makes_worktrees_needs_no_git_of_ours(release: str) -> None:
 
 @pytest.mark.parametrize("release", ["3.2.3", "3.2.7"])
 def test_a_claim_on_such_a_host_reads_the_missions_files_once(release: str, repo: Path) -> None:
-    """Whether it is planning work is in them; three calls of git, and one of the host."""
+    """A claim on a host that makes worktrees takes three calls of git and one mutation."""
     host = made(release, repo)
     client(host).mission(SLUG).work_package("WP01").claim()
 
@@ -376,7 +376,7 @@ def test_a_work_package_that_is_none_has_no_place(release: str, repo: Path) -> N
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.2.1", "3.2.3"])
 def test_the_verb_itself_is_younger(release: str, repo: Path) -> None:
-    """resolve-workspace is not sent to a host that has none; locate is for all."""
+    """`locate` works on hosts without resolve-workspace, and does not send it there."""
     host = made(release, repo)
     mine = client(host)
 
@@ -391,7 +391,7 @@ def test_the_verb_itself_is_younger(release: str, repo: Path) -> None:
 async def test_a_claim_async(release: str, repo: Path) -> None:
     """The async client makes the same worktree."""
     host = made(release, repo)
-    mine = AsyncClient(actor="ada", policy=POLICY, transport=Waiting(host))
+    mine = AsyncClient(actor="ada", policy=POLICY, transport=AsyncWithGit(host))
     started = await mine.mission(SLUG).work_package("WP01").claim()
     found = await mine.mission(SLUG).work_package("WP01").locate()
 
@@ -402,7 +402,7 @@ async def test_a_claim_async(release: str, repo: Path) -> None:
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.1.10"])
 def test_a_branch_that_is_checked_out_elsewhere_is_told(release: str, repo: Path) -> None:
-    """An answer never names a folder that is not there; git has only one for each branch."""
+    """The error of a claim names the other worktree that has the branch checked out."""
     host = made(release, repo)
     mine = client(host)
     path = Path(mine.mission(SLUG).work_package("WP01").claim().workspace_path)
@@ -415,7 +415,7 @@ def test_a_branch_that_is_checked_out_elsewhere_is_told(release: str, repo: Path
 
 @pytest.mark.parametrize("release", ["1.0.3", "3.1.10"])
 def test_a_repository_with_a_strange_name(release: str, repo: Path) -> None:
-    """Spaces and letters that are not ASCII are no trouble."""
+    """A claim works in a repository whose path has spaces and non-ASCII letters."""
     strange = repo.rename(repo.with_name("mein Projekt \u00fc"))
     host = made(release, strange)
     done(host)
@@ -426,7 +426,7 @@ def test_a_repository_with_a_strange_name(release: str, repo: Path) -> None:
 
 
 def test_a_task_file_with_a_strange_name_is_located(repo: Path) -> None:
-    """Letters that are not ASCII come out as they are."""
+    """`locate` returns the prompt's path with its non-ASCII letters."""
     host = made("3.1.10", repo)
     tasks = repo / FOLDER / "tasks"
     git(repo, "mv", str(tasks / "WP01-part.md"), str(tasks / "WP01-\u00fcber.md"))

@@ -4,7 +4,7 @@ from spec_kitty_client import Policy
 
 
 def policy(sandbox: str = "workspace_write", network: str = "open") -> Policy:
-    """Return a policy with the modes that agents can be held to."""
+    """Return a policy with modes that agents' command lines can enforce."""
     return Policy(
         orchestrator_id="tests",
         orchestrator_version="0",

@@ -31,12 +31,12 @@ def test_only_a_newline_ends_an_event(character: str) -> None:
 @pytest.mark.parametrize("name", sorted(KNOWN))
 @pytest.mark.parametrize("sandbox", ["read_only", "workspace_write", "none"])
 def test_sandbox_modes_are_enforced(name: str, sandbox: str) -> None:
-    """Every known agent can be held to every sandbox mode."""
+    """The command line of every known agent can enforce every sandbox mode."""
     assert KNOWN[name].unenforced(policy(sandbox)) == []
 
 
 def test_what_cannot_be_enforced_is_told() -> None:
-    """A policy that says more than an agent can be held to is named, field by field."""
+    """Each mode of a policy that an agent's command line cannot enforce is named."""
     assert KNOWN["claude-code"].unenforced(policy(network="none")) == ["network_mode=none"]
     assert KNOWN["codex"].unenforced(policy(network="none")) == []
     assert MINE.unenforced(policy("read_only", "none")) == [
@@ -47,6 +47,6 @@ def test_what_cannot_be_enforced_is_told() -> None:
 
 
 def test_a_script_says_what_it_prints() -> None:
-    """The last words of a command are its whole output."""
+    """The answer of a script agent is its whole output."""
     assert MINE.read_output("one\ntwo\n").text == "one\ntwo\n"
     assert MINE.read_output("").error is None

@@ -27,7 +27,7 @@ def test_a_reviewer_has_no_tool_that_changes_anything(sandbox: str) -> None:
 
 
 def test_a_read_only_implementer_has_none_either() -> None:
-    """A policy without edits is true for the implementer too."""
+    """A policy without edits applies to the implementer too."""
     assert argv("implement", "read_only") == argv("review", "read_only")
 
 
@@ -46,13 +46,13 @@ def test_no_check_is_ever_skipped(role: Role) -> None:
 
 
 def test_a_run_without_a_result_has_failed() -> None:
-    """An output that breaks off is no answer, whatever the exit code says."""
+    """An output that breaks off is no answer, with any exit code."""
     assert AGENT.read_output('{"type": "system"}\n').error == "its output has no result"
     assert AGENT.read_output("").error == "its output has no result"
 
 
 def test_the_error_flag_counts_and_not_the_subtype() -> None:
-    """A result of subtype success may be an error all the same."""
+    """A result of subtype success may still be an error."""
     line = '{"type": "result", "subtype": "success", "is_error": true, "result": "no credit"}'
     assert AGENT.read_output(line).error == "no credit"
     line = '{"type": "result", "subtype": "error_max_turns", "is_error": true}'

@@ -34,7 +34,7 @@ def test_an_implementer_keeps_its_sandbox(sandbox: str, mode: str) -> None:
 
 @pytest.mark.parametrize(("network", "shut"), [("none", True), ("open", False)])
 def test_the_network_is_shut_when_the_policy_says_so(network: str, shut: bool) -> None:
-    """A policy without network is true for this agent."""
+    """A policy without network closes this agent's network."""
     argv = AGENT.argv("implement", policy(network=network), WORKTREE)
     assert ("sandbox_workspace_write.network_access=false" in argv) is shut
 
@@ -53,7 +53,7 @@ def test_an_error_item_is_a_warning() -> None:
 
 
 def test_a_failed_turn_says_why() -> None:
-    """The reason of a failed turn is in the event, in one of several files."""
+    """The reason of a failed turn is read from the event, in each of its forms."""
     assert AGENT.read_output('{"type": "turn.failed", "error": {"message": "no"}}').error == "no"
     assert AGENT.read_output('{"type": "error", "message": "no"}').error == "no"
     assert AGENT.read_output('{"type": "turn.failed"}').error == "the turn failed"

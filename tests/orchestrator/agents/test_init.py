@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.agents`: which there are, and which is taken."""
+"""Tests of `spec_kitty_orchestrator.agents`: the known agents, and the choice among them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Have nothing on PATH but programs of the names that are given."""
+    """Put programs of these names on PATH, and no others."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -28,7 +28,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def test_a_known_agent_is_found(install: Install) -> None:
-    """An installed agent is found by its name, which need not be its program's."""
+    """An installed agent is found by its name, which may differ from its program's."""
     install("claude")
     assert agents.find("claude-code") is agents.KNOWN["claude-code"]
 
@@ -37,7 +37,7 @@ def test_a_known_agent_is_found(install: Install) -> None:
     ("name", "meant"), [("claude", "claude-code"), ("codx", "codex"), ("gemini", None)]
 )
 def test_an_unknown_agent_is_named(name: str, meant: str | None) -> None:
-    """An unknown name is reported with the nearest one, and with all that are known."""
+    """An unknown name is reported with the nearest name and all known names."""
     with pytest.raises(UsageProblem) as caught:
         agents.find(name)
     hint = f"Did you mean {meant}? " if meant else ""
@@ -47,7 +47,7 @@ def test_an_unknown_agent_is_named(name: str, meant: str | None) -> None:
 
 
 def test_an_agent_that_is_not_installed_is_named(install: Install) -> None:
-    """A program that is not there is told before the run, with how to get it."""
+    """A missing program is reported before the run, with the command that installs it."""
     install()
     with pytest.raises(UsageProblem, match=r"'codex', which is not on PATH. Install it: npm"):
         agents.find("codex")
@@ -75,7 +75,7 @@ def test_a_command_is_an_agent(install: Install) -> None:
     ],
 )
 def test_a_command_that_cannot_be_run_is_named(name: str, words: str) -> None:
-    """A command that is empty, broken or not there is told before the run."""
+    """An empty, malformed or missing command is reported before the run."""
     with pytest.raises(UsageProblem, match=words):
         agents.find(name)
 
@@ -95,7 +95,7 @@ def test_the_reviewer_is_the_same_if_there_is_no_other(install: Install) -> None
 
 
 def test_a_choice_is_kept(install: Install) -> None:
-    """Agents that were named are taken, whatever is installed."""
+    """Named agents are used, also if others are installed."""
     install("claude", "codex")
     named = Settings(impl_agent="script:x", review_agent="codex")
     assert agents.choose(named) == named
@@ -103,7 +103,7 @@ def test_a_choice_is_kept(install: Install) -> None:
 
 
 def test_no_agent_at_all_is_told(install: Install) -> None:
-    """Without any agent the message names those that could be installed."""
+    """Without any agent the message names the agents to install."""
     install()
     with pytest.raises(UsageProblem, match="No agent is installed") as caught:
         agents.choose(Settings())

@@ -51,20 +51,20 @@ def test_an_implementer_has_what_the_policy_says(sandbox: str, edit: str, bash: 
 
 @pytest.mark.parametrize("role", ["implement", "review"])
 def test_nothing_is_asked(role: Role) -> None:
-    """A question would end a headless run with exit code 0, so there is none."""
+    """No rule asks, because a question would end a headless run with exit code 0."""
     assert "ask" not in json.dumps(rules(role, "none"))
 
 
 @pytest.mark.parametrize("role", ["implement", "review"])
 def test_secrets_of_the_project_are_not_read(role: Role) -> None:
-    """Files of the name .env are no reading for an agent; the example is."""
+    """An agent may not read .env files, but may read .env.example."""
     found = rules(role, "none")["read"]
     assert (found["*.env"], found["*.env.*"], found["*.env.example"]) == ("deny", "deny", "allow")
     assert next(iter(found)) == "*"  # the last rule that matches wins
 
 
 def test_the_users_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Providers and agents of the user are still there, beside ours."""
+    """Providers and agents of the user stay in the settings, beside the orchestrator's agent."""
     own = {"model": "local/model", "agent": {"mine": {"mode": "primary"}}}
     monkeypatch.setenv(CONFIG, json.dumps(own))
     found = config("implement", "none")
@@ -89,7 +89,7 @@ def test_broken_settings_of_the_user_are_left_out(
 
 
 def test_an_error_is_found_in_its_event() -> None:
-    """The message of the provider is told, else the name of the error."""
+    """The error is the provider's message, else the name of the error."""
     line = '{"type": "error", "error": {"name": "APIError", "data": {"message": "no credit"}}}'
     assert AGENT.read_output(line).error == "no credit"
     assert AGENT.read_output('{"type": "error", "error": {"name": "Oops"}}').error == "Oops"

@@ -13,7 +13,7 @@ NAMES = sorted(KNOWN)
 
 
 def said(name: str, sample: str) -> AgentOutput:
-    """Return what an agent takes from a sample."""
+    """Return what an agent's reader finds in a sample."""
     text = (DATA / name.replace("-", "_") / f"{sample}.jsonl").read_text(encoding="utf-8")
     return KNOWN[name].read_output(text)
 
@@ -36,7 +36,7 @@ def test_a_review_ends_with_its_verdict(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_error_of_the_provider_is_one(name: str) -> None:
-    """A run that could not reach its model has failed, and says why."""
+    """A run that could not reach its model has failed, with the reason."""
     found = said(name, "api-error")
     assert "401" in (found.error or "")
     assert isinstance(parse(found.text), str)
@@ -45,7 +45,7 @@ def test_an_error_of_the_provider_is_one(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("noise", ["npm warn\n", "{\n", "[]\n", '"text"\n', "{}\n", "\x00\n"])
 def test_noise_between_the_lines_is_passed_over(name: str, noise: str) -> None:
-    """Warnings of wrappers and half lines do not hide what the agent said."""
+    """Warnings of wrappers and half lines do not hide the agent's answer."""
     path = DATA / name.replace("-", "_") / "implement.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     found = KNOWN[name].read_output(noise + noise.join(lines) + noise)
@@ -68,7 +68,7 @@ def test_noise_between_the_lines_is_passed_over(name: str, noise: str) -> None:
     ],
 )
 def test_hostile_lines_are_no_accident(name: str, line: str) -> None:
-    """No output of an agent makes reading it raise."""
+    """No output of an agent makes its reader raise."""
     found = KNOWN[name].read_output(line)
     assert isinstance(found.text, str)
     assert isinstance(found.error, str | None)

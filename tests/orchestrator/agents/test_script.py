@@ -11,7 +11,7 @@ from tests.orchestrator.agents.policies import policy
 
 @pytest.mark.parametrize("role", ["implement", "review"])
 def test_a_command_is_the_same_for_every_role(role: Role) -> None:
-    """The environment tells a command what it is for; its words do not change."""
+    """The environment names the role and the task; the words of the command do not change."""
     agent = agents.script.agent(("mine", "--fast"))
     assert agent.argv(role, policy("none"), Path("/w")) == ("mine", "--fast")
     assert agent.env(role, policy("none")) == {}
@@ -20,7 +20,7 @@ def test_a_command_is_the_same_for_every_role(role: Role) -> None:
 def test_a_relative_command_is_the_one_that_was_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command that was found from here is started from any worktree."""
+    """A relative command that was found in the current folder is started from any worktree."""
     (tmp_path / "agent.sh").write_text("#!/bin/sh\n")
     (tmp_path / "agent.sh").chmod(0o755)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Worlds of the command line: a repository with a host, and one without."""
+"""Fixtures for the command line: a repository with a host, and one without."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def host(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have nothing on PATH but git and what a script agent needs."""
+    """Put only git and the programs of a script agent on PATH."""
     folder = tmp_path / "bare"
     folder.mkdir()
     for name in ("git", "true", "env"):

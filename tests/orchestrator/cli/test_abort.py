@@ -30,7 +30,7 @@ def linked(repo: Path, name: str) -> Path:
 
 
 def record(repo: Path, *events: tuple[str, dict[str, Any]], mission: str = "m") -> None:
-    """Write what a run is to have done."""
+    """Record the events of an earlier run."""
     files = StateFiles(repo)
     files.make()
     journal = Journal(files.journal, mission=mission, run="r")
@@ -65,7 +65,7 @@ def test_worktrees_stay_unless_asked_for(repo: Path) -> None:
 
 
 def test_clean_worktrees_are_removed(repo: Path) -> None:
-    """A clean-up removes the worktrees of our runs; branches, commits and others' stay."""
+    """A clean-up removes the worktrees of recorded runs only; branches and commits stay."""
     mine, other = linked(repo, "mine"), linked(repo, "other")
     git(mine, "commit", "--quiet", "--allow-empty", "--message=work")
     head = git(mine, "rev-parse", "HEAD")
@@ -97,7 +97,7 @@ def test_the_primary_checkout_is_never_removed(repo: Path) -> None:
 
 
 def test_what_cannot_be_removed_is_left(repo: Path) -> None:
-    """A folder that is no worktree, or a locked one, is left with git's reason."""
+    """A folder that is not a worktree, or a locked worktree, is kept with git's reason."""
     strange, locked = repo.parent / "strange", linked(repo, "locked")
     strange.mkdir()
     git(repo, "worktree", "lock", str(locked))
@@ -148,7 +148,7 @@ def test_agents_of_a_dead_run_are_ended(repo: Path) -> None:
 
 @pytest.mark.parametrize("journal", [None, b"", b"\0" * 500, b'{"sum": "1-0'])
 def test_agents_that_the_journal_has_lost_are_ended(repo: Path, journal: bytes | None) -> None:
-    """Whatever became of the journal, no agent is left, and what it held is kept."""
+    """Agents that a damaged journal has lost are ended, and the journal's content is kept."""
     directory, pid = sleeper(repo)
     files = StateFiles(repo)
     files.make()
@@ -222,7 +222,7 @@ def test_agents_whose_folders_are_gone_are_ended(repo: Path, removed: str) -> No
 
 
 def test_an_abort_is_a_run_of_its_own(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a new run began in the meantime, nothing is removed under its feet."""
+    """If a new run has begun in the meantime, abort removes nothing."""
     path = linked(repo, "a")
     record(repo, claimed("WP01", path))
     monkeypatch.setattr("spec_kitty_orchestrator.cli.abort.end_live_run", lambda *_: True)
@@ -232,7 +232,7 @@ def test_an_abort_is_a_run_of_its_own(repo: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_was_done_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each thing that was ended, removed or left has its line, whatever is in its name."""
+    """Everything that was ended, removed or kept has its line, with any characters in its name."""
     print_aborted(
         Aborted(
             run_ended=True,

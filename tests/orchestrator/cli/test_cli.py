@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.cli`: what a user types, and what comes back."""
+"""Tests of `spec_kitty_orchestrator.cli`: typed words, output and exit codes."""
 
 import json
 import os
@@ -32,7 +32,7 @@ ORCHESTRATE = ("orchestrate", f"--mission={SLUG}", *AGENTS)
 
 
 def complaint(ended: Ended) -> str:
-    """Return the one line that a command complains with; retries are shown before it."""
+    """Return the one error line of a command; retries are shown before it."""
     assert "Traceback" not in ended.err
     *before, line = ended.err.splitlines(keepends=True)
     assert all(told.startswith("Host call retried") for told in before)
@@ -40,7 +40,7 @@ def complaint(ended: Ended) -> str:
     return line
 
 
-# A host that is not as it should be
+# Missing and broken hosts
 
 
 @pytest.mark.parametrize("words", [ORCHESTRATE, (*ORCHESTRATE, "--dry-run")])
@@ -57,7 +57,7 @@ def test_a_missing_host_is_told(
 def test_a_contract_that_is_none_is_told(
     host: Program, run: Command, words: tuple[str, ...]
 ) -> None:
-    """A host before the contract that is needed is named with its version."""
+    """A host that is older than the required contract is named with its version."""
     host.version = "0.9.0"
     host.install()
     ended = run(*words)
@@ -67,7 +67,7 @@ def test_a_contract_that_is_none_is_told(
 
 @pytest.mark.parametrize("version", ["1.1.0", "1.2.0", "1.4.0", "1.16.0"])
 def test_every_contract_will_do(host: Program, run: Command, version: str) -> None:
-    """No host that has the API is too old or too new for a run."""
+    """Every host that has the API can be used for a run."""
     host.version = version
     host.install()
     ended = run(*ORCHESTRATE, "--dry-run", "--json")
@@ -76,7 +76,7 @@ def test_every_contract_will_do(host: Program, run: Command, version: str) -> No
 
 
 def test_a_read_is_tried_three_times(host: Program, run: Command) -> None:
-    """A host that says nothing is asked three times before a run gives up."""
+    """A read without an answer is sent three times before a run gives up."""
     host.prints("", verbs=("mission-state",))
     assert run(*ORCHESTRATE).code == ExitCode.HOST
     assert host.calls.count("mission-state") == 3
@@ -95,7 +95,7 @@ def test_a_read_is_tried_three_times(host: Program, run: Command) -> None:
 def test_a_host_that_makes_no_sense_is_told(
     host: Program, run: Command, answer: dict[str, object], words: str
 ) -> None:
-    """Garbage, silence and crashes of the host are one line with what it said."""
+    """Garbage, silence and crashes of the host are one line with the host's output."""
     host.prints(**answer)  # type: ignore[arg-type]
     ended = run(*ORCHESTRATE)
     assert ended.code == ExitCode.HOST
@@ -106,7 +106,7 @@ def test_a_host_that_makes_no_sense_is_told(
 def test_a_work_package_without_front_matter_is_told(
     host: Program, run: Command, more: tuple[str, ...]
 ) -> None:
-    """The host crashes on the file; it is the user's to correct, and named."""
+    """The message names the file on which the host crashes, for the user to correct."""
     tasks = Path("kitty-specs", SLUG, "tasks")
     tasks.mkdir(parents=True)
     (tasks / "WP01-first.md").write_text("# WP01\n")
@@ -117,7 +117,7 @@ def test_a_work_package_without_front_matter_is_told(
 
 
 def test_a_host_that_hangs_is_told(host: Program, run: Command) -> None:
-    """A host that does not answer in time is ended, and the time is named."""
+    """A host that exceeds the time limit is ended, and the message names the limit."""
     host.prints(sleep=60)
     ended = run(*ORCHESTRATE, "--host-timeout=0.3")
     assert ended.code == ExitCode.HOST
@@ -137,7 +137,7 @@ def test_a_mission_without_work_packages_is_told(host: Program, run: Command) ->
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_an_unknown_mission_is_told(host: Program, run: Command, more: tuple[str, ...]) -> None:
-    """A mission that does not exist is named, with the nearest one and all others."""
+    """A mission that does not exist is reported with the nearest one and all others."""
     for name in (SLUG.upper(), "refund-02"):
         Path("kitty-specs", name).mkdir()
     host.says("mission-state", {"message": "there is no such mission"}, "MISSION_NOT_FOUND")
@@ -168,7 +168,7 @@ def test_an_unknown_agent_is_told(host: Program, run: Command) -> None:
 
 
 def test_a_mission_has_to_be_named(host: Program, run: Command) -> None:
-    """Without a mission nothing is guessed, and the missions are listed."""
+    """Without a mission the command guesses none, and lists all."""
     Path("kitty-specs", SLUG).mkdir()
     ended = run("orchestrate", *AGENTS)
     assert ended.code == ExitCode.USAGE
@@ -179,7 +179,7 @@ def test_a_mission_has_to_be_named(host: Program, run: Command) -> None:
 def test_a_folder_without_a_repository_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Command, command: str
 ) -> None:
-    """Outside of any repository every command says so."""
+    """Outside a repository every command reports that."""
     (tmp_path / "plain").mkdir()
     monkeypatch.chdir(tmp_path / "plain")
     ended = run(command)
@@ -205,7 +205,7 @@ def test_a_protected_branch_is_told(host: Program, run: Command, branch: str) ->
 def test_main_is_no_problem_for_an_old_host(
     host: Program, run: Command, release: str, code: ExitCode
 ) -> None:
-    """Only hosts from 3.2.0 on refuse to commit on main, which the contract does not tell."""
+    """A run on main is refused only for hosts from 3.2.0 on."""
     git(Path.cwd(), "checkout", "--quiet", "-b", "main")
     host.version, host.release = "1.0.0", release
     host.install()
@@ -215,7 +215,7 @@ def test_main_is_no_problem_for_an_old_host(
 def test_a_protected_branch_may_be_allowed(
     host: Program, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The host's own switch, and its own list of branches, count here too."""
+    """The host's own switch and its own list of branches are respected."""
     git(Path.cwd(), "checkout", "--quiet", "-b", "main")
     monkeypatch.setenv("SPEC_KITTY_ALLOW_PROTECTED_BRANCH_COMMITS", "1")
     assert run(*ORCHESTRATE, "--dry-run").code == ExitCode.DONE
@@ -231,7 +231,7 @@ def test_a_protected_branch_may_be_allowed(
 def test_a_git_that_fails_is_told(
     run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
-    """The message of a broken repository is git's own, and no traceback."""
+    """A broken repository ends with git's own message and no traceback."""
     real, folder = shutil.which("git"), tmp_path / "broken"
     folder.mkdir()
     fails = 'case " $* " in *" branch "*) echo "fatal: bad HEAD" >&2; exit 128; esac'
@@ -247,7 +247,7 @@ def test_a_git_that_fails_is_told(
 def test_a_missing_identity_is_told(
     host: Program, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where git does not know who commits, nothing is begun that could not be committed."""
+    """Without a git identity no run begins, because its work could not be committed."""
     for name in (
         "GIT_AUTHOR_NAME",
         "GIT_AUTHOR_EMAIL",
@@ -328,7 +328,7 @@ def test_what_cannot_be_parsed_is_told(host: Program, run: Command, words: tuple
 
 
 def test_a_secret_in_a_policy_is_told(host: Program, run: Command, tmp_path: Path) -> None:
-    """A policy that hosts refuse is told by file, field and word, before anything is sent."""
+    """A policy that hosts refuse is reported by file, field and word, before any call."""
     policy = {**plan.default_policy(agents.find("script:true")).to_dict()}
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({**policy, "team": {"note": "use my API key"}}))
@@ -342,7 +342,7 @@ def test_a_secret_in_a_policy_is_told(host: Program, run: Command, tmp_path: Pat
 
 @pytest.mark.parametrize("command", ["resume", "status"])
 def test_no_run_is_told(host: Program, run: Command, command: str) -> None:
-    """Where no run is recorded there is nothing to resume or to show."""
+    """Without a recorded run, resume and status say that there is none."""
     ended = run(command)
     assert ended.code == ExitCode.USAGE
     assert "No run is recorded" in complaint(ended)
@@ -363,7 +363,7 @@ def test_another_run_is_told(host: Program, run: Command) -> None:
 
 
 def test_a_dry_run_moves_nothing(host: Program, run: Command) -> None:
-    """A dry run asks one question, writes no file, and says what a run would do."""
+    """A dry run reads the host once, writes no file, and shows what a run would do."""
     ended = run(*ORCHESTRATE, "--dry-run")
     assert ended.code == ExitCode.DONE
     assert host.calls == ["mission-state"]
@@ -374,7 +374,7 @@ def test_a_dry_run_moves_nothing(host: Program, run: Command) -> None:
 
 
 def test_a_dry_run_may_be_json(host: Program, run: Command) -> None:
-    """Scripts get settings, policy, commands, lanes and what would come first."""
+    """The JSON has settings, policy, commands, lanes and the first work packages."""
     ended = run(*ORCHESTRATE, "--dry-run", "--json", "--max-rounds=1")
     found = json.loads(ended.out)
     assert found["first"] == ["WP02"]
@@ -400,7 +400,7 @@ def test_what_a_policy_cannot_enforce_is_told(host: Program, run: Command, tmp_p
 def test_settings_come_from_everywhere(
     host: Program, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Flags win over the environment, that over the file, that over the defaults."""
+    """Flags win over the environment, the environment over the file, the file over the defaults."""
     file = Path.cwd() / ".kittify" / "orchestrator.toml"
     file.parent.mkdir()
     file.write_text("max_rounds = 1\nmax_attempts = 1\nmax_concurrent = 1\nmerge = true\n")
@@ -413,7 +413,7 @@ def test_settings_come_from_everywhere(
 
 
 def test_limits_and_order_are_flags(host: Program, run: Command) -> None:
-    """Limits of roles and agents, and the order, are typed as they are read in the help."""
+    """Limits of roles and agents, and the order, can be given as the help shows them."""
     words = ("--max-implementing", "3", "--max-reviewing", "2", "--order", "plan")
     each = ("--max-per-agent", "claude-code=2", "--max-per-agent", "codex=1")
     found = json.loads(run(*ORCHESTRATE, "--dry-run", "--json", *words, *each).out)["settings"]
@@ -429,7 +429,7 @@ def test_the_repository_may_come_from_the_environment(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The documentation says that repo_root is a flag and a variable."""
+    """repo_root can be given as a flag and as a variable, as the documentation says."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPEC_KITTY_ORCHESTRATOR_REPO_ROOT", str(repo))
     assert run(*ORCHESTRATE, "--dry-run").code == ExitCode.DONE
@@ -438,7 +438,7 @@ def test_the_repository_may_come_from_the_environment(
 def test_any_folder_of_the_repository_will_do(
     host: Program, run: Command, monkeypatch: pytest.MonkeyPatch, repo: Path
 ) -> None:
-    """From a subfolder, the run is one of the whole repository."""
+    """A command in a subfolder works on the whole repository."""
     monkeypatch.chdir(repo / "kitty-specs")
     ended = run(*ORCHESTRATE, "--dry-run", "--json")
     assert json.loads(ended.out)["settings"]["repo_root"] == str(repo)
@@ -494,14 +494,14 @@ def test_status_without_a_host_shows_the_journal(bare: Path, repo: Path, run: Co
 def test_status_says_how_the_last_run_ended(
     host: Program, run: Command, repo: Path, outcome: str | None, words: str
 ) -> None:
-    """Each end of a run has its sentence; no end means that it died."""
+    """Each end of a run has its sentence; a run without a recorded end has died."""
     end: dict[str, object] = {"outcome": outcome, "problem": None, "unfinished": {}, "next": []}
     journal(repo, *LANES, *((("run-ended", end),) if outcome else ()))
     assert words in " ".join(run("status").out.split())
 
 
 def test_status_says_why_a_mission_is_not_accepted(host: Program, run: Command, repo: Path) -> None:
-    """The reasons and the commands of the last run, until the mission is accepted."""
+    """Status shows the reasons and commands of the last run until the mission is accepted."""
     why = {"reason": "it wants more:\n  - git_dirty", "command": "spec-kitty accept"}
     end = {"outcome": "done", "problem": None, "unfinished": {}, "next": ["spec-kitty accept"]}
     journal(repo, *LANES, ("acceptance-unavailable", why), ("run-ended", end))
@@ -515,7 +515,7 @@ def test_status_says_why_a_mission_is_not_accepted(host: Program, run: Command, 
 
 
 def test_status_knows_a_live_run(host: Program, run: Command, repo: Path) -> None:
-    """A run that is alive is told apart from one that died."""
+    """Status distinguishes a live run from one that died."""
     journal(repo, *LANES)
     with only_run(StateFiles(repo)):
         assert json.loads(run("status", "--json").out)["run"] == "alive"
@@ -524,7 +524,7 @@ def test_status_knows_a_live_run(host: Program, run: Command, repo: Path) -> Non
 def test_status_without_a_mission_shows_the_last_one(
     host: Program, run: Command, repo: Path
 ) -> None:
-    """Of several missions, the one that was run last counts."""
+    """Without a mission, status shows the mission that was run last."""
     journal(repo, *LANES, mission="034-payment")
     journal(repo, *LANES, mission="1034-refund")
     assert json.loads(run("status", "--json").out)["mission"] == "1034-refund"
@@ -559,7 +559,7 @@ def test_a_mission_is_named_exactly(
 def test_a_part_of_a_name_names_nothing(
     host: Program, run: Command, repo: Path, command: str, word: str
 ) -> None:
-    """A mission that was not meant is never resumed; those that there are are listed."""
+    """A part of a name resumes no mission; the message lists the missions."""
     for name in ("034-payment", "1034-refund"):
         journal(repo, *LANES, mission=name)
     ended = run(command, word)
@@ -569,7 +569,7 @@ def test_a_part_of_a_name_names_nothing(
 
 
 def test_a_number_of_two_missions_is_ambiguous(host: Program, run: Command, repo: Path) -> None:
-    """Where two missions have the same number, none is guessed."""
+    """A number that two missions have selects neither."""
     for name in ("034-payment", "034-refund"):
         journal(repo, *LANES, mission=name)
     ended = run("resume", "034")
@@ -581,7 +581,7 @@ def test_a_number_of_two_missions_is_ambiguous(host: Program, run: Command, repo
 def test_resume_takes_the_settings_of_the_last_run(
     host: Program, run: Command, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Flags of the first run are not typed again; flags given now replace them."""
+    """Resume uses the flags of the first run; flags given now replace them."""
     journal(repo, *LANES)
     seen: list[plan.Plan] = []
 
@@ -597,7 +597,7 @@ def test_resume_takes_the_settings_of_the_last_run(
 
 
 def test_abort_without_a_run_is_no_problem(host: Program, run: Command) -> None:
-    """Stopping nothing is no error, and the advice to resume needs a run to resume."""
+    """Abort without a run is no error, and advises resume only if there is a run to resume."""
     assert run("abort").out == "No run is alive.\n"
     found = json.loads(run("abort", "--cleanup-worktrees", "--json").out)
     nothing = {"agents_ended": [], "not_ended": [], "removed": [], "left": {}}
@@ -620,7 +620,7 @@ def test_agents_are_listed(host: Program, run: Command) -> None:
 
 
 def test_what_is_not_installed_says_how(bare: Path, run: Command) -> None:
-    """An agent that is not there comes with the command that installs it."""
+    """An agent that is not installed is listed with the command that installs it."""
     assert "not installed. Install it: npm install -g @openai/codex" in run("agents").out
 
 
@@ -631,7 +631,7 @@ def test_the_version_is_told(run: Command) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(run: Command, command: str) -> None:
-    """Help of every command names its flags, and ends well."""
+    """The help of every command names its flags, with exit code 0."""
     ended = run(command, "--help")
     assert ended.code == 0
     assert "--json" in ended.out
@@ -639,7 +639,7 @@ def test_every_command_has_help(run: Command, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["orchestrate", "resume", "status", "abort"])
 def test_help_has_examples(run: Command, command: str) -> None:
-    """The help of the commands that are typed most has examples."""
+    """The help of the most used commands has examples."""
     out = run(command, "--help").out
     assert "Examples:" in out
     assert f"  spec-kitty-orchestrator {command}" in out
@@ -686,7 +686,7 @@ STRICT = {"PYTHONIOENCODING": "utf-8:strict", "PYTHONUTF8": "1"}
 
 
 def test_a_name_that_is_no_text_can_be_complained_about(repo: Path) -> None:
-    """An argument of bytes that are no UTF-8 is named in the one line, as an escape."""
+    """An argument that is not UTF-8 is shown in the error line, escaped."""
     flags = (b"--repo-root=no\xffwhere", "--mission=m", *AGENTS)
     ended = program(repo, "orchestrate", *flags, **STRICT)
     assert ended.code == ExitCode.USAGE
@@ -694,14 +694,14 @@ def test_a_name_that_is_no_text_can_be_complained_about(repo: Path) -> None:
 
 
 def test_a_name_that_is_no_text_can_be_printed(repo: Path) -> None:
-    """The answer of a command on stdout names such a file as an escape."""
+    """A file name that is not UTF-8 is printed on stdout, escaped."""
     ended = program(repo, "policy", "init", b"p\xff.json", **STRICT)
     assert (ended.code, ended.out, ended.err) == (0, "Wrote p\\udcff.json\n", "")
     assert [os.fsencode(path.name) for path in repo.glob("p*")] == [b"p\xff.json"]
 
 
 def test_events_may_be_json(host: Program, run: Command, repo: Path) -> None:
-    """With ``--json`` a run prints each event of the journal as a line, and nothing else."""
+    """With ``--json`` a run prints one line of JSON per event, and no other output."""
     packages: list[dict[str, object]] = [
         {"wp_id": "WP01", "lane": "blocked", "dependencies": [], "last_actor": None}
     ]

@@ -18,7 +18,7 @@ from tests.orchestrator.programs import Program
 
 @pytest.fixture
 def healthy(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """Have everything that a run needs."""
+    """Set up everything that a run needs."""
     program = Program(tmp_path / "bin")
     program.folder.mkdir()
     program.install()
@@ -31,7 +31,7 @@ def healthy(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prog
 
 
 def bad(folder: Path) -> dict[str, str]:
-    """Return what is wrong."""
+    """Return the failed checks."""
     return {check.name: check.found for check in examine(folder) if not check.ok}
 
 
@@ -49,7 +49,7 @@ def test_all_is_well(healthy: Program, repo: Path, capsys: pytest.CaptureFixture
 
 
 def found(folder: Path, name: str) -> Check:
-    """Return what one check has found."""
+    """Return the finding of one check."""
     return next(check for check in examine(folder) if check.name == name)
 
 
@@ -57,7 +57,7 @@ def found(folder: Path, name: str) -> Check:
 def test_a_host_that_is_not_to_be_kept_warm(
     healthy: Program, repo: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """Doctor says what a run with the settings would do."""
+    """Doctor reports that a run with these settings keeps no host warm."""
     if where == "file":
         (repo / ".kittify" / "orchestrator.toml").write_text("warm = false\n")
     else:
@@ -67,7 +67,7 @@ def test_a_host_that_is_not_to_be_kept_warm(
 
 
 def test_bad_settings_are_told(healthy: Program, repo: Path) -> None:
-    """A file that no run could read is a problem, and the other checks are made all the same."""
+    """An unreadable settings file is a problem, and the other checks are still made."""
     (repo / ".kittify" / "orchestrator.toml").write_text("warmth = 3\n")
 
     assert "'warmth'" in bad(repo)["settings"]
@@ -86,7 +86,7 @@ def test_bad_settings_are_told(healthy: Program, repo: Path) -> None:
 def test_settings_that_no_run_could_use_are_told(
     healthy: Program, repo: Path, run: Command, text: str, problem: tuple[str, str]
 ) -> None:
-    """An agent or a policy that the settings name has to exist before the run."""
+    """A missing agent or policy of the settings is reported before the run."""
     (repo / ".kittify" / "orchestrator.toml").write_text(text + "\n")
     ((name, words),) = bad(repo).items()
     assert name == problem[0]
@@ -95,7 +95,7 @@ def test_settings_that_no_run_could_use_are_told(
 
 
 def test_a_policy_of_the_settings_is_named(healthy: Program, repo: Path) -> None:
-    """A policy that every host accepts is one more line."""
+    """A valid policy of the settings has a line of its own."""
     policy = default_policy(KNOWN["codex"]).to_dict()
     (repo / "policy.json").write_text(json.dumps(policy))
     (repo / ".kittify" / "orchestrator.toml").write_text("policy = 'policy.json'\n")
@@ -104,7 +104,7 @@ def test_a_policy_of_the_settings_is_named(healthy: Program, repo: Path) -> None
 
 
 def test_a_host_from_before_the_api_is_told(healthy: Program, repo: Path) -> None:
-    """Doctor says of it what a run says: the release, and the command that upgrades it."""
+    """For a host before the API, doctor names the release and the command that upgrades it."""
     healthy.prints(err="No such command 'orchestrator-api'.", code=2)
     healthy.prints("spec-kitty-cli version 0.16.2\n", verbs=("--version",))
     upgrade = "Upgrade the host: pip install --upgrade spec-kitty-cli"
@@ -112,7 +112,7 @@ def test_a_host_from_before_the_api_is_told(healthy: Program, repo: Path) -> Non
 
 
 def test_an_unknown_mission_is_told(healthy: Program, repo: Path, run: Command) -> None:
-    """The mission may be a word of its own, and the missions that exist are listed."""
+    """An unknown mission, given as MISSION, is reported with the missions that exist."""
     (repo / "kitty-specs" / "034-payment").mkdir()
     healthy.says("mission-state", {"message": "there is none"}, "MISSION_NOT_FOUND")
     ended = run("doctor", "034-paymnt")
@@ -129,7 +129,7 @@ def test_scripts_get_json(healthy: Program, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_bad_host_is_told(healthy: Program, repo: Path) -> None:
-    """A host that is none, or says nothing, is the first problem and has its exit code."""
+    """A missing or silent host is the first problem, with the exit code for hosts."""
     healthy.prints("")
     assert "the host printed nothing" in bad(repo)["host"]
     healthy.version = "0.9.0"
@@ -139,7 +139,7 @@ def test_a_bad_host_is_told(healthy: Program, repo: Path) -> None:
 
 
 def test_the_release_of_an_old_host_is_shown(healthy: Program, repo: Path) -> None:
-    """Where the contract does not tell the release, the host is asked, and what it says shown."""
+    """If the contract does not determine the release, doctor asks the host and shows it."""
     healthy.version, healthy.release = "1.0.0", "3.1.10"
     healthy.install()
     host = next(check for check in examine(repo) if check.name == "host")
@@ -148,7 +148,7 @@ def test_the_release_of_an_old_host_is_shown(healthy: Program, repo: Path) -> No
 
 
 def test_a_folder_outside_is_told(healthy: Program, tmp_path: Path) -> None:
-    """Outside of a repository, what can be checked is checked."""
+    """Outside a repository, doctor makes the checks that need none."""
     assert "is not in a git repository" in bad(tmp_path)["repository"]
     assert [check.name for check in examine(tmp_path)] == ["host", "agents", "repository"]
 
@@ -156,7 +156,7 @@ def test_a_folder_outside_is_told(healthy: Program, tmp_path: Path) -> None:
 def test_a_missing_identity_is_told(
     healthy: Program, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where git does not know who commits, the commands that tell it are shown."""
+    """Without a git identity, doctor shows the commands that set it."""
     for name in ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
         monkeypatch.delenv(name)
     git(repo, "config", "user.useConfigOnly", "true")
@@ -172,7 +172,7 @@ def test_a_protected_branch_is_told(healthy: Program, repo: Path) -> None:
 def test_a_protected_branch_is_told_where_the_host_is_not_known(
     healthy: Program, repo: Path
 ) -> None:
-    """A host that does not answer may be one that refuses to commit there."""
+    """If the host does not answer, a protected branch counts as a problem."""
     git(repo, "checkout", "--quiet", "-b", "main")
     healthy.prints("")
     assert set(bad(repo)) == {"host", "branch"}
@@ -190,13 +190,13 @@ def test_main_is_no_problem_for_an_old_host(
 
 
 def test_a_detached_head_is_no_problem(healthy: Program, repo: Path) -> None:
-    """Without a branch there is none that is protected."""
+    """A detached HEAD is on no protected branch."""
     git(repo, "checkout", "--quiet", "--detach")
     assert bad(repo) == {}
 
 
 def test_a_project_that_is_none_is_told(healthy: Program, repo: Path) -> None:
-    """A repository without a host's project, or that would commit worktrees, is told."""
+    """Doctor reports a repository without a project, or whose git does not ignore worktrees."""
     (repo / ".gitignore").write_text("")
     assert "echo .worktrees/" in bad(repo)["workspace"]
     (repo / ".worktrees").symlink_to("/tmp")
@@ -206,7 +206,7 @@ def test_a_project_that_is_none_is_told(healthy: Program, repo: Path) -> None:
 
 
 def test_exit_codes() -> None:
-    """The host's exit code wins over that for usage."""
+    """The exit code for the host wins over the one for usage."""
     host, git_ = (Check(name=name, ok=False, found="") for name in ("host", "identity"))
     assert exit_code([]) == ExitCode.DONE
     assert exit_code([git_]) == ExitCode.USAGE
@@ -214,7 +214,7 @@ def test_exit_codes() -> None:
 
 
 def test_a_mission_on_which_the_host_crashes(healthy: Program, repo: Path) -> None:
-    """The file without front matter is named, and else the host's own words."""
+    """Doctor names a file without front matter; for any other crash it shows the host's output."""
     crash = "Traceback (most recent call last):\nFrontmatterError: none\n"
     healthy.prints(err=crash, code=1, verbs=("mission-state",))
     assert "FrontmatterError: none" in examine(repo, "m")[-1].found
@@ -229,7 +229,7 @@ def test_a_mission_on_which_the_host_crashes(healthy: Program, repo: Path) -> No
 
 
 def test_a_mission_that_was_never_finalised(healthy: Program, repo: Path) -> None:
-    """A run would not start on it, so doctor does not call it well."""
+    """A mission that was never finalised is a problem, because no run could start."""
     about = {"mission_slug": "m", "mission_number": None, "mission_type": ""}
     packages = [{"wp_id": "WP01", "lane": "planned", "dependencies": [], "last_actor": None}]
     none = {"planned": 0, "in_review": 0}

@@ -34,7 +34,7 @@ def test_every_command_warns_of_the_other_distribution(tmp_path: Path) -> None:
 
 
 def test_doctor_counts_it_as_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Doctor ends with a problem, in a folder that is no repository as well."""
+    """Doctor reports the other distribution as a problem, also outside a repository."""
     monkeypatch.setattr(doctor, "mixed_up", lambda: "two of them")
     (problem,) = [c for c in doctor.examine(tmp_path) if c.name == "package"]
     assert (problem.ok, problem.found) == (False, "two of them")

@@ -62,7 +62,7 @@ def test_an_option_that_is_none_is_no_file(folder: Path, run: Command, command: 
 
 
 def test_a_good_policy_is_told_so(folder: Path, run: Command) -> None:
-    """It says who accepts it, and ends well."""
+    """A valid policy is reported as accepted, with the hosts, and exit code 0."""
     file = write(GOOD)
     assert run("check", file) == Ended(0, "p.json: every host accepts it\n", "")
     ended = run("check", file, "--host-release", "3.1.10")
@@ -70,7 +70,7 @@ def test_a_good_policy_is_told_so(folder: Path, run: Command) -> None:
 
 
 def test_each_problem_is_a_line(folder: Path, run: Command) -> None:
-    """Field, rule, word and hosts are on it, and nothing else of the policy."""
+    """Each problem is a line with field, rule, word and hosts, and no other value of the policy."""
     ended = run("check", write(BAD))
     assert ended.code == ExitCode.USAGE
     assert ended.err == ""
@@ -82,7 +82,7 @@ def test_each_problem_is_a_line(folder: Path, run: Command) -> None:
 
 
 def test_problems_are_data_for_scripts(folder: Path, run: Command) -> None:
-    """A script has every part of a problem by its name."""
+    """The JSON has each part of a problem under its name."""
     ended = run("check", write(BAD), "--json")
     found = json.loads(ended.out)
     assert ended.code == ExitCode.USAGE
@@ -106,7 +106,7 @@ def test_a_policy_is_judged_by_the_rules_of_a_release(folder: Path, run: Command
 
 @pytest.mark.parametrize("release", ["x", "0.9", "9" * 5000])
 def test_a_release_that_is_none_is_told(folder: Path, run: Command, release: str) -> None:
-    """A typing error is not taken for a host without rules."""
+    """A mistyped release is an error, and not a host without rules."""
     ended = run("check", write(GOOD), "--host-release", release)
     assert ended.code == ExitCode.USAGE
     assert "is not a release of the host with orchestrator-api. Known: 1.0.0 to 4.0.0" in ended.err
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_policy_is_told(
 
 @pytest.mark.parametrize("command", ["check", "show"])
 def test_a_file_that_is_not_there_is_told(folder: Path, run: Command, command: str) -> None:
-    """The message names the file and why."""
+    """A missing file is reported with its name and the reason."""
     ended = run(command, "none.json")
     assert ended.code == ExitCode.USAGE
     assert "none.json cannot be read: No such file or directory" in ended.err
@@ -139,7 +139,7 @@ def test_a_file_that_is_not_there_is_told(folder: Path, run: Command, command: s
 def test_a_policy_comes_from_standard_input(
     folder: Path, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dash is standard input, as elsewhere."""
+    """A dash means standard input."""
 
     def given(policy: object) -> None:
         stdin = io.TextIOWrapper(io.BytesIO(json.dumps(policy).encode()))
@@ -158,7 +158,7 @@ def test_a_policy_comes_from_standard_input(
 
 
 def test_a_policy_is_shown(folder: Path, run: Command) -> None:
-    """A field on a line for people, an object that is a policy for scripts."""
+    """A policy is shown as one field a line, or as JSON that is a valid policy."""
     file = write({**GOOD, "team": {"name": "Zoë"}})
     lines = run("show", file).out.splitlines()
     assert 'agent_family          "none"' in lines
@@ -169,7 +169,7 @@ def test_a_policy_is_shown(folder: Path, run: Command) -> None:
 def test_the_policy_of_a_run_is_shown(
     folder: Path, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a file it is what a run would send: by its agent, or of the file it names."""
+    """Without a file, show prints the policy of a run: of the settings, or by the agent."""
     monkeypatch.setenv("SPEC_KITTY_ORCHESTRATOR_IMPL_AGENT", "script:true")
     shown = json.loads(run("show", "--json").out)
     assert shown == default_policy(agents.find("script:true")).to_dict()
@@ -198,7 +198,7 @@ def test_a_policy_to_begin_with_is_written(folder: Path, run: Command) -> None:
 
 
 def test_it_is_for_the_agent_that_is_installed(folder: Path, run: Command, tmp_path: Path) -> None:
-    """Nobody has to correct the family of an agent that can be seen."""
+    """The written policy has the family of the installed agent."""
     (tmp_path / "bin" / "codex").symlink_to("/usr/bin/true")
     written = json.loads(run("init", "mine.json", "--json").out)
     assert written["agent_family"] == "codex"
@@ -218,7 +218,7 @@ def test_nothing_is_written_over(folder: Path, run: Command, name: str) -> None:
 
 @pytest.mark.parametrize("command", [(), ("check",), ("show",), ("init",)])
 def test_help_has_examples(run: Command, command: tuple[str, ...]) -> None:
-    """The help of each shows how, line by line."""
+    """The help of each subcommand has examples."""
     ended = run(*command, "--help")
     assert ended.code == 0
     assert "Examples:" in ended.out

@@ -1,4 +1,4 @@
-"""Situations in which users go wrong: each is one message that says what helps."""
+"""Mistakes of users: each ends with one message that says what helps."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +52,7 @@ def damaged_journal() -> None:
 
 
 def on_main() -> None:
-    """Have the mission on its own branch, and main checked out."""
+    """Put the mission on its own branch, and check out main."""
     writes(f"kitty-specs/{SLUG}/meta.json", '{"target_branch": "work"}')()
     git(Path.cwd(), "add", "--all")
     git(Path.cwd(), "commit", "--quiet", "--message=mission")
@@ -154,7 +154,7 @@ SITUATIONS = {
 def test_a_mistake_is_one_message_that_helps(
     host: Program, run: Command, situation: Situation
 ) -> None:
-    """The message says what failed, why, and what to type or edit; nothing is moved."""
+    """Each mistake is one message with the cause and the remedy; no lane changes."""
     situation.before()
     ended = run(*situation.words)
     assert ended.code == situation.code
@@ -165,12 +165,12 @@ def test_a_mistake_is_one_message_that_helps(
 
 
 def test_the_same_mission_twice_is_no_mistake(host: Program, run: Command) -> None:
-    """A script may name the mission in both ways."""
+    """MISSION and --mission may be given together if they are equal."""
     assert run(*RUN, f"--mission={SLUG}", "--dry-run").code == ExitCode.DONE
 
 
 def test_a_mission_of_the_word_wins_over_the_file(host: Program, run: Command) -> None:
-    """MISSION is as strong as --mission."""
+    """MISSION wins over the settings file, as --mission does."""
     writes(TOML, "mission = 'other'\n")()
     assert f"Mission {SLUG} on contract" in run(*RUN, "--dry-run").out
 
@@ -178,7 +178,7 @@ def test_a_mission_of_the_word_wins_over_the_file(host: Program, run: Command) -
 def test_a_missing_host_ends_demo_as_it_ends_orchestrate(
     bare: Path, repo: Path, run: Command
 ) -> None:
-    """The same cause has the same exit code, and both say how to install a host."""
+    """Without a host, demo and orchestrate have the same exit code and name the installation."""
     codes = {run(*RUN, f"--repo-root={repo}").code, run("demo").code}
     assert codes == {ExitCode.HOST}
 
@@ -186,7 +186,7 @@ def test_a_missing_host_ends_demo_as_it_ends_orchestrate(
 def test_a_missing_git_is_told(
     repo: Path, run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without git nothing is said about the folder."""
+    """A missing git is reported as such, and not as a missing repository."""
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     ended = run("status", f"--repo-root={repo}")
     assert ended.code == ExitCode.USAGE
@@ -194,7 +194,7 @@ def test_a_missing_git_is_told(
 
 
 def test_a_program_that_is_not_the_host_is_named(host: Program, run: Command) -> None:
-    """The file that was run, its output, and the call to try by hand are in the message."""
+    """For a program that is not the host, the message has its path, its output and a next call."""
     host.prints("hello\n")
     ended = run(*RUN)
     assert ended.code == ExitCode.HOST
@@ -204,7 +204,7 @@ def test_a_program_that_is_not_the_host_is_named(host: Program, run: Command) ->
 
 
 def test_a_host_that_is_not_executable_is_named(host: Program, run: Command) -> None:
-    """A file that is there is not called missing."""
+    """A host that is not executable is reported as such, and not as missing."""
     program = host.folder / "spec-kitty"
     program.chmod(0o644)
     ended = run(*RUN)
@@ -238,12 +238,12 @@ def test_every_line_of_help_fits_80_columns(run: Command) -> None:
 
 @pytest.mark.parametrize("group", ["Mission:", "Agents:", "Limits:", "Finish:"])
 def test_settings_are_grouped_by_subject(run: Command, group: str) -> None:
-    """A user finds a flag by its subject."""
+    """The help groups the settings by subject."""
     assert group in run("orchestrate", "--help").out.splitlines()
 
 
 def test_no_message_names_attributes_of_python(host: Program, run: Command) -> None:
-    """A user of the command line has no `failure` to look into."""
+    """No message of the command line names attributes of Python objects."""
     for code in ("WP_ALREADY_CLAIMED", "PREFLIGHT_FAILED", "MISSION_NOT_READY"):
         host.says("mission-state", {"message": "no"}, code)
         assert "failure." not in run(*RUN).err

@@ -31,7 +31,7 @@ TRANSPORTS = {f"spec_kitty_client.transports.{name}" for name in ("process", "ss
 
 
 def loaded(folder: Path, *words: str) -> set[str]:
-    """Return the modules that a command has loaded when it has ended well."""
+    """Return the modules that a command has loaded at its end."""
     source = str(Path(spec_kitty_orchestrator.__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, *words],
@@ -48,7 +48,7 @@ def loaded(folder: Path, *words: str) -> set[str]:
 
 @pytest.mark.parametrize("words", [("--help",), ("orchestrate", "--help"), ("status", "--help")])
 def test_help_needs_no_client(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """Help loads what parses and prints, and neither an event loop nor the SDK."""
+    """Help loads neither an event loop nor the SDK."""
     found = loaded(tmp_path, *words)
     assert not found & (LOOPS | {"spec_kitty_client", "plumbum", "importlib.metadata"})
 
@@ -57,7 +57,7 @@ def test_help_needs_no_client(tmp_path: Path, words: tuple[str, ...]) -> None:
 def test_status_needs_no_event_loop(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: tuple[str, ...]
 ) -> None:
-    """Status asks the host by a process and waits for it, so that is all it loads."""
+    """Status calls the host in a process, and loads no event loop and no other transport."""
     program = Program(tmp_path / "bin")
     program.folder.mkdir()
     program.install()

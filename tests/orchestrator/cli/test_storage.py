@@ -1,4 +1,4 @@
-"""Disks, folders and files that are not as they should be: one sentence, and no traceback."""
+"""Unusable disks, folders and files: each ends with one sentence and no traceback."""
 
 import errno
 import json
@@ -44,7 +44,7 @@ def ran(root: Path, mission: str = SLUG, *, version: int = FORMAT) -> StateFiles
 
 
 def complaint(ended: Ended) -> str:
-    """Return the sentence that a command ends with."""
+    """Return the error line of a command."""
     assert "Traceback" not in ended.err
     assert ended.err.startswith("spec-kitty-orchestrator: ")
     assert ended.err.count("\n") == 1
@@ -93,7 +93,7 @@ def link_in_place_of_logs(files: StateFiles) -> None:
 def test_a_file_in_the_way_is_one_sentence(
     host: Program, run: Command, words: tuple[str, ...], accident: Accident, told: str
 ) -> None:
-    """Each command says what is in the way and what to do."""
+    """Each command names the file that is in the way, and the remedy."""
     accident(StateFiles(Path.cwd()))
     ended = run(*words)
     assert ended.code == ExitCode.USAGE
@@ -113,7 +113,7 @@ def test_a_file_in_the_way_is_one_sentence(
 def test_a_disk_that_takes_nothing_is_one_sentence(
     host: Program, run: Command, words: tuple[str, ...], number: int, told: str
 ) -> None:
-    """The journal stays as it is, and the error says what helps."""
+    """On a full disk the journal stays as it is, and the error names the remedy."""
     files = ran(Path.cwd())
     before = files.journal.read_bytes()
     with mock.patch("os.write", side_effect=OSError(number, os.strerror(number))):
@@ -138,7 +138,7 @@ def test_a_newer_journal_is_refused_and_left_alone(
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """Begin no run, and return the plans of those that would have begun."""
+    """Collect the plans of runs instead of starting them."""
     plans: list[Plan] = []
 
     def begin(plan: Plan, *_: object) -> ExitCode:
@@ -153,7 +153,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 def test_resume_goes_on_with_a_damaged_journal(
     host: Program, run: Command, repo: Path, begun: list[Plan], damage: bytes
 ) -> None:
-    """A damaged first line is no missing run: the settings come from the copy."""
+    """With a damaged first line, resume takes the settings from the copy."""
     files = ran(repo)
     lines = files.journal.read_bytes().splitlines(keepends=True)
     files.journal.write_bytes(damage + lines[0][1:] + lines[1])
@@ -164,7 +164,7 @@ def test_resume_goes_on_with_a_damaged_journal(
 def test_status_says_that_the_journal_is_damaged_and_writes_nothing(
     host: Program, run: Command, repo: Path
 ) -> None:
-    """What is damaged, where, what it means and what to do."""
+    """Status names the damage, the file, the consequence and the remedy."""
     files = ran(repo)
     files.journal.write_bytes(files.journal.read_bytes()[:60])
     before = sorted(repo.rglob("*"))
@@ -179,7 +179,7 @@ def test_status_says_that_the_journal_is_damaged_and_writes_nothing(
 
 
 def test_lost_settings_are_asked_for(host: Program, run: Command, repo: Path) -> None:
-    """A policy is not guessed: where both copies have lost it, the user has to say it again."""
+    """If journal and copy have lost the settings, resume asks the user to give them again."""
     files = ran(repo)
     for path in (files.journal, files.copy(SLUG)):
         path.write_bytes(b"#" + path.read_bytes()[1:])
@@ -191,7 +191,7 @@ def test_lost_settings_are_asked_for(host: Program, run: Command, repo: Path) ->
 
 
 def test_a_run_says_what_it_repaired(host: Program, run: Command, repo: Path) -> None:
-    """The next run keeps the damaged lines in a file that it names, and says it once."""
+    """A run keeps the damaged lines in a file, and reports that once."""
     files = ran(repo)
     files.journal.write_bytes(b"#" + files.journal.read_bytes()[1:])
     host.says("start-implementation", {"message": "no"}, "TRANSITION_REJECTED")
@@ -206,7 +206,7 @@ def test_a_run_says_what_it_repaired(host: Program, run: Command, repo: Path) ->
 def test_paths_are_recorded_in_full(
     host: Program, run: Command, repo: Path, begun: list[Plan]
 ) -> None:
-    """`resume` in another folder finds the same programs and policy."""
+    """Paths are recorded in full, so that `resume` works from another folder."""
     assert run("policy", "init", "p.json").code == ExitCode.DONE
     agent = repo / "agent.sh"
     agent.write_text("#!/bin/sh\n")

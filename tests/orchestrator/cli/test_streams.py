@@ -37,7 +37,7 @@ SOURCE = Path(spec_kitty_orchestrator.__file__).parents[1]
 def prints(
     folder: Path, shell: str, *, source: str = _PRINTS, **env: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program that prints a lot, as a part of a shell command."""
+    """Run a program with much output, in a shell command."""
     (folder / "prints.py").write_text(source)
     return subprocess.run(
         ["bash", "-c", f'set -o pipefail; "$PROGRAM" prints.py {shell}'],
@@ -61,7 +61,7 @@ def test_a_reader_that_is_gone_stops_nothing(tmp_path: Path, shell: str) -> None
 
 
 def test_a_character_that_cannot_be_encoded_is_escaped(tmp_path: Path) -> None:
-    """The words of an agent are printed on any terminal, by rich and by print."""
+    """Text of an agent is printed on any terminal, by rich and by print, escaped if necessary."""
     done = prints(tmp_path, "", PYTHONIOENCODING="cp1252", PYTHONUTF8="0")
     assert done.returncode == 3
     assert b"checked \\u2713 ok" in done.stdout
@@ -87,7 +87,7 @@ def test_a_run_does_not_wait_for_a_reader_that_does_not_read(tmp_path: Path) -> 
 
 
 def test_a_slow_reader_gets_everything(tmp_path: Path) -> None:
-    """While the reader reads, however slowly, nothing is dropped."""
+    """As long as the reader reads, even slowly, no output is dropped."""
     done = prints(tmp_path, "| (sleep 1; cat)", source=_UNBLOCKED)
     assert done.returncode == 3
     assert done.stdout.startswith(b"line 0\nline 1\n")
@@ -95,7 +95,7 @@ def test_a_slow_reader_gets_everything(tmp_path: Path) -> None:
 
 
 def test_a_stdout_that_does_not_block_is_waited_for(tmp_path: Path) -> None:
-    """Another program may have made the pipe non-blocking; nothing is lost."""
+    """No output is lost if another program has made the pipe non-blocking."""
     source = "import os\nos.set_blocking(1, False)\n" + _PRINTS
     done = prints(tmp_path, "| (sleep 1; cat)", source=source)
     assert done.returncode == 3
@@ -103,7 +103,7 @@ def test_a_stdout_that_does_not_block_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_is_gone_stops_nothing(tmp_path: Path) -> None:
-    """After a lost connection every write to the terminal fails."""
+    """A terminal that is gone, so that every write fails, stops no program."""
     ours, theirs = pty.openpty()
     (tmp_path / "prints.py").write_text(_PRINTS.replace("\nfor", "\ninput()\nfor", 1))
     with subprocess.Popen(
@@ -123,7 +123,7 @@ def test_a_terminal_that_is_gone_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_a_command_says_that_its_output_is_lost(tmp_path: Path) -> None:
-    """`status --json > file` on a full disk does not end as if the file were whole."""
+    """A command whose output was lost, as with `> file` on a full disk, has an error exit code."""
     code = "from spec_kitty_orchestrator.cli import main; main()"
     done = subprocess.run(
         ["bash", "-c", f'"$PROGRAM" -c "{code}" agents > /dev/full'],

@@ -38,7 +38,7 @@ STORY = [
 
 
 def history(*more: Event) -> History:
-    """Return what some events tell."""
+    """Return the history of some events."""
     return recall([*STORY, *more])["m"]
 
 
@@ -68,7 +68,7 @@ def test_lanes_of_the_host_win() -> None:
 
 
 def test_the_table_shows_what_runs() -> None:
-    """An agent that runs is shown with its role; text of others is no markup."""
+    """A running agent is shown with its role; text of agents is not read as markup."""
     assert "codex (implement)" in shown()
     text = shown(FAILED)
     assert "(implement)" not in text
@@ -122,7 +122,7 @@ def test_other_events_are_for_the_journal_alone(kind: str) -> None:
 
 
 def test_the_end_says_what_is_left() -> None:
-    """The last line says how it ended, what is not done and why, and what to do next."""
+    """The last line has the outcome, the unfinished work packages with reasons, and next steps."""
     text = line(EVENTS[-1]) or ""
     for words in ("the run ended: another run. the host", "WP01 is blocked", "next: resume"):
         assert words in text
@@ -138,7 +138,7 @@ def test_the_end_says_what_is_left() -> None:
     ],
 )
 def test_the_words_of_an_agent_are_text(words: str, seen: str) -> None:
-    """Half an emoji and escape sequences are shown, and do nothing to the terminal."""
+    """Lone surrogates and escape sequences are shown as escapes, and do not steer the terminal."""
     told = event("attempt-failed", wp="WP01", role="review", reason=words)
     assert (line(told) or "").endswith(f"WP01 review failed: {seen}")
     table = shown(told)
@@ -150,7 +150,7 @@ def test_the_words_of_an_agent_are_text(words: str, seen: str) -> None:
 def test_a_display_that_fails_ends_no_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, as_json: bool
 ) -> None:
-    """Whatever goes wrong there is said once, and the events go on to the journal."""
+    """An error of the display is reported once, and ends no run."""
     monkeypatch.setattr(Watcher, "_show", lambda *_: 1 / 0)
     with watch(Console(file=io.StringIO()), as_json=as_json) as watcher:
         for told in STORY:
@@ -162,7 +162,7 @@ def test_a_display_that_fails_ends_no_run(
 
 
 def test_a_repaired_journal_is_told_in_full() -> None:
-    """A user reads what is damaged, where it is kept, and that the run goes on."""
+    """The line about a repaired journal has the damage, the file that keeps it, and the effect."""
     text = line(event("journal-repaired", damaged=2, recovered=3, aside="/j/j-1"))
     for words in (
         "was damaged: 2 lines",
@@ -174,7 +174,7 @@ def test_a_repaired_journal_is_told_in_full() -> None:
 
 
 def test_a_pipe_gets_lines() -> None:
-    """Where nobody sits in front of it, a run is lines of text, none of them broken."""
+    """In a pipe, a run prints unwrapped lines of text."""
     console = Console(file=io.StringIO(), width=20)
     with watch(console, as_json=False) as watcher:
         for told in STORY:
@@ -184,7 +184,7 @@ def test_a_pipe_gets_lines() -> None:
 
 
 def test_a_script_gets_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """With ``--json`` each event is a line, and there is nothing else."""
+    """With ``--json`` each event is one line, and there is no other output."""
     with watch(Console(), as_json=True) as watcher:
         for told in STORY:
             watcher(told)
@@ -194,7 +194,7 @@ def test_a_script_gets_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_terminal_gets_a_table() -> None:
-    """On a terminal the table is there at the end, with what was told before it."""
+    """On a terminal the table is shown at the end, below the lines of events."""
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     with watch(console, as_json=False) as watcher:
         for told in STORY:
@@ -206,7 +206,7 @@ def test_a_terminal_gets_a_table() -> None:
 
 
 def test_a_run_that_cannot_start_shows_no_table() -> None:
-    """The table begins with the first event, so that an error stands alone."""
+    """A run that cannot start shows its error and no table."""
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     with suppress(ValueError), watch(console, as_json=False):
         raise ValueError
@@ -220,7 +220,7 @@ def terminal(height: int) -> Console:
 
 
 def test_a_large_mission_shows_what_was_last() -> None:
-    """On a terminal that is too small for all, the latest are shown, and the rest is counted."""
+    """On a small terminal the latest work packages are shown, and the rest is counted."""
     watcher = Watcher(terminal(8), as_json=False)
     for i in range(100):
         watcher(event("lane", wp=f"WP{i:02}", lane="planned"))
@@ -231,7 +231,7 @@ def test_a_large_mission_shows_what_was_last() -> None:
 
 
 def test_a_mission_that_fits_is_shown_whole() -> None:
-    """Where there is room for all, or nobody scrolls, none is left out."""
+    """All work packages are shown if they fit, or if the output is no terminal."""
     for console in (terminal(24), Console(file=io.StringIO(), width=120, height=8)):
         watcher = Watcher(console, as_json=False)
         for i in range(20):

@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.ending`: what a host still wants, each with its remedy."""
+"""Tests of `spec_kitty_orchestrator.ending`: the points that a host requires, with remedies."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ OUTSTANDING = {
 
 
 def refused(contract: str = "1.16.0", **data: Any) -> NotReady:
-    """Return what a host answers to accept-mission."""
+    """Return a host's refusal of accept-mission."""
     return NotReady(
         Failure(
             verb="accept-mission",
@@ -38,12 +38,12 @@ def refused(contract: str = "1.16.0", **data: Any) -> NotReady:
 
 
 def told(error: NotReady, folder: Path, lanes: dict[str, str] | None = None) -> Refusal | None:
-    """Ask for a mission whose work packages are done."""
+    """Return the refusal for a mission whose work packages are done."""
     return refusal(error, "m", lanes or {"WP01": "done"}, folder)
 
 
 def test_everything_outstanding_is_one_line_with_a_remedy(tmp_path: Path) -> None:
-    """All checks of the host at once, known or not, and at the end the command that accepts."""
+    """Every failed check of the host is a line with its remedy; the accepting command is last."""
     found = told(refused(outstanding=OUTSTANDING), tmp_path)
     assert found is not None
     _, *lines, last = found.reason.split("\n")
@@ -72,7 +72,7 @@ def test_everything_outstanding_is_one_line_with_a_remedy(tmp_path: Path) -> Non
 def test_the_criteria_without_a_verdict_are_named(
     tmp_path: Path, matrix: object, named: str
 ) -> None:
-    """As far as the file can be read."""
+    """Criteria without a verdict are named, if the file can be read."""
     if matrix is not None:
         (tmp_path / "acceptance-matrix.json").write_text(json.dumps(matrix))
     found = told(refused(outstanding={"activity": ["Acceptance matrix verdict is x"]}), tmp_path)
@@ -83,7 +83,7 @@ def test_the_criteria_without_a_verdict_are_named(
 
 
 def test_canceled_work_is_named_where_a_host_wants_it_done(tmp_path: Path) -> None:
-    """Up to 3.2.7; unfinished work beside it is an error that more work mends."""
+    """Up to 3.2.7 canceled work is named; with unfinished work beside it, more work would help."""
     lanes = {"WP01": "done", "WP02": "canceled", "WP03": "in_progress"}
     found = told(refused("1.5.0", incomplete_wps=["WP02"]), tmp_path, lanes)
     assert found is not None
@@ -94,14 +94,14 @@ def test_canceled_work_is_named_where_a_host_wants_it_done(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("contract", "data", "skipped"),
     [
-        ("1.16.0", {}, True),  # a damaged matrix, of which there is only the message
+        ("1.16.0", {}, True),  # a damaged matrix, for which the host sends only a message
         ("1.5.0", {}, False),
-        ("1.16.0", {"preflight_error_codes": ["ORIGIN_BEHIND"]}, False),  # a fetch mends it
+        ("1.16.0", {"preflight_error_codes": ["ORIGIN_BEHIND"]}, False),  # a fetch helps
         ("1.16.0", {"outstanding": "nonsense", "incomplete_wps": 3}, True),
     ],
 )
 def test_a_refusal_without_details_ends_the_run_where_more_work_mends_it(
     tmp_path: Path, contract: str, data: dict[str, Any], *, skipped: bool
 ) -> None:
-    """Otherwise the run goes on to the merge."""
+    """A refusal without details ends the run only if more work would help."""
     assert (told(refused(contract, **data), tmp_path) is not None) is skipped

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def do(awaitable: Awaitable[T]) -> T:
-    """Wait for what a worktree does."""
+    """Run an async call of a worktree to its end."""
 
     async def main() -> T:
         return await awaitable

@@ -28,13 +28,13 @@ def test_a_failure_has_gits_own_words(repo: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_one_error(tmp_path: Path) -> None:
-    """A worktree that vanished is an error of git, and no other kind of exception."""
+    """A missing worktree raises GitError, and no other exception."""
     with pytest.raises(GitError, match="vanished"):
         git(tmp_path / "vanished", "status")
 
 
 def test_git_is_not_redirected(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that was started by a git hook works on its own repository all the same."""
+    """A run that was started by a git hook still works on its own repository."""
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.setenv(name, "/elsewhere")
     assert git(repo, "status", "--porcelain") == ""
@@ -44,7 +44,7 @@ def test_git_is_not_redirected(repo: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_root_of_a_subfolder(repo: Path) -> None:
-    """Any folder of a repository leads to its primary checkout."""
+    """The root of any folder of a repository is its primary checkout."""
     assert root_of(repo / "kitty-specs") == repo
     assert root_of(repo) == repo
 
@@ -66,13 +66,13 @@ def test_the_root_of_a_linked_worktree_is_the_primary_checkout(repo: Path) -> No
 
 
 def test_no_repository_is_a_usage_problem(tmp_path: Path) -> None:
-    """Outside of any repository the message says what to do."""
+    """Outside a repository the message names the remedy."""
     with pytest.raises(UsageProblem, match="is not in a git repository"):
         root_of(tmp_path)
 
 
 def test_a_missing_folder_is_told_as_such(tmp_path: Path) -> None:
-    """A wrong --repo-root is not taken for a folder without a repository."""
+    """A missing folder is reported as such, and not as a missing repository."""
     with pytest.raises(UsageProblem, match=r"There is no folder .*vanished"):
         root_of(tmp_path / "vanished")
 
@@ -102,7 +102,7 @@ def test_the_root_beside_a_bare_repository_is_the_worktree(repo: Path, tmp_path:
 def test_a_repository_of_another_owner_is_told_as_such(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Git says how to allow it; the orchestrator does not say that there is no repository."""
+    """For a repository of another owner, the message is git's, with the setting that allows it."""
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     with pytest.raises(UsageProblem, match=r"safe\.directory"):
         root_of(repo)
@@ -111,7 +111,7 @@ def test_a_repository_of_another_owner_is_told_as_such(
 def test_a_damaged_configuration_is_told_as_such(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The user's broken settings are named."""
+    """A damaged git configuration is reported in git's words."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(write(tmp_path / "broken", "[core\n")))
     with pytest.raises(UsageProblem, match="bad config"):
         root_of(repo)
@@ -121,7 +121,7 @@ def test_a_damaged_configuration_is_told_as_such(
 
 
 def test_git_does_not_climb_to_the_checkout_above(repo: Path) -> None:
-    """Where a worktree has lost its link, git fails instead of using the user's checkout."""
+    """In a worktree without its link, git fails instead of using the user's checkout."""
     path = linked(repo)
     (path / ".git").unlink()
     write(repo / "README.md", "the user's own\n")
@@ -151,12 +151,12 @@ def test_a_cancelled_call_ends_the_hook_as_well(repo: Path) -> None:
 
 
 def test_a_repository_in_which_git_can_commit_has_no_problem(repo: Path) -> None:
-    """The usual case."""
+    """A repository with an identity and no signing has no problem."""
     assert commit_problem(repo) is None
 
 
 def test_a_missing_identity_is_a_problem(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message says how to set it."""
+    """Without an identity, the message has the commands that set it."""
     monkeypatch.setenv("GIT_COMMITTER_NAME", "")
     assert "git config --global user.name" in str(commit_problem(repo))
 
@@ -171,7 +171,7 @@ def test_a_missing_identity_is_a_problem(repo: Path, monkeypatch: pytest.MonkeyP
     ids=["refused", "no key", "no program"],
 )
 def test_a_signature_that_fails_is_a_problem(repo: Path, settings: dict[str, str]) -> None:
-    """It is told before any agent has worked, with git's own words and the ways out."""
+    """A failing signature is reported with git's words and the remedies."""
     for name, value in {**settings, "commit.gpgSign": "true"}.items():
         git(repo, "config", name, value)
     problem = str(commit_problem(repo))

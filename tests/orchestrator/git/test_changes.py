@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator.git.calls import git
-from spec_kitty_orchestrator.git.changes import changes, drop_changes, find_links, is_owned
+from spec_kitty_orchestrator.git.changes import changes, drop_changes, is_owned
 from tests.orchestrator.git.repositories import do, head_of, linked, save, write
 
 FOLDER = "kitty-specs/m"
 
 
-# What a reviewer sees
+# The diff for a reviewer
 
 
 def test_changes_are_files_and_text(repo: Path) -> None:
@@ -28,7 +28,7 @@ def test_changes_are_files_and_text(repo: Path) -> None:
 
 
 def test_a_large_file_does_not_hide_the_others(repo: Path) -> None:
-    """Every file gets a part of the diff, and those that are cut off are named."""
+    """Every file gets a part of the diff, and the cut files are named."""
     before = head_of(repo)
     write(repo / "a.txt", "hello\n" * 100_000)
     after = save(repo, "z.txt", "small\n")
@@ -126,56 +126,9 @@ def test_changes_end_at_a_commit(repo: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a b.txt", "line\nbreak", "ümläut", '"quoted"', "diff --git x"])
 def test_any_file_name_is_told_as_it_is(repo: Path, name: str) -> None:
-    """Names are those of the files, however strange these are."""
+    """Unusual file names are returned unchanged."""
     before, after = head_of(repo), save(repo, name)
     assert do(changes(repo, [(before, after)], 10_000)).files == (name,)
-
-
-# Links to other repositories
-
-
-def nested(folder: Path) -> Path:
-    """Make a repository with a commit inside another one."""
-    git(folder.parent, "init", "--quiet", str(folder))
-    save(folder, "precious.txt")
-    return folder
-
-
-def test_a_repository_inside_is_found_in_a_commit(repo: Path) -> None:
-    """An agent that commits a nested repository by itself has committed an empty link."""
-    before = head_of(repo)
-    nested(repo / "app")
-    after = save(repo, "a.txt")
-    assert do(find_links(repo, before, after)).foreign == ("app",)
-
-
-def test_a_submodule_is_no_foreign_repository(repo: Path, tmp_path: Path) -> None:
-    """A submodule that .gitmodules names may be added and moved on, once it is published."""
-    other = nested(tmp_path / "other")
-    before = head_of(repo)
-    add = ("submodule", "add", "--quiet", str(other), "vendor")
-    git(repo, "-c", "protocol.file.allow=always", *add)
-    after = save(repo, "a.txt")
-    assert not any(do(find_links(repo, before, after)).foreign)
-    assert not any(do(find_links(repo, before, after)).lost)
-
-
-def test_a_commit_that_only_the_submodule_here_has_is_found(repo: Path, tmp_path: Path) -> None:
-    """A commit inside a submodule that was not pushed would be lost with the worktree."""
-    other = nested(tmp_path / "other")
-    add = ("submodule", "add", "--quiet", str(other), "vendor")
-    git(repo, "-c", "protocol.file.allow=always", *add)
-    before = save(repo, "a.txt")
-    save(repo / "vendor", "fix.txt")
-    after = save(repo, "b.txt")
-    assert do(find_links(repo, before, after)).lost == ("vendor",)
-
-
-def test_work_without_links_has_none(repo: Path) -> None:
-    """The usual case."""
-    before, after = head_of(repo), save(repo, "a.txt")
-    links = do(find_links(repo, before, after))
-    assert links.foreign == links.lost == ()
 
 
 # The mission's own folder
@@ -206,7 +159,7 @@ def test_uncommitted_changes_of_the_folder_are_undone(repo: Path) -> None:
 
 
 def test_committed_changes_of_the_folder_are_undone(repo: Path) -> None:
-    """An agent's own commit does not bring them either; a deletion is a change as well."""
+    """Committed changes and deletions in the mission's folder are undone, too."""
     path = lane(repo)
     before = head_of(path)
     (path / FOLDER / "tasks" / "WP01.md").unlink()
@@ -226,7 +179,7 @@ def test_owned_files_of_the_folder_stay(repo: Path) -> None:
 
 
 def test_changes_of_the_target_stay(repo: Path) -> None:
-    """An agent that merges the target gets the host's newer records, which are no work of its."""
+    """Changes that came with a merge of the target are not undone."""
     path = lane(repo)
     before = head_of(path)
     save(repo, f"{FOLDER}/status.json", "newer\n")
@@ -266,5 +219,5 @@ def test_a_pattern_owns_a_file(path: str, pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["src/b.py", "lib/**", "srcs", "a.py"])
 def test_other_patterns_do_not_own_it(pattern: str) -> None:
-    """A file elsewhere is nobody's by accident."""
+    """A file outside the patterns is not owned."""
     assert not is_owned("src/a.py", [pattern])

@@ -32,7 +32,7 @@ def files(tree: Worktree) -> list[str]:
     ["a b.txt", "line\nbreak", "ümläut-日本", '"quoted"', " lead", "-dash", "x -> y", "a\\b"],
 )
 def test_any_file_name_is_told_as_it_is(tree: Worktree, name: str) -> None:
-    """New and changed files have their own names, however strange these are."""
+    """Unusual names of new and changed files are returned unchanged."""
     write(tree.path / "folder" / name)
     assert files(tree) == [f"folder/{name}"]
     save(tree.path, f"folder/{name}")
@@ -53,12 +53,12 @@ def test_every_kind_of_change_is_told(tree: Worktree) -> None:
 
 
 def test_a_clean_worktree_is_clean(tree: Worktree) -> None:
-    """Nothing uncommitted is an empty status."""
+    """A clean worktree has an empty status."""
     assert not do(tree.status())
 
 
 def test_a_file_that_only_its_line_ends_make_dirty_is_not_changed(tree: Worktree) -> None:
-    """Files with CRLF that are older than .gitattributes are dirty in a fresh checkout."""
+    """Files that git calls dirty only because of line-end settings do not count as changed."""
     (tree.path / "legacy.txt").write_bytes(b"one\r\ntwo\r\n")
     save(tree.path, "a.txt")
     write(tree.path / ".gitattributes", "*.txt text eol=lf\n")
@@ -75,7 +75,7 @@ def test_a_file_that_only_its_line_ends_make_dirty_is_not_changed(tree: Worktree
 
 
 def test_a_repository_inside_is_told(tree: Worktree) -> None:
-    """With and without a commit, it is no file."""
+    """A nested repository, with or without a commit, is reported as a repository, not a file."""
     for name in ("one", "two"):
         git(tree.path, "init", "--quiet", name)
         write(tree.path / name / "file.txt")
@@ -93,7 +93,7 @@ def test_conflicts_are_told(repo: Path, tree: Worktree) -> None:
 
 
 def test_a_clean_worktree_of_the_same_repository_inside_is_known(tree: Worktree) -> None:
-    """A subagent's worktree is no foreign repository while nothing in it is uncommitted."""
+    """A clean worktree of the same repository inside is not a foreign repository."""
     inside = tree.path / ".claude" / "worktrees" / "one"
     git(tree.path, "worktree", "add", "--quiet", "-b", "one", str(inside))
     assert do(tree.linked_inside()) == {".claude/worktrees/one"}
@@ -105,7 +105,7 @@ def test_a_clean_worktree_of_the_same_repository_inside_is_known(tree: Worktree)
 
 
 def test_a_link_that_is_there_is_left_alone(tree: Worktree, tmp_path: Path) -> None:
-    """Nothing happens to a sound worktree."""
+    """A correct link is left unchanged."""
     assert do(tree.relink(tmp_path / "aside")) is None
 
 
@@ -121,7 +121,7 @@ def test_a_link_that_is_gone_is_restored(tree: Worktree, tmp_path: Path) -> None
 def test_a_repository_in_the_place_of_the_link_is_kept_aside(
     tree: Worktree, tmp_path: Path
 ) -> None:
-    """`git init` in a worktree makes another repository; its commits are not thrown away."""
+    """A repository made by `git init` in a worktree is moved aside, with its commits."""
     (tree.path / ".git").unlink()
     git(tree.path, "init", "--quiet")
     theirs = save(tree.path, "new.txt")
@@ -142,14 +142,14 @@ def test_a_link_to_another_repository_is_kept_aside(
 
 
 def test_a_folder_that_is_no_worktree_is_an_error(repo: Path, tmp_path: Path) -> None:
-    """A folder that the repository does not know is not touched."""
+    """A folder that is not a worktree of the repository is an error, and stays unchanged."""
     (tmp_path / "other").mkdir()
     with pytest.raises(GitError, match="is not a worktree of"):
         do(Worktree(tmp_path / "other", repo, "lane").relink(tmp_path / "aside"))
 
 
 def test_a_folder_that_is_gone_is_made_again(tree: Worktree) -> None:
-    """The branch has the work; the folder is only a checkout of it."""
+    """A removed folder is made again from its branch."""
     head = save(tree.path, "a.txt")
     remove(tree.path)
     do(tree.remake(None))
@@ -158,7 +158,7 @@ def test_a_folder_that_is_gone_is_made_again(tree: Worktree) -> None:
 
 
 def test_a_branch_that_is_gone_with_its_folder_is_made_again(repo: Path, tree: Worktree) -> None:
-    """The commit that was submitted is known."""
+    """A removed branch and folder are made again at the given commit."""
     head = save(tree.path, "a.txt")
     git(repo, "worktree", "remove", str(tree.path))
     git(repo, "branch", "--quiet", "-D", "lane")
@@ -177,7 +177,7 @@ def remove(folder: Path) -> None:
 
 
 def own_branch(path: Path) -> None:
-    """Go to a branch of one's own."""
+    """Check out a new branch."""
     git(path, "switch", "--quiet", "--create", "feature/mine")
 
 
@@ -211,7 +211,7 @@ def test_work_beside_the_branch_is_brought_onto_it(
 
 
 def test_work_on_the_branch_is_left_alone(tree: Worktree) -> None:
-    """The usual case."""
+    """Work on the branch is left unchanged."""
     floor = do(tree.head())
     head = save(tree.path, "a.txt")
     assert do(tree.adopt(floor)) == head
@@ -221,7 +221,7 @@ def test_work_on_the_branch_is_left_alone(tree: Worktree) -> None:
 def test_work_that_lacks_commits_of_the_branch_is_not_brought(
     repo: Path, tree: Worktree, leave: Callable[[Path], None]
 ) -> None:
-    """Work that started elsewhere would take back what the lane has."""
+    """Work that lacks commits of the lane is rejected."""
     floor = save(tree.path, "lane.txt")
     leave(tree.path)
     git(tree.path, "reset", "--quiet", "--hard", "work")
@@ -232,7 +232,7 @@ def test_work_that_lacks_commits_of_the_branch_is_not_brought(
 
 
 def test_a_branch_that_was_set_back_is_told(tree: Worktree) -> None:
-    """`git reset --hard` to before the claim loses the work of dependencies."""
+    """A branch that was reset to before the claim is rejected."""
     floor = save(tree.path, "lane.txt")
     git(tree.path, "reset", "--quiet", "--hard", "HEAD~1")
     with pytest.raises(OffBranch, match="without the commit"):
@@ -240,7 +240,7 @@ def test_a_branch_that_was_set_back_is_told(tree: Worktree) -> None:
 
 
 def test_a_rebase_that_was_left_open_is_ended(repo: Path, tree: Worktree) -> None:
-    """The next agent does not find itself in the middle of a rebase."""
+    """An unfinished rebase is ended before the next agent."""
     save(repo, "a.txt", "one\n")
     floor = save(tree.path, "a.txt", "two\n")
     with pytest.raises(GitError):
@@ -289,7 +289,7 @@ def test_commits_on_no_branch_are_kept(tree: Worktree) -> None:
 
 
 def test_commits_that_the_branch_loses_are_kept(tree: Worktree) -> None:
-    """The branch goes back to a commit, and what was committed on top of that is under a ref."""
+    """When the branch is reset to a commit, the later commits are kept under a ref."""
     before = do(tree.head())
     work = save(tree.path, "a.txt")
     assert do(tree.keep(RESCUE, "left", before)) == f"{RESCUE}/1"
@@ -298,7 +298,7 @@ def test_commits_that_the_branch_loses_are_kept(tree: Worktree) -> None:
 
 
 def test_head_and_branch_are_both_kept(tree: Worktree) -> None:
-    """An agent that committed on the branch and then elsewhere loses neither."""
+    """If an agent committed on the branch and then elsewhere, both commits are kept."""
     before = do(tree.head())
     on_branch = save(tree.path, "a.txt")
     git(tree.path, "switch", "--quiet", "--detach", before)
@@ -310,7 +310,7 @@ def test_head_and_branch_are_both_kept(tree: Worktree) -> None:
 
 
 def test_uncommitted_files_are_kept_with_the_commits_below_them(tree: Worktree) -> None:
-    """One ref holds both where the files are on top of the branch."""
+    """One ref holds uncommitted files and the commits below them."""
     before = do(tree.head())
     save(tree.path, "a.txt")
     write(tree.path / "b.txt")
@@ -320,7 +320,7 @@ def test_uncommitted_files_are_kept_with_the_commits_below_them(tree: Worktree) 
 
 
 def test_every_rescue_has_its_own_name(tree: Worktree) -> None:
-    """A later one does not replace an earlier one."""
+    """Each rescue has a new ref, so that none replaces an earlier one."""
     for number in (1, 2, 11):
         write(tree.path / f"{number}.txt")
         do(tree.keep(RESCUE, str(number)))
@@ -330,7 +330,7 @@ def test_every_rescue_has_its_own_name(tree: Worktree) -> None:
 
 
 def test_repositories_inside_stay_where_they_are(tree: Worktree) -> None:
-    """Git cannot keep their files, so a restore leaves them."""
+    """Nested repositories stay, because git cannot keep their files."""
     head = do(tree.head())
     git(tree.path, "init", "--quiet", "app")
     write(tree.path / "app" / "precious.txt")
@@ -343,7 +343,7 @@ def test_repositories_inside_stay_where_they_are(tree: Worktree) -> None:
 
 @pytest.mark.parametrize("what", ["file", "repository", "commit"])
 def test_a_folder_with_something_that_would_be_lost_says_so(tree: Worktree, what: str) -> None:
-    """Uncommitted files, repositories inside, and commits on no branch."""
+    """Uncommitted files, nested repositories and commits on no branch would be lost."""
     assert do(tree.would_lose()) is None
     if what == "file":
         write(tree.path / "new.txt")
@@ -375,13 +375,13 @@ def test_everything_is_committed(tree: Worktree) -> None:
 
 
 def test_nothing_to_commit_is_the_head(tree: Worktree) -> None:
-    """A clean worktree gets no empty commit."""
+    """A commit of a clean worktree makes no empty commit."""
     head = do(tree.head())
     assert do(tree.commit("nothing")) == head
 
 
 def test_a_repository_inside_is_not_committed(tree: Worktree) -> None:
-    """No empty link gets into the work."""
+    """A nested repository is not committed as a link."""
     git(tree.path, "init", "--quiet", "app")
     save(tree.path / "app", "precious.txt")
     write(tree.path / "new.txt")
@@ -403,7 +403,7 @@ def test_files_outside_a_sparse_checkout_are_not_deleted(repo: Path, tree: Workt
 
 @pytest.mark.parametrize("where", [">&2", ""])
 def test_a_hook_that_refuses_is_heard(tree: Worktree, where: str) -> None:
-    """A failing hook is an error in the hook's words, wherever it prints; nothing is committed."""
+    """A failing hook raises an error with the hook's output, and nothing is committed."""
     hook(tree.root / ".git" / "hooks", f"echo 'tabs are forbidden' {where}; exit 1")
     head = do(tree.head())
     write(tree.path / "new.txt")
@@ -442,7 +442,7 @@ def test_a_hook_that_an_agent_changed_is_not_run(repo: Path, tree: Worktree) -> 
 
 
 def test_the_users_hook_in_the_repository_is_run(repo: Path, tree: Worktree) -> None:
-    """The gate stays, also where an agent removed it from its worktree."""
+    """The user's hook runs, also if an agent removed it from its worktree."""
     hook(repo / ".githooks", "echo no >&2; exit 1")
     git(repo, "config", "core.hooksPath", ".githooks")
     write(tree.path / "new.txt")
@@ -459,7 +459,7 @@ def test_the_base_of_a_new_lane_is_its_head(tree: Worktree) -> None:
 
 
 def test_the_base_of_work_is_where_it_left(repo: Path, tree: Worktree) -> None:
-    """Commits that only the lane has are its work, also when the base went on."""
+    """The base of work is the fork point, also if the base branch has moved on."""
     left = head_of(repo)
     save(tree.path, "a.txt")
     save(repo, "b.txt")
@@ -479,6 +479,6 @@ def test_a_lane_made_of_other_lanes_has_no_work_of_its_own(repo: Path) -> None:
 def test_without_names_the_base_is_the_head(
     repo: Path, ref: str | None, branch: str | None
 ) -> None:
-    """Hosts that name no branch or no base are no reason to fail."""
+    """Without a branch or base ref, the base is HEAD."""
     tree = Worktree(repo, repo, branch)
     assert do(tree.base(ref)) == do(tree.head())

@@ -12,7 +12,7 @@ from spec_kitty_orchestrator.settings import Settings
 
 
 def test_the_default_policy_is_what_agents_are_given() -> None:
-    """Without a policy the host is told the truth: a script has no sandbox, others have one."""
+    """The default policy states the real sandbox: none for a script, one for known agents."""
     modes = {name: plan.default_policy(agent).sandbox_mode for name, agent in agents.KNOWN.items()}
     assert set(modes.values()) == {"workspace_write"}
     script_policy = plan.default_policy(agents.script.agent(("x",)))
@@ -78,7 +78,7 @@ def commit_mission(repo: Path, meta: str) -> None:
     ],
 )
 def test_the_branch_of_a_mission_is_found(repo: Path, meta: str, branches: str) -> None:
-    """The branch that the mission names counts, else those that have it; never a lane branch."""
+    """The branch that the mission names is found, else those that have it; never a lane branch."""
     commit_mission(repo, meta)
     for branch in ("release", "kitty/mission-034-payment-lane-a"):
         git(repo, "branch", branch)
@@ -89,7 +89,7 @@ def test_the_branch_of_a_mission_is_found(repo: Path, meta: str, branches: str) 
 
 
 def test_a_mission_on_a_protected_branch_has_no_other(repo: Path) -> None:
-    """A mission of main has to move, or the host has to be allowed to commit there."""
+    """For a mission on main, the advice is to move it or to allow commits on main."""
     git(repo, "checkout", "--quiet", "-b", "main")
     commit_mission(repo, '{"target_branch": "main"}')
     assert plan.where_it_is(repo, "034-payment") == ""

@@ -54,12 +54,12 @@ def look(
 
 
 def package(wp: str = "WP01", **more: Any) -> PackageLayout:
-    """Return how a work package is laid out."""
+    """Return the layout of a work package."""
     return PackageLayout(wp_id=wp, **{"lane": f"lane-{wp[-1]}", **more})
 
 
 def test_a_plain_mission_has_no_problem(repo: Path) -> None:
-    """Topology, target and nothing else."""
+    """A plain mission has a topology, a target, and no problems."""
     found = look(repo, package())
     assert (found.problems, found.notes) == ((), ())
     assert found.lines() == ["topology:  lanes", "target:    work (target_branch)"]
@@ -67,7 +67,7 @@ def test_a_plain_mission_has_no_problem(repo: Path) -> None:
 
 @pytest.mark.parametrize("merge", [False, True])
 def test_what_would_stop_a_merge_is_told(repo: Path, *, merge: bool) -> None:
-    """It is a problem if the run is to merge, and else worth a note."""
+    """An obstacle to a merge is a problem if the run is to merge, else a note."""
     found = look(repo, package(), merge=merge, obstacles=("there is a tag work", "it is dirty"))
     told, other = (found.problems, found.notes) if merge else (found.notes, found.problems)
     assert [line.partition("refused: ")[2] for line in told] == [
@@ -78,13 +78,13 @@ def test_what_would_stop_a_merge_is_told(repo: Path, *, merge: bool) -> None:
 
 
 def test_a_target_that_is_named_counts(repo: Path) -> None:
-    """It comes before what the mission names."""
+    """A target given by the user wins over the mission's."""
     found = look(repo, package(), target="release")
     assert (found.target, found.target_source) == ("release", "--target")
 
 
 def test_subtasks_of_what_is_still_to_be_handed_in_are_told(repo: Path) -> None:
-    """Work packages that are submitted are left out."""
+    """Only subtasks of work packages that are not submitted yet are reported."""
     one, two = package("WP01", subtasks=("T001",)), package("WP02", subtasks=("T002",))
     found = look(repo, one, two, lanes={"WP02": Lane.FOR_REVIEW})
     assert found.subtasks == {"WP01": ("T001",)}
@@ -92,7 +92,7 @@ def test_subtasks_of_what_is_still_to_be_handed_in_are_told(repo: Path) -> None:
 
 
 def test_boxes_without_an_id_stop_a_run_where_nothing_else_helps(repo: Path) -> None:
-    """From 3.1.0 on the API can say that the subtasks are complete; before it cannot."""
+    """Boxes without an id stop a run on hosts before 3.1.0, which have no option to skip them."""
     boxes = package(open_boxes=2)
     assert "2 of its boxes" in look(repo, boxes, release="2.1.3").problems[0]
     assert look(repo, boxes, release="3.1.10").problems == ()
@@ -100,14 +100,14 @@ def test_boxes_without_an_id_stop_a_run_where_nothing_else_helps(repo: Path) -> 
 
 
 def test_a_list_of_subtasks_that_the_host_cannot_read_stops_a_run(repo: Path) -> None:
-    """No agent can put that right; the edit is named."""
+    """An unreadable list of subtasks stops a run, and the message names the edit."""
     problem = look(repo, package(roster_problem="it has no list")).problems[0]
     assert "WP01 cannot be submitted: it has no list" in problem
     assert "kitty-specs/m/tasks" in problem
 
 
 def test_work_packages_of_one_lane_take_turns(repo: Path) -> None:
-    """They are told, and the board learns who shares a worktree."""
+    """Work packages that share a lane are reported, for the user and for the board."""
     found = look(
         repo, package("WP01", lane="lane-a"), package("WP02", lane="lane-a"), package("WP03")
     )
@@ -116,7 +116,7 @@ def test_work_packages_of_one_lane_take_turns(repo: Path) -> None:
 
 
 def test_planning_work_is_told(repo: Path) -> None:
-    """With the branch on which it is done; on 4.0.0rc7 it is left to people."""
+    """Planning work is reported with its branch; on 4.0.0rc7 it is left to the user."""
     one, two = package("WP01"), package("WP02", lane="lane-planning")
     assert "kitty/mission-m-lane-planning" in look(repo, one, two).notes[0]
     newest = look(repo, one, two, release="4.0.0rc7")
@@ -126,7 +126,7 @@ def test_planning_work_is_told(repo: Path) -> None:
 
 
 def test_a_mission_that_is_all_left_to_people_is_not_begun(repo: Path) -> None:
-    """Nothing could be done but to wait."""
+    """A mission with work for people only is not started."""
     every = [package(wp, lane="lane-planning") for wp in ("WP01", "WP02")]
     found = look(repo, *every, release="4.0.0rc7", topology="single_branch")
     assert "has to be done by a person" in found.problems[0]
@@ -138,7 +138,7 @@ def test_a_mission_that_is_all_left_to_people_is_not_begun(repo: Path) -> None:
 def test_an_acceptance_that_the_api_cannot_give_is_told(
     repo: Path, release: str, told: bool
 ) -> None:
-    """Once, before the run, and only to those who want to accept."""
+    """An acceptance that the API cannot do is noted, only if the run is to accept."""
     coord = {"topology": "coord", "coordination_branch": "kitty/mission-m"}
     notes = look(repo, package(), release=release, **coord).notes
     assert ["cannot accept" in note for note in notes] == [True] * told
@@ -146,7 +146,7 @@ def test_an_acceptance_that_the_api_cannot_give_is_told(
 
 
 def test_another_branch_is_told(repo: Path) -> None:
-    """Hosts from 3.2.0 on commit on the mission's branch alone, which is to be checked out."""
+    """From 3.2.0 on, a run needs the mission's branch checked out."""
     git(repo, "checkout", "--quiet", "-b", "elsewhere")
     assert "git checkout work" in look(repo, package()).problems[0]
     assert look(repo, package(), release="3.1.10").problems == ()
@@ -155,7 +155,7 @@ def test_another_branch_is_told(repo: Path) -> None:
 
 
 def test_a_protected_branch_is_told(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On any checkout; the variable that lets hosts commit there helps."""
+    """A mission on a protected branch is a problem; the message names the variable that helps."""
     problem = look(repo, package(), planning_branch="main").problems[0]
     assert f"set {PROTECTION_OFF}=1" in problem
     monkeypatch.setenv(PROTECTION_OFF, "1")
@@ -163,7 +163,7 @@ def test_a_protected_branch_is_told(repo: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_it_is_plain_values_for_scripts(repo: Path) -> None:
-    """As ``--dry-run --json`` prints it."""
+    """The survey converts to plain values for ``--dry-run --json``."""
     told = look(repo, package("WP01", subtasks=("T001",))).to_dict()
     assert told["subtasks"] == {"WP01": ["T001"]}
     assert told["target_source"] == "target_branch"
@@ -171,7 +171,7 @@ def test_it_is_plain_values_for_scripts(repo: Path) -> None:
 
 
 def test_files_without_front_matter_are_named(tmp_path: Path) -> None:
-    """Hosts crash on them; a byte order mark or CRLF before the front matter is no lack of it."""
+    """Files without front matter are named; a byte order mark or CRLF is accepted."""
     tasks = tmp_path / "kitty-specs" / "m" / "tasks"
     tasks.mkdir(parents=True)
     (tasks / "README.md").write_text("# Tasks\n")
@@ -186,13 +186,13 @@ def test_files_without_front_matter_are_named(tmp_path: Path) -> None:
 
 
 def test_a_mission_that_is_named_by_its_id_alone_has_no_files_to_look_at(tmp_path: Path) -> None:
-    """The host's own words are told instead."""
+    """For a mission named by its id, no folder is searched for files without front matter."""
     assert unreadable(tmp_path, "01M8HGN6") is None
 
 
 @pytest.mark.parametrize("release", ["3.0.3", "3.1.0", "3.2.7"])
 def test_lanes_of_an_older_host_are_told(repo: Path, release: str) -> None:
-    """A host with lanes crashes at the first claim for want of the newer key."""
+    """A lanes.json with the key of an older host is reported, because claims would crash."""
     path = repo / "kitty-specs" / "m" / "lanes.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"feature_slug": "m", "lanes": []}')
@@ -206,7 +206,7 @@ def test_lanes_of_an_older_host_are_told(repo: Path, release: str) -> None:
 
 
 def test_a_merge_into_what_is_not_checked_out_is_told(repo: Path) -> None:
-    """4.0.0rc7 refuses it at the end; who does not merge is not bothered."""
+    """A merge into a branch that is not checked out is a problem on 4.0.0rc7, only if merging."""
     asked = look(repo, package(), release="4.0.0rc7", target="release", merge=True)
     assert "Leave --merge out" in asked.problems[0]
     assert look(repo, package(), release="4.0.0rc7", target="release").problems == ()

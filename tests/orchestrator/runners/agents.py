@@ -1,4 +1,4 @@
-"""Launch Python code as an agent, and end it whatever a test finds out."""
+"""Launch Python code as an agent, and end it after the test."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -31,13 +31,13 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Changed:
 
 @pytest.fixture
 def hasty(changed: Changed) -> None:
-    """Use a keeper that does not wait long between asking to end and ending."""
+    """Use a keeper with a short grace period."""
     changed("GRACE = 4.0  # seconds between SIGTERM and SIGKILL", "GRACE = 0.3")
 
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launch]:
-    """Launch Python code as an agent, and end it at last, whatever a test finds out."""
+    """Launch Python code as an agent, and end it after the test, passed or failed."""
     folder = tmp_path / "run"
 
     def start(code: str, *, argv: tuple[str, ...] | None = None, **changes: object) -> Path:

@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.runners.keeper`: its files, and how it ends processes."""
+"""Tests of `spec_kitty_orchestrator.runners.keeper`: its files, and the end of processes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 
 def written(path: Path, *parts: bytes) -> bytes:
-    """Return the file of an output that came in parts."""
+    """Return the log file of an output written in parts."""
     log = keeper.CappedLog(path, LIMIT)
     for part in parts:
         log.write(part)
@@ -33,7 +33,7 @@ def written(path: Path, *parts: bytes) -> bytes:
 @pytest.mark.parametrize("size", [0, 1, 1999, 2000, 2001, 2999, 3000, 3001, 3999, 4000])
 @pytest.mark.parametrize("part", [1, 7, 4096])
 def test_an_output_within_its_limit_is_whole(tmp_path: Path, size: int, part: int) -> None:
-    """No byte of an output is missing up to its limit, however it comes."""
+    """An output up to the limit is kept whole, in parts of any size."""
     text = bytes(i % 251 for i in range(size))
     parts = [text[i : i + part] for i in range(0, size, part)]
     assert written(tmp_path / "output.log", *parts) == text
@@ -45,7 +45,7 @@ def test_an_output_within_its_limit_is_whole(tmp_path: Path, size: int, part: in
 def test_an_output_over_its_limit_has_a_head_and_a_tail(
     tmp_path: Path, size: int, part: int
 ) -> None:
-    """The head and the tail are kept, and a line says how many bytes were between them."""
+    """Of a longer output the head and the tail are kept, and a line counts the dropped bytes."""
     text = bytes(i % 251 for i in range(size))
     parts = [text[i : i + part] for i in range(0, size, part)]
     found = written(tmp_path / "output.log", *parts)
@@ -69,7 +69,7 @@ def test_no_more_than_the_limit_is_on_the_disk(tmp_path: Path) -> None:
 def test_what_a_full_disk_does_not_take_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk loses output and is told in the file; the agent goes on."""
+    """On a full disk output is lost, the file says how much, and the agent goes on."""
     write, full = os.write, [False]
 
     def write_if_possible(file: int, data: bytes) -> int:
@@ -87,7 +87,7 @@ def test_what_a_full_disk_does_not_take_is_told(
 
 
 def test_a_piece_that_cannot_be_begun_costs_output_alone(tmp_path: Path) -> None:
-    """A folder that is gone, or a piece that cannot be made, does not end a keeper."""
+    """A removed folder, or a piece that cannot be made, does not end a keeper."""
     (tmp_path / "output.log.1").mkdir()
     log = keeper.CappedLog(tmp_path / "output.log", LIMIT)
     log.write(b"x" * 3000)
@@ -120,7 +120,7 @@ def end(process: subprocess.Popen[bytes], grace: float = 0.0) -> list[dict[str, 
 def test_a_process_that_may_not_be_signalled_is_named(
     sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process of another user is not waited for, and is named with the reason."""
+    """A keeper does not wait for a process of another user, and names it with the reason."""
 
     def refuse(_pid: int, _number: int) -> None:
         raise PermissionError
@@ -164,7 +164,7 @@ print("done", flush=True)
 )
 @pytest.mark.parametrize("how", ["exits", "is stopped", "takes too long"])
 def test_a_process_of_another_user_is_left_and_named(how: str) -> None:
-    """An agent's process that runs as root does not keep the keeper of an ordinary user."""
+    """A process of root is left and named, and does not block the keeper of another user."""
     python = SYSTEM_PYTHON.resolve()
     folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True).stdout.strip())  # noqa: PLW1510
     try:

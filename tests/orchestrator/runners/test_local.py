@@ -50,7 +50,7 @@ def test_output_goes_to_files(launch: Launch) -> None:
 
 
 def test_the_prompt_comes_on_stdin_which_then_ends(launch: Launch) -> None:
-    """An agent that reads to the end of its input gets the whole prompt and goes on."""
+    """An agent gets the whole prompt on stdin, and then the end of its input."""
     prompt = "do it\n" + "ä" * 200_000 + "\ud800\0"
     folder = launch("import os, sys; os.write(1, sys.stdin.buffer.read())", prompt=prompt)
     assert wait(folder).exit_code == 0
@@ -82,7 +82,7 @@ def test_death_by_a_signal_is_kept(launch: Launch) -> None:
 
 
 def test_a_program_that_is_not_there_is_not_started(launch: Launch) -> None:
-    """A missing program is told by name."""
+    """A missing program is a run that was not started, with the program's name."""
     ended = wait(launch("", argv=("/no/such/agent",)))
     assert (ended.reason, ended.exit_code) == ("not_started", None)
     assert ended.error == "No such file or directory: /no/such/agent"
@@ -124,7 +124,7 @@ def test_an_agent_that_ends_at_once_has_ended(launch: Launch, changed: Changed) 
 
 
 def test_a_run_can_be_stopped(launch: Launch, tmp_path: Path) -> None:
-    """Stopping ends the agent and tells so."""
+    """Stopping ends the agent, and the record says so."""
     folder = launch(OWN_PID + "time.sleep(100)")
     pid = number_in(tmp_path / "own.pid")
     assert local.is_alive(folder)
@@ -169,7 +169,7 @@ def test_an_agent_that_ignores_sigterm_is_killed(launch: Launch, tmp_path: Path)
 
 
 def test_a_keeper_survives_its_orchestrator(tmp_path: Path) -> None:
-    """After SIGKILL of the process that launched it, another process gets the result."""
+    """After the launching process is killed, another process gets the result."""
     folder, go = tmp_path / "run", tmp_path / "go"
     code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nprint('end')"
     process = AgentProcessSpec(
@@ -216,7 +216,7 @@ def test_an_agent_dies_with_its_keeper(launch: Launch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"reason": "exited", "colour": 1}'])
 def test_a_record_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
-    """Half an exit record, or one that is something else, says nothing."""
+    """A damaged exit record counts as none."""
     (tmp_path / keeper.EXIT).write_text(text)
     assert local.result(tmp_path) == ExitRecord(reason="lost")
 
@@ -300,7 +300,7 @@ def test_the_keeper_needs_nothing_installed(tmp_path: Path) -> None:
 
 
 def test_all_that_a_run_makes_is_private(launch: Launch, tmp_path: Path) -> None:
-    """Files of a run are for its owner alone, whatever the umask, which the agent keeps."""
+    """Only the owner can read the files of a run, with any umask; the agent keeps its umask."""
     folder = tmp_path / "logs" / "m" / "run"
     before = os.umask(0)
     try:
@@ -317,7 +317,7 @@ def test_all_that_a_run_makes_is_private(launch: Launch, tmp_path: Path) -> None
 
 
 def test_no_file_holds_the_environment(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A secret in the environment gets to the agent, and is written nowhere."""
+    """A secret in the environment reaches the agent, and is written to no file."""
     monkeypatch.setenv("OUTER_TOKEN", "sesame-1")
     code = "import os; print(len(os.environ['OUTER_TOKEN'] + os.environ['TOKEN']))"
     folder = launch(code, env={"TOKEN": "sesame-2"})
@@ -327,7 +327,7 @@ def test_no_file_holds_the_environment(launch: Launch, monkeypatch: pytest.Monke
 
 
 def test_a_keeper_that_is_suspended_is_alive(launch: Launch, tmp_path: Path) -> None:
-    """A suspended keeper is waited for, nothing is killed, and its agent's end is not lost."""
+    """A suspended keeper counts as alive: nothing is killed, and its agent's end is recorded."""
     folder = launch(OWN_PID + "time.sleep(0.5)")
     agent = number_in(tmp_path / "own.pid")
     os.kill(keeper_of(folder), signal.SIGSTOP)
@@ -349,7 +349,7 @@ def test_a_keeper_that_is_suspended_is_alive(launch: Launch, tmp_path: Path) -> 
 
 
 def test_an_agent_that_is_suspended_is_alive(launch: Launch, tmp_path: Path) -> None:
-    """A suspended agent is not taken for a dead one."""
+    """A suspended agent counts as alive."""
     folder = launch(OWN_PID + "time.sleep(0.3)")
     agent = number_in(tmp_path / "own.pid")
     os.kill(agent, signal.SIGSTOP)
@@ -375,7 +375,7 @@ def test_a_suspended_keeper_can_be_stopped(launch: Launch, tmp_path: Path) -> No
 def test_a_keeper_that_does_not_end_is_killed(
     launch: Launch, changed: Changed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopping takes a bounded time, even if the keeper does not listen; nothing is left."""
+    """Stopping kills a keeper that does not react, in bounded time, with all its processes."""
     changed("        self._stop_requested = True", "        pass")
     monkeypatch.setattr(local, "_STOP_LIMIT", 0.3)
     folder = launch(STUBBORN + OWN_PID + "time.sleep(100)")
@@ -433,7 +433,7 @@ def test_the_output_of_a_killed_keeper_is_read_to_its_end(launch: Launch, tmp_pa
 
 
 def test_an_agent_does_not_wait_for_a_reader(launch: Launch) -> None:
-    """An agent that writes to stderr and stdout in turn is not held up by either."""
+    """An agent that writes to stderr and stdout in turn never blocks."""
     code = "import os\nfor _ in range(200): os.write(1, b'x' * 99_999); os.write(2, b'y' * 99_999)"
     folder = launch(code)
     assert wait(folder).exit_code == 0
@@ -442,7 +442,7 @@ def test_an_agent_does_not_wait_for_a_reader(launch: Launch) -> None:
 
 
 def test_what_an_agent_prints_last_is_kept(launch: Launch) -> None:
-    """Output that is in the pipe when an agent ends is not lost, and neither is its child's."""
+    """Output that is still in the pipe when an agent ends is kept, its children's included."""
     folder = launch("import os\nif os.fork(): os.write(1, b'z' * 900_000); os._exit(0)")
     wait(folder)
     assert (folder / keeper.OUTPUT).stat().st_size == 900_000

@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.runners.orphans`: keepers that are killed, and strangers."""
+"""Tests of `spec_kitty_orchestrator.runners.orphans`: killed keepers and unrelated processes."""
 
 import json
 import os
@@ -65,7 +65,7 @@ KINDS = {
 def test_nothing_outlives_a_killed_keeper(
     launch: Launch, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The processes of an agent end when its keeper is found dead, however they got away."""
+    """All processes of an agent end when its keeper is found dead, daemons included."""
     monkeypatch.setattr(keeper, "GRACE", 0.3)
     folder = launch(f"{CHILD}{KINDS[kind]}\ntime.sleep(100)")
     child = number_in(tmp_path / "child.pid")
@@ -177,7 +177,7 @@ def test_the_repository_finds_processes_of_which_nothing_else_tells(
 def test_whoever_finds_a_dead_keeper_ends_the_rest(
     launch: Launch, tmp_path: Path, how: str
 ) -> None:
-    """Stopping a run, or asking for its result, leaves nothing alive either."""
+    """Stopping a run with a dead keeper, or reading its result, ends its processes."""
     folder = launch(f"{CHILD}{KINDS['session']}\ntime.sleep(100)")
     child = number_in(tmp_path / "child.pid")
     os.kill(keeper_of(folder), signal.SIGKILL)
@@ -188,8 +188,8 @@ def test_whoever_finds_a_dead_keeper_ends_the_rest(
 
 
 def test_processes_that_start_others_in_the_meantime_end(launch: Launch, tmp_path: Path) -> None:
-    """A process that goes on to fork until it is killed leaves none of its children."""
-    # Not for ever, and not as fast as it could: nothing of a test may outlive it by much.
+    """A process that keeps forking is ended with all its children."""
+    # For 20 s at most, and slowly, so that no process outlives the test for long.
     forks = (
         "\nend = time.monotonic() + 20\nwhile time.monotonic() < end:\n"
         "    if os.fork(): time.sleep(0.02); os._exit(0)\n    os.setsid(); time.sleep(0.02)\n"
@@ -203,7 +203,7 @@ def test_processes_that_start_others_in_the_meantime_end(launch: Launch, tmp_pat
 
 
 def test_the_processes_of_a_live_keeper_are_not_touched(launch: Launch, tmp_path: Path) -> None:
-    """A keeper that is suspended is alive: nobody looks for its processes."""
+    """The processes of a suspended keeper are left alone."""
     folder = launch(OWN_PID + "time.sleep(100)")
     agent = number_in(tmp_path / "own.pid")
     os.kill(keeper_of(folder), signal.SIGSTOP)
@@ -220,7 +220,7 @@ def test_the_processes_of_a_live_keeper_are_not_touched(launch: Launch, tmp_path
 
 @pytest.fixture
 def stranger() -> Iterator[int]:
-    """Return a process that belongs to nobody's run."""
+    """Return a process that belongs to no run."""
     with subprocess.Popen(["sleep", "100"], start_new_session=True) as process:
         yield process.pid
         process.kill()
@@ -250,14 +250,14 @@ def test_a_mark_that_is_not_the_same_is_another_run(tmp_path: Path, mark: str) -
 @pytest.mark.parametrize("spec", ["", "[]", "{}", '{"mark": ""}', '{"mark": null}'])
 @pytest.mark.usefixtures("stranger")
 def test_a_run_without_a_mark_has_no_processes(tmp_path: Path, spec: str) -> None:
-    """Files that are damaged lead to no process at all."""
+    """Damaged files of a run identify no process."""
     folder = a_run(tmp_path / "run", "x")
     (folder / keeper.SPEC).write_text(spec)
     assert Orphans(folder).find() == {}
 
 
 def test_pipes_of_an_earlier_boot_are_not_looked_for(tmp_path: Path) -> None:
-    """The number of a pipe means another pipe after the machine was started anew."""
+    """Pipe numbers from an earlier boot are ignored."""
     reader, writer = os.pipe()
     about = os.fstat(reader)
     outputs = [[about.st_dev, about.st_ino]]
@@ -272,7 +272,7 @@ def test_pipes_of_an_earlier_boot_are_not_looked_for(tmp_path: Path) -> None:
 
 
 def test_a_run_inside_a_run_has_both_marks(launch: Launch, tmp_path: Path) -> None:
-    """An agent that runs an orchestrator is found with the agents of that one."""
+    """The processes of a run inside a run belong to both."""
     inner = a_run(tmp_path / "inner", "inner-mark")
     code = f"""\
 import os, subprocess, time
@@ -288,7 +288,7 @@ subprocess.Popen(["sleep", "100"], env=env, start_new_session=True)
 
 
 def test_the_one_who_asks_is_never_found(tmp_path: Path) -> None:
-    """An orchestrator that was started by an agent does not end itself or its parents."""
+    """The calling process and its parents are never found, also inside an agent."""
     folder = a_run(tmp_path / "run", "own-mark")
     code = f"""\
 from pathlib import Path
@@ -303,7 +303,7 @@ print(Orphans(Path({str(folder)!r})).find())
 
 
 def test_an_orphan_is_asked_before_it_is_killed(launch: Launch, tmp_path: Path) -> None:
-    """A process gets SIGTERM first, so that git removes its lock files."""
+    """An orphan gets SIGTERM before SIGKILL, so that git can remove its lock files."""
     handler = "signal.signal(15, lambda *_: (open('asked', 'w').close(), os._exit(0)))"
     code = f"{CHILD}os.setsid() if os.fork() == 0 else time.sleep(100)\n{handler}\n{OWN_PID}"
     folder = launch(code + "time.sleep(100)")

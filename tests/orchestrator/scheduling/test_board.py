@@ -17,7 +17,7 @@ BOTH = frozenset[Role]({"implement", "review"})
 
 
 def mission(packages: Mapping[str, Sequence[str]], **lanes: str) -> Mission:
-    """Return a mission: what each work package needs, and where it is if not planned."""
+    """Return a mission from the dependencies of each work package, and its lane if not planned."""
     made = tuple(
         WorkPackage(wp_id=wp, lane=parse_lane(lanes.get(wp, "planned")), dependencies=tuple(needs))
         for wp, needs in packages.items()
@@ -26,7 +26,7 @@ def mission(packages: Mapping[str, Sequence[str]], **lanes: str) -> Mission:
 
 
 def limits(slots: int, **roles: int) -> tuple[Limit, ...]:
-    """Return limits for all together, and for each role that is named."""
+    """Return a limit for all agents, and one for each given role."""
     of_roles = {"implement": frozenset[Role]({"implement"}), "review": frozenset[Role]({"review"})}
     return Limit(slots, BOTH), *(Limit(most, of_roles[role]) for role, most in roles.items())
 
@@ -50,11 +50,11 @@ def board(
 
 
 def taken(made: Board) -> list[str]:
-    """Return the names of what is started."""
+    """Return the names of the started work packages."""
     return [wp.wp_id for wp in made.start_ready()]
 
 
-# What may be started
+# Work packages that may start
 
 
 def test_only_what_waits_for_nothing_is_begun() -> None:
@@ -122,7 +122,7 @@ def test_a_wait_for_a_reviewer_holds_no_slot() -> None:
 
 
 def test_an_approval_releases_the_slot_early() -> None:
-    """The slot of an approved work package without dependents is free before the host is told."""
+    """The slot of approved work without dependents is free before the call to the host."""
     made = board({"A": [], "B": [], "C": []}, slots=2, A="in_review", B="in_progress")
     assert taken(made) == ["A", "B"]
     assert made.release_slot("A")
@@ -145,7 +145,7 @@ def test_a_slot_is_kept_for_what_an_end_frees() -> None:
 
 
 def test_a_wait_for_an_implementer_holds_no_slot() -> None:
-    """Work that is sent back waits for its turn, and reviews go on."""
+    """Work for which a review asked changes waits for a slot, and reviews go on."""
     lanes = {"A": "in_review", "B": "for_review", "C": "for_review"}
     made = board({n: [] for n in "ABCD"}, limits(3, implement=1, review=2), **lanes)
     assert taken(made) == ["A", "B", "D"]
@@ -248,7 +248,7 @@ def test_a_large_mission_is_not_reckoned_anew_at_every_event() -> None:
     assert len(walks) <= 3
 
 
-# What an end unlocks
+# Work packages that an end unlocks
 
 
 def test_an_end_unlocks_what_waited_for_it() -> None:
@@ -290,7 +290,7 @@ def test_what_is_planned_again_is_begun_again() -> None:
 
 
 def test_what_is_undone_is_waited_for_again() -> None:
-    """A dependency that somebody moved back is waited for again."""
+    """If a user moves a dependency back, its dependents wait for it again."""
     needs = {"A": [], "B": ["A"]}
     made = board(needs, A="done")
     assert made.update(mission(needs, A="in_progress"))
@@ -298,7 +298,7 @@ def test_what_is_undone_is_waited_for_again() -> None:
     assert made.has_open_dependencies("B")
 
 
-# Reports
+# Reports of the host
 
 
 def test_a_report_is_news_only_when_something_changed() -> None:
@@ -320,7 +320,7 @@ def test_a_report_unlocks_what_others_have_finished() -> None:
 
 
 def test_a_report_says_nothing_of_what_this_run_is_doing() -> None:
-    """The run's own calls know more than a report that was asked for earlier."""
+    """A report does not change work packages that this run works on."""
     made = board({"A": []})
     assert taken(made) == ["A"]
     assert not made.update(mission({"A": []}, A="for_review"))
@@ -341,13 +341,13 @@ def test_a_report_says_nothing_of_what_has_ended_since() -> None:
 
 
 def test_new_work_packages_are_taken_in() -> None:
-    """A mission may grow during a run; chains are measured again."""
+    """New work packages join the board during a run, and chains are computed again."""
     made = board({"A": [], "B": []})
     assert made.update(mission({"A": [], "B": [], "C": ["B"]}))
     assert taken(made) == ["B", "A"]
 
 
-# What is left
+# Unfinished work packages
 
 
 @pytest.mark.parametrize("canceled_is_enough", [False, True])
@@ -367,7 +367,7 @@ def test_a_dependency_that_does_not_exist_is_waited_for() -> None:
 
 
 def test_what_is_done_is_not_unfinished() -> None:
-    """Done and canceled need nothing more; anything else does, with its lane."""
+    """Work packages in other lanes than done and canceled are unfinished."""
     made = board({n: [] for n in "ABCD"}, A="done", B="canceled", C="in_review", D="hovering")
     assert made.unfinished() == {"C": "is in_review", "D": "is hovering"}
 
@@ -394,7 +394,7 @@ def test_a_long_chain_is_no_effort() -> None:
     assert time.process_time() - begun < 5
 
 
-# Worktrees that several share
+# Shared worktrees
 
 
 def shared(**lanes: str) -> Board:
@@ -423,7 +423,7 @@ def test_what_is_under_way_in_a_worktree_goes_first() -> None:
 
 
 def test_what_is_left_to_people_is_never_started() -> None:
-    """The reasons of the work package and of its dependents are reported."""
+    """A work package left to the user never starts; its dependents have a reason as well."""
     packages = {"WP01": [], "WP02": ["WP01"]}
     made = Board(mission(packages), limits(9), stuck={"WP01": "is for a person"})
     assert taken(made) == []
@@ -434,12 +434,12 @@ def test_what_is_left_to_people_is_never_started() -> None:
 
 
 def at(position: int) -> Key:
-    """Return the key of a place in the plan."""
+    """Return the key of a position in the plan."""
     return 0, 0.0, position
 
 
 def drained(queue: Queue) -> list[str]:
-    """Take everything out."""
+    """Return all names of a queue, in order."""
     found = []
     while name := queue.pop():
         found.append(name)
@@ -456,7 +456,7 @@ def test_the_least_key_comes_first() -> None:
 
 
 def test_the_last_key_counts() -> None:
-    """A name that is put in again moves to its new place, and comes out once."""
+    """A name that is put in again moves to its new position, and comes out once."""
     queue = Queue()
     for name, key in (("a", 1), ("b", 2), ("a", 3), ("b", 2)):
         queue.put(name, at(key))

@@ -108,7 +108,7 @@ def judged(at: float) -> Event:
 
 
 def implemented(*seconds: float) -> list[Event]:
-    """Return the events of implementations that took so many seconds each."""
+    """Return the events of implementations with these durations in seconds."""
     return list(chain(*((begun(100.0), ended(100.0 + s)) for s in seconds)))
 
 
@@ -129,7 +129,7 @@ def test_what_was_last_counts() -> None:
 
 
 def test_each_role_has_its_own() -> None:
-    """A verdict ends a review, and says nothing of the time for an implementation."""
+    """A verdict counts for the duration of reviews, not of implementations."""
     review = [begun(0.0, "review"), judged(7.0)]
     assert costs(*implemented(10), *review) == (10, 7)
 

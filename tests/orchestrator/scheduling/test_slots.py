@@ -31,7 +31,7 @@ def free(made: Slots) -> tuple[int, int]:
 
 
 def test_all_have_one_limit() -> None:
-    """Without other limits, a role may take all the slots there are."""
+    """Without other limits, a role may take all slots."""
     made = slots(TWO, max_concurrent=3)
     assert free(made) == (3, 3)
     take(made, "review", 2)

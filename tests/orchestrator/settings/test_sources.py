@@ -42,7 +42,7 @@ def given(
 
 
 def complaint(root: Path, environ: dict[str, str] | None = None, *words: str) -> str:
-    """Return what is wrong with the settings."""
+    """Return the message about invalid settings."""
     with pytest.raises(UsageProblem) as caught:
         given(root, environ, *words)
     return str(caught.value)
@@ -62,19 +62,19 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_a_flag_wins_over_its_default_in_the_file(tmp_path: Path) -> None:
-    """A flag that is given with the default value is given all the same."""
+    """A flag with the default value still replaces the file's value."""
     toml(tmp_path, "accept = false\nmax_rounds = 1\n")
     assert given(tmp_path, None, "--accept", "--max-rounds=3") == {}
 
 
 def test_the_file_can_be_left_out(tmp_path: Path) -> None:
-    """A resumed run takes the settings of its first run and not those of the file today."""
+    """A settings file that is not among the sources is not read, not even for errors."""
     toml(tmp_path, "nonsense = 1\n")
     assert given(tmp_path, file=False) == {}
 
 
 def test_there_need_be_no_file(tmp_path: Path) -> None:
-    """A repository without a settings file is usual."""
+    """A repository without a settings file has the defaults."""
     assert given(tmp_path) == {}
 
 
@@ -103,14 +103,14 @@ def test_there_need_be_no_file(tmp_path: Path) -> None:
 def test_text_becomes_the_type_of_the_setting(
     tmp_path: Path, name: str, text: str, value: object
 ) -> None:
-    """The environment has text only; each setting has its own type."""
+    """Text of the environment is converted to the type of each setting."""
     found = given(tmp_path, {variable(name): text})[name]
     assert found == value
     assert type(found) is type(value)
 
 
 def test_an_empty_variable_clears_the_limits_of_the_file(tmp_path: Path) -> None:
-    """No limit per agent can be set for one run."""
+    """An empty variable removes the limits per agent of the file."""
     toml(tmp_path, "max_per_agent = {codex = 2}\n")
     assert given(tmp_path, {variable("max_per_agent"): ""}) == {}
 
@@ -128,7 +128,7 @@ def test_a_flag_may_be_repeated(tmp_path: Path, words: tuple[str, ...]) -> None:
 
 
 def test_the_file_has_a_table_for_agents(tmp_path: Path) -> None:
-    """A list of words elsewhere is a table in TOML, on one line or on several."""
+    """The limits per agent are a table in TOML, on one line or on several."""
     toml(tmp_path, "max_per_agent = {codex = 2, claude-code = 3}\n")
     assert given(tmp_path) == {"max_per_agent": MANY}
     toml(tmp_path, "[max-per-agent]\ncodex = 2\nclaude-code = 3\n")
@@ -217,7 +217,7 @@ every_time = pytest.mark.parametrize("name", SECONDS)
 def test_a_time_without_end_is_refused_in_the_environment(
     tmp_path: Path, name: str, text: str
 ) -> None:
-    """An endless time limit is a mistake: the variable is named, and no run begins."""
+    """An infinite time limit is refused, and the message names the variable."""
     told = complaint(tmp_path, {variable(name): text})
     assert told.startswith(f"{variable(name)}: expected a finite number of seconds above 0, not ")
 
@@ -225,7 +225,7 @@ def test_a_time_without_end_is_refused_in_the_environment(
 @every_time
 @pytest.mark.parametrize("text", ["inf", "-inf", "nan", "1e400", "1" + "0" * 400])
 def test_a_time_without_end_is_refused_in_the_file(tmp_path: Path, name: str, text: str) -> None:
-    """TOML has words of its own for them, and numbers too large for any clock."""
+    """Infinite and NaN values of TOML, and too large numbers, are refused."""
     path = toml(tmp_path, f"{name} = {text}\n")
     told = complaint(tmp_path)
     assert told.startswith(f"{path}: {name}: expected a finite number of seconds above 0, not ")
@@ -234,7 +234,7 @@ def test_a_time_without_end_is_refused_in_the_file(tmp_path: Path, name: str, te
 @every_time
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 def test_a_time_without_end_is_refused_everywhere(tmp_path: Path, name: str, value: float) -> None:
-    """A flag, a journal and the settings themselves refuse it, each by the name of the setting."""
+    """A flag, the journal and `Settings` refuse an infinite time, and name the setting."""
     flag, why = "--" + name.replace("_", "-"), "expected a finite number of seconds above 0"
     assert complaint(tmp_path, None, f"{flag}={value}").startswith(f"{flag}: {why}, not {value}")
     with pytest.raises(UsageProblem, match=f"^the journal: {name}: {why}"):
@@ -245,7 +245,7 @@ def test_a_time_without_end_is_refused_everywhere(tmp_path: Path, name: str, val
 
 @pytest.mark.parametrize("line", ["max_rounds = inf", "max_rounds = nan", "max_rounds = -inf"])
 def test_a_count_without_end_is_refused(tmp_path: Path, line: str) -> None:
-    """An endless number of rounds is a message and no traceback."""
+    """An infinite count is refused with a message and no traceback."""
     path = toml(tmp_path, line)
     assert complaint(tmp_path).startswith(f"{path}: max_rounds: expected an integer, not ")
     toml(tmp_path, "max_per_agent = {codex = inf}")
@@ -291,7 +291,7 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, line: str, reason: st
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
-    """Editors on Windows begin a file with one."""
+    """A byte order mark, which editors on Windows write, is accepted."""
     path = toml(tmp_path, "max_rounds = 1\n")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert given(tmp_path) == {"max_rounds": 1}
@@ -314,7 +314,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 def test_a_path_in_the_file_starts_from_its_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, name: str, found: str
 ) -> None:
-    """A command means the same program and policy in whatever folder the user is."""
+    """Relative paths in the file start from the repository, in any current folder."""
     toml(tmp_path, line + "\n")
     monkeypatch.chdir("/")
     expected = found.format(root=tmp_path, above=tmp_path.parent)
@@ -346,13 +346,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_settings_made_in_python_have_the_same_ranges(name: str, value: object, why: str) -> None:
-    """The ranges are declared once: attrs checks those that cyclopts checks."""
+    """`Settings` made in Python checks the same ranges as the command line."""
     with pytest.raises(ValueError, match=f"^{name}: {re.escape(why)}"):
         Settings(**{name: value})
 
 
 def test_strategies_are_those_of_the_sdk() -> None:
-    """The names are written down twice, because the import of the SDK takes its time."""
+    """The repeated names of strategies are those of the SDK."""
     assert get_args(Strategy) == tuple(MergeStrategy)
 
 
@@ -393,5 +393,5 @@ def test_what_is_saved_can_be_restored(made: Settings) -> None:
 
 
 def test_settings_that_are_no_more_are_forgotten() -> None:
-    """A journal of an older release may name settings that this one does not have."""
+    """Settings of an older journal that no longer exist are ignored."""
     assert read(journal({"max_rounds": 1, "colour": "red"})) == Settings(max_rounds=1)

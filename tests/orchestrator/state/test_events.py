@@ -81,7 +81,7 @@ LANE: dict[str, Any] = {"kind": "lane", "at": 1.0, "mission": "m", "run": "r", "
 def test_an_event_survives_json_and_pickle(event: Event) -> None:
     """An event is the same after it was written and read."""
     assert event_from_dict(json.loads(json.dumps(event.to_dict()))) == event
-    assert pickle.loads(pickle.dumps(event)) == event  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(event)) == event  # noqa: S301 - bytes of this test
 
 
 def test_every_kind_is_tested() -> None:

@@ -1,4 +1,4 @@
-"""A real journal, cut at every byte and with every byte flipped, is never told as no run.
+"""A real journal, cut at every byte and with every byte flipped, still counts as a run.
 
 CI tries some of the bytes; ``nox -s journal`` tries all of them (EVERY_BYTE=1).
 """
@@ -46,7 +46,7 @@ class Scene:
 
 @pytest.fixture
 def scene(repo: Path) -> Iterator[Scene]:
-    """Play a mission of four work packages, and stop where the last implementer has begun."""
+    """Run a mission of four work packages, and stop after the start of the last implementer."""
     w = world(repo, PACKAGES, review=REFUSES_ONCE)
     settings = Settings(impl_agent=w.implementer, review_agent=w.reviewer)
     w.write(RunStarted(settings=save(settings)))
@@ -73,7 +73,7 @@ def damaged(whole: bytes, step: int) -> Iterator[bytes]:
 
 
 def copies(scene: Scene, journal: bytes) -> dict[str, bytes | None]:
-    """Return what the second copy of the events may be when the journal is damaged."""
+    """Return the second copy of the events in each state that it may have."""
     return {"whole": scene.whole, "none": None, "damaged": journal}
 
 
@@ -87,7 +87,7 @@ def put(scene: Scene, journal: bytes, copy: bytes | None) -> None:
 
 
 def test_no_second_agent_beside_a_live_one(scene: Scene) -> None:
-    """The live agent is the one that the run re-attaches to, or it is ended before any starts."""
+    """The run re-attaches to the live agent, or ends it before it starts another one."""
     counts = Counter[str]()
     for journal in damaged(scene.whole, STEP):
         for name, copy in copies(scene, journal).items():
@@ -107,7 +107,7 @@ def test_no_second_agent_beside_a_live_one(scene: Scene) -> None:
 def test_no_traceback_and_never_no_run(
     scene: Scene, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`status` and `resume` go on, or ask for the settings that are lost; neither writes."""
+    """`status` and `resume` work, or ask for the lost settings; neither writes."""
     plans: list[Plan] = []
     monkeypatch.setattr(session, "run_mission", lambda plan, *_: plans.append(plan) or 0)
     monkeypatch.setattr("spec_kitty_orchestrator.cli.report._ask_lanes", lambda *_: (None, None))

@@ -64,7 +64,7 @@ def told(*events: Event) -> History:
 
 
 def fold(*events: Event) -> WorkPackageHistory:
-    """Return the state of WP01 after some events, in which the mission does not matter."""
+    """Return the state of WP01 after some events."""
     history = History(mission="m")
     for event in (START, *events):
         history.apply(event)
@@ -101,7 +101,7 @@ def test_an_interruption_is_no_failure() -> None:
 
 
 def test_a_verdict_forgives_failures() -> None:
-    """The step after a verdict has all its attempts."""
+    """A verdict resets the failures, so that the next step has all its attempts."""
     assert fold(started(1, "review"), failed("one"), APPROVED).failures == []
 
 
@@ -147,14 +147,14 @@ def test_missions_do_not_mix() -> None:
 
 
 def test_the_end_of_a_run_is_the_last_runs_own() -> None:
-    """A run that is under way, or was killed, has no end; the one before had."""
+    """The end of an earlier run does not count for a run that is under way or was killed."""
     end = RunEnded(mission="m", outcome="done")
     assert told(START, end).ended == end
     assert told(START, end, START).ended is None
 
 
 def test_an_acceptance_is_over_when_a_lane_changes() -> None:
-    """A mission that is worked on again has to be accepted again."""
+    """A change of a lane makes an earlier acceptance invalid."""
     assert told(Accepted()).accepted
     assert not told(Accepted(), LaneReported(wp="WP01", lane="in_progress")).accepted
 

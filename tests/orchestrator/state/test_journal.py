@@ -28,12 +28,12 @@ def write(path: Path, *messages: str) -> None:
 
 
 def messages(path: Path) -> list[str]:
-    """Return the messages of the events that a reader gets."""
+    """Return the messages of the events in a journal."""
     return [event.message for event in read(path) if isinstance(event, NoteGiven)]
 
 
 def damage(path: Path) -> bytes:
-    """Return the bytes that are no event."""
+    """Return the damaged parts of a journal."""
     return b"".join(part.raw for part in scan(path) if isinstance(part, Damage))
 
 
@@ -91,7 +91,7 @@ def test_a_torn_tail_spoils_no_later_line(path: Path, cut: int) -> None:
 
 
 def test_an_event_needs_no_line_break(path: Path) -> None:
-    """Where only the last line break is lost, no event is."""
+    """A lost last line break loses no event."""
     write(path, "a")
     path.write_bytes(path.read_bytes().removesuffix(b"\n"))
     write(path, "b")
@@ -101,7 +101,7 @@ def test_an_event_needs_no_line_break(path: Path) -> None:
 
 @pytest.mark.parametrize("between", [b"", b"x", b"\0" * 5000, b"\xff\xfe"])
 def test_two_events_on_one_line_are_read(path: Path, between: bytes) -> None:
-    """A lost line break costs no event, whatever is in its place."""
+    """Two events without a line break between them are read, with any bytes between them."""
     write(path, "a", "b")
     path.write_bytes(path.read_bytes().replace(b"\n", between, 1))
     assert messages(path) == ["a", "b"]
@@ -119,7 +119,7 @@ def test_events_after_a_damaged_line_are_read(path: Path) -> None:
 
 
 def test_a_huge_line_is_read_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk full of zeros between two events is not held in memory."""
+    """A huge line of zeros between two events is not held in memory."""
     monkeypatch.setattr(journals, "_LONGEST", 1000)
     write(path, "a", "b")
     first, second = path.read_bytes().splitlines(keepends=True)
@@ -141,7 +141,7 @@ def test_a_huge_line_is_read_in_pieces(path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_no_other_line_is_an_event(path: Path, line: bytes) -> None:
-    """A line with a wrong length or checksum is not an event, whatever it looks like."""
+    """A line with a wrong length or checksum is not an event."""
     write(path, "a")
     with path.open("ab") as file:
         file.write(line)
@@ -160,7 +160,7 @@ def test_a_newer_format_is_refused(path: Path) -> None:
 
 
 def test_only_the_user_can_read_it(path: Path) -> None:
-    """Agents write what they think into it."""
+    """Only the owner can read the journal, because it has text of agents."""
     write(path, "a")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -175,7 +175,7 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-# Files that go away, and disks that are full
+# Removed files and full disks
 
 
 def removed(path: Path) -> None:
@@ -203,7 +203,7 @@ def moved(path: Path) -> None:
 def test_a_journal_that_is_gone_is_written_anew(
     path: Path, accident: Callable[[Path], None]
 ) -> None:
-    """Nothing is lost: the open file still has everything, and the run says what happened."""
+    """A removed journal is written again from the open file, and the run reports that."""
     heard: list[Event] = []
     with contextlib.closing(journal(path, heard.append)) as made:
         made.write(NoteGiven(message="a"))
@@ -216,7 +216,7 @@ def test_a_journal_that_is_gone_is_written_anew(
 
 
 def test_the_file_in_its_place_is_kept(path: Path) -> None:
-    """A file that somebody has put in the place of the journal is moved aside."""
+    """A file that has replaced the journal is moved aside."""
     with contextlib.closing(journal(path)) as made:
         replaced(path)
         made.write(NoteGiven(message="a"))
@@ -248,7 +248,7 @@ def test_a_write_that_fails_leaves_no_half_line(
 
 
 def test_the_folder_of_the_copy_is_no_link(path: Path, tmp_path: Path) -> None:
-    """A mission's folder of logs that is a link leads no file of ours out of the repository."""
+    """The copy is not written through a folder of logs that is a link."""
     (tmp_path / "m").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageProblem, match="symbolic link"):
         Journal(path, mission="m", run="r", copy=tmp_path / "m" / "events.jsonl")

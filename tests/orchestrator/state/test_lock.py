@@ -52,14 +52,14 @@ def holder(files: StateFiles) -> Iterator["subprocess.Popen[bytes]"]:
 
 @pytest.fixture
 def bystander() -> Iterator["subprocess.Popen[bytes]"]:
-    """Return a process that has nothing to do with all this."""
+    """Return an unrelated process."""
     with subprocess.Popen(["sleep", "100"]) as process:
         yield process
         process.kill()
 
 
 def test_one_run_at_a_time(files: StateFiles) -> None:
-    """While a run is alive, a second one is refused with what to do; afterwards it is not."""
+    """While a run is alive, a second one is refused with the remedy; later it is not."""
     with lock.only_run(files):
         assert lock.is_alive(files)
         with pytest.raises(AnotherRun, match="abort"), lock.only_run(files):
@@ -84,7 +84,7 @@ def test_a_repository_without_a_run_has_none(files: StateFiles) -> None:
 
 
 def test_files_of_ours_are_unseen_by_git(files: StateFiles) -> None:
-    """Journal, lock and logs never end up in somebody's commit."""
+    """Git ignores journal, lock and logs."""
     files.make()
     for folder in (files.journal.parent, files.logs):
         assert (folder / ".gitignore").read_text() == "*\n"
@@ -143,7 +143,7 @@ def test_the_process_of_an_older_run_is_not_signalled(
 def test_no_second_run_is_let_in_when_files_are_removed(
     files: StateFiles, holder: "subprocess.Popen[bytes]", names: list[str]
 ) -> None:
-    """``git clean -fdx`` removes .kittify: the lock is elsewhere, and its holder is known twice."""
+    """If ``git clean -fdx`` or a user removes files, a second run is still refused."""
     for name in names:
         shutil.rmtree(files.root / name)
     assert lock.is_alive(files)
@@ -154,7 +154,7 @@ def test_no_second_run_is_let_in_when_files_are_removed(
 
 
 def test_a_lock_that_is_removed_is_taken_again(files: StateFiles) -> None:
-    """The run that is alive notices, and holds the new file as well."""
+    """A live run whose lock file was removed takes the lock again."""
     with lock.only_run(files) as held:
         shutil.rmtree(files.lock.parent)
         held.keep()
@@ -164,7 +164,7 @@ def test_a_lock_that_is_removed_is_taken_again(files: StateFiles) -> None:
 
 
 def test_a_run_ends_if_another_has_its_lock(files: StateFiles) -> None:
-    """Two runs in one repository never go on side by side."""
+    """A run ends if another one has taken its lock."""
     with lock.only_run(files) as held:
         files.lock.unlink()
         files.live.unlink()
@@ -173,7 +173,7 @@ def test_a_run_ends_if_another_has_its_lock(files: StateFiles) -> None:
 
 
 def test_the_lock_of_a_submodule_is_in_its_git_folder(tmp_path: Path) -> None:
-    """A ``.git`` that is a file is followed, and so is the folder that worktrees share."""
+    """The lock is in the git folder, also if ``.git`` is a file of a submodule or worktree."""
     (tmp_path / "modules" / "worktrees" / "one").mkdir(parents=True)
     (tmp_path / "modules" / "worktrees" / "one" / "commondir").write_text("../..\n")
     (tmp_path / "root").mkdir()
@@ -185,7 +185,7 @@ def test_the_lock_of_a_submodule_is_in_its_git_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [".kittify", ".kittify/logs", ".kittify/orchestrator"])
 def test_no_link_is_followed(files: StateFiles, tmp_path: Path, name: str) -> None:
-    """A link that is committed to the repository leads no file of ours out of it."""
+    """A committed symbolic link leads no file of the orchestrator out of the repository."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (files.root / name).parent.mkdir(exist_ok=True)
@@ -196,7 +196,7 @@ def test_no_link_is_followed(files: StateFiles, tmp_path: Path, name: str) -> No
 
 
 def test_only_the_user_can_read_the_files(files: StateFiles) -> None:
-    """Prompts and answers are not for other users of the machine."""
+    """Other users of the machine cannot read prompts and answers."""
     with lock.only_run(files):
         for folder in (files.journal.parent, files.logs, files.lock.parent):
             assert folder.stat().st_mode & 0o777 == 0o700

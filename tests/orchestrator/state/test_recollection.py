@@ -82,7 +82,7 @@ def test_a_whole_journal_is_left_alone(files: StateFiles) -> None:
 
 @pytest.mark.parametrize("how", DAMAGE.values(), ids=DAMAGE.keys())
 def test_lost_events_come_from_the_copy(files: StateFiles, how: Damage) -> None:
-    """Whatever is damaged, every event is known again, in its order; reading writes nothing."""
+    """After any damage, journal and copy have all events in their order; reading writes nothing."""
     events = [*play(files, "one", at=1), *play(files, "two", at=11)]
     before = damage(files, how)
     found = recollect(files)
@@ -93,7 +93,7 @@ def test_lost_events_come_from_the_copy(files: StateFiles, how: Damage) -> None:
 
 @pytest.mark.parametrize("how", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_repaired_journal_is_whole(files: StateFiles, how: Damage) -> None:
-    """A run makes the journal whole and keeps what it cannot read; the next one has no problem."""
+    """A repair makes the journal whole and keeps the unreadable lines in another file."""
     events = [*play(files, "one", at=1), *play(files, "two", at=11)]
     before = damage(files, how)
     event = repair(recollect(files))
@@ -117,7 +117,7 @@ def test_each_damage_is_kept(files: StateFiles) -> None:
 
 
 def test_without_a_copy_the_sound_lines_are_used(files: StateFiles) -> None:
-    """What both have lost is lost; everything else is known, and the user is told."""
+    """Without a copy, the sound lines are used, and the user gets a message."""
     events = play(files, "m")
     files.copy("m").unlink()
     damage(files, DAMAGE["line in the middle"])
@@ -129,7 +129,7 @@ def test_without_a_copy_the_sound_lines_are_used(files: StateFiles) -> None:
 
 
 def test_a_mission_of_which_only_logs_are_left_is_known(files: StateFiles) -> None:
-    """With neither journal nor copy, the folders of attempts tell that there was a run."""
+    """Without journal and copy, the folders of attempts show that there was a run."""
     play(files, "m")
     (files.logs / "m" / "WP01" / "01-implement").mkdir(parents=True)
     for path in (files.journal, files.copy("m")):
@@ -139,7 +139,7 @@ def test_a_mission_of_which_only_logs_are_left_is_known(files: StateFiles) -> No
 
 
 def test_a_damaged_copy_does_no_harm(files: StateFiles) -> None:
-    """The journal is whole without its copy."""
+    """A damaged copy does not make a whole journal incomplete."""
     events = play(files, "m")
     files.copy("m").write_bytes(b"\xff\n" + files.copy("m").read_bytes()[9:])
     found = recollect(files)
@@ -147,7 +147,7 @@ def test_a_damaged_copy_does_no_harm(files: StateFiles) -> None:
 
 
 def test_a_clock_that_was_set_back_changes_no_order(files: StateFiles) -> None:
-    """A lost line follows the one that it followed, whatever its time."""
+    """A lost line is placed after its predecessor in the copy, with any timestamp."""
     events = [*play(files, "m", at=100), *play(files, "m", at=1)]
     damage(files, lambda lines: [lines[0], *lines[2:5], *lines[6:]])
     assert recollect(files).events == events
@@ -167,7 +167,7 @@ def test_a_newer_format_changes_nothing(files: StateFiles, where: str) -> None:
 
 @pytest.mark.parametrize("name", [".kittify", ".kittify/orchestrator", ".kittify/logs"])
 def test_no_link_is_read(tmp_path: Path, name: str) -> None:
-    """A link that is committed to a repository makes no command read other files."""
+    """A committed symbolic link makes no command read other files."""
     files = StateFiles(tmp_path / "repo")
     (files.root / name).parent.mkdir(parents=True)
     (files.root / name).symlink_to(tmp_path)

@@ -22,9 +22,8 @@ class ForkedCall:
         self.number: int = 0
         """The number of the request; 0: it has none yet."""
         self.pid = 0
-        self.out: IO[bytes]
-        self.err: IO[bytes]
-        self.out, self.err = (_temporary_file(folder) for _ in range(2))
+        self.out: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        self.err: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         self.socket: socket.socket
         self.socket_of_child: socket.socket
         self.socket, self.socket_of_child = socket.socketpair()
@@ -65,19 +64,19 @@ class ForkedCall:
 
     @property
     def is_ending(self) -> bool:
-        """Whether it was told to end, so that none of its processes may be left."""
+        """Whether it has to end, so that none of its processes may remain."""
         return self.next_signal_at is not None or not self.signals
 
     def exit_code(self) -> int | None:
         """Reap the child if it has ended, and return its exit code."""
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return None
-        if self.is_ending:  # before it is reaped, because its number is then free for others
+        if self.is_ending:  # before the reaping, because the system may reuse its id then
             self.kill(signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def rejection(self) -> str | None:
-        """Return why an ended child has not run the host; None: it has."""
+        """Return the reason that an ended child has not run the host; None: it has."""
         self.socket.setblocking(False)
         answer = b""
         with contextlib.suppress(OSError):
@@ -93,22 +92,18 @@ class ForkedCall:
     # In the child
 
     def receive(self) -> dict[str, Any] | None:
-        """Wait for the request; None: the server is gone or has no request."""
+        """Wait for the request; None: the server has ended or has no request."""
         with self.socket_of_child.makefile("rb") as file:
             line = file.readline()
         request: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
         return request
 
     def answer(self, rejection: str | None) -> None:
-        """Tell the server that the host begins, or why it does not; close the files."""
+        """Report to the server that the host begins, or why it does not; close the files."""
         self.socket_of_child.sendall(BEGUN if rejection is None else rejection.encode()[:4096])
         os.dup2(self.out.fileno(), 1)
         os.dup2(self.err.fileno(), 2)
         self.close()
-
-
-def _temporary_file(folder: str) -> IO[bytes]:
-    return tempfile.TemporaryFile(dir=folder, buffering=0)
 
 
 def _tail(file: IO[bytes], most: int) -> bytes:

@@ -31,13 +31,13 @@ from spec_kitty_client.transports.warm.server.state import changes, state, threa
 
 __all__ = ["main"]
 
-LONGEST_IMPORT = 120  # seconds, also when the client is gone meanwhile
+LONGEST_IMPORT = 120  # seconds, even if the client has ended meanwhile
 OF_THE_CALLER = "folder", "umask", "open files"
 """The parts of a process that a call gets from its caller, whatever the import has changed."""
 
 
 class ForkServer:
-    """Receives requests, forks, and replies, without ever waiting for one call alone."""
+    """Receives requests, forks and replies, and never waits for one call alone."""
 
     def __init__(
         self, options: dict[str, Any], requests: int, replies: int, printed: IO[bytes]
@@ -53,13 +53,14 @@ class ForkServer:
         self.calls: dict[int, ForkedCall] = {}  # by pid
         self.preforked: ForkedCall | None = None
         self.may_prefork: bool = True
-        """Whether a call has ended since; so a child that dies is not forked again and again."""
+        """Whether a call has ended since the last prefork, so that a dying child is not forked
+        endlessly."""
         self.unread: bytes = b""
         self.unsent: bytearray = bytearray()
         self.cannot_fork: dict[str, Any] = {}
         """The reply to all requests, once it is known that this process must not be forked."""
         self.closing: bool = False
-        self.folder: os.stat_result
+        self.folder: os.stat_result = os.stat(".")
         self.woken: int
         self.wake: int
         self.woken, self.wake = os.pipe()
@@ -78,7 +79,7 @@ class ForkServer:
     def prepare(self) -> None:
         """Import the host, and check that it can be forked."""
         signal.alarm(LONGEST_IMPORT)
-        before, since, self.folder = state(), _file_time(self.temporary), os.stat(".")
+        before, since = state(), _file_time(self.temporary)
         self.program.load()
         self.check()
         self.program.remember_commands()
@@ -91,7 +92,7 @@ class ForkServer:
         gc.freeze()  # a collection in a child would write to all memory that it shares
 
     def attempt(self, function: Any) -> None:
-        """Call a function, and note why this process cannot be forked if it fails."""
+        """Call a function; if it fails, note the reason that this process cannot be forked."""
         try:
             function()
         except CannotFork as e:
@@ -137,7 +138,7 @@ class ForkServer:
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def reply(self, *output: bytes, **fields: object) -> None:
-        """Put a reply in line."""
+        """Queue a reply."""
         self.unsent += b"".join([json.dumps(fields).encode(), b"\n", *output])
 
     def send(self) -> None:
@@ -150,7 +151,7 @@ class ForkServer:
             self.hang_up()
 
     def receive(self) -> None:
-        """Read the requests that are there."""
+        """Read the available requests."""
         try:
             part = os.read(self.requests, 64 * 1024)
         except BlockingIOError:
@@ -162,7 +163,7 @@ class ForkServer:
             self.handle(json.loads(line))
 
     def hang_up(self) -> None:
-        """Let the calls go on for a while: their client is gone."""
+        """Give the calls a grace period, because their client has ended."""
         self.closing = True
         self.unsent.clear()
         for call in self.calls.values():
@@ -185,14 +186,14 @@ class ForkServer:
             return
         try:
             self.start(request)
-        except OSError as e:  # one call less is no reason to end all others
+        except OSError as e:  # the failure of one call must not end the others
             self.reply(id=request["id"], rejected=str(e))
 
     def start(self, request: dict[str, Any]) -> None:
         """Give a request to a child.
 
         Raises:
-            OSError: If that is not possible here and now. The host has done nothing.
+            OSError: If this server cannot run the call. The host has done nothing.
         """
         # A host may take a default from the folder in which it is imported; its API does not.
         of_api = request["argv"][:1] == READ_ONLY[:1] and not self.program.depends_on_folder
@@ -210,7 +211,7 @@ class ForkServer:
     def prefork(self) -> None:
         """Fork a child for the next call."""
         self.may_prefork = False
-        with contextlib.suppress(OSError):  # the next call can do without
+        with contextlib.suppress(OSError):  # the next call forks its own child
             self.preforked = self.fork(rehearse=True)
 
     def fork(self, *, rehearse: bool) -> ForkedCall:
@@ -235,7 +236,7 @@ class ForkServer:
         return call
 
     def reap(self) -> None:
-        """Reply for each call that has ended, and signal those that should have."""
+        """Reply for each ended call, and signal the calls whose time is up."""
         for call in tuple(self.calls.values()):
             if (code := call.exit_code()) is not None:
                 del self.calls[call.pid]
@@ -248,7 +249,7 @@ class ForkServer:
                 call.end()
 
     def conclude(self, call: ForkedCall, code: int) -> None:
-        """Send the output and the exit code of a call, or why it did not begin."""
+        """Send the output and the exit code of a call, or the reason that it did not begin."""
         self.may_prefork = True
         if not call.is_ending and (why := call.rejection()) is not None:
             self.reply(id=call.number, rejected=why)
@@ -273,7 +274,7 @@ class ForkServer:
         if rehearse and not self.program.rehearse():
             return 1
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # not before: a rehearsal compares signals
-        flush_all()  # to the server, which does not fork if anything is printed
+        flush_all()  # to the server's file: it does not fork after any output
         if (request := call.receive()) is None:
             return 0
         try:
@@ -290,11 +291,11 @@ class ForkServer:
 
 
 def _child_ended(*_: object) -> None:
-    """Do nothing: only a signal that has a handler wakes the loop."""
+    """Do nothing: only a signal with a handler wakes the loop."""
 
 
 def _file_time(folder: str) -> int:
-    """Return the time that a file gets which is changed now, in nanoseconds."""
+    """Return the current time of the file system, in nanoseconds."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_ctime_ns
 

@@ -42,8 +42,8 @@ class CannotFork(Exception):
     """This process must not be forked for calls, or not any more.
 
     Args:
-        reason: Why.
-        again: Whether a new process may do better.
+        reason: The reason, as a clause.
+        again: Whether a new process may succeed.
     """
 
     def __init__(self, reason: str, *, again: bool = False) -> None:
@@ -100,7 +100,7 @@ class Program:
         next(iter(found)).load()
 
     def run(self, argv: list[str]) -> None:
-        """Do what an interpreter does with the program."""
+        """Run the program as an interpreter does."""
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         main.__dict__["__builtins__"] = builtins
         if self.script is None or self.code is None:
@@ -135,7 +135,7 @@ class Program:
             self.edited.append(path)
 
     def changed_file(self) -> str | None:
-        """Return a file that is not as it was.
+        """Return a changed file of the host, if there is one.
 
         An installer replaces files, which changes their folders, and there are ten times fewer
         folders than files. Only a file that is not installed may be written to in its place.
@@ -195,10 +195,10 @@ class Program:
         typer.get_command = get_command
 
     def rehearse(self) -> bool:
-        """Start as far as the parser, parse, and return whether nothing is different afterwards.
+        """Start up to the parser, parse a call, and return whether the process is unchanged.
 
-        A preforked child does so while it waits: it then has copies of its own of half of the
-        memory that a short call writes to, which the system makes when it is written to.
+        A preforked child does so while it waits: a short call then has to copy only half as many
+        shared memory pages.
         """
         if self.tree is None:
             return True
@@ -216,7 +216,7 @@ class Program:
                 name, command, words = command.resolve_command(context, words)
 
     def _dry_start(self, typer: Any) -> tuple[Any, dict[str, Any]]:
-        """Return the application whose parser the program comes to, and the state by then."""
+        """Return the application whose parser the program reaches, and the state at that point."""
         found: list[Any] = []
 
         def stop(app: Any, *_: Any, **__: Any) -> NoReturn:
@@ -238,7 +238,7 @@ class Program:
 
 
 class _AtTheParser(BaseException):
-    """A dry start has come to the parser."""
+    """A dry start has reached the parser."""
 
 
 def _version(path: str) -> tuple[int, ...]:
@@ -263,7 +263,7 @@ def _in_a_fork(holds: Callable[[], bool]) -> bool:
 
 
 def _decorations(app: Any) -> tuple[Any, ...]:
-    """Return the parts that the tree of an application is made of."""
+    """Return the parts of an application's command tree."""
     groups = [g.typer_instance for g in app.registered_groups]
     inner = [_decorations(group) for group in groups if group is not None]
     return app.registered_callback, *app.registered_commands, *app.registered_groups, inner
@@ -302,10 +302,8 @@ def _exit_code(error: BaseException) -> int:
     if not isinstance(error, SystemExit):
         other = _raised(sys.excepthook, type(error), error, error.__traceback__)
         return _exit_code(other) if isinstance(other, SystemExit) else 1
-    if error.code is None:
-        return 0
-    if isinstance(error.code, int):
-        return error.code & 0xFF
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF
     with contextlib.suppress(Exception):
         print(error.code, file=sys.stderr or sys.__stderr__)
     return 1

@@ -23,13 +23,13 @@ _USUAL: tuple[Any, ...] = [], logging.NOTSET, True, False  # settings of a logge
 
 
 def private(module: types.ModuleType) -> Any:
-    """Return a standard module as Any: its private attributes have been there for years."""
+    """Return a standard module as Any, to read its private attributes."""
     return module
 
 
 @contextlib.contextmanager
 def undone() -> Generator[None]:
-    """Put back everything that a program sets up for all of its process."""
+    """Restore all process-wide settings that a program changes."""
     before, folder, argv = state(), os.getcwd(), list(sys.argv)
     captured, main = private(logging)._warnings_showwarning, sys.modules["__main__"]
     logs = [
@@ -71,7 +71,7 @@ def _settings(logger: logging.Logger) -> tuple[Any, ...]:
 
 
 def state() -> dict[str, Any]:
-    """Return everything that there is once in a process, by name."""
+    """Return all process-wide settings, by name."""
     umask = os.umask(0)
     os.umask(umask)
     socket, random = sys.modules.get("socket"), sys.modules.get("random")
@@ -104,7 +104,7 @@ def state() -> dict[str, Any]:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any] | None = None) -> list[str]:
-    """Return the names under which the state is not the same, by default that of now."""
+    """Return the names of the settings that differ, by default from the current ones."""
     now = after or state()
     return [name for name in before if before[name] not in (None, now[name])]
 

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from tests.client.transports.scripts import eventually
 
-_SSHD = shutil.which("sshd") or "/usr/sbin/sshd"  # it wants to be called by its whole path
+_SSHD = shutil.which("sshd") or "/usr/sbin/sshd"  # sshd has to be called by its absolute path
 
 
 @frozen
@@ -29,17 +29,17 @@ class Server:
 
     @property
     def home(self) -> Path:
-        """The HOME of who logs in, so that no settings of the user play a part."""
+        """The HOME after a login, so that no settings of the user apply."""
         return self.folder / "home"
 
     def login(self, **given: Any) -> dict[str, Any]:
-        """Return what a transport has to be given to log in."""
+        """Return the arguments with which a transport logs in."""
         options = ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={self.folder / 'known_hosts'}")
         own = {"port": self.port, "keyfile": self.folder / "key", "ssh_options": options}
         return {"host": f"{getpass.getuser()}@127.0.0.1", **own, **given}
 
     def cut(self) -> None:
-        """Lose all connections."""
+        """Kill all connections."""
         for process in self.process.children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 if process.name().startswith("sshd"):
@@ -47,7 +47,7 @@ class Server:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port on which no process listens now."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
@@ -58,8 +58,8 @@ def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Serv
     """Run an sshd; skip the test where there is none.
 
     Args:
-        folder: A place for its files.
-        env: Set for who logs in.
+        folder: The folder for its files.
+        env: Variables of a login.
     """
     if not os.access(_SSHD, os.X_OK):
         pytest.skip("there is no sshd: install the Debian package openssh-server")

@@ -53,7 +53,7 @@ UNSET = ["SPECIFY_REPO_ROOT", "SPEC_KITTY_TEST_MODE", "GIT_DIR", "GIT_WORK_TREE"
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Run what is async on both event loops."""
+    """Run each async test on both event loops."""
     return str(request.param)
 
 
@@ -79,7 +79,7 @@ def without_setsid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 
 @pytest.fixture(params=["setsid", "job control"])
 def either(request: pytest.FixtureRequest) -> Server:
-    """Return a server with the one or the other way to end a host with its children."""
+    """Return a server that ends a host with its children by setsid, or by job control."""
     name = "server" if request.param == "setsid" else "without_setsid"
     found: Server = request.getfixturevalue(name)
     return found
@@ -93,7 +93,7 @@ def run(server: Server, tmp_path: Path) -> Run:
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
 def each(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Run:
-    """Call the host of a test, in each of the ways there are."""
+    """Call the host of a test, blocking and on both event loops."""
     return partial(call, request.param, server, tmp_path)
 
 
@@ -112,7 +112,7 @@ def rc(server: Server) -> Iterator[Path]:
 
 
 def call(
-    way: str,
+    backend: str,
     server: Server,
     folder: Path,
     *args: str,
@@ -121,13 +121,13 @@ def call(
 ) -> Completed:
     """Call the host of a test, blocking or on an event loop."""
     login = server.login(**{"executable": str(folder / "bin/spec-kitty"), "repo": folder, **given})
-    if way == "sync":
+    if backend == "sync":
         return SshTransport(**login).run(args, time_limit=time_limit)
     waiting = partial(AsyncSshTransport(**login).run, args, time_limit=time_limit)
-    return anyio.run(waiting, backend=way)
+    return anyio.run(waiting, backend=backend)
 
 
-def near(server: Server, folder: Path, **given: Any) -> SshTransport:
+def transport_for(server: Server, folder: Path, **given: Any) -> SshTransport:
     """Return a transport to the host of a test."""
     executable = str(folder / "bin/spec-kitty")
     return SshTransport(**server.login(executable=executable, repo=folder, **given))
@@ -138,11 +138,11 @@ def clients() -> list[psutil.Process]:
     return [p for p in psutil.Process().children() if p.name() == "ssh"]
 
 
-# What is sent and what comes back.
+# Arguments and output.
 
 
 def test_a_host_is_run_to_its_end(each: Run, host: Callable[..., Path]) -> None:
-    """Both outputs and the exit code come back, and no byte of ssh or of the shell."""
+    """The host's exit code and outputs come back, without a byte of ssh or of the shell."""
     host(r"printf 'a\377\376\000\r\nx'; printf 'e\351' >&2; exit 3")
     done = each()
 
@@ -154,9 +154,9 @@ def test_a_host_is_run_to_its_end(each: Run, host: Callable[..., Path]) -> None:
 def test_every_exit_code_is_that_of_the_host(
     server: Server, host: Callable[..., Path], tmp_path: Path, code: int
 ) -> None:
-    """Neither the code of ssh nor those of shells are taken for their own when a host has them."""
+    """A host may end with the exit codes that ssh and shells use for their own errors."""
     host(f"echo here; exit {code}")
-    done = near(server, tmp_path).run((), time_limit=PATIENCE)
+    done = transport_for(server, tmp_path).run((), time_limit=PATIENCE)
 
     assert (done.exit_code, done.stdout) == (code, b"here\n")
 
@@ -164,14 +164,14 @@ def test_every_exit_code_is_that_of_the_host(
 def test_a_host_that_was_killed_has_the_code_that_shells_give_it(
     server: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """That somebody killed it is told apart from the end of the time."""
+    """A host that a signal killed has exit code 128 + 9, not None as after a timeout."""
     host("kill -9 $$")
 
-    assert near(server, tmp_path).run((), time_limit=PATIENCE).exit_code == 128 + 9
+    assert transport_for(server, tmp_path).run((), time_limit=PATIENCE).exit_code == 128 + 9
 
 
 def test_arguments_arrive_as_they_are(run: Run, host: Callable[..., Path]) -> None:
-    """No shell on the way looks at them, and none is split, joined or dropped."""
+    """The host gets its arguments unchanged; no shell expands, splits or drops one."""
     args = ["--note=two\nlines\n", "", "*", "$HOME", "~", "a b", "'\"\\'", "`id`", "--", "-e", "!x"]
     args += ["naïve 漢字 \U0001f408", "tab\tcr\r", "\\n%s"]
     host(TELL, sys.executable)
@@ -180,26 +180,26 @@ def test_arguments_arrive_as_they_are(run: Run, host: Callable[..., Path]) -> No
 
 
 def test_large_arguments_arrive(each: Run, host: Callable[..., Path]) -> None:
-    """The limit of the system is for one argument, and not for all of them together."""
+    """Arguments arrive whose sum is above the system's limit for one argument."""
     args = ["'" * 120_000, "é" * 30_000]
     host(TELL, sys.executable)
 
     assert json.loads(each(*args).stdout)["args"] == args
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is specific to Linux")
 def test_an_argument_that_no_program_can_be_given(
     server: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """The limit of the other system is told as what it is, and nothing has happened."""
+    """An argument above the remote system's limit raises HostNotFound with its reason."""
     host("true")
 
     with pytest.raises(HostNotFound, match="Argument list too long"):
-        near(server, tmp_path).run(["x" * 131_072], time_limit=PATIENCE)
+        transport_for(server, tmp_path).run(["x" * 131_072], time_limit=PATIENCE)
 
 
 def test_a_nul_is_not_lost_on_the_way() -> None:
-    """What cannot be sent is refused here."""
+    """The SDK refuses an argument with a NUL character."""
     with pytest.raises(InvalidCall, match="NUL"):
         SshTransport("box").run(["a\0b"], time_limit=1)
 
@@ -216,17 +216,17 @@ def test_a_large_output_does_not_stall(server: Server, host: Callable[..., Path]
 def test_the_end_of_an_output_without_end_is_kept(
     server: Server, host: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer is at the end, so the beginning is what a flood loses, on the other side."""
+    """Of too much output the remote script keeps the end, because the answer is there."""
     monkeypatch.setattr(remote, "LARGEST", 10)
     monkeypatch.setattr(ssh_client, "LARGEST", 10)
     host("echo 0123456789; echo the end; echo 0123456789 >&2; echo no end >&2")
-    done = near(server, tmp_path).run((), time_limit=PATIENCE)
+    done = transport_for(server, tmp_path).run((), time_limit=PATIENCE)
 
     assert (done.stdout, done.stderr) == (b"9\nthe end\n", b"89\nno end\n")
 
 
 def test_there_is_no_input(run: Run, host: Callable[..., Path]) -> None:
-    """A host that asks a question gets the end of the file, and not the rest of the script."""
+    """A host that reads its input gets an end of file, not the rest of the remote script."""
     host("wc -c; read answer || echo none")
 
     assert run().stdout.split() == [b"0", b"none"]
@@ -235,7 +235,7 @@ def test_there_is_no_input(run: Run, host: Callable[..., Path]) -> None:
 def test_a_child_that_holds_the_output_does_not_keep_anybody_waiting(
     run: Run, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """The end of the host itself is what is waited for, and what it leaves goes on."""
+    """A call ends with the host itself; a child that holds its output runs on."""
     child = f"sh -c 'echo $$ > {tmp_path}/child.pid; exec sleep 60' &"
     host(f"{child} while [ ! -s {tmp_path}/child.pid ]; do sleep 0.02; done; echo done")
     with ended_at_last(tmp_path):
@@ -248,10 +248,10 @@ def test_a_child_that_holds_the_output_does_not_keep_anybody_waiting(
 def test_what_a_login_shell_says_is_not_part_of_the_answer(
     server: Server, host: Callable[..., Path], tmp_path: Path, rc: Path
 ) -> None:
-    """A greeting in a .bashrc does not get in front of an envelope."""
+    """The output of a .bashrc is not part of the host's answer."""
     rc.write_text("echo hello; echo hello >&2\n")
     host("echo out; echo err >&2")
-    done = near(server, tmp_path).run((), time_limit=PATIENCE)
+    done = transport_for(server, tmp_path).run((), time_limit=PATIENCE)
 
     assert (done.stdout, done.stderr) == (b"out\n", b"err\n")
 
@@ -259,9 +259,9 @@ def test_what_a_login_shell_says_is_not_part_of_the_answer(
 def test_a_person_can_run_the_call_again(
     server: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """What is shown is a command line of ssh that does the same."""
+    """The argv of a call is an ssh command line that does the same."""
     host("echo $1; pwd -P")
-    transport = near(server, tmp_path)
+    transport = transport_for(server, tmp_path)
     done = transport.run(["it's"], time_limit=PATIENCE)
     options = [word for o in transport.ssh_options for word in ("-o", o)]
     again = subprocess.check_output([done.argv[0], *options, *done.argv[1:]])
@@ -270,11 +270,11 @@ def test_a_person_can_run_the_call_again(
     assert again == done.stdout == f"it's\n{tmp_path.resolve()}\n".encode()
 
 
-# What the environment of a host is.
+# The environment of a host.
 
 
 def test_the_environment_of_a_host(run: Run, host: Callable[..., Path]) -> None:
-    """What the contract sets and unsets is set and unset there, with the caller's additions."""
+    """The remote host gets the environment of the contract, with the caller's additions."""
     executable = host(TELL, sys.executable)
     given = {"GIVEN": "it's\n$HOME", "NO_COLOR": "0", **dict.fromkeys(UNSET, "x")}
     env = json.loads(run(env=given).stdout)["env"]
@@ -291,10 +291,10 @@ def test_the_environment_of_a_host(run: Run, host: Callable[..., Path]) -> None:
 def test_nothing_of_the_environment_here_gets_there(
     server: Server, host: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is another machine."""
+    """No variable of this process reaches the remote host."""
     monkeypatch.setenv("FROM_HERE", "1")
     host(TELL, sys.executable)
-    done = near(server, tmp_path).run((), time_limit=PATIENCE)
+    done = transport_for(server, tmp_path).run((), time_limit=PATIENCE)
 
     assert "FROM_HERE" not in json.loads(done.stdout)["env"]
 
@@ -303,13 +303,13 @@ def test_nothing_of_the_environment_here_gets_there(
 def test_a_home_for_the_host_alone(
     server: Server, host: Callable[..., Path], tmp_path: Path, kind: str
 ) -> None:
-    """What hosts write into HOME goes elsewhere, and git's settings stay the user's."""
+    """With `home` the remote host has another HOME, and git keeps the user's settings."""
     host(TELL, sys.executable)
     settings = server.home / kind
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.touch()
     try:
-        done = near(server, tmp_path, home="/pri vate").run((), time_limit=PATIENCE)
+        done = transport_for(server, tmp_path, home="/pri vate").run((), time_limit=PATIENCE)
     finally:
         settings.unlink()
     env = json.loads(done.stdout)["env"]
@@ -322,23 +322,23 @@ def test_a_home_for_the_host_alone(
 def test_choices_of_the_user_are_kept(
     server: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Who has set GIT_CONFIG_GLOBAL or GIT_SSH_COMMAND meant it."""
+    """The SDK keeps a GIT_CONFIG_GLOBAL and a GIT_SSH_COMMAND that the caller gives."""
     host(TELL, sys.executable)
     own = {"GIT_CONFIG_GLOBAL": "/etc/mine", "GIT_SSH_COMMAND": "ssh -i id"}
-    done = near(server, tmp_path, env=own, home="/private").run((), time_limit=PATIENCE)
+    done = transport_for(server, tmp_path, env=own, home="/private").run((), time_limit=PATIENCE)
 
     assert json.loads(done.stdout)["env"].items() >= own.items()
 
 
 @pytest.mark.parametrize("name", ["A B", "", "A=B", "1A", "Ä", "A;id", "A\n"])
 def test_a_name_that_no_shell_can_set_is_refused(name: str) -> None:
-    """It is found before anything is sent, and is not run as a command."""
+    """The SDK refuses the name of a variable that a shell cannot set."""
     with pytest.raises(InvalidCall, match="env: a shell cannot set"):
         SshTransport("box", env={name: "x"})
 
 
 def test_the_environment_cannot_be_read_by_others(server: Server, tmp_path: Path) -> None:
-    """A secret in it is in no command line, neither here nor there."""
+    """The value of a variable is in no command line of a process."""
     executable = script(tmp_path / "bin/spec-kitty", f"{sys.executable} {tmp_path}/look.py")
     (tmp_path / "look.py").write_text(
         "import psutil\nprint([p.info['cmdline'] for p in psutil.process_iter(['cmdline'])])\n"
@@ -351,13 +351,13 @@ def test_the_environment_cannot_be_read_by_others(server: Server, tmp_path: Path
     assert b"SENTINEL" not in seen
 
 
-# Where the host is.
+# Finding the host.
 
 
 def test_a_host_is_found_on_the_path_there(
     server: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A PATH that is given is also where the host is looked for, and may have nothing else."""
+    """The SDK looks for the host on the PATH in `env`, also if only the host is there."""
     executable = host("echo here")
     env = {"PATH": str(executable.parent)}
     done = SshTransport(**server.login(env=env)).run((), time_limit=PATIENCE)
@@ -368,19 +368,19 @@ def test_a_host_is_found_on_the_path_there(
 def test_what_is_not_absolute_begins_at_the_login_folder(
     server: Server, host: Callable[..., Path]
 ) -> None:
-    """As with scp; and ``~`` is the same place."""
+    """A relative path, or one with ``~``, begins at the login folder, as with scp."""
     executable = host(TELL, sys.executable)
-    home = pwd.getpwuid(os.getuid()).pw_dir  # whatever HOME says here
+    home = pwd.getpwuid(os.getuid()).pw_dir  # not HOME, which tests may change
     away = os.path.relpath(executable, home)
     for given in (away, f"~/{away}"):
         login = server.login(executable=given, repo=str(Path(given).parent))
-        told = json.loads(SshTransport(**login).run((), time_limit=PATIENCE).stdout)
+        answer = json.loads(SshTransport(**login).run((), time_limit=PATIENCE).stdout)
 
-        assert told["cwd"] == str(executable.parent.resolve())
+        assert answer["cwd"] == str(executable.parent.resolve())
 
 
 def test_a_host_of_several_words(server: Server, tmp_path: Path) -> None:
-    """A module of an interpreter is a host, too."""
+    """A host may be a module of an interpreter."""
     (tmp_path / "a_host.py").write_text("import sys; print(sys.argv[1:])")
     executable = (sys.executable, "-m", "a_host")
     transport = SshTransport(**server.login(executable=executable, repo=tmp_path))
@@ -390,7 +390,7 @@ def test_a_host_of_several_words(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("executable", ["no-such-kitty", "/none/spec-kitty", "it's none"])
 def test_a_missing_host_says_what_to_do(run: Run, executable: str) -> None:
-    """The usual reason is a PATH that is shorter than in a terminal."""
+    """HostNotFound names the missing host and the machine, and advises `executable=`."""
     with pytest.raises(HostNotFound, match="executable=") as e:
         run(executable=executable)
 
@@ -399,7 +399,7 @@ def test_a_missing_host_says_what_to_do(run: Run, executable: str) -> None:
 
 
 def test_a_file_that_is_not_executable_is_no_host(run: Run, host: Callable[..., Path]) -> None:
-    """It is told like a missing one, as is a folder."""
+    """A file that is not executable, or a folder, raises HostNotFound like a missing host."""
     host("true").chmod(0o644)
 
     with pytest.raises(HostNotFound, match="There is no program"):
@@ -409,7 +409,7 @@ def test_a_file_that_is_not_executable_is_no_host(run: Run, host: Callable[..., 
 
 
 def test_a_folder_that_is_none_is_named(each: Run, host: Callable[..., Path]) -> None:
-    """Nobody looks for an error in the host when the repository's path is mistyped."""
+    """HostNotFound names the repository's folder if that is missing."""
     host("true")
 
     with pytest.raises(HostNotFound, match=r"no folder /no/such on .* Check `repo`"):
@@ -419,19 +419,19 @@ def test_a_folder_that_is_none_is_named(each: Run, host: Callable[..., Path]) ->
 def test_a_host_whose_interpreter_is_gone_cannot_be_started(
     either: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A virtual environment that was moved is told as such, not as a bad answer."""
+    """A host whose interpreter is missing raises HostNotFound, not an error about its answer."""
     executable = host("true", "/none/python")
 
     with pytest.raises(HostNotFound, match="cannot be started on") as e:
-        near(either, tmp_path).run((), time_limit=PATIENCE)
+        transport_for(either, tmp_path).run((), time_limit=PATIENCE)
     assert str(executable) in str(e.value)
 
 
-# How it ends.
+# The end of a call.
 
 
 def late(transport: SshTransport, folder: Path) -> Completed:
-    """Run a host that hangs; give it longer on a machine that is too slow to start it."""
+    """Run a hanging host into its time limit, and a longer one on a slow machine."""
     for time_limit in (1.0, 3.0, 10.0):
         done = transport.run((), time_limit=time_limit)
         if started(folder):
@@ -442,10 +442,10 @@ def late(transport: SshTransport, folder: Path) -> Completed:
 def test_the_time_limit_ends_a_host_with_its_children(
     either: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A grandchild that ignores SIGTERM does not survive, and what was said is not lost."""
+    """The time limit ends a host with its children, and the call keeps their output."""
     host(hanging(tmp_path))
     with ended_at_last(tmp_path):
-        done = late(near(either, tmp_path), tmp_path)
+        done = late(transport_for(either, tmp_path), tmp_path)
 
         assert (done.exit_code, done.stdout) == (None, b"begun\n")
         assert all(map(gone, pids(tmp_path)))
@@ -455,7 +455,7 @@ def test_the_time_limit_ends_a_host_with_its_children(
 def test_the_time_limit_on_an_event_loop(
     server: Server, host: Callable[..., Path], tmp_path: Path, backend: str
 ) -> None:
-    """The same without blocking."""
+    """The time limit of an async call ends a host with its children."""
     host(hanging(tmp_path))
     login = server.login(executable=str(tmp_path / "bin/spec-kitty"))
     with ended_at_last(tmp_path):
@@ -469,11 +469,11 @@ def test_the_time_limit_on_an_event_loop(
 def test_a_host_that_ignores_the_request_is_ended(
     either: Server, host: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is a moment between asking and ending, and then it is over."""
+    """The remote script sends SIGTERM first, and kills a host that ignores it."""
     monkeypatch.setattr(remote, "GRACE", 0.3)
     host(hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked"))
     with ended_at_last(tmp_path):
-        done = late(near(either, tmp_path), tmp_path)
+        done = late(transport_for(either, tmp_path), tmp_path)
 
         assert (done.exit_code, done.stdout) == (None, b"begun\n")
         assert written(tmp_path / "asked")
@@ -483,13 +483,13 @@ def test_a_host_that_ignores_the_request_is_ended(
 def test_nothing_of_ours_is_left_either(
     either: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Neither shells nor clocks wait on after a call, and no file is left."""
+    """A call leaves no shell, no timer and no file on the remote machine."""
     mine = tmp_path / "tmp"
     mine.mkdir()
     host("true")
     limit = 987_654.0
     for _ in range(3):
-        near(either, tmp_path, env={"TMPDIR": str(mine)}).run((), time_limit=limit)
+        transport_for(either, tmp_path, env={"TMPDIR": str(mine)}).run((), time_limit=limit)
 
     def idle() -> bool:
         clock = str(int(min(limit, program.LONGEST_WAIT)) + remote._ITS_OWN_CLOCK)
@@ -503,11 +503,11 @@ def test_nothing_of_ours_is_left_either(
 def test_the_other_side_has_a_clock_of_its_own(
     either: Server, host: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the network is gone and nobody there notices, a host does not run for ever."""
+    """The remote script ends the host by a timer of its own, also if the client does not."""
     monkeypatch.setattr(remote, "_ITS_OWN_CLOCK", 1 - int(PATIENCE))
     host(hanging(tmp_path))
     with ended_at_last(tmp_path):
-        done = near(either, tmp_path).run((), time_limit=PATIENCE)
+        done = transport_for(either, tmp_path).run((), time_limit=PATIENCE)
 
         assert done.exit_code == 143
         assert all(map(gone, pids(tmp_path)))
@@ -516,14 +516,14 @@ def test_the_other_side_has_a_clock_of_its_own(
 def test_ctrl_c_ends_a_host_with_its_children(
     server: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """An interrupted caller leaves nothing behind there and is still interrupted."""
+    """Ctrl-C ends the remote host with its children, and KeyboardInterrupt goes on."""
     host(hanging(tmp_path))
     with ended_at_last(tmp_path):
         with (
             interrupted(lambda: started(tmp_path), KeyboardInterrupt),
             pytest.raises(KeyboardInterrupt),
         ):
-            near(server, tmp_path).run((), time_limit=PATIENCE)
+            transport_for(server, tmp_path).run((), time_limit=PATIENCE)
 
         assert all(map(gone, pids(tmp_path)))
         assert not clients()
@@ -532,7 +532,7 @@ def test_ctrl_c_ends_a_host_with_its_children(
 def test_ctrl_c_while_a_host_is_being_ended(
     server: Server, host: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Impatience ends the connection at once; the other side goes on ending the host."""
+    """Ctrl-C after SIGTERM was sent ends the ssh client; the remote script ends the host."""
     monkeypatch.setattr(remote, "GRACE", 1.0)
     host(hanging(tmp_path, on_term=f"echo asked > {tmp_path}/asked"))
     with ended_at_last(tmp_path):
@@ -540,7 +540,7 @@ def test_ctrl_c_while_a_host_is_being_ended(
             interrupted(lambda: written(tmp_path / "asked"), KeyboardInterrupt),
             pytest.raises(KeyboardInterrupt),
         ):
-            late(near(server, tmp_path), tmp_path)
+            late(transport_for(server, tmp_path), tmp_path)
 
         assert not clients()
         assert all(map(gone, pids(tmp_path)))
@@ -550,7 +550,7 @@ def test_ctrl_c_while_a_host_is_being_ended(
 async def test_cancellation_ends_a_host_with_its_children(
     server: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A cancelled task leaves nothing behind there, and its cancellation is not swallowed."""
+    """A cancelled task ends the remote host with its children, and the cancellation goes on."""
     transport = AsyncSshTransport(**server.login(executable=str(host(hanging(tmp_path)))))
     with ended_at_last(tmp_path):
         with anyio.CancelScope() as scope:
@@ -565,7 +565,7 @@ async def test_cancellation_ends_a_host_with_its_children(
 
 
 def during(folder: Path, what: Callable[[], None]) -> Callable[[], None]:
-    """Return a thread's work: do something as soon as a host that hangs is running."""
+    """Return a function for a thread: act as soon as the hanging host is running."""
 
     def work() -> None:
         if eventually(lambda: started(folder)):
@@ -584,7 +584,7 @@ def kill_client() -> None:
 def test_a_connection_that_is_lost_is_no_answer(
     either: Server, host: Callable[..., Path], tmp_path: Path, how: str
 ) -> None:
-    """The caller learns that the outcome is unknown, and nothing is left running there."""
+    """A call whose connection is lost has exit code 255 and no output, and its host ends."""
     from threading import Thread
 
     host(hanging(tmp_path))
@@ -592,7 +592,7 @@ def test_a_connection_that_is_lost_is_no_answer(
     with ended_at_last(tmp_path):
         thread = Thread(target=during(tmp_path, lose))
         thread.start()
-        done = near(either, tmp_path).run((), time_limit=PATIENCE)
+        done = transport_for(either, tmp_path).run((), time_limit=PATIENCE)
         thread.join()
 
         assert (done.exit_code, done.stdout) == (255, b"")
@@ -603,7 +603,7 @@ def test_a_connection_that_is_lost_is_no_answer(
 def test_the_death_of_the_caller_ends_a_host(
     server: Server, host: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Nobody is left who could wait for an answer."""
+    """The remote host ends with its children when the caller is killed."""
     executable = str(host(hanging(tmp_path)))
     login = {k: str(v) if k == "keyfile" else v for k, v in server.login().items()}
     code = f"""
@@ -620,26 +620,26 @@ SshTransport(**{login!r}, executable={executable!r}).run((), time_limit=60)
 def test_a_connection_that_is_lost_before_the_first_word(
     server: Server, host: Callable[..., Path], tmp_path: Path, rc: Path
 ) -> None:
-    """What was sent may have been done, so that is not told as never begun."""
+    """A connection that is lost before any output gives exit code 255, not HostNotFound."""
     host("true")
     rc.write_text("sleep 0.5; kill -9 $PPID\n")
-    done = near(server, tmp_path).run((), time_limit=PATIENCE)
+    done = transport_for(server, tmp_path).run((), time_limit=PATIENCE)
 
     assert (done.exit_code, done.stdout) == (255, b"")
 
 
-# When there is no way to get there.
+# Failures to connect.
 
 
 @pytest.fixture
 def client() -> None:
-    """Leave out tests of the ssh client where there is none."""
+    """Skip tests of the ssh client where there is none."""
     if shutil.which("ssh") is None:
         pytest.skip("there is no ssh: install the Debian package openssh-client")
 
 
 def test_a_machine_without_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the program here that is missing."""
+    """HostNotFound says that this machine has no ssh on PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(HostNotFound, match="no ssh on PATH"):
@@ -649,7 +649,7 @@ def test_a_machine_without_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize("size", [1, 300_000])
 def test_a_machine_that_cannot_be_reached(size: int) -> None:
-    """Nothing was sent, what ssh said is told, and so is what to do."""
+    """HostNotFound for an unreachable machine has ssh's reason and a command to try."""
     transport = SshTransport(
         "nobody@127.0.0.1", port=free_port(), ssh_options="UserKnownHostsFile=x"
     )
@@ -661,7 +661,7 @@ def test_a_machine_that_cannot_be_reached(size: int) -> None:
 
 @pytest.mark.usefixtures("client")
 def test_the_time_limit_is_also_for_the_way_there() -> None:
-    """A machine that does not answer is not waited for longer than a host."""
+    """The time limit of a call includes the time to connect."""
     transport = SshTransport("box", ssh_options="ProxyCommand=sleep 60")
     begun = time.monotonic()
     done = transport.run(["x" * 300_000], time_limit=0.5)
@@ -672,7 +672,7 @@ def test_the_time_limit_is_also_for_the_way_there() -> None:
 
 
 def test_a_host_key_that_is_not_known(server: Server, tmp_path: Path) -> None:
-    """Nobody is asked whether to trust it."""
+    """An unknown host key raises HostNotFound; ssh does not ask whether to trust it."""
     options = ("StrictHostKeyChecking=ask", f"UserKnownHostsFile={tmp_path}/none")
 
     with pytest.raises(HostNotFound, match=r"(?i)host key.*\n.*known_hosts"):
@@ -680,7 +680,7 @@ def test_a_host_key_that_is_not_known(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_key_that_does_not_fit(server: Server, tmp_path: Path) -> None:
-    """Nobody is asked for a password."""
+    """A refused key raises HostNotFound; ssh does not ask for a password."""
     keyfile = tmp_path / "other"
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keyfile)]
     subprocess.run(argv, check=True)
@@ -690,7 +690,7 @@ def test_a_key_that_does_not_fit(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_login_that_runs_nothing(server: Server, rc: Path) -> None:
-    """A shell that ends by itself has not begun anything."""
+    """A login shell that exits before the script raises HostNotFound with its output."""
     rc.write_text("echo not for you >&2; exit 7\n")
 
     with pytest.raises(HostNotFound, match="did not start: not for you"):
@@ -698,7 +698,7 @@ def test_a_login_that_runs_nothing(server: Server, rc: Path) -> None:
 
 
 def test_a_name_that_looks_like_an_option_is_none(tmp_path: Path) -> None:
-    """A name from somewhere else cannot make ssh run a command here."""
+    """A host name that looks like an option of ssh does not make ssh run a command."""
     with pytest.raises(HostNotFound):
         SshTransport(f"-oProxyCommand=touch {tmp_path}/run").run((), time_limit=PATIENCE)
 
@@ -706,7 +706,7 @@ def test_a_name_that_looks_like_an_option_is_none(tmp_path: Path) -> None:
 
 
 def test_ssh_never_asks() -> None:
-    """The first value of an option counts, and no option of the caller comes before this one."""
+    """BatchMode=yes comes before the caller's options, because ssh takes the first value."""
     options = SshTransport("box", ssh_options=["BatchMode=no", "Compression=yes"])._options(7)
 
     assert options[0] == "BatchMode=yes"
@@ -715,7 +715,7 @@ def test_ssh_never_asks() -> None:
 
 @pytest.mark.parametrize(("limit", "seconds"), [(0.1, 1), (7, 7), (900, 20), (float("inf"), 20)])
 def test_the_time_to_connect_is_bounded(limit: float, seconds: int) -> None:
-    """By the time of the call, and in any case; a dead connection is noticed, too."""
+    """Ssh's time to connect is the time limit, from 1 to 20 seconds; ssh checks the connection."""
     options = SshTransport("box")._options(limit)
 
     assert f"ConnectTimeout={seconds}" in options
@@ -738,7 +738,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("backend", ["sync", "asyncio", "trio"])
 def test_git_runs_there(server: Server, repository: Path, backend: str) -> None:
-    """In the folder of the host, or in another, without a host."""
+    """The transport runs git in the repository or in a given folder, without a host."""
     login = server.login(repo=repository, executable="no-such-kitty")
     args = ["rev-parse", "--show-prefix"]
 
@@ -753,7 +753,7 @@ def test_git_runs_there(server: Server, repository: Path, backend: str) -> None:
 
 
 def test_the_environment_of_git(server: Server, repository: Path) -> None:
-    """This repository and no other, and no prompt."""
+    """Remote git gets the SDK's variables, and none that lead to another repository."""
     given = {**dict.fromkeys(["GIT_DIR", "GIT_INDEX_FILE"], "/none"), "GIT_TERMINAL_PROMPT": "1"}
     tell = f"!{sys.executable} -c {shlex.quote(TELL)}"
     transport = SshTransport(**server.login(repo=repository, env=given))
@@ -765,23 +765,23 @@ def test_the_environment_of_git(server: Server, repository: Path) -> None:
 
 
 def test_a_git_that_is_missing(without_setsid: Server) -> None:
-    """It is git that has to be installed, and there."""
+    """HostNotFound says that the remote machine has no git."""
     with pytest.raises(HostNotFound, match="no git on"):
         SshTransport(**without_setsid.login()).git(["status"], time_limit=PATIENCE)
 
 
 def test_a_folder_of_git_that_is_none(server: Server) -> None:
-    """It is the folder of this call, not that of the transport."""
+    """HostNotFound names the folder that was given for this call of git."""
     with pytest.raises(HostNotFound, match="no folder /no/such on"):
         SshTransport(**server.login()).git(["status"], folder="/no/such", time_limit=PATIENCE)
 
 
-# A host that is kept warm over there.
+# A host that is kept warm on the remote machine.
 
 
 @contextmanager
 def kept(server: Server, folder: Path) -> Iterator[WarmTransport[SshTransport]]:
-    """Keep a made-up host warm over there, and see that nothing of it is left."""
+    """Keep a made-up host warm over ssh, and check at the end that no process is left."""
     made = install(folder / "made")
     env = {"PYTHONPATH": str(made.site), "MARK": str(folder)}
     cold = SshTransport(**server.login(executable=made.program, repo=folder, env=env))
@@ -792,11 +792,11 @@ def kept(server: Server, folder: Path) -> Iterator[WarmTransport[SshTransport]]:
 
 
 def marked(folder: Path) -> list[psutil.Process]:
-    """Return the processes of a host that is kept."""
-    return [p for p in psutil.process_iter() if told(p, "MARK") == str(folder)]
+    """Return the processes of the warm host in this folder."""
+    return [p for p in psutil.process_iter() if variable_of(p, "MARK") == str(folder)]
 
 
-def told(process: psutil.Process, name: str) -> str | None:
+def variable_of(process: psutil.Process, name: str) -> str | None:
     """Return a variable of a process that is alive."""
     try:
         dead = process.status() == psutil.STATUS_ZOMBIE
@@ -807,7 +807,7 @@ def told(process: psutil.Process, name: str) -> str | None:
 
 
 def ask(transport: Any, code: str) -> bytes:
-    """Have the host do something."""
+    """Run code in the host, and return its output."""
     done = transport.run(("do", code), time_limit=PATIENCE)
     assert (done.exit_code, done.stderr) == (0, b"")
     output: bytes = done.stdout
@@ -815,7 +815,7 @@ def ask(transport: Any, code: str) -> bytes:
 
 
 def test_a_host_over_there_is_kept_warm(server: Server, tmp_path: Path) -> None:
-    """Calls have one parent and one connection, and the answer of a process of their own."""
+    """Warm calls share a server and a connection, and answer as a cold call does."""
     code = "import os, sys; print(os.getcwd(), sys.argv[0], sorted(os.environ))"
     with kept(server, tmp_path) as transport:
         parents = {ask(transport, "import os; print(os.getppid())") for _ in range(3)}
@@ -830,7 +830,7 @@ def test_a_host_over_there_is_kept_warm(server: Server, tmp_path: Path) -> None:
 def test_a_warm_call_whose_connection_is_lost_is_no_answer(
     server: Server, tmp_path: Path, how: str
 ) -> None:
-    """It is unknown what came of it, the host over there ends, and the next call has another."""
+    """A warm call whose connection is lost has no answer; the next call gets a new server."""
     from threading import Thread
 
     lose = server.cut if how == "connection" else kill_client

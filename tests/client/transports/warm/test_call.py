@@ -1,4 +1,4 @@
-"""Tests of `transports.warm.server.call`: the child that is there before its call."""
+"""Tests of `transports.warm.server.call`: the child that the server forks before its call."""
 
 import fcntl
 import os
@@ -17,9 +17,7 @@ from attrs import evolve
 from tests.client.transports.scripts import eventually
 from tests.client.transports.warm.warmhost import Caller, install
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="it looks at processes as Linux has them"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the test reads /proc of Linux")
 
 
 @pytest.fixture
@@ -46,7 +44,7 @@ def waiting(server: int) -> psutil.Process:
 
 
 def test_the_next_call_is_there_before_it_is_asked_for(caller: Caller) -> None:
-    """Nobody waits for a fork, and there is never more than one that waits."""
+    """The server forks one child, and no more, before each call."""
     server = caller.server()
     for _ in range(5):
         child = waiting(server)
@@ -60,22 +58,22 @@ def _has_ended(child: psutil.Process) -> bool:
 
 
 def test_a_child_that_dies_while_it_waits_is_no_loss(caller: Caller) -> None:
-    """Whoever kills a process that does nothing has harmed no call."""
+    """No call is lost or made twice when the waiting child is killed."""
     server, caller = caller.server(), evolve(caller, only=False)
     for n in range(10):
         os.kill(waiting(server).pid, signal.SIGKILL)
 
         assert caller.ask("(len(os.listdir()), open('done', 'a').write('x'))") == (n > 0, 1)
-        caller.ask("1")  # for which there may be another one
+        caller.ask("1")  # lets the server fork the next child
     assert Path(caller.repo, "done").read_text() == "x" * 10
 
 
 def test_a_child_that_dies_at_once_is_not_made_again_and_again(caller: Caller) -> None:
-    """A system without memory is not asked for it in a loop."""
+    """The server forks no new child in a loop when its waiting child dies at once."""
     server = caller.server()
     waiting(server).kill()
     assert eventually(lambda: not psutil.Process(server).children())
-    time.sleep(0.3)  # in which it would be there again
+    time.sleep(0.3)  # enough for another fork
 
     assert not psutil.Process(server).children()
     assert caller.ask("os.getppid()") == server
@@ -84,7 +82,7 @@ def test_a_child_that_dies_at_once_is_not_made_again_and_again(caller: Caller) -
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_child_that_waits_ends_with_its_server(caller: Caller, how: int) -> None:
-    """Whatever ends a server, nothing of it waits for a call that nobody makes."""
+    """The waiting child ends when its server is killed or terminated."""
     server = caller.server()
     child = waiting(server)
     os.kill(server, how)
@@ -94,7 +92,7 @@ def test_a_child_that_waits_ends_with_its_server(caller: Caller, how: int) -> No
 
 
 def test_a_child_that_waits_ends_when_a_client_closes(caller: Caller) -> None:
-    """Nothing is left of a host when its client has closed it."""
+    """The waiting child ends when the client closes."""
     child = waiting(caller.server())
     caller.warm.close()
 
@@ -102,7 +100,7 @@ def test_a_child_that_waits_ends_when_a_client_closes(caller: Caller) -> None:
 
 
 def test_what_a_call_has_locked_is_free_when_it_was_answered(caller: Caller) -> None:
-    """Nobody meets the lock of a call that is over, though its process still ends."""
+    """A call's file locks are free once the client has the answer."""
     take = """
         import fcntl, madeup
         madeup.held = open("lock", "w"), bytearray(100_000_000)
@@ -119,7 +117,7 @@ def test_what_a_call_has_locked_is_free_when_it_was_answered(caller: Caller) -> 
 
 
 def test_what_other_threads_do_is_over_when_a_call_was_answered(caller: Caller) -> None:
-    """A thread that nobody waits for does nothing more once a call is told as ended."""
+    """A call's daemon threads do nothing more once the client has the answer."""
     count = """
         import madeup, threading
         madeup.held = bytearray(100_000_000)
@@ -139,7 +137,7 @@ def test_what_other_threads_do_is_over_when_a_call_was_answered(caller: Caller) 
 
 
 def test_a_call_of_any_size_gets_to_the_child(caller: Caller) -> None:
-    """More words than a pipe takes at once reach a call that was there before them."""
+    """Arguments that are larger than a pipe's buffer reach the waiting child."""
     words = ["x" * 90_000]
     waiting(caller.server())
 

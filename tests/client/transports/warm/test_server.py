@@ -1,4 +1,4 @@
-"""Tests of `transports.warm.server.forkserver` that no transport can make from outside."""
+"""Tests of `transports.warm.server.forkserver` that talk to the server directly."""
 
 import json
 import subprocess
@@ -43,7 +43,7 @@ def server(folder: Path) -> Iterator[Any]:
 
 
 def ask(proc: Any, number: int, folder: Path, code: str) -> None:
-    """Ask for a call."""
+    """Send the server a request for a call."""
     request = {
         "id": number,
         "argv": ["do", dedent(code)],
@@ -67,9 +67,9 @@ OPEN = """
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it looks at descriptors as Linux tells them")
+@pytest.mark.skipif(sys.platform != "linux", reason="the test reads /proc of Linux")
 def test_what_another_call_has_written_is_not_open_in_a_call(tmp_path: Path) -> None:
-    """A call cannot read the answer of another that nobody has taken yet, nor keep it on disk."""
+    """A call inherits no output file of another call whose answer is not read yet."""
     repo = tmp_path / "repo"
     with server(tmp_path) as proc:
         ask(proc, 1, repo, FLOOD)

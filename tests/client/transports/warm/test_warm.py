@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_client.transports.warm`, with real processes and a host that is made up."""
+"""Tests of `spec_kitty_client.transports.warm`, with real processes and a made-up host."""
 
 import gc
 import os
@@ -42,21 +42,21 @@ from tests.client.transports.scripts import (
 from tests.client.transports.warm.warmhost import FORMS, Caller, MadeUp, install
 
 Calls = Callable[..., Caller]
-WAYS = ["sync", "asyncio", "trio"]
+BACKENDS = ["sync", "asyncio", "trio"]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _usual() -> Iterator[None]:
-    """Have Python do what it does where nobody has asked for something else."""
+    """Remove the variables that change how Python runs."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [n for n in os.environ if n.startswith(("PYTHON", "MALLOC"))]:
             patch.delenv(name)
         yield
 
 
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest) -> str:
-    """Call in each of the ways there are."""
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Call blocking, and on both event loops."""
     return str(request.param)
 
 
@@ -70,15 +70,15 @@ def repo(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def calls(tmp_path: Path, repo: Path) -> Iterator[Calls]:
-    """Return what installs a host and calls it; nothing of it is left in the end."""
+    """Return a function that installs a host and returns its caller, closed after the test."""
     with ExitStack() as stack:
 
         def caller(
-            way: str = "sync", form: str = "script", *, host: MadeUp | None = None, **given: Any
+            backend: str = "sync", form: str = "script", *, host: MadeUp | None = None, **given: Any
         ) -> Caller:
             at = {name: given.pop(name) for name in ("at_import", "at_start") if name in given}
             made = host or install(tmp_path / "host", form, **at)
-            new = Caller(made, given.pop("repo", repo), way, **given)
+            new = Caller(made, given.pop("repo", repo), backend, **given)
             stack.callback(new.warm.close)
             return new
 
@@ -87,7 +87,7 @@ def calls(tmp_path: Path, repo: Path) -> Iterator[Calls]:
 
 @pytest.fixture
 def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have what does not end be ended soon."""
+    """Shorten the server's grace period and its limit for an import."""
     texts = tmp_path / "impatient"
     texts.mkdir()
     for name in connection._TEXTS:
@@ -103,16 +103,16 @@ def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return texts
 
 
-# What it answers.
+# Answers.
 
 
 def plain(text: bytes) -> bytes:
-    """Leave out where something is in memory."""
+    """Replace memory addresses and thread ids."""
     return re.sub(rb"0x[0-9a-f]+|started \d+", b"...", text)
 
 
 def outcome(run: Callable[..., Completed], folder: Path, code: str) -> tuple[object, ...]:
-    """Return all that is known about a call afterwards, and what it has left in its folder."""
+    """Return the answer of a call, and the files that it has left in its folder."""
     for left in folder.iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     done = run(code, "two\nlines", "", "naïve 漢字 \U0001f408", "\udce9", "--", "*")
@@ -125,22 +125,22 @@ def outcome(run: Callable[..., Completed], folder: Path, code: str) -> tuple[obj
 
 
 def answer(done: Completed) -> tuple[object, ...]:
-    """Return what a host has answered, wherever it is in memory."""
+    """Return the answer of a call, without memory addresses."""
     return done.argv, done.exit_code, plain(done.stdout), plain(done.stderr)
 
 
 def descriptors() -> set[str]:
-    """Return what this process has open."""
+    """Return the open file descriptors of this process."""
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
 def servers() -> set[int]:
-    """Return the processes that are children of this one, and theirs."""
+    """Return the process ids of all descendants of this process."""
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
 SAME = {
-    # What a process is told.
+    # The state of a process.
     "arguments": "import sys; print(ascii(sys.argv))",
     "path": "import sys; print(sys.path)",
     "folder": "import os; print(os.getcwd())",
@@ -200,7 +200,7 @@ SAME = {
         print([f.name for f in importlib.resources.files("madeup").iterdir() if f.suffix == ".py"])
         print(importlib.metadata.version("madeup"))
     """,
-    # How it ends.
+    # Its end.
     "nothing": "",
     "code 0": "exit(0)",
     "code 3": "import sys; print('x'); sys.exit(3)",
@@ -262,7 +262,7 @@ SAME = {
         import os
         print("lost"); os.execlp("sh", "sh", "-c", "echo other; exit 3")
     """,
-    # What it writes.
+    # Its output.
     "megabytes": """
         import sys
         sys.stdout.write("o" * 3_000_000 + "\\n")
@@ -299,7 +299,7 @@ SAME = {
         except ZeroDivisionError: logging.exception("three")
     """,
     "seeded": "import random; random.seed(3); print(random.random())",
-    # What it leaves.
+    # Files, threads and processes of its own.
     "open files": """
         import io, madeup
         madeup.text = open("text", "w"); madeup.text.write("text")
@@ -386,7 +386,7 @@ SAME = {
         print(tempfile.gettempdir())
     """,
 }
-# What depends on how a host is called; the rest is the same for all of them.
+# Only these depend on how a host is called.
 SHORT = ("arguments", "path", "environment", "interpreter", "main module", "exception", "interrupt")
 EACH = [(form, what) for form in FORMS for what in (SAME if form == "script" else SHORT)]
 
@@ -405,7 +405,7 @@ def installed(
 
 @pytest.mark.parametrize(("installed", "what"), EACH, indirect=["installed"])
 def test_a_call_is_the_same(installed: Caller, what: str) -> None:
-    """No answer, no exit code and nothing that is left tells whether a host was kept warm."""
+    """A warm call has the same answer and leaves the same files as a cold one."""
     assert isinstance(installed.repo, Path)
     cold = outcome(installed.do_cold, installed.repo, SAME[what])
 
@@ -414,24 +414,24 @@ def test_a_call_is_the_same(installed: Caller, what: str) -> None:
 
 @pytest.mark.parametrize("installed", ["script"], indirect=True)
 def test_a_call_that_cannot_write_its_answer_fails(installed: Caller) -> None:
-    """An answer that is lost, on a full disk for example, is not told as a success."""
+    """A call that cannot write its answer has exit code 120, warm and cold."""
     code = "import os; print('lost'); os.close(1)"
 
     assert installed.do(code).exit_code == installed.do_cold(code).exit_code == 120
 
 
 @pytest.mark.parametrize("what", ["arguments", "folder", "exception", "killed", "bytes"])
-def test_a_call_is_the_same_in_every_way(calls: Calls, way: str, what: str, repo: Path) -> None:
-    """What is true of the one transport is true of the other, under both event loops."""
-    caller = calls(way)
+def test_a_call_is_the_same_in_every_way(calls: Calls, backend: str, what: str, repo: Path) -> None:
+    """Sync and async transports answer a warm call as a cold one."""
+    caller = calls(backend)
     cold = outcome(caller.do_cold, repo, SAME[what])
 
     assert outcome(caller.do, repo, SAME[what]) == cold
 
 
-def test_a_call_is_made_by_a_server(calls: Calls, way: str) -> None:
-    """All calls have one parent, which is not this process: it is what has done the imports."""
-    caller = calls(way)
+def test_a_call_is_made_by_a_server(calls: Calls, backend: str) -> None:
+    """All warm calls are children of one server process."""
+    caller = calls(backend)
     parents = {caller.server() for _ in range(3)}
 
     assert len(parents) == 1
@@ -439,32 +439,32 @@ def test_a_call_is_made_by_a_server(calls: Calls, way: str) -> None:
     assert caller.warm.why_cold is None
 
 
-def test_the_time_limit_is_told(calls: Calls, way: str) -> None:
-    """An error can say how long a call was given."""
-    assert calls(way).do("", time_limit=20.5).time_limit == 20.5
+def test_the_time_limit_is_told(calls: Calls, backend: str) -> None:
+    """A warm call returns the time limit that it was given."""
+    assert calls(backend).do("", time_limit=20.5).time_limit == 20.5
 
 
 def test_the_end_of_an_output_without_end_is_kept(
     calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer is at the end, so the beginning is what a flood loses."""
+    """Of too much output the SDK keeps the end, because the answer is there."""
     monkeypatch.setattr(connection, "LARGEST", 10)
 
     assert calls().do("print('0123456789\\nthe end')").stdout == b"9\nthe end\n"
 
 
-def test_git_is_run_by_the_transport_that_was_given(calls: Calls, way: str) -> None:
-    """A transport that keeps a host warm can do what the other can."""
-    caller = calls(way)
+def test_git_is_run_by_the_transport_that_was_given(calls: Calls, backend: str) -> None:
+    """A warm transport runs git, and has the identity of the transport that it wraps."""
+    caller = calls(backend)
     git = partial(caller.warm.git, ["--version"], time_limit=PATIENCE)
-    done = git() if way == "sync" else anyio.run(git, backend=way)
+    done = git() if backend == "sync" else anyio.run(git, backend=backend)
 
     assert done.stdout.startswith(b"git version")
     assert caller.warm.identity() == caller.cold.identity() is not None
 
 
 def test_it_can_be_started_before_the_first_call(calls: Calls, repo: Path) -> None:
-    """Who prepares has the host imported while something else is done."""
+    """`prepare` imports the host before the first call, which does not import it again."""
     caller = calls(at_import="import os; open('imported', 'a').write(f'{os.getppid()}\\n')")
     caller.warm.prepare()
 
@@ -475,7 +475,7 @@ def test_it_can_be_started_before_the_first_call(calls: Calls, repo: Path) -> No
 
 
 def test_to_prepare_a_host_that_is_none_is_no_error(repo: Path, tmp_path: Path) -> None:
-    """What is wrong is told by the first call."""
+    """`prepare` raises nothing for a missing host, a missing folder or a host that is no Python."""
     WarmTransport(ProcessTransport(repo=repo, executable="/none/kitty")).prepare()
     WarmTransport(ProcessTransport(repo=tmp_path / "none"), only=True).prepare()
     program = str(script(tmp_path / "kitty", "true"))
@@ -485,7 +485,7 @@ def test_to_prepare_a_host_that_is_none_is_no_error(repo: Path, tmp_path: Path) 
     assert transport.why_cold
 
 
-# What one call leaves to the next.
+# Isolation of calls.
 
 LEFT = {
     "environment": ("os.environ['LEFT'] = '1'", "dict(os.environ)"),
@@ -525,7 +525,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
 
 @pytest.mark.parametrize("what", LEFT)
 def test_nothing_is_left_to_the_next_call(one: Caller, what: str) -> None:
-    """Whatever a call does to its process, the next one is as if it had not been."""
+    """A change that a call makes to its process does not reach the next call."""
     changes, tells = LEFT[what]
     tells = re.sub(r"([A-Z]{2,})\.", lambda m: f"__import__('{m[1].lower()}').", tells)
     tells = tells.replace("TREE()", "sys.modules['madeup.commands'].app.registered_commands")
@@ -550,9 +550,9 @@ def test_nothing_is_left_to_the_next_call(one: Caller, what: str) -> None:
     ],
 )
 def test_chance_is_different_in_every_call(one: Caller, what: str) -> None:
-    """Two calls at once never choose the same name for a file."""
+    """Random values and process ids are different in every call."""
     code = f"import os, random, secrets, tempfile, uuid; print({what})"
-    one.do(code)  # it has all that imported from now on
+    one.do(code)  # imports the modules for the first time
 
     assert len({one.do(code).stdout for _ in range(4)}) == 4
 
@@ -574,7 +574,7 @@ WAITS = """
 def test_a_call_has_its_input_its_outputs_and_nothing_of_other_calls(
     calls: Calls, repo: Path
 ) -> None:
-    """No descriptor of the server, of the client or of other calls gets into one."""
+    """A call inherits no descriptor of the server, of the client or of other calls."""
     caller = calls()
     with ThreadPoolExecutor() as pool:
         others = [pool.submit(caller.do, WAITS, f"{n}", "go") for n in range(4)]
@@ -598,7 +598,7 @@ def test_a_call_has_its_input_its_outputs_and_nothing_of_other_calls(
 
 
 def test_calls_that_end_at_once_are_all_told(calls: Calls, repo: Path) -> None:
-    """Who waits for an answer gets it when it is there, whatever else is told at that time."""
+    """Two calls that end at the same time both get their answer within the time limit."""
     caller = calls()
     with ThreadPoolExecutor() as pool:
         silent = pool.submit(caller.do, f"{dedent(WAITS)}", "0", "go", time_limit=2)
@@ -636,7 +636,7 @@ def test_calls_run_at_once(calls: Calls, repo: Path) -> None:
 
 @pytest.mark.anyio
 async def test_calls_run_at_once_in_tasks(calls: Calls, repo: Path, anyio_backend: str) -> None:
-    """More calls than an event loop has worker threads wait for one another, and end."""
+    """45 calls run at once, more than an event loop has worker threads."""
     number = 45  # anyio has 40 threads
     transport = calls(anyio_backend).warm
     ended: list[int | None] = []
@@ -674,7 +674,7 @@ def hangs(on_term: str = "") -> str:
 
 
 def late(caller: Caller, folder: Path, code: str) -> Completed:
-    """Have a host hang; give it longer on a machine that is too slow to start it."""
+    """Run a hanging call into its time limit, and a longer one on a slow machine."""
     for time_limit in (0.4, 2.0, 10.0):
         done = caller.do(code, str(folder), time_limit=time_limit)
         if started(folder):
@@ -682,9 +682,11 @@ def late(caller: Caller, folder: Path, code: str) -> Completed:
     pytest.fail("the program did not start")
 
 
-def test_the_time_limit_ends_a_call_with_its_children(calls: Calls, way: str, repo: Path) -> None:
-    """A grandchild that ignores SIGTERM neither stalls nor survives, and the server goes on."""
-    caller = calls(way)
+def test_the_time_limit_ends_a_call_with_its_children(
+    calls: Calls, backend: str, repo: Path
+) -> None:
+    """The time limit ends a call with its children, and the server goes on."""
+    caller = calls(backend)
     server = caller.server()
     with ended_at_last(repo):
         done = late(caller, repo, hangs())
@@ -695,9 +697,9 @@ def test_the_time_limit_ends_a_call_with_its_children(calls: Calls, way: str, re
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_call_that_ignores_the_request_is_ended(calls: Calls, way: str, repo: Path) -> None:
-    """There is a moment between asking and ending, and then it is over."""
-    caller = calls(way)
+def test_a_call_that_ignores_the_request_is_ended(calls: Calls, backend: str, repo: Path) -> None:
+    """The server sends SIGTERM first, and kills a call that ignores it."""
+    caller = calls(backend)
     server = caller.server()
     with ended_at_last(repo):
         done = late(caller, repo, hangs(STUBBORN))
@@ -708,9 +710,9 @@ def test_a_call_that_ignores_the_request_is_ended(calls: Calls, way: str, repo: 
         assert caller.server() == server
 
 
-def test_a_call_may_tidy_up_in_its_last_moment(calls: Calls, way: str, repo: Path) -> None:
-    """Ending begins with SIGTERM, so a host can release its locks; it is late all the same."""
-    caller = calls(way)
+def test_a_call_may_tidy_up_in_its_last_moment(calls: Calls, backend: str, repo: Path) -> None:
+    """A call may clean up on SIGTERM, but counts as timed out."""
+    caller = calls(backend)
     caller.warm.prepare()
     with ended_at_last(repo):
         done = late(caller, repo, hangs(TIDY))
@@ -719,10 +721,10 @@ def test_a_call_may_tidy_up_in_its_last_moment(calls: Calls, way: str, repo: Pat
 
 
 def test_the_time_limit_holds_while_the_host_is_imported(
-    calls: Calls, way: str, repo: Path
+    calls: Calls, backend: str, repo: Path
 ) -> None:
-    """A host that hangs before it is a host does not keep anybody waiting, also not its end."""
-    caller = calls(way, at_import="import time; time.sleep(600)")
+    """A host that hangs at its import delays neither the time limit nor `close`."""
+    caller = calls(backend, at_import="import time; time.sleep(600)")
     began, before = time.monotonic(), servers()
     done = caller.do("", time_limit=0.4)
     caller.warm.close()
@@ -733,7 +735,7 @@ def test_the_time_limit_holds_while_the_host_is_imported(
 
 
 def test_what_a_call_leaves_goes_on(calls: Calls, repo: Path) -> None:
-    """The end of the host itself is what is waited for, whoever holds its output."""
+    """A call ends with the host itself; a process that holds its output runs on."""
     code = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid)"
     done = calls().do(code)
 
@@ -745,7 +747,7 @@ def test_what_a_call_leaves_goes_on(calls: Calls, repo: Path) -> None:
 
 
 def test_ctrl_c_ends_a_call_with_its_children(calls: Calls, repo: Path) -> None:
-    """An interrupted caller leaves nothing behind, and the next call is as quick as ever."""
+    """Ctrl-C ends a call with its children, and the server goes on."""
     caller = calls()
     server = caller.server()
     with ended_at_last(repo):
@@ -760,7 +762,7 @@ def test_ctrl_c_ends_a_call_with_its_children(calls: Calls, repo: Path) -> None:
 
 
 def test_ctrl_c_while_a_call_is_being_ended(calls: Calls, repo: Path) -> None:
-    """Impatience with a host that takes its time to end shortens it, and leaves nothing behind."""
+    """Ctrl-C after SIGTERM was sent ends the call with its children; the server goes on."""
     caller = calls()
     server = caller.server()
     began = time.monotonic()
@@ -772,7 +774,7 @@ def test_ctrl_c_while_a_call_is_being_ended(calls: Calls, repo: Path) -> None:
             late(caller, repo, hangs(STUBBORN))
 
         assert all(map(gone, pids(repo)))
-        assert time.monotonic() - began < 5  # which it would have been given
+        assert time.monotonic() - began < 5  # seconds
         assert caller.server() == server
 
 
@@ -780,7 +782,7 @@ def test_ctrl_c_while_a_call_is_being_ended(calls: Calls, repo: Path) -> None:
 async def test_cancellation_ends_a_call_with_its_children(
     calls: Calls, anyio_backend: str, repo: Path
 ) -> None:
-    """A cancelled task leaves nothing behind, and the next call is as quick as ever."""
+    """A cancelled task ends its call with its children, and the server goes on."""
     caller = calls(anyio_backend)
     run = partial(caller.warm.run, time_limit=PATIENCE)
     with ended_at_last(repo):
@@ -799,7 +801,7 @@ async def test_cancellation_ends_a_call_with_its_children(
 
 @pytest.mark.anyio
 async def test_other_tasks_run_meanwhile(calls: Calls, anyio_backend: str, repo: Path) -> None:
-    """The call ends only when another task lets it: the event loop is not blocked."""
+    """Waiting for a warm call does not block the event loop."""
     transport = calls(anyio_backend).warm
     ended: list[Completed] = []
 
@@ -820,7 +822,7 @@ async def test_other_tasks_run_meanwhile(calls: Calls, anyio_backend: str, repo:
 async def test_calls_do_not_queue_for_the_threads_of_others(
     calls: Calls, anyio_backend: str
 ) -> None:
-    """A program whose worker threads are all busy can call its host, and is told in time."""
+    """A warm call needs no worker thread of the event loop."""
     transport = calls(anyio_backend).warm
     await transport.run(["do", ""], time_limit=PATIENCE)
     limiter = anyio.to_thread.current_default_thread_limiter()
@@ -835,12 +837,12 @@ async def test_calls_do_not_queue_for_the_threads_of_others(
             limiter.release_on_behalf_of(other)
 
 
-# Calls and servers that are killed by others.
+# Calls and servers that are killed.
 
 
-def test_a_call_that_was_killed_is_told_as_such(calls: Calls, way: str, repo: Path) -> None:
-    """Who kills a call is not taken for the time limit, and the next call works."""
-    caller = calls(way)
+def test_a_call_that_was_killed_is_told_as_such(calls: Calls, backend: str, repo: Path) -> None:
+    """A killed call has exit code -9, not None as after a timeout, and the server goes on."""
+    caller = calls(backend)
     server = caller.server()
     with ThreadPoolExecutor() as pool, ended_at_last(repo):
         running = pool.submit(caller.do, hangs(), str(repo))
@@ -851,9 +853,11 @@ def test_a_call_that_was_killed_is_told_as_such(calls: Calls, way: str, repo: Pa
         assert caller.server() == server
 
 
-def test_a_server_that_was_killed_takes_its_calls_along(calls: Calls, way: str, repo: Path) -> None:
-    """Each call is told as killed, nothing that it has started is left, and the next call works."""
-    caller = calls(way)
+def test_a_server_that_was_killed_takes_its_calls_along(
+    calls: Calls, backend: str, repo: Path
+) -> None:
+    """Killing a server ends its calls with exit code -9; the next call gets a new server."""
+    caller = calls(backend)
     folders = [repo / "one", repo / "other"]
     with ThreadPoolExecutor() as pool, ExitStack() as stack:
         for folder in folders:
@@ -870,9 +874,9 @@ def test_a_server_that_was_killed_takes_its_calls_along(calls: Calls, way: str, 
         assert caller.warm.why_cold is None
 
 
-def test_a_server_that_was_killed_between_calls_is_replaced(calls: Calls, way: str) -> None:
-    """Nobody notices."""
-    caller = calls(way)
+def test_a_server_that_was_killed_between_calls_is_replaced(calls: Calls, backend: str) -> None:
+    """The next call gets a new server when the old one was killed."""
+    caller = calls(backend)
     server = caller.server()
     os.kill(server, signal.SIGKILL)
     assert eventually(lambda: not psutil.pid_exists(server))
@@ -884,9 +888,9 @@ def test_a_server_that_was_killed_between_calls_is_replaced(calls: Calls, way: s
 DIES = "import os, signal; os.kill(os.getppid(), signal.SIGKILL); signal.pause()"
 
 
-def test_a_server_that_dies_again_and_again_is_given_up(calls: Calls, way: str) -> None:
-    """After three in a row every call has a process of its own, and it is said why."""
-    caller = calls(way, only=False)
+def test_a_server_that_dies_again_and_again_is_given_up(calls: Calls, backend: str) -> None:
+    """After three deaths of a server in a row calls run cold, and `why_cold` says why."""
+    caller = calls(backend, only=False)
     codes = [caller.do(DIES).exit_code for _ in range(3)]
 
     assert codes == [-9, -9, -9]
@@ -895,7 +899,7 @@ def test_a_server_that_dies_again_and_again_is_given_up(calls: Calls, way: str) 
 
 
 def test_servers_that_die_now_and_then_are_not_given_up(calls: Calls) -> None:
-    """Three deaths are only counted when nothing has worked in between."""
+    """A call that succeeds resets the count of the server's deaths."""
     caller = calls()
     for _ in range(3):
         assert caller.do(DIES).exit_code == -9
@@ -903,7 +907,7 @@ def test_servers_that_die_now_and_then_are_not_given_up(calls: Calls) -> None:
 
 
 def test_a_server_that_takes_many_calls_along_has_died_once(calls: Calls, repo: Path) -> None:
-    """Whoever has eight calls at once does not lose all speed by one accident."""
+    """A server that dies with eight calls counts as one death."""
     caller = calls(only=False)
     server = caller.server()
     with ThreadPoolExecutor(8) as pool:
@@ -916,7 +920,7 @@ def test_a_server_that_takes_many_calls_along_has_died_once(calls: Calls, repo: 
 
 
 def test_a_server_that_has_too_many_files_open_does_not_die(calls: Calls, repo: Path) -> None:
-    """A call that cannot be made is no reason to end all others."""
+    """A server out of descriptors ends no running call, and a new call still gets an answer."""
     caller = calls(only=False)
     with ThreadPoolExecutor() as pool:
         running = pool.submit(caller.do, WAITS, "started", "go")
@@ -958,7 +962,7 @@ say(server_of_a_call())
 
 @contextmanager
 def client(calls: Calls, impatient: Path, code: str, ends: str = "") -> Iterator[Any]:
-    """Run another client, which tells the process of its server first."""
+    """Run another client, which first prints the process id of its server."""
     host, repo = calls().host, calls().repo
     argv = [str(host.program), str(repo), str(host.site), str(impatient), dedent(ends)]
     with subprocess.Popen(
@@ -995,7 +999,7 @@ HAS_A_CALL = """
 def test_a_client_that_ends_takes_its_server_and_its_calls_along(
     calls: Calls, impatient: Path, repo: Path, end: str
 ) -> None:
-    """However a program ends, soon afterwards nothing of its host is running."""
+    """Server and calls end with their client, however that ends."""
     with ended_at_last(repo), client(calls, impatient, HAS_A_CALL + f"    {end}", hangs()) as proc:
         server = int(proc.stdout.readline())
         running = pids(repo)
@@ -1005,7 +1009,7 @@ def test_a_client_that_ends_takes_its_server_and_its_calls_along(
 
 
 def test_a_client_without_calls_takes_its_server_along(calls: Calls, impatient: Path) -> None:
-    """A server whose client is gone does not wait for another."""
+    """A server without calls ends when its client is killed."""
     with client(calls, impatient, "os.kill(os.getpid(), signal.SIGKILL)") as proc:
         server = int(proc.stdout.readline())
         proc.wait(PATIENCE)
@@ -1016,7 +1020,7 @@ def test_a_client_without_calls_takes_its_server_along(calls: Calls, impatient: 
 def test_a_client_takes_a_server_along_that_imports(
     calls: Calls, impatient: Path, repo: Path
 ) -> None:
-    """A host that hangs while it is imported is ended after a while, also without its client."""
+    """A server that hangs at the import of its host ends after its client was killed."""
     hangs_there = "import os, time; open('host.pid', 'w').write(str(os.getpid())); time.sleep(600)"
     file = calls().host.package / "cli.py"
     code = f"""
@@ -1051,7 +1055,7 @@ FORKS = {
 def test_a_fork_of_a_client_has_a_server_of_its_own(
     calls: Calls, impatient: Path, how: str
 ) -> None:
-    """It makes calls, and so does its parent, neither by what belongs to the other."""
+    """A forked client starts its own server, and the parent keeps the one it had."""
     code = (
         dedent(FORKS[how])
         + """
@@ -1077,7 +1081,7 @@ say(server_of_a_call())
 def test_a_fork_of_a_client_does_not_keep_its_server(
     calls: Calls, impatient: Path, how: str, uses: bool
 ) -> None:
-    """A server ends with the client that has started it, though a fork of that lives on."""
+    """A server ends with the client that started it, although a fork of that client lives on."""
     child = f"""
 def child():
     say(os.getpid(), {"server_of_a_call()" if uses else 0})
@@ -1103,7 +1107,7 @@ signal.pause()
 
 
 def replace(file: Path, old: str, new: str) -> None:
-    """Replace a file by another, as installers do."""
+    """Replace a file by a changed one, as installers do."""
     text = file.read_text()
     assert old in text
     other = file.with_name("new")
@@ -1117,7 +1121,7 @@ def replace(file: Path, old: str, new: str) -> None:
     "name", ["site/madeup/commands.py", "bin/spec-kitty", "site/typer/main.py"]
 )
 def test_an_upgraded_host_is_noticed(calls: Calls, form: str, name: str) -> None:
-    """The next call is one of the new host, and those after that are quick."""
+    """The call after an upgrade runs the new host, and later calls share its server."""
     caller = calls("sync", form)
     server = caller.server()
     replace(caller.host.folder / name, "import sys\n", "import sys; sys.upgraded = True\n")
@@ -1129,10 +1133,10 @@ def test_an_upgraded_host_is_noticed(calls: Calls, form: str, name: str) -> None
 
 
 @pytest.mark.parametrize("form", ["script", "module"])
-def test_a_host_is_upgraded_time_and_again(calls: Calls, way: str, form: str) -> None:
-    """Each call is one of the host that is installed at that time."""
-    caller = calls(way, form)
-    for n in range(4):  # with another size, because Python goes by that and the second
+def test_a_host_is_upgraded_time_and_again(calls: Calls, backend: str, form: str) -> None:
+    """Each call runs the code that is installed at that time."""
+    caller = calls(backend, form)
+    for n in range(4):  # with a new size: Python compares size and second
         old, new = f"import sys # {'x' * n}\n", f"import sys # {'x' * (n + 1)}\n"
         replace(caller.host.package / "commands.py", old if n else "import sys\n", new)
 
@@ -1142,7 +1146,7 @@ def test_a_host_is_upgraded_time_and_again(calls: Calls, way: str, form: str) ->
 
 
 def test_a_host_that_is_edited_is_noticed(calls: Calls) -> None:
-    """A developer of the host sees what was changed in its place, where it is not installed."""
+    """A call runs the edited code of a host that was changed in place."""
     caller = calls()
     assert caller.ask("hasattr(sys, 'edited')") is False
     file = caller.host.package / "commands.py"
@@ -1152,7 +1156,7 @@ def test_a_host_that_is_edited_is_noticed(calls: Calls) -> None:
 
 
 def test_a_host_that_loses_a_module_is_noticed(calls: Calls) -> None:
-    """A host that was uninstalled answers what one that is started for the call does."""
+    """A warm call of a host that lost a module has the answer of a cold one."""
     caller = calls(only=False)
     caller.do("")
     (caller.host.package / "cli.py").unlink()
@@ -1163,9 +1167,9 @@ def test_a_host_that_loses_a_module_is_noticed(calls: Calls) -> None:
     assert answer(done) == answer(caller.do_cold(""))
 
 
-def test_a_host_that_is_gone_is_told(calls: Calls, way: str) -> None:
-    """The error is the same as that of a host that never was."""
-    caller = calls(way)
+def test_a_host_that_is_gone_is_told(calls: Calls, backend: str) -> None:
+    """A call of a warm host whose script is gone raises HostNotFound."""
+    caller = calls(backend)
     caller.do("")
     caller.host.script.unlink()
 
@@ -1174,7 +1178,7 @@ def test_a_host_that_is_gone_is_told(calls: Calls, way: str) -> None:
 
 
 def test_bytecode_is_no_upgrade(calls: Calls) -> None:
-    """What Python writes beside its modules does not cost a start."""
+    """New files of bytecode do not restart the server."""
     caller = calls()
     server = caller.server()
     for folder in (caller.host.package, caller.host.site / "typer"):
@@ -1189,7 +1193,7 @@ def test_bytecode_is_no_upgrade(calls: Calls) -> None:
 def test_a_call_whose_server_is_replaced_runs_to_its_end(
     calls: Calls, repo: Path, impatient: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """A merge that takes minutes is not killed because a short call wants another server."""
+    """A running call is not killed when another call needs a new server."""
     caller = calls()
     with ThreadPoolExecutor() as pool:
         running = pool.submit(caller.do, WAITS + "    print('done')", "started", "go")
@@ -1206,7 +1210,7 @@ def test_a_call_whose_server_is_replaced_runs_to_its_end(
 
 
 def test_an_upgrade_while_the_host_is_imported_is_noticed(calls: Calls, repo: Path) -> None:
-    """No old module is kept in memory because a new one was there a moment later."""
+    """A call runs the new code of a host that was upgraded during its import."""
     waits = "import madeup.commands, os, time\nopen('importing', 'w').close()\n"
     caller = calls(at_import=waits + "while not os.path.exists('go'): time.sleep(0.01)")
     with ThreadPoolExecutor() as pool:
@@ -1219,14 +1223,14 @@ def test_an_upgrade_while_the_host_is_imported_is_noticed(calls: Calls, repo: Pa
     assert running.result().stdout == b"True\n"
 
 
-# What is around a host.
+# The environment and the folder of a host.
 
 
 def test_a_changed_environment_is_that_of_the_next_call(
-    calls: Calls, way: str, monkeypatch: pytest.MonkeyPatch
+    calls: Calls, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A variable that is set, changed or removed between two calls is so for the host."""
-    caller = calls(way)
+    """A call sees the variables that are set, changed or removed since the last one."""
+    caller = calls(backend)
     for value in ("1", "2"):
         monkeypatch.setenv("CHANGED", value)
         assert caller.ask("os.environ.get('CHANGED')") == value
@@ -1238,13 +1242,13 @@ def test_a_changed_environment_is_that_of_the_next_call(
 
 @pytest.mark.parametrize("form", ["script", "module"])
 def test_a_folder_that_is_relative_counts_from_where_the_client_is(
-    calls: Calls, way: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    calls: Calls, backend: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It counts from where the client was made, warm or not, and finds the same modules."""
+    """A relative `repo` counts from the folder where the client was made, warm and cold."""
     for name in ("one", "other"):
         (tmp_path / name / "inner").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "one")
-    caller = calls(way, form, repo="inner")
+    caller = calls(backend, form, repo="inner")
     tell = "import os, sys; print(os.getcwd(), sys.path)"
     for name in ("one", "other"):
         monkeypatch.chdir(tmp_path / name)
@@ -1255,9 +1259,9 @@ def test_a_folder_that_is_relative_counts_from_where_the_client_is(
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])
-def test_a_folder_that_is_none_is_named(calls: Calls, way: str, repo: Path, kind: str) -> None:
-    """The error is that of a host that is started for the call, also after one that worked."""
-    caller = calls(way)
+def test_a_folder_that_is_none_is_named(calls: Calls, backend: str, repo: Path, kind: str) -> None:
+    """A call in a missing folder raises the HostNotFound of a cold call."""
+    caller = calls(backend)
     caller.do("")
     repo.rmdir()
     if kind == "file":
@@ -1271,7 +1275,7 @@ def test_a_folder_that_is_none_is_named(calls: Calls, way: str, repo: Path, kind
 
 
 def test_a_folder_that_goes_away_at_the_last_moment_is_named(calls: Calls, repo: Path) -> None:
-    """A call that could not be made is not told as one that has failed."""
+    """A folder that is removed just before the call raises HostNotFound."""
 
     class Late(ProcessTransport):
         def location(self) -> Any:
@@ -1292,7 +1296,7 @@ def test_a_folder_that_goes_away_at_the_last_moment_is_named(calls: Calls, repo:
 def test_a_client_whose_folder_is_gone_can_call(
     calls: Calls, repo: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that was started in a folder that was removed since is no worse off."""
+    """A client whose current folder was removed can still call the host."""
     caller = calls(repo=repo if kind == "absolute" else "", only=False)
     (tmp_path / "removed").mkdir()
     monkeypatch.chdir(tmp_path / "removed")
@@ -1303,7 +1307,7 @@ def test_a_client_whose_folder_is_gone_can_call(
 
 
 def test_a_changed_umask_is_that_of_the_next_call(calls: Calls) -> None:
-    """A client that makes its files private has a host that does so."""
+    """A call has the umask that its client has at that time."""
     caller = calls()
     before = os.umask(0o022)
     try:
@@ -1344,7 +1348,7 @@ def test_a_changed_umask_is_that_of_the_next_call(calls: Calls) -> None:
 def test_calls_in_two_folders_are_those_of_two_hosts(
     calls: Calls, tmp_path: Path, form: str, env: dict[str, str], at: dict[str, str]
 ) -> None:
-    """Nothing that a host has from one repository gets into a call for another."""
+    """A call has the folder and module path of its own repository, as a cold one has."""
     host = install(tmp_path / "host", form, **at)
     env = {name: value.format(site=host.site) for name, value in env.items()}
     tell = "import os, sys; print(os.getcwd(), sys.path)"
@@ -1357,22 +1361,24 @@ def test_calls_in_two_folders_are_those_of_two_hosts(
 
 
 @pytest.mark.parametrize("words", [["x" * 120_000], ["x" * 100_000] * 2])
-def test_long_arguments_are_left_to_the_system(calls: Calls, way: str, words: list[str]) -> None:
-    """What may be too much for one machine is done where it is not."""
-    done = calls(way).do("import os; print(os.getppid(), *map(len, words))", *words)
+def test_long_arguments_are_left_to_the_system(
+    calls: Calls, backend: str, words: list[str]
+) -> None:
+    """A call with long arguments runs cold."""
+    done = calls(backend).do("import os; print(os.getppid(), *map(len, words))", *words)
 
     assert done.stdout.decode().split() == [str(os.getpid()), *(str(len(w)) for w in words)]
 
 
-def test_arguments_that_are_too_long_are_refused_by_the_system(calls: Calls, way: str) -> None:
-    """The error is that of a host that is started for the call."""
+def test_arguments_that_are_too_long_are_refused_by_the_system(calls: Calls, backend: str) -> None:
+    """Arguments that are too long together raise InvalidCall."""
     with pytest.raises(InvalidCall, match="too long"):
-        calls(way).do("", *["x" * 100_000] * 40)
+        calls(backend).do("", *["x" * 100_000] * 40)
 
 
-def test_an_argument_with_nul_is_left_to_the_system(calls: Calls, way: str) -> None:
-    """It is refused in the same way, and nothing is cut off silently."""
-    caller = calls(way)
+def test_an_argument_with_nul_is_left_to_the_system(calls: Calls, backend: str) -> None:
+    """An argument with a NUL character raises ValueError, warm and cold."""
+    caller = calls(backend)
     with pytest.raises(ValueError, match="null byte"):
         caller.do_cold("", "a\0b")
 
@@ -1383,7 +1389,7 @@ def test_an_argument_with_nul_is_left_to_the_system(calls: Calls, way: str) -> N
 # Hosts that cannot be kept warm.
 
 COLD: dict[str, tuple[dict[str, str], str]] = {
-    # What it does: why that is.
+    # How each host is installed, and the reason that `why_cold` gives.
     "a syntax error": ({"at_import": "1 +"}, "SyntaxError: invalid syntax"),
     "a missing module": ({"at_import": "import none"}, "No module named 'none'"),
     "an end at import": ({"at_import": "raise SystemExit(3)"}, "SystemExit: 3"),
@@ -1441,7 +1447,7 @@ def cold_host(folder: Path, form: str = "script", **at: str) -> MadeUp:
 def test_a_host_that_cannot_be_kept_warm_is_called_cold(
     calls: Calls, tmp_path: Path, what: str
 ) -> None:
-    """The answers are right, and who wonders why they take long is told."""
+    """A host that cannot be kept warm is called cold, and `why_cold` has the reason."""
     given, why = COLD[what]
     caller = calls(host=cold_host(tmp_path / "host", **given), only=False)
     before, cold = servers(), answer(caller.do_cold(TELL))
@@ -1456,11 +1462,11 @@ TELL = "import os, sys; print(os.getppid(), sys.argv)"
 
 @pytest.mark.parametrize("what", ["a syntax error", "an end at once", "another language"])
 def test_who_wants_only_warm_calls_is_told_why_there_are_none(
-    calls: Calls, way: str, tmp_path: Path, what: str
+    calls: Calls, backend: str, tmp_path: Path, what: str
 ) -> None:
-    """Nothing is called, time and again, and the reason is in the error."""
+    """With `only=True` the transport raises CannotBeWarm with the reason, and calls no host."""
     given, why = COLD[what]
-    caller = calls(way, host=cold_host(tmp_path / "host", **given))
+    caller = calls(backend, host=cold_host(tmp_path / "host", **given))
 
     for _ in range(2):
         with pytest.raises(CannotBeWarm, match=re.escape(why)):
@@ -1470,7 +1476,7 @@ def test_who_wants_only_warm_calls_is_told_why_there_are_none(
 
 @pytest.mark.parametrize("what", ["a syntax error", "words at import", "an end at once"])
 def test_a_host_that_was_mended_is_kept_warm(calls: Calls, tmp_path: Path, what: str) -> None:
-    """Giving up is for the host that it was; the next one has its chance."""
+    """The SDK keeps a host warm again after a new installation."""
     caller = calls(host=cold_host(tmp_path / "host", **COLD[what][0]), only=False)
     caller.do("")
     assert caller.warm.why_cold
@@ -1485,7 +1491,7 @@ ONCE = "import os, sys\nif not os.path.exists('once'): open('once', 'w'); print(
 
 
 def test_what_is_printed_only_once_is_not_held_against_a_host(calls: Calls) -> None:
-    """A warning that Python has when it compiles a module does not make a host cold for ever."""
+    """Output of a host's first import only does not make that host cold."""
     caller = calls(at_import=ONCE.format("file=sys.stderr"))
 
     assert caller.do("print(1)").stdout == b"1\n"
@@ -1502,7 +1508,7 @@ def test_what_is_printed_only_once_is_not_held_against_a_host(calls: Calls) -> N
 def test_what_is_printed_to_stdout_is_printed_as_often_as_it_is(
     calls: Calls, at: dict[str, str]
 ) -> None:
-    """What a server has in a buffer does not come out of every call."""
+    """A warm call prints the output of an import as often as a cold one."""
     caller = calls(only=False, **at)
     caller.do("print(1)")
 
@@ -1519,7 +1525,7 @@ def test_what_is_printed_to_stdout_is_printed_as_often_as_it_is(
     ],
 )
 def test_an_interpreter_that_prints_when_it_starts(calls: Calls, code: str) -> None:
-    """What sitecustomize or a .pth file prints is in every answer, as ever."""
+    """The output of an interpreter's start is in every answer, as in a cold one."""
     caller = calls(only=False)
     (caller.host.site / "sitecustomize.py").write_text(code + "\n")
     cold = answer(caller.do_cold("print(1)"))
@@ -1529,11 +1535,11 @@ def test_an_interpreter_that_prints_when_it_starts(calls: Calls, code: str) -> N
 
 
 def test_a_cold_call_is_told_the_time_limit_that_was_given(calls: Calls) -> None:
-    """An error says how long a call was given, and not what was left of it."""
+    """A call that falls back to a cold host returns the time limit that it was given."""
     assert calls(at_import="1 +", only=False).do("", time_limit=20.5).time_limit == 20.5
 
 
-# Time limits and cancellation at the start, which others wait for as well.
+# Time limits during an import for which other calls wait.
 
 SLOW = """
 import os, time
@@ -1545,7 +1551,7 @@ while not os.path.exists('go'): time.sleep(0.01)
 def test_a_host_that_takes_longer_than_one_call_may_is_kept_warm_all_the_same(
     calls: Calls, repo: Path
 ) -> None:
-    """A first call with a short time limit does not cost the speed of all that follow."""
+    """A host is kept warm although its first call timed out during the import."""
     caller = calls(at_import=SLOW, only=False)
     assert caller.do("", time_limit=0.2).exit_code is None
     (repo / "go").touch()
@@ -1556,7 +1562,7 @@ def test_a_host_that_takes_longer_than_one_call_may_is_kept_warm_all_the_same(
 def test_a_call_that_is_given_up_at_the_start_does_not_take_others_along(
     calls: Calls, repo: Path
 ) -> None:
-    """While two wait for the same host, one of them may lose patience."""
+    """A call that times out during the import does not end another call that waits for it."""
     caller = calls(at_import=SLOW, only=False)
     with ThreadPoolExecutor() as pool:
         other = pool.submit(caller.server)
@@ -1568,11 +1574,11 @@ def test_a_call_that_is_given_up_at_the_start_does_not_take_others_along(
     assert caller.warm.why_cold is None
 
 
-# Who shares a server, and how it ends.
+# Sharing a server, and its end.
 
 
 def test_callers_of_the_same_host_share_its_server(calls: Calls) -> None:
-    """It is imported once for all of them, and ends when the last lets it go."""
+    """Callers of one host share a server, which ends when the last of them closes."""
     one, other, third = calls(), calls("asyncio"), calls("trio")
     server = one.server()
 
@@ -1585,7 +1591,7 @@ def test_callers_of_the_same_host_share_its_server(calls: Calls) -> None:
 
 
 def test_callers_with_other_environments_share_nothing(calls: Calls) -> None:
-    """Neither gets what was meant for the other."""
+    """Callers with different environments have different servers."""
     one = calls(env={"MINE": "1"})
     other = calls(host=one.host, env={"MINE": "2"})
 
@@ -1594,20 +1600,20 @@ def test_callers_with_other_environments_share_nothing(calls: Calls) -> None:
 
 
 def test_callers_in_different_folders_share_a_server(calls: Calls, tmp_path: Path) -> None:
-    """The API of a host is the same everywhere, and each call runs in its own folder."""
+    """Callers in different folders share a server for API calls, each in its own folder."""
     one = calls()
     other = calls(host=one.host, repo=tmp_path)
     server, tell = one.server(), "import os; print(os.getppid(), os.getcwd())"
 
     assert other.run("orchestrator-api", tell).stdout.decode() == f"{server} {tmp_path}\n"
-    assert other.ask("os.getppid()") == os.getpid()  # what is no call of it is made cold
+    assert other.ask("os.getppid()") == os.getpid()  # a call outside the API runs cold
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_server_ends_with_the_last_that_has_it(calls: Calls, way: str) -> None:
-    """Who forgets to close leaves nothing behind, in a program that goes on."""
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_server_ends_with_the_last_that_has_it(calls: Calls, backend: str) -> None:
+    """A server ends when its last caller is garbage-collected without `close`."""
     host = calls().host
-    caller = Caller(host, calls().repo, way)
+    caller = Caller(host, calls().repo, backend)
     server = caller.server()
     del caller
     gc.collect()
@@ -1615,16 +1621,16 @@ def test_a_server_ends_with_the_last_that_has_it(calls: Calls, way: str) -> None
     assert not psutil.pid_exists(server)
 
 
-def test_nothing_is_left_when_it_was_closed(calls: Calls, way: str) -> None:
-    """No process, no thread, no descriptor and no zombie remains, and the next call works."""
-    calls(way).do("")  # what an event loop leaves, and what is imported late
-    caller = calls(way, host=install(Path(calls().repo, "again")))
+def test_nothing_is_left_when_it_was_closed(calls: Calls, backend: str) -> None:
+    """`close` leaves no process, no thread and no descriptor, and the next call works."""
+    calls(backend).do("")  # lets the event loop and late imports open their files
+    caller = calls(backend, host=install(Path(calls().repo, "again")))
     threads, before = set(threading.enumerate()), descriptors()
     server = psutil.Process(caller.server())
     processes = [server, *server.children(recursive=True)]
     caller.warm.close()
 
-    assert set(threading.enumerate()) <= threads  # those of other tests may have ended
+    assert set(threading.enumerate()) <= threads  # threads of other tests may have ended
     assert descriptors() == before
     assert not [process for process in processes if process.is_running()]
     caller.warm.close()
@@ -1632,7 +1638,7 @@ def test_nothing_is_left_when_it_was_closed(calls: Calls, way: str) -> None:
 
 
 def test_to_close_does_not_take_long(calls: Calls) -> None:
-    """A server without calls ends at once, also while it imports."""
+    """`close` ends a server without calls at once, also while it imports the host."""
     began, before = time.monotonic(), servers()
     caller = calls()
     caller.do("")
@@ -1680,7 +1686,7 @@ def test_threads_that_begin_at_once_share_a_server(calls: Calls) -> None:
 
 
 def test_the_parser_is_made_once(calls: Calls) -> None:
-    """What typer makes of all decorators takes time, and is the same for every call."""
+    """The server makes the host's parser once for all calls."""
     caller = calls()
     caller.do("")
     assert caller.host.trees == 1
@@ -1702,7 +1708,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_parser_that_depends_on_the_call_is_made_for_it(calls: Calls, how: str) -> None:
-    """A command that is registered by its own call is found, and by no other call."""
+    """A call that changes the parser gets a parser of its own, as a cold call does."""
     caller = calls(at_start=CHANGES[how])
     file = caller.host.package / "commands.py"
     file.write_text(file.read_text().replace("def start", "def late(): print('late')\n\ndef start"))
@@ -1755,7 +1761,7 @@ UNDONE = ("environment", "folder", "path", "log handlers", "a logger", "filters"
 
 @pytest.mark.parametrize("what", SETS)
 def test_what_is_set_up_on_the_way_to_the_parser_is_undone(calls: Calls, what: str) -> None:
-    """What a host sets up for its own words is not in a call with others; else that is cold."""
+    """A call gets no setup that the host made for other arguments; otherwise it runs cold."""
     sets, tells = SETS[what]
     caller = calls(
         at_import="import logging; logging.getLogger('old')",
@@ -1770,7 +1776,7 @@ def test_what_is_set_up_on_the_way_to_the_parser_is_undone(calls: Calls, what: s
 
 
 def test_what_is_imported_on_the_way_to_the_parser_keeps_its_filters(calls: Calls) -> None:
-    """A filter of warnings that a module sets up once is in every call that would import it."""
+    """A warnings filter that a module sets before the parser is in every call."""
     caller = calls(at_start="import madeup.filters, warnings; warnings.simplefilter('error')")
     (caller.host.package / "filters.py").write_text(
         "import warnings\nwarnings.filterwarnings('once', category=BytesWarning)\n"
@@ -1791,7 +1797,7 @@ LATE = {
 
 @pytest.mark.parametrize("what", LATE)
 def test_an_import_during_a_call_changes_no_other_call(calls: Calls, what: str) -> None:
-    """A module that one call in ten imports changes nothing in the nine others."""
+    """A module that one call imports changes nothing in other calls, and the server goes on."""
     sets, tells = LATE[what]
     caller = calls()
     (caller.host.package / "late.py").write_text(f"import {NEEDS}, atexit\n{sets}\n")
@@ -1804,7 +1810,7 @@ def test_an_import_during_a_call_changes_no_other_call(calls: Calls, what: str) 
 
 
 def test_a_module_that_is_imported_during_calls_is_upgraded(calls: Calls) -> None:
-    """A call imports the module that is installed at that time, and its server goes on."""
+    """A call imports the module that is installed at that time."""
     caller = calls()
     late = caller.host.package / "late.py"
     late.write_text("value = 1\n")
@@ -1816,7 +1822,7 @@ def test_a_module_that_is_imported_during_calls_is_upgraded(calls: Calls) -> Non
 
 
 def test_a_module_is_the_one_that_a_call_finds(calls: Calls, repo: Path) -> None:
-    """Two modules with one name, one of them only on the path of a call, are not mixed up."""
+    """A call finds a module on its own path, and other calls find the host's of that name."""
     caller = calls()
     (repo / "plugin.py").write_text("name = 'of the repository'")
     (caller.host.site / "plugin.py").write_text("name = 'of the host'")
@@ -1828,7 +1834,7 @@ def test_a_module_is_the_one_that_a_call_finds(calls: Calls, repo: Path) -> None
 
 
 def test_a_log_that_is_opened_at_import_is_written_to_its_end(calls: Calls, repo: Path) -> None:
-    """What a call has written to a file of its host is there when it has ended."""
+    """Text that a call writes to a log of its host is in the file when the call ends."""
     caller = calls(at_import="import sys; sys.log = open('log', 'a')", only=False)
     caller.do("import sys; sys.log.write('text')")
 

@@ -1,7 +1,7 @@
-"""A host that is made up. It does what it is told: Python code, in a process that is a call.
+"""A made-up host that runs the Python code of its arguments, in the process of a call.
 
-It is a package that is installed in a folder of its own, with the console script that pip
-writes, and its parser is made as typer makes one.
+The host is a package in a folder of its own, with the console script that pip writes and a
+parser that is made as typer makes one.
 """
 
 import sys
@@ -80,20 +80,20 @@ _ENTRY_POINTS = "[console_scripts]\nspec-kitty = madeup.cli:main\n"
 
 @frozen
 class MadeUp:
-    """What was installed."""
+    """An installed host."""
 
     folder: Path
     program: str | tuple[str, ...]
-    """As it is called: a path, or an interpreter and a module."""
+    """Its command: a path, or an interpreter and a module."""
 
     @property
     def site(self) -> Path:
-        """Where its packages are."""
+        """The folder of its packages."""
         return self.folder / "site"
 
     @property
     def package(self) -> Path:
-        """Where its modules are."""
+        """The folder of its modules."""
         return self.site / "madeup"
 
     @property
@@ -103,18 +103,18 @@ class MadeUp:
 
     @property
     def trees(self) -> int:
-        """How often a parser was made."""
+        """How many parsers were made."""
         return len((self.folder / "trees").read_text())
 
 
 @define(eq=False)
 class Caller:
-    """Who calls a host from a folder: cold, and warm."""
+    """A caller of a host in a folder, cold and warm."""
 
     host: MadeUp
     repo: Path | str
-    way: str = "sync"
-    """Or under which event loop."""
+    backend: str = "sync"
+    """``sync``, or the event loop of an async caller."""
     env: Mapping[str, str] = field(factory=dict, kw_only=True)
     only: bool = field(default=True, kw_only=True)
     cold: Any = field(init=False)
@@ -123,7 +123,7 @@ class Caller:
     def __attrs_post_init__(self) -> None:
         program, repo = self.host.program, self.repo
         env = {"PYTHONPATH": str(self.host.site), **self.env}
-        if self.way == "sync":
+        if self.backend == "sync":
             cold = ProcessTransport(repo=repo, executable=program, env=env)
             self.cold, self.warm = cold, WarmTransport(cold, only=self.only)
         else:
@@ -131,11 +131,11 @@ class Caller:
             self.cold, self.warm = other, AsyncWarmTransport(other, only=self.only)
 
     def do(self, code: str, *words: str, time_limit: float = PATIENCE) -> Completed:
-        """Have the host do something, warm."""
+        """Run code in the warm host."""
         return self.run("do", dedent(code), *words, time_limit=time_limit)
 
     def do_cold(self, code: str, *words: str) -> Completed:
-        """Have a host that is started for it do something."""
+        """Run code in a host that is started for this call."""
         return self.run("do", dedent(code), *words, by=self.cold)
 
     def ask(self, what: str, *words: str) -> Any:
@@ -145,15 +145,15 @@ class Caller:
         return eval(done.stdout)  # noqa: S307 - the host is ours
 
     def server(self) -> int:
-        """Return whose child a call is."""
+        """Return the process id of the server, the parent of a call."""
         return int(self.ask("os.getppid()"))
 
     def run(self, *args: str, time_limit: float = PATIENCE, by: Any = None) -> Completed:
-        """Call the host in the way of this caller."""
+        """Call the host, blocking or on the caller's event loop."""
         import anyio
 
         transport = by or self.warm
-        if self.way == "sync":
+        if self.backend == "sync":
             done: Completed = transport.run(args, time_limit=time_limit)
             return done
 
@@ -161,19 +161,19 @@ class Caller:
             ended: Completed = await transport.run(args, time_limit=time_limit)
             return ended
 
-        return anyio.run(run, backend=self.way)
+        return anyio.run(run, backend=self.backend)
 
 
 def install(
     folder: Path, form: str = "script", *, at_import: str = "", at_start: str = ""
 ) -> MadeUp:
-    """Install it.
+    """Install a made-up host.
 
     Args:
-        folder: Where.
-        form: How it is called.
-        at_import: What it does when it is imported.
-        at_start: What it does on its way to its parser.
+        folder: The folder to install into.
+        form: How it is called, one of `FORMS`.
+        at_import: Code that it runs when it is imported.
+        at_start: Code that it runs before it makes its parser.
     """
     start = indent(dedent(at_start).strip() or "pass", "    ")
     for name, text in {
@@ -193,7 +193,7 @@ def install(
 
 
 def _program(folder: Path, form: str) -> str | tuple[str, ...]:
-    """Write what is called."""
+    """Write the program of a form, and return its command."""
     python, other = sys.executable, folder / "other" / "spec-kitty"
     plain = script(folder / "bin" / "spec-kitty", _CONSOLE_SCRIPT, python)
     match form:

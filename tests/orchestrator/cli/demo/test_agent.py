@@ -1,4 +1,4 @@
-"""Tests of `spec_kitty_orchestrator.cli.demo.agent`: it behaves as an agent has to."""
+"""Tests of `spec_kitty_orchestrator.cli.demo.agent`: it behaves as a coding agent does."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def run(folder: Path, role: str, wp: str, prompt: str) -> subprocess.CompletedPr
 
 
 def test_it_implements_and_approves(tmp_path: Path) -> None:
-    """The file that the prompt names is written, and the reviewer has nothing against it."""
+    """The implementer writes the file that the prompt names, and the reviewer approves it."""
     prompt = "Create `src/a.py` with a function"
     assert run(tmp_path, "implement", "WP01", prompt).returncode == 0
     assert "def status()" in (tmp_path / "src" / "a.py").read_text()
@@ -33,7 +33,7 @@ def test_it_implements_and_approves(tmp_path: Path) -> None:
 
 
 def test_it_forgets_once(tmp_path: Path) -> None:
-    """At one work package a review asks for changes, and the rework is in order."""
+    """At one work package the first review asks for changes, and the rework is approved."""
     prompt, wp = "Create `a.py`", demo_agent.FORGETFUL_AT
     run(tmp_path, "implement", wp, prompt)
     found = parse(run(tmp_path, "review", wp, prompt).stdout)
@@ -46,7 +46,7 @@ def test_it_forgets_once(tmp_path: Path) -> None:
 
 
 def test_a_prompt_without_a_file_is_a_failure(tmp_path: Path) -> None:
-    """An agent that does not know what to do says so by its exit code."""
+    """A prompt that names no file ends the agent with an exit code other than 0."""
     done = run(tmp_path, "implement", "WP01", "Do something")
     assert done.returncode == 1
     assert "names no file" in done.stderr

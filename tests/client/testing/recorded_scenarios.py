@@ -18,7 +18,7 @@ from tests.record.world import DAG, Release, World
 __all__ = ["NOT_SIMULATED", "InMemory", "WithGit", "play", "play_with_git"]
 
 NOT_SIMULATED = Completed(-1, "", "not simulated")
-"""Stands for an answer that the simulated host says it cannot give."""
+"""The answer to a call that the simulated host does not simulate."""
 _GIT = {
     **{f"GIT_{r}_{k}": "x@y.z" for r in ("AUTHOR", "COMMITTER") for k in ("NAME", "EMAIL")},
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -28,7 +28,7 @@ _GIT = {
 
 @dataclass
 class Answering:
-    """A simulated host where the recorder wants a real one."""
+    """A simulated host with the methods of the recorder's real one."""
 
     simulated: SimulatedHost
     env: dict[str, str] = field(default_factory=lambda: dict(_GIT))
@@ -49,12 +49,12 @@ class Answering:
         return Completed(done.exit_code, done.stdout.decode(), done.stderr.decode())
 
     def for_missions(self, cwd: Path, argv: tuple[str, ...]) -> str:
-        """Do nothing: it is asked for what only the acceptance rules of 4.0 look at."""
+        """Do nothing: only the acceptance rules of 4.0 need the result."""
         return ""
 
 
 class Kept:
-    """What was answered, by scenario."""
+    """The answers by scenario, in place of the recorder's tape."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Completed] = {}
@@ -68,7 +68,7 @@ class Kept:
 
 
 class InMemory(World):
-    """A world without a repository: its commits exist only in memory."""
+    """The recorder's mission without a repository: commits exist only in memory."""
 
     def __init__(self, release: str, base: Path, simulated: SimulatedHost | None = None) -> None:
         target = "work" if Release(release).since(3, 2) else "main"
@@ -92,7 +92,7 @@ class InMemory(World):
         self.save("fresh")
 
     def _furnish(self) -> None:
-        """Make what the recorder writes into, and nobody reads."""
+        """Make the files and folders that the recorder writes into."""
         (self.root / ".git").mkdir(parents=True, exist_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         matrix = {"criteria": [], "overall_verdict": "pending"}
@@ -100,7 +100,7 @@ class InMemory(World):
 
     @property
     def answers(self) -> dict[str, Completed]:
-        """What was answered, by scenario."""
+        """The answers by scenario."""
         kept: Any = self.tape
         return dict(kept.answers)
 
@@ -115,7 +115,7 @@ class InMemory(World):
         self.simulated.missions = deepcopy(self.saved[name])
 
     def work(self, wp: str, text: str = "") -> None:
-        """Take the commit for granted, also where no host would have made a worktree."""
+        """Record a commit in memory, also where no host would have made a worktree."""
         mission = self.simulated.mission
         self.simulated.workspace.start(mission, wp)
 
@@ -124,7 +124,7 @@ class InMemory(World):
 
 
 class WithGit(InMemory):
-    """A world with a repository, in which everything is done that the recorder does."""
+    """The recorder's mission with a repository and real commits."""
 
     def __init__(self, release: str, base: Path) -> None:
         target = "work" if Release(release).since(3, 2) else "main"
@@ -133,7 +133,7 @@ class WithGit(InMemory):
         super().__init__(release, base, simulated)
 
     def _furnish(self) -> None:
-        """Commit what the recorder changes, and what 4.0 keeps apart."""
+        """Commit the files that the recorder changes, and spec.md."""
         super()._furnish()
         (self.folder / "spec.md").write_text("# Demo\n", encoding="utf-8")
         World.commit(self)
@@ -159,11 +159,11 @@ class WithGit(InMemory):
 
 
 def play(release: str, base: Path) -> dict[str, Completed]:
-    """Play what needs no git, and return the answers."""
+    """Play the scenarios that need no git, and return the answers."""
     w = InMemory(release, base)
-    for scene in (*_WITHOUT_GIT, scenarios.whole):
+    for scenario in (*_WITHOUT_GIT, scenarios.whole):
         w.load()
-        scene(w)
+        scenario(w)
     _merges(w)
     return w.answers
 
@@ -182,7 +182,7 @@ _WITHOUT_GIT = (
 
 
 def _merges(w: InMemory) -> None:
-    """Merge where nothing is done to the repository beforehand."""
+    """Play the merges that need no change of the repository before."""
     nothing = (scenarios._nothing, World.commit)
     for scenario, (name, prepare, options) in scenarios._merges(w).items():
         if prepare in nothing:
@@ -197,10 +197,10 @@ def _merges(w: InMemory) -> None:
 
 
 def play_with_git(release: str, base: Path) -> dict[str, Completed]:
-    """Play what needs git, and return the answers."""
+    """Play the scenarios that need git, and return the answers."""
     w = WithGit(release, base)
-    for scene in (scenarios.claims, scenarios.history, scenarios.whole):
+    for scenario in (scenarios.claims, scenarios.history, scenarios.whole):
         w.load()
-        scene(w)
+        scenario(w)
     scenarios.merges(w)
     return w.answers

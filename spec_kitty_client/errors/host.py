@@ -1,209 +1,45 @@
-"""The errors of the SDK, as one tree of exceptions.
-
-    SpecKittyError
-      InvalidCall                 an invalid call, found before anything was sent
-        PolicyError               a group of PolicyProblem; both are in `policy_errors`
-      HostNotFound                there is no host to call
-      UnsupportedHost             not a host, or one with an unknown contract
-      UnsupportedByHost           this host cannot do that; nothing was sent
-        AcceptanceUnavailable     its API cannot accept a mission of this topology
-      GitFailed                   git failed during a workflow verb
-        GitUnavailable            the transport cannot run git where the host runs
-      WouldLoseWork               a workflow verb stopped before it lost anything
-      MergeDamaged                a merge lost something; says where the target was
-      HostError                   a call of the host failed
-        HostTimeout
-        ProtocolError             no valid answer
-          HostCrashed             a traceback instead of an answer
-            HostCannotStart       it cannot start
-        HostRejected              an answer with an error code, or the equivalent
-          UsageRejected, PolicyRejected, NotFound, Conflict, TransitionRejected,
-          NotReady, IntegrationFailed, EnvironmentProblem
-            MergeConflict           below IntegrationFailed; has the commands that resolve it
-
-Take decisions on `HostError.code`, `HostError.retryable` and `HostError.outcome`, never on
-the text. The text of every exception says what to do next; every exception can be pickled, and its
-text can be encoded as UTF-8, even if a host or a file name put invalid characters into it.
-"""
+"""The errors of a call that a host did not answer, or answered with an error code."""
 
 from typing import Any, Literal
 
 from packaging.version import Version
 
 from spec_kitty_client.codes import ADVICE, AnyErrorCode, ErrorCode, Family
+from spec_kitty_client.errors.sdk import MOST_NAMED, SpecKittyError
 from spec_kitty_client.failure import Failure
 from spec_kitty_client.values import encodable, plain
 
 __all__ = [
-    "AcceptanceUnavailable",
     "Conflict",
     "EnvironmentProblem",
-    "Failure",
-    "GitFailed",
-    "GitUnavailable",
     "HostCannotStart",
     "HostCrashed",
     "HostError",
-    "HostNotFound",
     "HostRejected",
     "HostTimeout",
     "IntegrationFailed",
-    "InvalidCall",
     "MergeConflict",
-    "MergeDamaged",
     "NotFound",
     "NotReady",
     "PolicyRejected",
     "ProtocolError",
-    "SpecKittyError",
     "TransitionRejected",
-    "UnsupportedByHost",
-    "UnsupportedHost",
     "UsageRejected",
-    "WouldLoseWork",
     "rejection",
 ]
 
 _BEFORE = {2, 4, 5, 6}  # exit codes: option parser; project too old, too new, damaged
 _READINESS_APPLIED = Version("1.7.0")  # contract; accept-mission refuses what accept refuses
 _HALFWAY = "reconciliation_required"  # as 4.0.0 says it
-_MOST_NAMED = 10  # files in a message
 
 Outcome = Literal["not_applied", "unknown"]
-
-
-class SpecKittyError(Exception):
-    """Base class of all errors of this SDK."""
-
-    def __str__(self) -> str:
-        return encodable(super().__str__())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the class, the text and all facts by name, as values that `json.dumps` takes."""
-        facts = {k: plain(v) for k, v in vars(self).items() if not k.startswith("_")}
-        return {"error": type(self).__name__, "message": str(self), **facts}
-
-
-class InvalidCall(SpecKittyError, ValueError):
-    """The call is invalid; nothing was sent to the host."""
-
-
-class HostNotFound(SpecKittyError):
-    """The program of the host does not exist or cannot be run."""
-
-
-class CannotBeWarm(SpecKittyError):
-    """The host cannot be kept warm, and the caller wants nothing else."""
-
-
-class UnsupportedHost(SpecKittyError):
-    """The program is not a host, or one with an unknown contract."""
-
-
-class UnsupportedByHost(SpecKittyError):
-    """The host has no such verb, option or lane. Nothing was sent.
-
-    Attributes:
-        what: The verb, option or lane that it lacks.
-        since: The first release of the host that has it.
-        release: The release of the host.
-    """
-
-    def __init__(self, what: str, since: str, release: str) -> None:
-        super().__init__(what, since, release)
-        self.what = what
-        self.since = since
-        self.release = release
-
-    def __str__(self) -> str:
-        return encodable(
-            f"Host {self.release} has no {self.what}; {self.since} is the first that has. Nothing "
-            f"was sent. Upgrade it: pip install 'spec-kitty-cli>={self.since}'"
-        )
-
-
-class AcceptanceUnavailable(UnsupportedByHost):
-    """The host's API cannot accept a mission of this topology (3.2.0 to 3.2.7). Nothing was sent.
-
-    Attributes:
-        mission: The mission's slug.
-        topology: Its topology, ``coord`` or ``lanes_with_coord``.
-    """
-
-    def __init__(self, mission: str, topology: str, release: str) -> None:
-        what = f"accept-mission for the topology {topology}"
-        super().__init__(what, since="4.0.0rc5", release=release)
-        self.args: tuple[str, ...] = (mission, topology, release)
-        self.mission = mission
-        self.topology = topology
-
-    @property
-    def command(self) -> str:
-        """The host's own command that accepts the mission."""
-        return f"spec-kitty accept --mission {self.mission} --lenient"
-
-    def __str__(self) -> str:
-        return (
-            f"This host ({self.release} or newer) cannot accept {self.mission} through its API: "
-            f"under the topology {self.topology} accept-mission ends in a traceback. Nothing was "
-            f"sent. Accept it with the host's own command: {self.command}"
-        )
-
-
-class GitFailed(SpecKittyError):
-    """Git, where the host runs, failed during a workflow verb."""
-
-
-class GitUnavailable(GitFailed):
-    """The transport cannot run git where the host runs, and the verb needs it."""
-
-
-class WouldLoseWork(SpecKittyError):
-    """A workflow verb would lose work, and stopped before.
-
-    Attributes:
-        paths: The files or branches in question, as git names them.
-    """
-
-    def __init__(self, message: str, paths: tuple[str, ...] = ()) -> None:
-        super().__init__(message, paths)
-        self.message = message
-        self.paths = paths
-
-    def __str__(self) -> str:
-        return encodable(self.message)
-
-
-class MergeDamaged(SpecKittyError):
-    """A merge removed something from its target, or left out commits.
-
-    Attributes:
-        target: The branch.
-        before: The commit of the branch before the merge; ``git log`` shows it.
-        what: The damage, as the rest of a sentence that begins with the merge.
-        paths: The files; empty where commits are missing.
-    """
-
-    def __init__(self, target: str, before: str, what: str, paths: tuple[str, ...] = ()) -> None:
-        super().__init__(target, before, what, paths)
-        self.target = target
-        self.before = before
-        self.what = what
-        self.paths = paths
-
-    def __str__(self) -> str:
-        named = f": {', '.join(self.paths[:_MOST_NAMED])}" if self.paths else ""
-        return encodable(
-            f"the merge into {self.target} {self.what}{named}. It was at {self.before}; "
-            f"`git log {self.before}` shows what was there."
-        )
 
 
 class HostError(SpecKittyError):
     """A call of the host failed.
 
     Attributes:
-        failure: Everything about the call.
+        failure: The call with its arguments, exit code, answer and output.
     """
 
     advice = "Run the call by hand to see what the host says."
@@ -357,8 +193,8 @@ class NotReady(HostRejected):
     def retryable(self) -> bool:
         """Whether the same call can succeed later, once other work is done.
 
-        Never for ``MISSION_NOT_READY`` of hosts 4.0.0rc5 and later: their ``accept-mission`` wants
-        facts recorded that no verb of the contract records.
+        Never for ``MISSION_NOT_READY`` of hosts 4.0.0rc5 and later: their ``accept-mission``
+        requires records that no verb of the contract can make.
         """
         if self.code == ErrorCode.MISSION_NOT_READY and self._wants_more_than_work:
             return False
@@ -408,7 +244,7 @@ class MergeConflict(IntegrationFailed):
         code = f" [{self.code}]" if self.code else ""
         return encodable(
             f"{self.failure.verb}: {self.branches[0]} and {self.branches[1]} have merge conflicts "
-            f"in {', '.join(self.files[:_MOST_NAMED])}{code}. {self.state} {self.next_step}"
+            f"in {', '.join(self.files[:MOST_NAMED])}{code}. {self.state} {self.next_step}"
         )
 
     @property
