@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 from attrs import frozen
 
 from spec_kitty_client import Lane
@@ -15,12 +16,13 @@ from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.roles import ROLES, Role
 from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper, local
 from spec_kitty_orchestrator.state.events import AttemptStarted, AttemptStopped, WarningGiven
-from spec_kitty_orchestrator.state.files import refuse_link
+from spec_kitty_orchestrator.state.files import StateFiles, refuse_link
 from spec_kitty_orchestrator.state.history import History
-from spec_kitty_orchestrator.state.recollection import attempt_folders, stopped
+from spec_kitty_orchestrator.state.recollection import all_attempt_folders, attempt_folders, stopped
 
 __all__ = [
     "AttemptResult",
+    "end_strays",
     "end_unknown_attempts",
     "no_agent_left",
     "run_attempt",
@@ -111,6 +113,23 @@ async def end_unknown_attempts(run: Run) -> None:
         run.journal.write(stopped(directory, exit_record.reason))
 
 
+async def end_strays(run: Run) -> None:
+    """End the processes of agents whose folders are gone, for example after ``git clean -fdx``.
+
+    Nothing else tells that they are alive, and they may work in the worktrees of this run.
+    """
+    root = run.settings.repo_root
+    folders = all_attempt_folders(StateFiles(root))
+    ended, left = await anyio.to_thread.run_sync(local.end_strays, root, folders)
+    if ended:
+        named = ", ".join(f"{pid} ({program})" for pid, program in ended.items())
+        message = f"ended the processes of agents whose folders were removed: {named}"
+        run.journal.write(WarningGiven(message=message))
+    for process in left:
+        message = f"an earlier agent has left {process}. End it with: {process.remedy}"
+        run.journal.write(WarningGiven(message=message))
+
+
 def unknown_attempts(logs: Path, history: History) -> list[Path]:
     """Return the folders of live agents that the journal does not list as running."""
     packages = history.work_packages.values()
@@ -176,6 +195,7 @@ def _process(run: Run, attempt: AttemptStarted, prompt: str) -> AgentProcessSpec
         directory=Path(attempt.directory),
         argv=agent.argv(role, run.policy, worktree),
         cwd=worktree,
+        repository=run.settings.repo_root,
         env={**agent.env(role, run.policy), **task},
         prompt=prompt,
         time_limit=run.settings.agent_timeout,

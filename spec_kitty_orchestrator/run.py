@@ -23,7 +23,7 @@ from spec_kitty_client import (
     SpecKittyError,
 )
 from spec_kitty_orchestrator import __version__
-from spec_kitty_orchestrator.attempt import end_unknown_attempts
+from spec_kitty_orchestrator.attempt import end_strays, end_unknown_attempts
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.ending.refusals import after_a_failed_end
 from spec_kitty_orchestrator.ending.steps import (
@@ -283,6 +283,7 @@ def _record_retries(journal: Journal) -> None:
 
 async def _work(run: Run, loop: Loop) -> ExitCode:
     await end_unknown_attempts(run)
+    await end_strays(run)
     await loop.work()
     if loop.board.unfinished():
         return ExitCode.INCOMPLETE

@@ -38,6 +38,7 @@ GIT_SET = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C.UTF-8"
 
 _SETTINGS = {
     "color.ui": "false",
+    "core.bigFileThreshold": "16m",  # git reads larger files in pieces, and does not compare them
     "core.fsmonitor": "false",
     "core.quotePath": "false",
     "diff.mnemonicPrefix": "false",

@@ -65,7 +65,7 @@ def root() -> Steps[str]:
         GitFailed: If this is no repository, or a worktree of one whose git folder is elsewhere.
     """
     asked = ("--path-format=absolute", "--git-common-dir", "--git-dir", "--show-toplevel")
-    common, own, top = (yield from git("rev-parse", *asked)).splitlines()
+    common, own, top = (yield from git("rev-parse", *asked)).split("\n")[:3]
     if common == own:
         return top  # also in a submodule, whose git folder is elsewhere
     if not common.endswith("/.git"):

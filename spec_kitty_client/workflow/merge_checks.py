@@ -1,6 +1,7 @@
 """The checks before a merge, against work that a host would lose and merges that stop half-way."""
 
 from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 
 from spec_kitty_client._engine.core import Steps
 from spec_kitty_client.api.commands import MergeMission, MergeStrategy
@@ -92,7 +93,7 @@ def _refuse_tags(context: MergeContext, _: MergeMission) -> Steps[None]:
     names = (*own, *(yield from context.branches()))
     tags = {f"refs/tags/{name}": name for name in names}
     listed = yield from git("for-each-ref", "--format=%(refname)", *tags, folder=context.top)
-    for ref in listed.splitlines():
+    for ref in listed.split("\n"):
         if name := tags.get(ref):
             msg = (
                 f"there is a tag {name} beside the branch {name}, and the host would take the tag "
@@ -131,11 +132,21 @@ def _refuse_overwriting(context: MergeContext, _: MergeMission) -> Steps[None]:
 
 
 def _untracked(path: str, names: Iterable[str]) -> Steps[set[str]]:
-    """Return the untracked files, ignored ones included, at these paths or below them."""
-    every, found = [f":(literal){name}" for name in names], set[str]()
+    """Return the untracked files at these paths, below them, or in place of their folders.
+
+    Files that git ignores are included: it would overwrite them.
+    """
+    wanted = set(names)
+    folders = {str(above) for name in wanted for above in PurePosixPath(name).parents} - {"."}
+    found = yield from _list_others(path, wanted)
+    return found | (folders & (yield from _list_others(path, folders, "--directory")))
+
+
+def _list_others(path: str, names: Iterable[str], *options: str) -> Steps[set[str]]:
+    every, found = [f":(literal){name}" for name in sorted(names)], set[str]()
     for start in range(0, len(every), _AT_ONCE):
-        args = ("ls-files", "--others", "-z", "--", *every[start : start + _AT_ONCE])
-        listed = yield from git(*args, folder=path)
+        some = every[start : start + _AT_ONCE]
+        listed = yield from git("ls-files", "--others", "-z", *options, "--", *some, folder=path)
         found.update(filter(None, listed.split("\0")))
     return found
 

@@ -75,7 +75,7 @@ def recorded(slug: str, top: str) -> Steps[MergeRecord]:
     form = "--format=%(refname)%00%(objectname)"
     listed = yield from git("for-each-ref", form, _refs(slug), folder=top)
     rows: dict[str, str] = {}
-    for row in listed.splitlines():
+    for row in filter(None, listed.split("\n")):
         name, _, commit = row.partition("\0")
         rows[name.removeprefix(f"{_refs(slug)}/")] = commit
     if _RESUMED in rows:

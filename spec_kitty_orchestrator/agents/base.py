@@ -58,7 +58,7 @@ class Agent:
 
 def json_objects(output: str) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects among the lines of an output. Other lines are skipped."""
-    for line in output.splitlines():
+    for line in output.split("\n"):  # not splitlines(): JSON strings may contain U+2028
         if line.lstrip().startswith("{"):
             try:
                 event = json.loads(line)

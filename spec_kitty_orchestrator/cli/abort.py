@@ -1,6 +1,7 @@
 """The command ``abort``: stop a run from another terminal, agents included."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,13 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from spec_kitty_orchestrator.cli.parameters import Json, Root, find_root, print_json, spinner
-from spec_kitty_orchestrator.errors import AnotherRun, ExitCode
+from spec_kitty_orchestrator.errors import (
+    AnotherRun,
+    ExitCode,
+    StorageProblem,
+    UsageProblem,
+    explain_os_error,
+)
 from spec_kitty_orchestrator.git.calls import GitError, git
 from spec_kitty_orchestrator.git.worktree import Worktree
 from spec_kitty_orchestrator.runners import local
@@ -19,7 +26,13 @@ from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History
 from spec_kitty_orchestrator.state.journal import Journal
 from spec_kitty_orchestrator.state.lock import end_live_run, only_run
-from spec_kitty_orchestrator.state.recollection import attempt_folders, recollect, repair, stopped
+from spec_kitty_orchestrator.state.recollection import (
+    Recollection,
+    attempt_folders,
+    recollect,
+    repair,
+    stopped,
+)
 
 __all__ = ["Aborted", "abort", "abort_app", "print_aborted"]
 
@@ -44,12 +57,16 @@ class Aborted:
     """Whether a run was alive and has been stopped."""
     agents_ended: list[str] = field(factory=list)
     """Folders of the agents that a dead run had left running."""
+    processes_ended: list[str] = field(factory=list)
+    """Processes of agents whose folders were removed."""
     not_ended: list[str] = field(factory=list)
     """Processes of agents that could not be ended, with the reason."""
     removed: list[str] = field(factory=list)
     """Worktrees that were removed."""
     left: dict[str, str] = field(factory=dict)
     """Worktrees that were kept, with the reason."""
+    not_recorded: str | None = None
+    """Why the journal cannot be read or written, with what helps."""
 
 
 @abort_app.default
@@ -68,12 +85,12 @@ def abort_command(
     root = find_root(repo_root)
     with spinner(as_json)("Stopping the run and its agents"):
         done = abort(root, cleanup_worktrees=cleanup_worktrees)
-    print_json(asdict(done)) if as_json else print_aborted(done, resumable=_is_resumable(root))
+    resumable = not done.not_recorded and bool(recollect(StateFiles(root)).histories())
+    print_json(asdict(done)) if as_json else print_aborted(done, resumable=resumable)
+    if done.not_recorded:
+        msg = f"The abort could not be recorded. {done.not_recorded}"
+        raise UsageProblem(msg)
     return ExitCode.DONE
-
-
-def _is_resumable(root: Path) -> bool:
-    return bool(recollect(StateFiles(root)).histories())
 
 
 def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
@@ -82,21 +99,42 @@ def abort(root: Path, *, cleanup_worktrees: bool) -> Aborted:
     Raises:
         AnotherRun: If the run does not end.
     """
-    places = StateFiles(root)
-    running = _running(recollect(places).histories().values())
-    done = Aborted(run_ended=_end_run(places))
-    with only_run(places):
-        found = recollect(places)
+    places, done = StateFiles(root), Aborted()
+    running = _running(_recollect(places, done).histories().values())
+    done.run_ended = _end_run(places)
+    with _alone(places, done):
+        found = _recollect(places, done)
         histories = found.histories()
         folders = sorted({*running, *_with_processes(places, histories.values())})
         done.agents_ended += map(str, _end_agents(folders))
         done.not_ended += [str(left) for folder in folders for left in local.result(folder).left]
-        repair(found)  # after the agents are ended: the disk may be full
+        _end_strays(root, done)
         if cleanup_worktrees:
             for history in histories.values():
                 anyio.run(_clean_up, root, history, done)
-        _record(places, list(histories), done)
+        if not done.not_recorded:
+            _record(found, done)
     return done
+
+
+def _recollect(files: StateFiles, done: Aborted) -> Recollection:
+    """Return what is known. Agents are found by their folders, whatever became of the journal."""
+    try:
+        return recollect(files)
+    except OSError as e:
+        done.not_recorded = explain_os_error(e)
+        return Recollection(files=files)
+
+
+@contextmanager
+def _alone(files: StateFiles, done: Aborted) -> Generator[None]:
+    """Hold the lock, unless it cannot be written: then no run can start either."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(only_run(files))
+        except OSError as e:
+            done.not_recorded = explain_os_error(e)
+        yield
 
 
 def _end_run(places: StateFiles) -> bool:
@@ -135,7 +173,25 @@ def _end_agents(folders: Iterable[Path]) -> list[Path]:
     return alive
 
 
-def _record(places: StateFiles, missions: list[str], done: Aborted) -> None:
+def _end_strays(root: Path, done: Aborted) -> None:
+    """End all other processes of this repository's agents; their folders were removed."""
+    ended, left = local.end_strays(root)
+    named = {process.pid for process in left}
+    done.processes_ended += [f"{p} ({name})" for p, name in ended.items() if p not in named]
+    done.not_ended += map(str, left)
+
+
+def _record(found: Recollection, done: Aborted) -> None:
+    try:
+        repair(found)  # after the agents are ended: the disk may be full
+        _write(found.files, list(found.histories()), done)
+    except OSError as e:
+        done.not_recorded = explain_os_error(e)
+    except StorageProblem as e:
+        done.not_recorded = str(e)
+
+
+def _write(places: StateFiles, missions: list[str], done: Aborted) -> None:
     for mission in missions:
         ended = [Path(name) for name in done.agents_ended]
         facts: list[Event] = [
@@ -173,6 +229,8 @@ def print_aborted(done: Aborted, *, resumable: bool) -> None:
     console.print("The run was stopped." if done.run_ended else "No run is alive.")
     for directory in done.agents_ended:
         console.print(f"Stopped the agent of {directory}")
+    for process in done.processes_ended:
+        console.print(f"Ended process {process}, of an agent whose folder was removed")
     for process in done.not_ended:
         console.print(f"Could not end {process}")
     for workspace in done.removed:

@@ -35,6 +35,7 @@ from spec_kitty_orchestrator.errors import ExitCode, UsageProblem
 from spec_kitty_orchestrator.git.calls import GitError, commit_problem, git, root_of
 from spec_kitty_orchestrator.preflight.plan import (
     check_limits,
+    check_worktrees,
     protected_branch,
     read_policy,
     where_it_is,
@@ -269,7 +270,10 @@ def _workspace(root: Path) -> Check:
     if not os.access(kittify, os.W_OK):
         return Check(name="workspace", ok=False, found=f"{kittify} is not writable.")
     try:
+        check_worktrees(root)
         git(root, "check-ignore", "--quiet", ".worktrees/x")
+    except UsageProblem as e:
+        return Check(name="workspace", ok=False, found=str(e))
     except GitError:
         advice = f"Git does not ignore .worktrees/. Run: echo .worktrees/ >> {root / '.gitignore'}"
         return Check(name="workspace", ok=False, found=advice)

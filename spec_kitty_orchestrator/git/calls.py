@@ -175,7 +175,7 @@ def root_of(folder: Path) -> Path:
     """
     asked = ("--git-common-dir", "--absolute-git-dir", "--show-toplevel")
     try:
-        found = git(folder, "rev-parse", "--path-format=absolute", *asked).splitlines()
+        found = git(folder, "rev-parse", "--path-format=absolute", *asked).split("\n")[:3]
     except GitNotFound as e:
         raise UsageProblem(str(e)) from e
     except GitError as e:

@@ -1,10 +1,11 @@
 """The changes between commits: the diff for a reviewer, and links that must not be merged.
 
-Memory does not grow with the changes: a diff is written to a file and read in pieces.
+Memory does not grow with the changes, also not that of git: a diff is written to a file and read
+in pieces, and git is not asked for the diff of a file that it would have to load whole.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,6 +17,8 @@ __all__ = ["Changes", "changes", "drop_changes", "is_owned"]
 
 _SHORTEST = 4096  # characters of the diff of one file that are shown at least
 _PIECE = 1 << 16  # bytes of a line that are read at once
+_LARGEST = 16 * 1024 * 1024  # bytes of a file whose diff is made; git takes ten times as much
+_AT_ONCE = 500  # paths in one command
 _NOTHING = "0" * 6
 
 
@@ -51,15 +54,38 @@ async def changes(folder: Path, spans: Sequence[tuple[str, str]], limit: int) ->
     with tempfile.TemporaryDirectory(prefix="spec-kitty-orchestrator-") as name:
         for number, (before, after) in enumerate(spans):
             output = Path(name, str(number))
+            every = [path for _, path in await _raw(folder, before, after)]
+            large = await _large(folder, after, every)
+            names = [path for path in every if path not in large]
             options = ("--no-renames", "--irreversible-delete", f"--output={output}")
-            await run_git(folder, "diff", *options, before, after)
-            names = [path for _, path in await _raw(folder, before, after)]
-            for path, text, whole in _parts(output, names, share):
+            shown_files = (":(top)", *(f":(top,exclude,literal){path}" for path in large))
+            await run_git(folder, "diff", *options, before, after, "--", *shown_files)
+            for path, text, whole in (*_parts(output, names, share), *_too_large(large)):
                 shown = text[: max(0, limit - sum(map(len, texts)))]
                 texts.append(shown)
                 if not whole or shown != text:
                     cut.append(path)
     return Changes(files=files, deleted=deleted, diff="".join(texts), cut=tuple(cut))
+
+
+async def _large(folder: Path, commit: str, paths: Sequence[str]) -> dict[str, int]:
+    """Return the sizes, in bytes, of the files whose diff is not made."""
+    found: dict[str, int] = {}
+    for start in range(0, len(paths), _AT_ONCE):
+        some = paths[start : start + _AT_ONCE]
+        listed = await run_git(folder, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, *some)
+        for about, _, path in (row.partition("\t") for row in listed.split("\0") if row):
+            size = about.split()[-1]
+            if size.isdigit() and int(size) > _LARGEST:
+                found[path] = int(size)
+    return found
+
+
+def _too_large(sizes: Mapping[str, int]) -> Iterator[tuple[str, str, bool]]:
+    """Yield what is shown of the files whose diff is not made; see `_parts`."""
+    for path, size in sizes.items():
+        text = f"diff --git a/{path} b/{path}\n[the diff is not shown: the file has {size} bytes]\n"
+        yield path, text, False
 
 
 def _parts(diff: Path, names: Sequence[str], share: int) -> Iterator[tuple[str, str, bool]]:

@@ -280,7 +280,7 @@ class Worktree:
         """
         form = "--format=%(committerdate:unix) %(refname:lstrip=2)"
         listed = await self._git("for-each-ref", "--no-merged=HEAD", form, "refs/heads")
-        rows = [row.partition(" ") for row in listed.splitlines()]
+        rows = [row.partition(" ") for row in listed.split("\n") if row]
         return [name for date, _, name in rows if int(date) >= int(since)]
 
     async def commit(self, message: str) -> str:

@@ -14,11 +14,13 @@ from spec_kitty_orchestrator.errors import UsageProblem, suggest
 from spec_kitty_orchestrator.git.calls import GitError, commit_problem, git
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.settings import Settings
+from spec_kitty_orchestrator.state.files import refuse_link
 
 __all__ = [
     "PROTECTION_OFF",
     "Plan",
     "check_limits",
+    "check_worktrees",
     "checked_out",
     "default_policy",
     "explain_policy",
@@ -136,7 +138,20 @@ def check_limits(settings: Settings) -> None:
             raise UsageProblem(msg)
 
 
+def check_worktrees(root: Path) -> None:
+    """Check that worktrees are made in the repository, and not wherever a link leads.
+
+    Raises:
+        UsageProblem: If there is a symbolic link in their place.
+    """
+    worktrees = root / ".worktrees"
+    refuse_link(worktrees)
+    if worktrees.is_dir():
+        refuse_link(*worktrees.iterdir())
+
+
 def _check_repository(root: Path) -> None:
+    check_worktrees(root)
     if problem := commit_problem(root):
         raise UsageProblem(problem)
 
@@ -175,9 +190,9 @@ def where_it_is(root: Path, mission: str) -> str:
 
 def _branches_with(root: Path, mission: str) -> Iterator[str]:
     """Yield the local branches that have a mission, or that its meta.json names as the target."""
-    listed = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
-    for branch in (branch for branch in listed if not branch.startswith(_LANES)):
-        paths = git(root, "ls-tree", "-d", "--name-only", branch, "kitty-specs/").splitlines()
+    listed = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads").split("\n")
+    for branch in (branch for branch in listed if branch and not branch.startswith(_LANES)):
+        paths = git(root, "ls-tree", "-d", "--name-only", branch, "kitty-specs/").split("\n")
         for path in (path for path in paths if mission in path):
             yield from _named_by(root, f"{branch}:{path}/meta.json", listed) or (branch,)
 

@@ -25,6 +25,8 @@ class AgentProcessSpec:
     """Given on stdin."""
     time_limit: float
     """Seconds."""
+    repository: Path | None = None
+    """The primary checkout. The processes can be found by it if `directory` is removed."""
     max_log: int = 256 * 1024 * 1024
     """Bytes that are kept of stdout, and of stderr: the head and the tail."""
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-SPEC, STARTED, EXIT = "spec.json", "keeper.json", "exit.json"
+SPEC, STARTED, SEEN, EXIT = "spec.json", "keeper.json", "processes.json", "exit.json"
 PROMPT, OUTPUT, ERRORS = "prompt.md", "output.log", "errors.log"
 LOCK, KEEPER_ERRORS = "lock", "keeper.log"
 
@@ -36,17 +36,19 @@ PRIVATE = 0o600
 
 _LONGEST_WAIT = 3600.0  # seconds; select() rejects very large timeouts
 _POLL = 0.5  # seconds; no signal announces the end of a grandchild
+_LOOK = 1.0  # seconds between two looks at the agent's processes
 _CHUNK, _PIPE_SIZE = 64 * 1024, 1024 * 1024
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, and have it on the disk."""
+def write_private(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write a file that only its owner can read, and have it on the disk unless told otherwise."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     with os.fdopen(os.open(path, flags, PRIVATE), "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
 
 
 def write_record(path: Path, record: Mapping[str, object]) -> None:
@@ -54,6 +56,21 @@ def write_record(path: Path, record: Mapping[str, object]) -> None:
     draft = path.with_suffix(".tmp")
     write_private(draft, json.dumps(record).encode())
     draft.replace(path)
+
+
+def start_of(pid: int) -> int | None:
+    """Return when a process was started, in ticks since the boot; None if it has ended (Linux)."""
+    with suppress(OSError):
+        return int(_stat(str(pid))[2][19])
+    return None
+
+
+def _stat(pid: str) -> tuple[int, str, list[str]]:
+    """Return the id, the program and the other fields of ``/proc/PID/stat``, from the state on."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        text = file.read()  # a Path takes twice as long, and this is done very often
+    begin, end = text.index("("), text.rindex(")")
+    return int(pid), text[begin + 1 : end], text[end + 2 :].split()
 
 
 def pieces_of(log: Path) -> list[Path]:
@@ -184,6 +201,7 @@ class Keeper:
         self._pid = 0
         self._code: int | None = None
         self._stop_requested = self._at_once = False
+        self._seen: dict[int, int | None] = {}
         self._logs: dict[int, CappedLog] = {}  # by the pipe that is copied to it
         self._pipes = {name: os.pipe() for name in (OUTPUT, ERRORS)}
         self._wakeup, alarm = os.pipe()
@@ -207,13 +225,14 @@ class Keeper:
     def run(self) -> dict[str, object]:
         """Run the agent to its end and return the exit record."""
         started = time.time()
-        _adopt_orphans()
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # become the parent of processes that are orphaned
         try:
             self._start()
         except OSError as e:
-            return _record("not_started", None, started, f"{e.strerror}: {e.filename}")
+            return _record("not_started", None, started, error=f"{e.strerror}: {e.filename}")
         while self._code is None and not self._stop_requested and self._seconds_left() > 0:
-            self._wait(self._seconds_left())
+            self._wait(min(self._seconds_left(), _LOOK))
+            self._write_processes()
         reason = "exited" if self._code is not None else "stopped"
         if self._code is None and not self._stop_requested:
             reason = "deadline"
@@ -264,6 +283,14 @@ class Keeper:
                 if ended[0] == self._pid:
                     self._code = os.waitstatus_to_exitcode(ended[1])
 
+    def _write_processes(self) -> None:
+        """Write down the agent's processes: if this one is killed, some have no other mark."""
+        seen = {pid: start_of(pid) for pid in descendants()} if sys.platform == "linux" else {}
+        if seen != self._seen:
+            self._seen, about = seen, {"boot": boot_id(), "processes": seen}
+            with suppress(OSError):
+                write_private(self._directory / SEEN, json.dumps(about).encode(), sync=False)
+
     def _copy(self, pipe: int) -> None:
         """Copy a part of the output; forget the pipe at its end."""
         if pipe in self._logs:
@@ -293,21 +320,9 @@ class Keeper:
             log.close()
 
 
-def _record(
-    reason: str,
-    code: int | None,
-    started: float,
-    error: str | None = None,
-    left: list[dict[str, object]] | None = None,
-) -> dict[str, object]:
-    return {
-        "reason": reason,
-        "exit_code": code,
-        "error": error,
-        "started_at": started,
-        "ended_at": time.time(),
-        "left": left or [],
-    }
+def _record(reason: str, code: int | None, started: float, **others: object) -> dict[str, object]:
+    about = {"reason": reason, "exit_code": code, "started_at": started, "ended_at": time.time()}
+    return {"error": None, "left": [], **about, **others}
 
 
 def boot_id() -> str | None:
@@ -329,11 +344,6 @@ def _widen(pipe: int) -> None:
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of processes that the agent orphans (Linux)."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _die_with_parent() -> None:
@@ -369,11 +379,9 @@ def _processes() -> list[tuple[int, int, str]]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with suppress(OSError):
-                stat = Path("/proc", name, "stat").read_text(encoding="utf-8", errors="replace")
-                begin, end = stat.index("("), stat.rindex(")")
-                state, parent = stat[end + 2 :].split()[:2]
+                pid, program, (state, parent, *_) = _stat(name)
                 if state != "Z":
-                    found.append((int(name), int(parent), stat[begin + 1 : end]))
+                    found.append((pid, int(parent), program))
     return found
 
 
@@ -382,9 +390,8 @@ def main() -> None:
     directory, lock = Path(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(lock, False)
     keeper = Keeper(directory)
-    write_record(
-        directory / STARTED, keeper.about()
-    )  # the signal handlers are set: others may stop it from now on
+    # The signal handlers are set: others may stop it from now on.
+    write_record(directory / STARTED, keeper.about())
     write_record(directory / EXIT, keeper.run())
 
 

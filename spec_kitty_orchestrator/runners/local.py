@@ -9,11 +9,10 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import signal
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
@@ -24,11 +23,12 @@ from plumbum import LocalPath
 
 from spec_kitty_client.transports.git import GIT_REDIRECTS
 from spec_kitty_client.transports.program import Program
-from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, keeper
-from spec_kitty_orchestrator.runners.orphans import MARK, Orphans, add_mark
+from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord, LeftProcess, keeper
+from spec_kitty_orchestrator.runners.orphans import MARK, Orphans, Strays, add_mark, new_mark
 
 __all__ = [
     "end_at_once",
+    "end_strays",
     "has_processes",
     "is_alive",
     "launch",
@@ -54,7 +54,7 @@ def launch(process: AgentProcessSpec) -> None:
     _make_private(directory)
     prompt = process.prompt.encode("utf-8", "backslashreplace")
     keeper.write_private(directory / keeper.PROMPT, prompt)
-    mark = secrets.token_hex(16)
+    mark = new_mark(process.repository)
     spec = {
         "argv": process.argv,
         "cwd": str(process.cwd),
@@ -109,7 +109,9 @@ def _locked(directory: Path) -> Generator[int]:
 def is_alive(directory: Path) -> bool:
     """Return whether the keeper of a directory is alive."""
     try:
-        lock = os.open(directory / keeper.LOCK, os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(
+            directory / keeper.LOCK, os.O_RDONLY | os.O_CLOEXEC
+        )  # also on a read-only disk
     except FileNotFoundError:
         return False
     try:
@@ -138,6 +140,24 @@ def result(directory: Path) -> ExitRecord:
     return record or ExitRecord(reason="lost", left=left)
 
 
+def end_strays(
+    repository: Path, directories: Iterable[Path] = ()
+) -> tuple[dict[int, str], list[LeftProcess]]:
+    """End the processes of agent runs whose directories were removed.
+
+    Args:
+        repository: The primary checkout.
+        directories: The directories of runs that exist, which are left alone.
+
+    Returns:
+        The processes that were alive, each with the name of its program, and those that are left.
+    """
+    strays = Strays(repository, directories)
+    found = strays.find()
+    left = strays.end(grace=keeper.GRACE) if found else []
+    return found, list(ExitRecord(reason="lost", left=left).left)
+
+
 def _record(directory: Path) -> ExitRecord | None:
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
         return ExitRecord(**json.loads((directory / keeper.EXIT).read_bytes()))
@@ -157,7 +177,7 @@ async def wait(directory: Path) -> ExitRecord:
 def _end_of(directory: Path) -> ExitRecord:
     """Block until the lock is free, which means that the keeper is dead."""
     with contextlib.suppress(FileNotFoundError):
-        lock = os.open(directory / keeper.LOCK, os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(directory / keeper.LOCK, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)
         finally:

@@ -128,7 +128,7 @@ def _invalid_toml(path: Path, text: str, why: str) -> str:
     reason, _, _ = why.partition(" (at ")
     if reason in (r"Illegal character '\n'", "Unterminated string"):
         reason = "a quote is not closed"
-    lines = text.rstrip().splitlines()
+    lines = text.rstrip().split("\n")
     place = re.search(r"line (\d+)", why)
     number = int(place[1]) if place else len(lines)
     line = lines[number - 1].strip() if number <= len(lines) else ""

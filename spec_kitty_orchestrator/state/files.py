@@ -108,7 +108,7 @@ def refuse_link(*paths: Path) -> None:
     for path in paths:
         if path.is_symlink():
             msg = (
-                f"{path} is a symbolic link to {path.readlink()}. The orchestrator writes its "
-                f"files into the repository only. Remove the link: rm {path}"
+                f"{path} is a symbolic link to {path.readlink()}. The orchestrator, the host and "
+                f"agents write into the repository only. Remove the link: rm {path}"
             )
             raise UsageProblem(msg)

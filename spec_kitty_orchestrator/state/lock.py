@@ -112,7 +112,11 @@ def only_run(files: StateFiles) -> Generator[RunLock]:
     """
     files.make()
     lock = RunLock(files)
-    lock.acquire(_TIMEOUT)
+    try:
+        lock.acquire(_TIMEOUT)
+    except OSError:
+        lock.release()
+        raise
     try:
         yield lock
     finally:

@@ -16,7 +16,14 @@ from spec_kitty_orchestrator.state.files import StateFiles, open_private, refuse
 from spec_kitty_orchestrator.state.history import History, recall
 from spec_kitty_orchestrator.state.journal import Damage, Line, free_name, scan
 
-__all__ = ["Recollection", "attempt_folders", "recollect", "repair", "stopped"]
+__all__ = [
+    "Recollection",
+    "all_attempt_folders",
+    "attempt_folders",
+    "recollect",
+    "repair",
+    "stopped",
+]
 
 
 @define(kw_only=True)
@@ -156,6 +163,11 @@ def _write(path: Path, parts: Iterable[bytes]) -> None:
 def attempt_folders(logs: Path) -> list[Path]:
     """Return the folders of all attempts below the logs of a mission."""
     return sorted(attempt for wp in _folders(logs) for attempt in _folders(wp))
+
+
+def all_attempt_folders(files: StateFiles) -> list[Path]:
+    """Return the folders of all attempts of all missions."""
+    return [attempt for mission in _folders(files.logs) for attempt in attempt_folders(mission)]
 
 
 def stopped(attempt: Path, reason: str) -> AttemptStopped:

@@ -11,10 +11,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.bench import calls, lab, machine, startup, table, virtual, whole
+from tests.bench import calls, lab, load, machine, startup, table, virtual, whole
 from tests.bench.figures import judge, worse
 
 _PARTS = ("calls", "missions", "startup", "virtual")
+_MORE = ("load",)
 _WITHOUT_HOST = {"startup", "virtual"}
 _SHAPES = ("8 wide", "chain of 4", "layered 12")
 _EXAMPLES = """\
@@ -62,7 +63,7 @@ def _options() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--host", type=Path, action="append", default=[], help="a spec-kitty; once or more")
-    add("--only", default=",".join(_PARTS), help="of calls,missions,startup,virtual")
+    add("--only", default=",".join(_PARTS), help="of calls,missions,startup,virtual, and load")
     add("--runs", type=int, default=5, help="repetitions; 20 x as many of what is quick (5)")
     add("--out", type=Path, help="JSON file for everything that was measured")
     add("--from", type=Path, dest="saved", help="such a file, instead of measuring")
@@ -83,8 +84,9 @@ def _options() -> argparse.Namespace:
     add("--keep", type=Path, help="folder for the repositories and traces of all runs")
     options = parser.parse_args()
     options.only = options.only.split(",")
-    if unknown := set(options.only) - set(_PARTS):
-        parser.error(f"--only: {', '.join(sorted(unknown))}: choose from {', '.join(_PARTS)}")
+    parts = (*_PARTS, *_MORE)
+    if unknown := set(options.only) - set(parts):
+        parser.error(f"--only: {', '.join(sorted(unknown))}: choose from {', '.join(parts)}")
     if not options.host and not options.saved and not _WITHOUT_HOST.issuperset(options.only):
         parser.error("--host: name a spec-kitty to measure")
     if any("=" not in one for one in options.orchestrator):
@@ -104,6 +106,9 @@ def _measure(options: argparse.Namespace, base: Path) -> dict[str, Any]:
     if "startup" in options.only:
         asked = labs[0] if labs else None
         results["startup"] = startup.measure(env, 20 * options.runs, asked)
+    if "load" in options.only:
+        some = labs[: options.mission_hosts]
+        results["load"] = {one.release: load.measure(one) for one in some}
     if "virtual" in options.only:
         results["virtual"] = virtual.measure(options.runs)
     return results

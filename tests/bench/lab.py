@@ -36,10 +36,11 @@ class Lab:
         folder.mkdir(parents=True)
         return cls(host=host.absolute(), release=release, base=folder, env=env)
 
-    def mission(self, name: str, dag: Dag) -> Mission:
+    def mission(self, name: str, dag: Dag, *, lanes: int | None = None) -> Mission:
         """Make a mission, which serves as a template for copies."""
         say(f"{self.release}: a mission is made")
-        return missions.make(self.host, self.release, self.base / name, dag, env=self.env)
+        root = self.base / name
+        return missions.make(self.host, self.release, root, dag, env=self.env, lanes=lanes)
 
 
 def environment(base: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.bench import load
 from tests.bench.figures import judge
 
 __all__ = ["insert", "tables"]
@@ -43,6 +44,8 @@ def tables(results: Any) -> str:
         parts.append(f"### Missions on {release}\n\n{_missions(found)}")
     if "startup" in results:
         parts.append(f"### Start-up\n\n{_startup(results['startup'])}")
+    for release, found in results.get("load", {}).items():
+        parts.append(f"### Large runs on {release}\n\n{load.table(found)}")
     if "virtual" in results:
         parts.append(f"### In virtual time\n\n{_virtual(results['virtual'])}")
     goals = list(judge(results))

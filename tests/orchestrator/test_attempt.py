@@ -1,6 +1,10 @@
 """Tests of `spec_kitty_orchestrator.attempt`."""
 
+import os
+import shutil
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -10,6 +14,7 @@ from attrs import evolve
 from spec_kitty_orchestrator.agents import KNOWN, Agent
 from spec_kitty_orchestrator.attempt import (
     AttemptResult,
+    end_strays,
     end_unknown_attempts,
     no_agent_left,
     run_attempt,
@@ -28,7 +33,8 @@ from spec_kitty_orchestrator.state.events import (
     WarningGiven,
 )
 from tests.orchestrator.hosts import SLUG
-from tests.orchestrator.processes import gone, number_in
+from tests.orchestrator.processes import eventually, gone, number_in
+from tests.orchestrator.runners.agents import keeper_of
 from tests.orchestrator.worlds import World, world
 
 AGENT = """\
@@ -77,7 +83,13 @@ def left(w: World, role: Role, *, code: str) -> Path:
     argv = (sys.executable, "-I", "-S", "-c", code)
     local.launch(
         local.AgentProcessSpec(
-            directory=directory, argv=argv, cwd=w.root, env={}, prompt="", time_limit=60.0
+            directory=directory,
+            argv=argv,
+            cwd=w.root,
+            env={},
+            prompt="",
+            time_limit=60.0,
+            repository=w.root,
         )
     )
     return directory
@@ -153,6 +165,40 @@ def test_an_agent_that_the_journal_does_not_know_is_ended(w: World) -> None:
     assert not local.is_alive(directory)
     (stopped,) = w.events(AttemptStopped)
     assert (stopped.wp, stopped.role, stopped.number) == ("WP01", "implement", 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("removed", ["logs", "logs/pay-01ABCDEF/WP01", ""])
+def test_an_agent_whose_folder_is_gone_is_ended(w: World, removed: str) -> None:
+    """After `git clean -fdx` and the death of the keeper, no second agent starts beside it."""
+    code = (
+        "import subprocess, time\n"
+        "child = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "f = open('child.pid', 'w'); f.write(f'{child.pid}\\n'); f.close()\n"
+        "time.sleep(60)"
+    )
+    directory = left(w, "implement", code=code)
+    pid = number_in(w.root / "child.pid")
+    os.kill(keeper_of(directory), signal.SIGKILL)
+    assert eventually(lambda: not local.is_alive(directory))
+    shutil.rmtree(w.root / ".kittify" / removed)
+    run = w.start()
+    anyio.run(end_strays, run)
+    run.journal.close()
+    assert eventually(partial(gone, pid))
+    (warning,) = w.events(WarningGiven)
+    assert f"ended the processes of agents whose folders were removed: {pid} (" in warning.message
+
+
+def test_an_agent_whose_folder_is_there_is_no_stray(w: World) -> None:
+    """The agents of all missions that can be re-attached to are left alone."""
+    directory = left(w, "implement", code="import time; time.sleep(60)")
+    run = w.start()
+    anyio.run(end_strays, run)
+    run.journal.close()
+    assert local.is_alive(directory)
+    assert w.events(WarningGiven) == []
+    anyio.run(local.stop, directory)
 
 
 def test_an_agent_that_the_journal_knows_is_left_alone(w: World) -> None:

@@ -2,14 +2,16 @@
 
 import heapq
 from pathlib import Path
+from statistics import median
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench import table
+from tests.bench import load, table
 from tests.bench.bounds import AgentRun, Dag, Trace, chain, layered, lower_bound, most_at_once, wide
 from tests.bench.figures import figure, judge, worse
+from tests.bench.stage import Call
 
 DIAMOND: Dag = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP01"], "WP04": ["WP02", "WP03"]}
 
@@ -127,3 +129,24 @@ def test_tables_replace_what_is_between_the_comments(tmp_path: Path) -> None:
         table.insert(page, text)
     said = page.read_text(encoding="utf-8")
     assert said == "a\n<!-- bench: begin -->\n\ntwo\n\n<!-- bench: end -->\nb\n"
+
+
+@given(st.lists(st.floats(0.01, 5.0), min_size=20, max_size=30), st.floats(0.01, 9.0))
+def test_the_cost_of_a_work_package_is_without_host_and_agents(
+    costs: list[float], elsewhere: float
+) -> None:
+    """Whatever the host and the agents take, the time that neither takes is what is left."""
+    now, calls, agents = 0.0, [], []
+    for number, cost in enumerate(costs):
+        wp = f"WP{number:02d}"
+        agents.append(AgentRun(wp, "implement", now + cost / 2, now + cost / 2 + elsewhere))
+        now += cost + elsewhere
+        calls.append(Call("transition", wp, "done", 0, now, now + elsewhere, 1))
+        now += elsewhere
+    found = load.costs(calls, agents) | load.cpu_costs(calls, [(c.end, c.end) for c in calls])
+    assert found["last_cpu_s"]["median"] == pytest.approx(
+        sum(costs[-6:]) / 6 + 2 * elsewhere, abs=1e-4
+    )
+    assert found["first_cost_s"]["median"] == pytest.approx(median(costs[1:7]), abs=1e-4)
+    assert found["last_cost_s"]["median"] == pytest.approx(median(costs[-6:]), abs=1e-4)
+    assert found["last_host_and_agents_s"]["median"] == pytest.approx(2 * elsewhere, abs=1e-4)

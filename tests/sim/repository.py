@@ -12,8 +12,9 @@ import anyio
 import anyio.lowlevel
 from attrs import define, field, frozen
 
+from spec_kitty_client.workflow.nested import NewLinks
 from spec_kitty_orchestrator.git.calls import GitError
-from spec_kitty_orchestrator.git.changes import Changes, Links
+from spec_kitty_orchestrator.git.changes import Changes
 from spec_kitty_orchestrator.git.values import CommitRefused, Position, Status
 from spec_kitty_orchestrator.git.worktree import Worktree
 
@@ -250,8 +251,8 @@ class ModelWorktree(Worktree):
         self._state.files |= dropped & self._files(before)
         return sorted(dropped)
 
-    async def links(self, before: str, after: str) -> Links:
-        return Links()
+    async def links(self, before: str) -> NewLinks:
+        return NewLinks()
 
     async def strays(self, since: float) -> list[str]:
         await anyio.lowlevel.checkpoint()

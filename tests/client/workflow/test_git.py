@@ -22,6 +22,15 @@ def root_from(folder: Path) -> str:
             return str(end.value)
 
 
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x0bb", "a b"], ids=ascii)
+def test_the_root_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Line ends of Unicode in a folder's name do not end the line that git prints."""
+    folder = tmp_path / name
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    assert root_from(folder) == str(folder)
+
+
 def test_the_root_of_a_worktree_is_the_primary_checkout(repo: Path, tmp_path: Path) -> None:
     """From a worktree the SDK finds the primary checkout."""
     git(repo, "worktree", "add", "--quiet", "-b", "lane", str(tmp_path / "lane"))

@@ -69,6 +69,34 @@ def test_a_merge_brings_the_work_into_the_target(release: str, repo: Path) -> No
     ]
 
 
+ATTRIBUTES = {
+    "of nobody": ("*.txt merge=nowhere\n", "first A\nmiddle\nlast B\n"),
+    "union": ("*.txt merge=union\n", "first A\nmiddle\nlast B\n"),
+    "of the user": ("*.txt merge=own\n", "by the driver\n"),
+}
+
+
+@every_kind
+@pytest.mark.parametrize("driver", ATTRIBUTES)
+def test_a_merge_driver_is_the_users_affair(release: str, repo: Path, driver: str) -> None:
+    """Git merges text where a driver is not configured; what a driver makes is no damage."""
+    attributes, merged = ATTRIBUTES[driver]
+    commit(repo, ".gitattributes", attributes)
+    commit(repo, "both.txt", "first\nmiddle\nlast\n")
+    git(repo, "config", "merge.own.driver", "echo by the driver >%A")
+    host = WithGit(release, dict(PAIR), repo)
+    mine = client(host)
+    for wp, name in (("WP01", "both.txt"), ("WP02", "other.txt")):
+        path = Path(mine.mission(SLUG).work_package(wp).claim().workspace_path)
+        commit(path, name, "first A\nmiddle\nlast\n")
+        host.put(wp, "done")
+    commit(repo, "both.txt", "first\nmiddle\nlast B\n")
+    mine.mission(SLUG).accept()
+
+    assert mine.mission(SLUG).merge().changed
+    assert (repo / "both.txt").read_text() == merged
+
+
 @every_host
 def test_the_checkout_of_the_target_is_up_to_date_afterwards(release: str, repo: Path) -> None:
     """The SDK updates the target's checkout, so that the next commit keeps the merge."""

@@ -74,6 +74,45 @@ def test_a_file_of_the_user_that_the_mission_brings_is_refused(
     assert client(host).mission(SLUG).merge().changed
 
 
+def file_in_the_way(place: Path) -> None:
+    """Put a file where the mission brings a folder."""
+    place.write_text("mine\n")
+
+
+def link_in_the_way(place: Path) -> None:
+    """Put a link to a folder where the mission brings a folder."""
+    place.symlink_to(place.parent / ".git")
+
+
+def ignored_in_the_way(place: Path) -> None:
+    """Put a file that git ignores where the mission brings a folder."""
+    (place.parent / ".git" / "info" / "exclude").write_text("deep\n")
+    place.write_text("mine\n")
+
+
+@every_kind
+@pytest.mark.parametrize("put", [file_in_the_way, link_in_the_way, ignored_in_the_way])
+def test_a_file_of_the_user_in_place_of_a_folder_is_refused(
+    release: str, repo: Path, put: Callable[[Path], None]
+) -> None:
+    """Git would stop there in the middle of the merge, with words of its own."""
+    host = WithGit(release, dict(PAIR), repo)
+    for wp in PAIR:
+        path = Path(client(host).mission(SLUG).work_package(wp).claim().workspace_path)
+        (path / "deep" / "er").mkdir(parents=True, exist_ok=True)
+        commit(path, f"deep/er/{wp}.txt", f"{wp}\n")
+        host.put(wp, "done")
+    client(host).mission(SLUG).accept()
+    put(repo / "deep")
+
+    error = refused(host, repo)
+
+    assert isinstance(error, WouldLoseWork)
+    assert error.paths == (f"{repo}/deep",)
+    (repo / "deep").unlink()
+    assert client(host).mission(SLUG).merge().changed
+
+
 @pytest.mark.parametrize("release", ["1.0.3", "3.0.3", "3.1.0", "3.1.10"])
 def test_a_change_of_the_user_in_a_file_of_the_mission_is_refused(release: str, repo: Path) -> None:
     """The SDK refuses a merge into a file that the user has changed, up to 3.1.x."""

@@ -1,5 +1,7 @@
 """Tests of `spec_kitty_orchestrator.agents.base`."""
 
+import json
+
 import pytest
 
 from spec_kitty_orchestrator.agents import KNOWN, script
@@ -13,6 +15,17 @@ def test_events_are_the_objects_among_the_lines() -> None:
     """Each line that is a JSON object is an event; anything else is noise."""
     output = 'noise\n{"a": 1}\n  {"b": 2}\n{"c": \n["d"]\n{}\n'
     assert list(json_objects(output)) == [{"a": 1}, {"b": 2}, {}]
+
+
+ODD = ("\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r")
+
+
+@pytest.mark.parametrize("character", ODD, ids=ascii)
+def test_only_a_newline_ends_an_event(character: str) -> None:
+    """JSON leaves the other line ends of Unicode as they are: a last message is not dropped."""
+    events = [{"type": "a", "text": f"no{character}"}, {"type": "b"}]
+    output = "".join(f"{json.dumps(event, ensure_ascii=False)}\n" for event in events)
+    assert list(json_objects(output)) == events
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))

@@ -1,13 +1,19 @@
 """Tests of `spec_kitty_orchestrator.cli.abort`."""
 
+import contextlib
+import errno
+import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from spec_kitty_orchestrator.cli.abort import Aborted, abort, print_aborted
-from spec_kitty_orchestrator.errors import AnotherRun
+from spec_kitty_orchestrator.cli.abort import Aborted, abort, abort_command, print_aborted
+from spec_kitty_orchestrator.errors import AnotherRun, UsageProblem
 from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.runners import local
 from spec_kitty_orchestrator.state.files import StateFiles
@@ -123,6 +129,7 @@ def sleeper(repo: Path) -> tuple[Path, int]:
         env={},
         prompt="",
         time_limit=60.0,
+        repository=repo,
     )
     local.launch(process)
     return directory, number_in(repo.parent / "own.pid")
@@ -154,6 +161,66 @@ def test_agents_that_the_journal_has_lost_are_ended(repo: Path, journal: bytes |
         assert files.journal.with_name("journal.damaged-1.jsonl").read_bytes() == journal
 
 
+@contextlib.contextmanager
+def read_only(repo: Path, number: int, *parts: str) -> Iterator[None]:
+    """Have nothing written below these folders of .kittify, also where the user may do anything."""
+    places = [str(repo.joinpath(".kittify", part)) for part in parts]
+    opened, made = os.open, os.mkdir
+
+    def check(path: Any, *, writes: bool) -> None:
+        if writes and isinstance(path, str | Path) and str(path).startswith(tuple(places)):
+            raise OSError(number, os.strerror(number), str(path))
+
+    def open_file(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        check(path, writes=bool(flags & (os.O_WRONLY | os.O_RDWR)))
+        return opened(path, flags, *args, **kwargs)
+
+    def make(path: Any, *args: Any, **kwargs: Any) -> None:
+        check(path, writes=not Path(path).exists())
+        made(path, *args, **kwargs)
+
+    with mock.patch("os.open", open_file), mock.patch("os.mkdir", make):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("number", "parts"),
+    [
+        (errno.EROFS, ("",)),
+        (errno.EACCES, ("orchestrator",)),
+        (errno.ENOSPC, ("orchestrator/journal", "logs")),
+    ],
+)
+def test_agents_are_ended_where_nothing_can_be_written(
+    repo: Path, number: int, parts: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A read-only folder, a forbidden one, a full disk: the agents end, and that is told."""
+    directory, pid = sleeper(repo)
+    start = {"role": "implement", "number": 1, "agent": "x", "directory": str(directory)}
+    record(repo, ("attempt-started", {"wp": "WP01", **start}))
+    with read_only(repo, number, *parts), pytest.raises(UsageProblem) as caught:
+        abort_command(repo_root=repo)
+    assert gone(pid)
+    assert capsys.readouterr().out.splitlines()[1] == f"Stopped the agent of {directory}"
+    told = "The abort could not be recorded. "
+    assert str(caught.value).startswith(told)
+    assert os.strerror(number) in str(caught.value)
+    assert kinds(repo) == ["attempt-started"]
+    assert abort(repo, cleanup_worktrees=False) == Aborted()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("removed", [".kittify", ".kittify/logs", ".kittify/logs/m/WP01"])
+def test_agents_whose_folders_are_gone_are_ended(repo: Path, removed: str) -> None:
+    """After `git clean -fdx`, an agent and its keeper are found by the repository's mark."""
+    _, pid = sleeper(repo)
+    shutil.rmtree(repo / removed)
+    done = abort(repo, cleanup_worktrees=False)
+    assert done.agents_ended == []
+    assert [each for each in done.processes_ended if each.startswith(f"{pid} (")]
+    assert gone(pid)
+
+
 def test_an_abort_is_a_run_of_its_own(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a new run has begun in the meantime, abort removes nothing."""
     path = linked(repo, "a")
@@ -170,6 +237,7 @@ def test_what_was_done_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         Aborted(
             run_ended=True,
             agents_ended=["/logs/[red]"],
+            processes_ended=["12 (sleep)"],
             removed=["/w/a"],
             left={"/w/b": "holds uncommitted work: x"},
         ),
@@ -179,6 +247,7 @@ def test_what_was_done_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines == [
         "The run was stopped.",
         "Stopped the agent of /logs/[red]",
+        "Ended process 12 (sleep), of an agent whose folder was removed",
         "Removed /w/a; its branch and commits are still there.",
         "Kept /w/b: holds uncommitted work: x",
         "Continue it with `spec-kitty-orchestrator resume`.",

@@ -199,6 +199,8 @@ def test_a_project_that_is_none_is_told(healthy: Program, repo: Path) -> None:
     """Doctor reports a repository without a project, or whose git does not ignore worktrees."""
     (repo / ".gitignore").write_text("")
     assert "echo .worktrees/" in bad(repo)["workspace"]
+    (repo / ".worktrees").symlink_to("/tmp")
+    assert f"Remove the link: rm {repo}/.worktrees" in bad(repo)["workspace"]
     (repo / ".kittify").rmdir()
     assert "spec-kitty init" in bad(repo)["workspace"]
 

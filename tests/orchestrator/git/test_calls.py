@@ -49,6 +49,15 @@ def test_the_root_of_a_subfolder(repo: Path) -> None:
     assert root_of(repo) == repo
 
 
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x0bb", "a b"], ids=ascii)
+def test_the_root_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Line ends of Unicode in a folder's name do not end the line that git prints."""
+    folder = tmp_path / name
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    assert root_of(folder) == folder
+
+
 def test_the_root_of_a_linked_worktree_is_the_primary_checkout(repo: Path) -> None:
     """From a lane worktree, the journal and the lock of the repository are found."""
     path = linked(repo)

@@ -1,5 +1,8 @@
 """Tests of `spec_kitty_orchestrator.git.changes`, with real git."""
 
+import ast
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -69,6 +72,31 @@ def test_memory_does_not_grow_with_a_diff(repo: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_git_does_not_load_large_files(repo: Path, tmp_path: Path) -> None:
+    """A created, a changed and a copied file of 20 MB: named with their size, beside the others."""
+    text = "0123456789abcde\n" * (20 * 1024 * 1024 // 16)
+    before = save(repo, "changed.txt", text)
+    write(repo / "created [x].txt", text.upper())
+    write(repo / "folder/copied.txt", text)
+    write(repo / "small.txt")
+    after = save(repo, "changed.txt", text + "more\n")
+    log = tmp_path / "log"
+    code = f"""\
+import pathlib, resource, anyio
+from spec_kitty_orchestrator.git.changes import changes
+found = anyio.run(changes, pathlib.Path({str(repo)!r}), [({before!r}, {after!r})], 20_000)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+pathlib.Path({str(log)!r}).write_text(repr((peak, found.cut, found.diff)))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    peak, cut, diff = ast.literal_eval(log.read_text())
+    unit = 1024 if sys.platform == "linux" else 1024 * 1024
+    assert peak < 60 * unit  # the diff of one of these takes git 130 MB
+    assert sorted(cut) == ["changed.txt", "created [x].txt", "folder/copied.txt"]
+    assert "b/folder/copied.txt\n[the diff is not shown: the file has 20971520 bytes]" in diff
+    assert "b/small.txt\n@@" in diff
 
 
 def test_a_line_without_end_is_cut(repo: Path) -> None:

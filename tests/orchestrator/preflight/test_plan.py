@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator import agents
+from spec_kitty_orchestrator.errors import UsageProblem
 from spec_kitty_orchestrator.git.calls import git
 from spec_kitty_orchestrator.preflight import plan
+from spec_kitty_orchestrator.settings import Settings
 
 
 def test_the_default_policy_is_what_agents_are_given() -> None:
@@ -15,6 +17,30 @@ def test_the_default_policy_is_what_agents_are_given() -> None:
     assert set(modes.values()) == {"workspace_write"}
     script_policy = plan.default_policy(agents.script.agent(("x",)))
     assert (script_policy.sandbox_mode, script_policy.agent_family) == ("none", "script")
+
+
+@pytest.mark.parametrize(
+    ("link", "to"),
+    [
+        (".worktrees", "/tmp"),
+        (".worktrees", "nowhere"),
+        (".worktrees", "kitty-specs"),
+        (".worktrees/034-payment-lane-a", "../../elsewhere"),
+    ],
+)
+def test_worktrees_are_made_in_the_repository_only(repo: Path, link: str, to: str) -> None:
+    """A link that somebody committed leads no host and no agent out of the repository."""
+    path = repo / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(to)
+    git(repo, "add", "--force", link)
+    git(repo, "commit", "--quiet", "--message=link")
+    settings = Settings(repo_root=repo, impl_agent="script:true", review_agent="script:true")
+    with pytest.raises(UsageProblem, match=f"symbolic link to {to}.* Remove the link: rm {path}$"):
+        plan.make_plan(settings)
+    path.unlink()
+    (repo / ".worktrees" / "a").mkdir(parents=True)
+    assert plan.make_plan(settings).settings == settings
 
 
 def test_a_protected_branch_is_named_unless_it_is_allowed(

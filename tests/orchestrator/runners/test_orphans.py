@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -73,6 +74,103 @@ def test_nothing_outlives_a_killed_keeper(
     assert (ended.reason, ended.left) == ("lost", ())
     assert eventually(partial(gone, child))
     assert Orphans(folder).find() == {}
+
+
+UNMARKED = {
+    "its parent ends": (
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    subprocess.Popen(child, env={}, stdout=null, stderr=null, start_new_session=True)\n"
+        "    os._exit(0)"
+    ),
+    "it is no child of Python": (
+        'shell = \'env -i setsid "$0" "$@" >/dev/null 2>&1 </dev/null &\'\n'
+        "subprocess.run(['sh', '-c', shell, *child])"
+    ),
+    "it has a child in its session": (
+        "code = 'import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(100)'\n"
+        "python = [*child[:-1], code, *child]\n"
+        "if os.fork() == 0:\n"
+        "    subprocess.Popen(python, env={}, stdout=null, stderr=null, start_new_session=True)\n"
+        "    os._exit(0)"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNMARKED)
+def test_a_daemon_without_a_mark_was_seen_by_the_keeper(
+    launch: Launch, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No environment, no output, a session of its own, no parent: the keeper wrote it down."""
+    monkeypatch.setattr(keeper, "GRACE", 0.3)
+    code = f"{CHILD}null = subprocess.DEVNULL\n{UNMARKED[kind]}\ntime.sleep(100)"
+    folder = launch(code)
+    child = number_in(tmp_path / "child.pid")
+    assert eventually(lambda: f'"{child}"' in text_of(folder / keeper.SEEN))
+    os.kill(keeper_of(folder), signal.SIGKILL)
+    ended = wait(folder)
+    assert (ended.reason, ended.left) == ("lost", ())
+    assert eventually(partial(gone, child))
+
+
+def text_of(file: Path) -> str:
+    """Return what is in a file, if there is one."""
+    return file.read_text() if file.exists() else ""
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"boot": "another"}, {"boot": None}, {"start": 1}, {"pid": 1}, {"pid": "x"}]
+)
+def test_a_process_id_alone_is_no_proof(
+    tmp_path: Path, stranger: int, wrong: dict[str, object]
+) -> None:
+    """A process that has the id of an earlier one, or had it before a boot, is a stranger."""
+    facts = {"boot": keeper.boot_id(), "pid": stranger, "start": keeper.start_of(stranger)}
+    folder = a_run(tmp_path / "run", "m" * 32)
+    for about, found in ((facts, {stranger}), ({**facts, **wrong}, set[int]())):
+        seen = {"boot": about["boot"], "processes": {about["pid"]: about["start"]}}
+        (folder / keeper.SEEN).write_text(json.dumps(seen))
+        assert set(Orphans(folder).find()) == found
+
+
+def without_keeper(folder: Path) -> None:
+    """Kill the keeper, then remove the folder."""
+    os.kill(keeper_of(folder), signal.SIGKILL)
+    assert eventually(lambda: not local.is_alive(folder))
+    shutil.rmtree(folder)
+
+
+def with_keeper(folder: Path) -> None:
+    """Remove the folder while the keeper lives."""
+    shutil.rmtree(folder)
+
+
+def with_an_empty_folder(folder: Path) -> None:
+    """Kill the keeper, and leave the folder without its files."""
+    without_keeper(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["session", "daemon", "ignores SIGTERM"])
+@pytest.mark.parametrize("accident", [without_keeper, with_keeper, with_an_empty_folder])
+def test_the_repository_finds_processes_of_which_nothing_else_tells(
+    launch: Launch,
+    tmp_path: Path,
+    kind: str,
+    accident: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After `git clean -fdx`, agents and their children are found by the repository's mark."""
+    monkeypatch.setattr(keeper, "GRACE", 0.3)
+    folder = launch(f"{CHILD}{KINDS[kind]}\n{OWN_PID}time.sleep(100)", repository=tmp_path)
+    pids = [number_in(tmp_path / name) for name in ("own.pid", "child.pid")]
+    assert local.end_strays(tmp_path / "another") == ({}, [])
+    assert local.end_strays(tmp_path, [folder]) == ({}, [])
+    accident(folder)
+    ended, left = local.end_strays(tmp_path, [folder] if folder.exists() else [])
+    assert left == []
+    assert ended
+    assert all(eventually(partial(gone, pid)) for pid in pids)
 
 
 @pytest.mark.parametrize("how", ["stop", "result"])
