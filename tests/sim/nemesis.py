@@ -28,6 +28,7 @@ PEOPLE = (
 )
 _SHARING = 0.3  # how many missions have work packages that share a worktree
 _LATE = 0.1  # in how many missions a person commits after an approval
+_STALE = (Fault.STALE_BEFORE, Fault.STALE_AFTER)
 _SLOW = (Fault.HANG_BEFORE, Fault.HANG_AFTER)
 _FAULTS = tuple(fault for fault in Fault if fault not in _SLOW)
 
@@ -52,6 +53,8 @@ class Life:
     interrupted_after: float | None = None
     disk_full_after: int | None = None
     fault_rate: float = 0.0
+    stale: bool = False
+    """Whether many reads are answered with what the host said before, and nothing else happens."""
     troubles: tuple[Trouble, ...] = ()
     pause: float = 0.0
     """Seconds until the next one is started."""
@@ -74,9 +77,28 @@ class Scenario:
 
     def faults(self, number: int) -> Callable[[str, int], Fault | None] | None:
         """Return the faults of the host calls of a life."""
-        rate = self.lives[number].fault_rate
+        life = self.lives[number]
         random = Random(f"{self.seed} faults {number}")  # noqa: S311 - not for secrets
-        return by_chance(random, rate, faults=_FAULTS) if rate else None
+        if life.stale:
+            return _never_twice(by_chance(random, 0.5, faults=_STALE))
+        return by_chance(random, life.fault_rate, faults=_FAULTS) if life.fault_rate else None
+
+
+def _never_twice(
+    faults: Callable[[str, int], Fault | None],
+) -> Callable[[str, int], Fault | None]:
+    """Return the faults without those that directly follow another one.
+
+    The orchestrator reads a report once more that denies its own moves, and believes the second.
+    """
+    before: list[Fault | None] = [None]
+
+    def choose(verb: str, calls: int) -> Fault | None:
+        fault = faults(verb, calls)
+        before[0] = None if before[0] else fault
+        return before[0]
+
+    return choose
 
 
 def scenario(seed: int) -> Scenario:
@@ -108,7 +130,8 @@ def scenario(seed: int) -> Scenario:
 
 def _life(random: Random, wps: list[str]) -> Life:
     """Return a life with some of everything."""
-    kinds = random.sample(("kill", "interrupt", "disk", "faults", "people"), random.randint(1, 3))
+    every = ("kill", "interrupt", "disk", "faults", "stale", "people")
+    kinds = random.sample(every, random.randint(1, 3))
     troubles = tuple(
         Trouble(
             at=random.uniform(0, 2500),
@@ -123,6 +146,7 @@ def _life(random: Random, wps: list[str]) -> Life:
         interrupted_after=random.uniform(1, 2500) if "interrupt" in kinds else None,
         disk_full_after=random.randint(3, 30) if "disk" in kinds else None,
         fault_rate=random.choice((0.05, 0.2)) if "faults" in kinds else 0.0,
+        stale="stale" in kinds,
         troubles=troubles if "people" in kinds else (),
         pause=random.choice((0.0, 60.0, 3000.0)),
     )

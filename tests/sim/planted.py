@@ -55,7 +55,7 @@ PLANTED: Mapping[str, tuple[int, Callable[[], Any]]] = {
         _replaced(PackageWorktree, "_put_back", _put_back_without_keeping),
     ),
     "a branch that an agent moved back stays there": (
-        384,
+        360,
         _replaced(PackageWorktree, "_goal", _any_branch_head),
     ),
     "a removed worktree is not made again": (0, _replaced(PackageWorktree, "_relink", _nothing)),
@@ -63,13 +63,13 @@ PLANTED: Mapping[str, tuple[int, Callable[[], Any]]] = {
         21,
         _replaced(PackageWorktree, "is_as_reviewed", _true),
     ),
-    "a reviewer may commit": (9, _replaced(PackageWorktree, "after_review", _nothing)),
+    "a reviewer may commit": (127, _replaced(PackageWorktree, "after_review", _nothing)),
     "a commit that is not submitted yet is forgotten": (
         105,
         _replaced(WorkPackageRun, "_existing_commit", _nothing),
     ),
     "an agent that an earlier run left is not looked for": (
-        4,
+        21,
         _replaced(attempt, "_existing_attempt", _nothing),
     ),
     "an agent is recorded after its launch": (
@@ -77,17 +77,17 @@ PLANTED: Mapping[str, tuple[int, Callable[[], Any]]] = {
         _replaced(attempt, "_launch", _launch_before_recording),
     ),
     "an agent that no work package needs is left alive": (
-        330,
+        687,
         _replaced(attempt, "_end_attempts", _nothing),
     ),
     "several agents use a shared worktree at once": (
         1,
         _replaced(Board, "_sharing_with", lambda *_: list[str]()),
     ),
-    "slots are not counted": (5, _replaced(Slots, "free", lambda *_: True)),
-    "an outdated report is believed": (595, _replaced(Board, "contradicts", lambda *_: False)),
+    "slots are not counted": (6, _replaced(Slots, "free", lambda *_: True)),
+    "an outdated report is believed": (45, _replaced(Board, "contradicts", lambda *_: False)),
     "an error of git ends the run": (
-        35,
+        5,
         _replaced(work_package, "_as_failure", contextlib.nullcontext),
     ),
 }

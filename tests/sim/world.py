@@ -1,6 +1,5 @@
 """One seed, from the first life of the orchestrator to the end of the mission."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,8 +8,9 @@ import anyio
 from attrs import define, field, frozen
 
 from spec_kitty_client import Lane
-from spec_kitty_client.testing.host import AsyncSimulatedHost
-from spec_kitty_client.transports import AsyncTransport, Completed
+from spec_kitty_client.testing.host import AsyncSimulatedHost, SimulatedHost
+from spec_kitty_client.testing.host.workspace import branch_of
+from spec_kitty_client.transports import Completed
 from spec_kitty_orchestrator.git.worktree import Worktree
 from spec_kitty_orchestrator.scheduling.board import Board
 from spec_kitty_orchestrator.state.events import Event, RunStarted, Submitted, VerdictGiven
@@ -91,17 +91,18 @@ class _Checkouts(AgentCheckouts):
 class _Host:
     """The simulated host, which makes a missing worktree again at a claim."""
 
-    host: AsyncTransport
+    host: SimulatedHost
     repository: Repository
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
-        done = await self.host.run(args, time_limit=time_limit)
+        done = await AsyncSimulatedHost(self.host).run(args, time_limit=time_limit)
         if "start-implementation" in args and done.exit_code == 0:
-            data = json.loads(done.stdout)["data"]
-            path = Path(data.get("workspace_path") or "")
-            found = self.repository.checkouts.get(path)
-            if found and not found.exists:
-                self.repository.remake(path, data.get("lane_branch") or path.name)
+            (wp,) = [arg.removeprefix("--wp=") for arg in args if arg.startswith("--wp=")]
+            branch = branch_of(self.host.release, self.host.mission, wp)
+            name = branch.removeprefix("kitty/mission-")
+            path = self.repository.root / ".worktrees" / name
+            if not self.repository.checkout(path, branch).exists:
+                self.repository.remake(path, branch)
         return done
 
 
@@ -141,7 +142,7 @@ class _Simulation:
             acts=Acts(scenario.seed, scenario.badness, scenario.last),
         )
         world.agents = agents
-        world.asked = _Host(AsyncSimulatedHost(world.host), repository)
+        world.asked = _Host(world.host, repository)
         found = cls(scenario, world, agents)
         world.on_touch = found.check
         world.listeners.append(found._record)
