@@ -10,15 +10,14 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import stamina.instrumentation
 
 from tests.sim.nemesis import scenario
-from tests.sim.planted import PLANTED
-from tests.sim.world import Outcome, simulate
+from tests.sim.planted import PLANTED, simulate_with
+from tests.sim.world import Outcome
 
 _TOLD_EVERY = 10.0  # seconds
 
@@ -62,18 +61,12 @@ def _options() -> argparse.ArgumentParser:
 
 def _outcomes(options: argparse.Namespace) -> Iterator[Outcome]:
     seeds = range(options.first, options.first + options.seeds)
-    play = partial(_play, planted=options.planted)
+    play = partial(simulate_with, planted=options.planted)
     if options.jobs == 1 or options.seeds == 1:
         yield from map(play, seeds)
         return
-    with get_context("spawn").Pool(options.jobs) as pool:
-        yield from pool.imap(play, seeds, chunksize=20)
-
-
-def _play(seed: int, planted: str | None) -> Outcome:
-    stamina.instrumentation.set_on_retry_hooks([])
-    with PLANTED[planted][1]() if planted else nullcontext():
-        return simulate(seed)
+    with ProcessPoolExecutor(options.jobs) as pool:
+        yield from pool.map(play, seeds, chunksize=20)
 
 
 def _print_trace(outcome: Outcome) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from unittest.mock import patch
 
+import stamina.instrumentation
+
 from spec_kitty_orchestrator import attempt, work_package
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.roles import Role
@@ -13,8 +15,9 @@ from spec_kitty_orchestrator.scheduling.slots import Slots
 from spec_kitty_orchestrator.state.events import AttemptStarted
 from spec_kitty_orchestrator.work_package import WorkPackageRun
 from spec_kitty_orchestrator.workspace import PackageWorktree
+from tests.sim.world import Outcome, simulate
 
-__all__ = ["PLANTED"]
+__all__ = ["PLANTED", "simulate_with"]
 
 
 def _replaced(owner: object, name: str, new: object) -> Callable[[], Any]:
@@ -92,3 +95,10 @@ PLANTED: Mapping[str, tuple[int, Callable[[], Any]]] = {
     ),
 }
 """By name, each with a seed that finds it, and a function whose result switches the part off."""
+
+
+def simulate_with(seed: int, planted: str | None) -> Outcome:
+    """Play a seed, with one part of the orchestrator switched off; None: with none."""
+    stamina.instrumentation.set_on_retry_hooks([])  # its log would be all that is seen
+    with PLANTED[planted][1]() if planted else contextlib.nullcontext():
+        return simulate(seed)
