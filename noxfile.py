@@ -148,7 +148,7 @@ def reliability(session: nox.Session) -> None:
 
 @nox.session
 def simulation(session: nox.Session) -> None:
-    """20,000 missions under trouble of every kind, each decided by a seed. Half an hour."""
+    """20,000 missions under trouble of every kind, each decided by a seed. A quarter of an hour."""
     session.install(".", *group("tests"))
     session.run("python", "-m", "tests.sim", *(session.posargs or ["--seeds", "20000"]))
 

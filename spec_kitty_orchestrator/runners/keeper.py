@@ -36,7 +36,7 @@ PRIVATE = 0o600
 
 _LONGEST_WAIT = 3600.0  # seconds; select() rejects very large timeouts
 _POLL = 0.5  # seconds; no signal announces the end of a grandchild
-_LOOK = 1.0  # seconds between two looks at the agent's processes
+_LOOK = 5.0  # seconds between two looks at the agent's processes, which read all of /proc
 _CHUNK, _PIPE_SIZE = 64 * 1024, 1024 * 1024
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
