@@ -52,7 +52,9 @@ class Life:
     names: list[str] = field(factory=list)
 
     def moment(self, name: str) -> None:
-        """Die, if this is the moment."""
+        """Die, if this is the moment. A dead process has no further effects."""
+        if self.dies_at is not None and self.effects > self.dies_at:
+            raise Killed(name)
         self.names.append(name)
         self.effects += 1
         if self.dies_at is not None and self.effects > self.dies_at:

@@ -600,8 +600,8 @@ def test_abort_without_a_run_is_no_problem(host: Program, run: Command) -> None:
     """Abort without a run is no error, and advises resume only if there is a run to resume."""
     assert run("abort").out == "No run is alive.\n"
     found = json.loads(run("abort", "--cleanup-worktrees", "--json").out)
-    nothing = {"agents_ended": [], "not_ended": [], "removed": [], "left": {}}
-    assert found == {"run_ended": False, **nothing}
+    nothing = {"agents_ended": [], "processes_ended": [], "not_ended": [], "removed": []}
+    assert found == {"run_ended": False, **nothing, "left": {}, "not_recorded": None}
 
 
 # Agents, doctor, help
