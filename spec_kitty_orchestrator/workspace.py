@@ -70,6 +70,7 @@ class PackageWorktree:
             )
             raise WorkPackageFailed(reason)
         tree = self.run.worktree(path, workspace.lane_branch)
+        await self._restore_link(tree, self.run.logs / self.wp)
         # Commits that are in the worktree before the claim belong to other work packages.
         base = await (tree.head() if fresh else tree.base(workspace.lane_base_ref))
         self.run.journal.write(
@@ -322,8 +323,10 @@ class PackageWorktree:
             await self.tree.remake(self.history.submitted or self.history.base)
             message = f"{self.wp}: its worktree was removed, and is made again from its branch"
             self.run.journal.write(events.WarningGiven(message=message))
-        aside = (directory or self.run.logs / self.wp) / "removed.git"
-        if moved := await self.tree.relink(aside):
+        await self._restore_link(self.tree, directory or self.run.logs / self.wp)
+
+    async def _restore_link(self, tree: Worktree, directory: Path) -> None:
+        if moved := await tree.relink(directory / "removed.git"):
             reason = "it stood in the place of the worktree's link to the repository"
             self._record_kept([".git"], str(moved), reason)
 

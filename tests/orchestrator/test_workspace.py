@@ -394,6 +394,19 @@ def test_a_reviewer_that_removes_the_worktree_has_reviewed_all_the_same(repo: Pa
     assert (w.host.worktree("WP01") / "WP01.py").exists()
 
 
+def test_a_worktree_without_its_link_can_be_claimed_again(repo: Path) -> None:
+    """A user who moves a work package back to planned does not have to repair its worktree."""
+    w = world(repo, implement=WRITES, review="print('no verdict')\n")
+    w.work()
+    (w.host.worktree("WP01") / ".git").unlink()
+    w.host.put("WP01", "planned")
+    reviewer(repo, APPROVES)
+    script(repo.parent / "implement.py", "git('commit', '-q', '--allow-empty', '-m', 'again')\n")
+    w.work()
+    assert w.host.lanes["WP01"] == "done", w.events(WorkPackageStuck)
+    assert on_lane(w, "WP01.py")
+
+
 REWINDS = "git('reset', '-q', '--hard', 'HEAD~1')\n"
 
 
