@@ -8,7 +8,7 @@ import pytest
 
 from tests.crash.world import CrashWorld
 
-EVERY = int(os.environ.get("CRASH_EVERY", "30"))
+EVERY = int(os.environ.get("CRASH_EVERY", "45"))
 """One of so many moments is tried; all with 1, as `nox -s reliability` does."""
 
 

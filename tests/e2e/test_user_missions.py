@@ -130,7 +130,7 @@ def test_a_mission_as_the_templates_make_it_is_merged(
 
 
 @pytest.mark.parametrize(
-    "program", ["own_loop.py", pytest.param("own_async_loop.py", marks=pytest.mark.once)]
+    "program", ["own_loop.py", pytest.param("own_async_loop.py", marks=pytest.mark.long)]
 )
 def test_the_same_mission_is_merged_by_a_loop_of_ones_own(
     lab: Callable[..., Lab], release: Version, topology: str, program: str

@@ -64,6 +64,7 @@ def short(w: World) -> None:
     w.close()
 
 
+@pytest.mark.once
 def test_nobody_can_tell_a_warm_host_from_a_cold_one(
     made: Callable[[missions.Dag], Mission], release: Version, tmp_path: Path
 ) -> None:
@@ -171,6 +172,7 @@ def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.once
 def test_a_storm_of_calls_from_threads(storm: Storm) -> None:
     """Many calls, 8 at a time, some killed: each is right or a typed error, and none is lost."""
     budget = itertools.count()  # one step of it cannot be interrupted
