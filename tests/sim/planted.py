@@ -61,12 +61,14 @@ PLANTED: Mapping[str, tuple[int, Callable[[], Any]]] = {
         360,
         _replaced(PackageWorktree, "_goal", _any_branch_head),
     ),
-    "a removed worktree is not made again": (0, _replaced(PackageWorktree, "_relink", _nothing)),
+    "the link of a worktree is not restored": (
+        0,
+        _replaced(PackageWorktree, "_restore_link", _nothing),
+    ),
     "an approval counts for whatever is on the branch": (
         21,
         _replaced(PackageWorktree, "is_as_reviewed", _true),
     ),
-    "a reviewer may commit": (127, _replaced(PackageWorktree, "after_review", _nothing)),
     "a commit that is not submitted yet is forgotten": (
         105,
         _replaced(WorkPackageRun, "_existing_commit", _nothing),
