@@ -200,14 +200,16 @@ class PackageWorktree:
     async def _drop_mission_files(self, start: str | None) -> None:
         """Undo changes to the mission's folder, which only the host may write."""
         folder = f"kitty-specs/{self.run.host.mission}"
-        kept = await self.tree.keep(self._rescue, f"{self.wp}: before its mission files go back")
-        files = await self.tree.drop_changes(
+        commit, files = await self.tree.changes_to_undo(
             folder,
             before=start or self._floor,
             target=self.history.target,
             owned=self.run.owned.get(self.wp, ()),
         )
         if files:
+            message = f"{self.wp}: before its mission files go back"
+            kept = await self.tree.keep(self._rescue, message)
+            await self.tree.put_back(commit, files)
             reason = f"{folder} is the host's, and the work package does not own these files"
             self._record_kept(files, kept or self.history.branch or "HEAD", reason)
 

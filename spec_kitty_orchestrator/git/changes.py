@@ -13,7 +13,7 @@ from attrs import frozen
 
 from spec_kitty_orchestrator.git.calls import GitError, run_git
 
-__all__ = ["Changes", "changes", "drop_changes", "is_owned"]
+__all__ = ["Changes", "changes", "changes_to_undo", "is_owned", "put_back"]
 
 _SHORTEST = 4096  # characters of the diff of one file that are shown at least
 _PIECE = 1 << 16  # bytes of a line that are read at once
@@ -73,7 +73,9 @@ async def _large(folder: Path, commit: str, paths: Sequence[str]) -> dict[str, i
     found: dict[str, int] = {}
     for start in range(0, len(paths), _AT_ONCE):
         some = paths[start : start + _AT_ONCE]
-        listed = await run_git(folder, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, *some)
+        listed = await run_git(
+            folder, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, "--", *some
+        )
         for about, _, path in (row.partition("\t") for row in listed.split("\0") if row):
             size = about.split()[-1]
             if size.isdigit() and int(size) > _LARGEST:
@@ -120,22 +122,22 @@ async def _raw(folder: Path, before: str, after: str) -> list[tuple[tuple[str, s
     ]
 
 
-async def drop_changes(
+async def changes_to_undo(
     folder: Path, inside: str, *, before: str, target: str | None, owned: Sequence[str]
-) -> list[str]:
-    """Undo the uncommitted and committed changes in one folder of a checkout.
+) -> tuple[str, list[str]]:
+    """Return the changed files in one folder of a checkout, and the commit that has them unchanged.
 
-    Changes that came with a merge of the target branch stay.
+    Changes that came with a merge of the target branch are not among them.
 
     Args:
         folder: The top of the checkout.
-        inside: The folder whose changes are undone, relative to the top.
+        inside: The folder, relative to the top.
         before: The commit before the work.
         target: The branch that the work started from; None: unknown.
         owned: Patterns of files whose changes stay.
 
     Returns:
-        The files that were put back or removed.
+        The commit for `put_back`, and the files, with committed and uncommitted changes.
     """
     fork = before
     if target:
@@ -148,10 +150,7 @@ async def drop_changes(
     changed = set(await changed_since(folder, inside, before))
     if fork != before:
         changed &= set(await changed_since(folder, inside, fork))
-    files = [path for path in sorted(changed) if not is_owned(path, owned)]
-    if files:
-        await _put_back(folder, fork, files)
-    return files
+    return fork, [path for path in sorted(changed) if not is_owned(path, owned)]
 
 
 async def changed_since(folder: Path, inside: str, commit: str) -> list[str]:
@@ -163,7 +162,8 @@ async def changed_since(folder: Path, inside: str, commit: str) -> list[str]:
     return [path for path in listed.split("\0") if path]
 
 
-async def _put_back(folder: Path, commit: str, files: Sequence[str]) -> None:
+async def put_back(folder: Path, commit: str, files: Sequence[str]) -> None:
+    """Give files the content that a commit has, and remove those that it lacks."""
     listed = await run_git(folder, "ls-tree", "-r", "-z", "--name-only", commit, "--", *files)
     there = set(listed.split("\0"))
     old = [path for path in files if path in there]

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from spec_kitty_client.workflow.nested import NewLinks, new_links
 from spec_kitty_orchestrator.git.calls import GitError, run_git, run_steps
-from spec_kitty_orchestrator.git.changes import Changes, changes, drop_changes
+from spec_kitty_orchestrator.git.changes import Changes, changes, changes_to_undo, put_back
 from spec_kitty_orchestrator.git.files import (
     blob_id,
     copy_if_there,
@@ -262,11 +262,15 @@ class Worktree:
         """Return the changes between pairs of commits; see `git.changes.changes`."""
         return await changes(self.path, spans, limit)
 
-    async def drop_changes(
+    async def changes_to_undo(
         self, inside: str, *, before: str, target: str | None, owned: Sequence[str]
-    ) -> list[str]:
-        """Undo the changes in one folder; see `git.changes.drop_changes`."""
-        return await drop_changes(self.path, inside, before=before, target=target, owned=owned)
+    ) -> tuple[str, list[str]]:
+        """Return the changed files in one folder; see `git.changes.changes_to_undo`."""
+        return await changes_to_undo(self.path, inside, before=before, target=target, owned=owned)
+
+    async def put_back(self, commit: str, files: Sequence[str]) -> None:
+        """Give files the content that a commit has; see `git.changes.put_back`."""
+        await put_back(self.path, commit, files)
 
     async def links(self, before: str) -> NewLinks:
         """Return the links to other repositories, new since a commit, that must not be merged."""

@@ -36,7 +36,7 @@ class Commit:
 
 @define
 class Checkout:
-    """What is in the folder of a worktree."""
+    """The content and the HEAD of one worktree."""
 
     branch: str | None
     """None: a detached HEAD."""
@@ -160,7 +160,7 @@ class ModelWorktree(Worktree):
 
     @property
     def _state(self) -> Checkout:
-        """What is there, for commands of git.
+        """The worktree, as git can use it.
 
         Raises:
             FileNotFoundError: If the folder is gone.
@@ -242,14 +242,17 @@ class ModelWorktree(Worktree):
         files = {f for a, b in spans for f in self._files(b) ^ self._files(a)}
         return Changes(files=tuple(sorted(files)), diff="+ work")
 
-    async def drop_changes(
+    async def changes_to_undo(
         self, inside: str, *, before: str, target: str | None, owned: Sequence[str]
-    ) -> list[str]:
+    ) -> tuple[str, list[str]]:
         await anyio.lowlevel.checkpoint()
-        dropped = {f for f in self._state.files ^ self._files(before) if f.startswith(inside)}
-        self._state.files -= dropped
-        self._state.files |= dropped & self._files(before)
-        return sorted(dropped)
+        changed = self._state.files ^ self._files(before)
+        return before, sorted(path for path in changed if path.startswith(inside))
+
+    async def put_back(self, commit: str, files: Sequence[str]) -> None:
+        await anyio.lowlevel.checkpoint()
+        self._state.files -= set(files)
+        self._state.files |= self._files(commit) & set(files)
 
     async def links(self, before: str) -> NewLinks:
         return NewLinks()

@@ -66,7 +66,7 @@ class Checkout(Worktree):
         await anyio.lowlevel.checkpoint()
         return Status(files=("work.py",)) if self.path in self.checkouts.dirty else Status()
 
-    async def keep(self, folder: str, message: str) -> str | None:
+    async def keep(self, folder: str, message: str, stays: str | None = None) -> str | None:
         return f"{folder}/1" if await self.status() else None
 
     async def changes(self, spans: Sequence[tuple[str, str]], limit: int) -> Changes:
@@ -79,10 +79,10 @@ class Checkout(Worktree):
     async def strays(self, since: float) -> list[str]:
         return []
 
-    async def drop_changes(
+    async def changes_to_undo(
         self, inside: str, *, before: str, target: str | None, owned: Sequence[str]
-    ) -> list[str]:
-        return []
+    ) -> tuple[str, list[str]]:
+        return before, []
 
     async def links(self, before: str) -> NewLinks:
         return NewLinks()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spec_kitty_orchestrator.git.calls import git
-from spec_kitty_orchestrator.git.changes import changes, drop_changes, is_owned
+from spec_kitty_orchestrator.git.changes import changes, changes_to_undo, is_owned, put_back
 from tests.orchestrator.git.repositories import do, head_of, linked, save, write
 
 FOLDER = "kitty-specs/m"
@@ -78,7 +78,7 @@ def test_git_does_not_load_large_files(repo: Path, tmp_path: Path) -> None:
     """A created, a changed and a copied file of 20 MB: named with their size, beside the others."""
     text = "0123456789abcde\n" * (20 * 1024 * 1024 // 16)
     before = save(repo, "changed.txt", text)
-    write(repo / "created [x].txt", text.upper())
+    write(repo / "-created [x].txt", text.upper())
     write(repo / "folder/copied.txt", text)
     write(repo / "small.txt")
     after = save(repo, "changed.txt", text + "more\n")
@@ -94,7 +94,7 @@ pathlib.Path({str(log)!r}).write_text(repr((peak, found.cut, found.diff)))
     peak, cut, diff = ast.literal_eval(log.read_text())
     unit = 1024 if sys.platform == "linux" else 1024 * 1024
     assert peak < 60 * unit  # the diff of one of these takes git 130 MB
-    assert sorted(cut) == ["changed.txt", "created [x].txt", "folder/copied.txt"]
+    assert sorted(cut) == ["-created [x].txt", "changed.txt", "folder/copied.txt"]
     assert "b/folder/copied.txt\n[the diff is not shown: the file has 20971520 bytes]" in diff
     assert "b/small.txt\n@@" in diff
 
@@ -141,8 +141,10 @@ def lane(repo: Path) -> Path:
 
 
 def dropped(path: Path, before: str, *owned: str, target: str | None = "work") -> list[str]:
-    """Undo the changes in the mission's folder."""
-    return do(drop_changes(path, FOLDER, before=before, target=target, owned=owned))
+    """Undo the changes in the mission's folder, and return its files."""
+    commit, files = do(changes_to_undo(path, FOLDER, before=before, target=target, owned=owned))
+    do(put_back(path, commit, files))
+    return files
 
 
 def test_uncommitted_changes_of_the_folder_are_undone(repo: Path) -> None:
