@@ -22,6 +22,7 @@ from spec_kitty_orchestrator.state.recollection import all_attempt_folders, atte
 
 __all__ = [
     "AttemptResult",
+    "end_attempts",
     "end_strays",
     "end_unknown_attempts",
     "no_agent_left",
@@ -78,15 +79,21 @@ async def no_agent_left(run: Run) -> AsyncGenerator[None]:
     at the end it ends all.
     """
     lanes, working = run.history.lanes, ROLES.keys() - {Lane.PLANNED}
-    await _end_attempts(run, [wp for wp in run.history.running() if lanes.get(wp) not in working])
+    await end_attempts(run, [wp for wp in run.history.running() if lanes.get(wp) not in working])
     try:
         yield
     finally:
         with anyio.CancelScope(shield=True):
-            await _end_attempts(run, run.history.running())
+            await end_attempts(run, run.history.running())
 
 
-async def _end_attempts(run: Run, wps: Iterable[str]) -> None:
+async def end_attempts(run: Run, wps: Iterable[str]) -> None:
+    """End the agents of work packages for which this run does not wait.
+
+    Args:
+        run: The run.
+        wps: The ids of the work packages. Those without a running agent are skipped.
+    """
     ended: list[tuple[AttemptStarted, ExitRecord]] = []
 
     async def end(attempt: AttemptStarted) -> None:

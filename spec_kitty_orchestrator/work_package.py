@@ -21,7 +21,7 @@ from spec_kitty_client import (
     WorkPackage,
 )
 from spec_kitty_orchestrator import prompts
-from spec_kitty_orchestrator.attempt import AttemptResult, run_attempt
+from spec_kitty_orchestrator.attempt import AttemptResult, end_attempts, run_attempt
 from spec_kitty_orchestrator.context import Run
 from spec_kitty_orchestrator.errors import (
     AttemptRejected,
@@ -89,11 +89,12 @@ class WorkPackageRun:
             DependenciesNotReady: If the host rejects the claim. Nothing has changed.
             WorkPackageFailed: If the work package cannot go on.
         """
-        with _as_failure():
-            try:
-                return await self._take_steps()
-            except _LimitReached as e:
-                return await self._block(str(e))
+        try:
+            with _as_failure():
+                return await self._take_steps_or_block()
+        except WorkPackageFailed:
+            await end_attempts(self._run, [self._wp])  # an agent that still runs would need a slot
+            raise
 
     async def finish(self, approval: Review) -> Turn:
         """Move an approved work package to done.
@@ -108,6 +109,12 @@ class WorkPackageRun:
             await self._check_reviewed()
             self._reach(await self._run.host.finish(self._wp, self._lane, approval))
         return self._end_turn()
+
+    async def _take_steps_or_block(self) -> Turn:
+        try:
+            return await self._take_steps()
+        except _LimitReached as e:
+            return await self._block(str(e))
 
     async def _take_steps(self) -> Turn:
         role = ROLES[self._lane]

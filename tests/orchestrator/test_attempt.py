@@ -20,7 +20,7 @@ from spec_kitty_orchestrator.attempt import (
     run_attempt,
     unknown_attempts,
 )
-from spec_kitty_orchestrator.errors import StorageProblem, UsageProblem
+from spec_kitty_orchestrator.errors import StorageProblem, UsageProblem, WorkPackageFailed
 from spec_kitty_orchestrator.roles import Role
 from spec_kitty_orchestrator.runners import ExitRecord, LeftProcess, keeper, local
 from spec_kitty_orchestrator.state.events import (
@@ -32,6 +32,7 @@ from spec_kitty_orchestrator.state.events import (
     LaneReported,
     WarningGiven,
 )
+from spec_kitty_orchestrator.work_package import WorkPackageRun
 from tests.orchestrator.hosts import SLUG
 from tests.orchestrator.processes import eventually, gone, number_in
 from tests.orchestrator.runners.agents import keeper_of
@@ -238,6 +239,24 @@ def test_an_agent_of_a_work_package_that_a_person_moved_is_ended_first(w: World,
 def test_an_agent_that_a_run_does_not_wait_for_is_ended_with_it(w: World) -> None:
     """A run ends an old agent whose work package never had a slot in it."""
     assert attended(w, "in_progress") == [True, False]
+
+
+def test_a_turn_that_fails_ends_the_agent_that_it_did_not_reach(w: World) -> None:
+    """Another work package gets the slot, so no agent may go on in it."""
+    directory = left(w, "review", code="import time; time.sleep(60)")
+    w.host.put("WP01", "for_review")
+    w.host.faults["start-review"] = ["before", "before"]
+    run = w.start()
+
+    async def main() -> None:
+        (wp,) = (await run.host.state()).work_packages
+        with pytest.raises(WorkPackageFailed):
+            await WorkPackageRun(run, wp).run_turn()
+
+    anyio.run(main)
+    run.journal.close()
+    assert not local.is_alive(directory)
+    assert [e.reason for e in w.events(AttemptStopped)] == ["stopped"]
 
 
 def test_agents_are_ended_even_if_that_cannot_be_recorded(

@@ -83,7 +83,7 @@ PLANTED: Mapping[str, tuple[int, Callable[[], Any]]] = {
     ),
     "an agent that no work package needs is left alive": (
         687,
-        _replaced(attempt, "_end_attempts", _nothing),
+        _replaced(attempt, "end_attempts", _nothing),
     ),
     "several agents use a shared worktree at once": (
         1,
