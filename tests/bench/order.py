@@ -137,7 +137,7 @@ async def _until_done(
 ) -> float:
     plays = _one_by_one(steady(of_roles["implement"], of_roles["review"]))
     world = World.of(root, puzzle.dag, plays, max_concurrent=puzzle.slots, order=order)
-    board = await world.live()
+    board = await world.run()
     if board is None or board.unfinished():
         raise RuntimeError(f"not done: {world.troubles}")
     return anyio.current_time()

@@ -126,7 +126,7 @@ def run(size: int) -> dict[str, float]:
 
 
 async def _whole(world: World) -> float:
-    board = await world.live()
+    board = await world.run()
     if board is None or board.unfinished():
         raise RuntimeError(f"not done: {world.troubles}")
     return anyio.current_time()

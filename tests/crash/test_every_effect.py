@@ -8,7 +8,7 @@ import pytest
 
 from tests.crash.world import CrashWorld
 
-EVERY = int(os.environ.get("CRASH_EVERY", "45"))
+EVERY = int(os.environ.get("CRASH_EVERY", "30"))
 """One of so many moments is tried; all with 1, as `nox -s reliability` does."""
 
 
@@ -16,19 +16,19 @@ EVERY = int(os.environ.get("CRASH_EVERY", "45"))
 def test_a_killed_run_ends_as_one_that_was_not(release: str, tmp_path: Path) -> None:
     """Nothing is implemented twice, nothing is lost, and the mission is merged."""
     whole = CrashWorld.of(tmp_path / "whole", release)
-    life = whole.live()
+    process = whole.run()
     expected = whole.outcome()
     assert expected["accepted"]
-    assert len(life.names) > 40
+    assert len(process.names) > 40
 
     bad = []
-    moments = range(len(release) % EVERY, life.effects, EVERY)
+    moments = range(len(release) % EVERY, process.effects, EVERY)
     for moment in moments:
         world = CrashWorld.of(tmp_path / str(moment), release)
-        first = world.live(dies_at=moment)
+        first = world.run(dies_at=moment)
         assert first.effects == moment + 1
-        world.live()
+        world.run()
         if (found := world.outcome()) != expected:
             bad.append((moment, first.names[-1], found))
         shutil.rmtree(world.root)
-    assert not bad, f"of {len(moments)} moments of {life.effects}: {bad}"
+    assert not bad, f"of {len(moments)} moments of {process.effects}: {bad}"

@@ -1,4 +1,4 @@
-"""A mission in a real repository, and lives of the orchestrator that end at a chosen effect."""
+"""A mission in a real repository, and processes of the orchestrator that die at a chosen effect."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ from spec_kitty_orchestrator.state.files import StateFiles
 from spec_kitty_orchestrator.state.history import History, recall
 from spec_kitty_orchestrator.state.journal import Journal, read
 
-__all__ = ["CrashWorld", "Killed", "Life"]
+__all__ = ["CrashWorld", "Killed", "Process"]
 
 E = TypeVar("E", bound=Event)
 PLAN = {"WP01": [], "WP02": ["WP01"]}
@@ -43,7 +43,7 @@ class Killed(BaseException):
 
 
 @define
-class Life:
+class Process:
     """One process of the orchestrator, which dies before or after one of its effects."""
 
     dies_at: int | None = None
@@ -66,15 +66,15 @@ class _Host:
     """The host, whose mutating calls and git commands are effects."""
 
     host: AsyncSimulatedRepository
-    life: Life
+    process: Process
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
         name = verb_in(tuple(args))
         if name in READS:
             return await self.host.run(args, time_limit=time_limit)
-        self.life.moment(f"before {name}")
+        self.process.moment(f"before {name}")
         done = await self.host.run(args, time_limit=time_limit)
-        self.life.moment(f"after {name}")
+        self.process.moment(f"after {name}")
         return done
 
     async def git(
@@ -82,21 +82,21 @@ class _Host:
     ) -> Completed:
         if args[0] in _LOOKS:
             return await self.host.git(args, folder=folder, time_limit=time_limit)
-        self.life.moment(f"before git {args[0]}")
+        self.process.moment(f"before git {args[0]}")
         done = await self.host.git(args, folder=folder, time_limit=time_limit)
-        self.life.moment(f"after git {args[0]}")
+        self.process.moment(f"after git {args[0]}")
         return done
 
 
 class _Journal(Journal):
     """A journal whose appends are effects."""
 
-    life: Life
+    process: Process
 
     def write_all(self, events: Iterable[E]) -> list[E]:
-        self.life.moment("before an append")
+        self.process.moment("before an append")
         written = super().write_all(events)
-        self.life.moment("after an append")
+        self.process.moment("after an append")
         return written
 
 
@@ -104,14 +104,14 @@ class _Journal(Journal):
 class _Worktree(Worktree):
     """A worktree in which git's changes are effects."""
 
-    life: Life = field(kw_only=True)
+    process: Process = field(kw_only=True)
 
     async def _git(self, *args: str) -> str:
         if args[0] in _LOOKS and args[:1] != ("symbolic-ref",):
             return await super()._git(*args)
-        self.life.moment(f"before git {args[0]} in the worktree")
+        self.process.moment(f"before git {args[0]} in the worktree")
         done = await super()._git(*args)
-        self.life.moment(f"after git {args[0]} in the worktree")
+        self.process.moment(f"after git {args[0]} in the worktree")
         return done
 
 
@@ -159,12 +159,12 @@ class _Runner:
     """Launches are effects of the orchestrator; the agents are not."""
 
     agents: _Agents
-    life: Life
+    process: Process
 
     def launch(self, process: AgentProcessSpec) -> None:
-        self.life.moment("before a launch")
+        self.process.moment("before a launch")
         self.agents.launch(process)
-        self.life.moment("after a launch")
+        self.process.moment("after a launch")
 
     async def wait(self, directory: Path) -> ExitRecord:
         return await self.agents.wait(directory)
@@ -189,17 +189,17 @@ class CrashWorld:
         """Make the repository and the mission."""
         return cls(root, SimulatedRepository(PLAN, release=release, folder=root))
 
-    def live(self, dies_at: int | None = None) -> Life:
+    def run(self, dies_at: int | None = None) -> Process:
         """Run the orchestrator, and return how it went; it may be killed."""
-        life = Life(dies_at)
+        process = Process(dies_at)
         try:
-            anyio.run(self._main, life, backend="asyncio")
+            anyio.run(self._main, process, backend="asyncio")
         except* Killed:
             pass
-        return life
+        return process
 
-    async def _main(self, life: Life) -> None:
-        run = self._start(life)
+    async def _main(self, process: Process) -> None:
+        run = self._start(process)
         try:
             mission = await run.host.state()
             loop = Loop(run, mission)
@@ -210,7 +210,7 @@ class CrashWorld:
         finally:
             run.journal.close()
 
-    def _start(self, life: Life) -> Run:
+    def _start(self, process: Process) -> Run:
         files = StateFiles(self.root)
         files.make()
         slug = self.host.mission.slug
@@ -225,7 +225,7 @@ class CrashWorld:
         client = AsyncClient(
             actor=settings.actor,
             policy=policy,
-            transport=_Host(AsyncSimulatedRepository(self.host), life),
+            transport=_Host(AsyncSimulatedRepository(self.host), process),
             retry=Retry(wait_jitter=0.0),
         )
         earlier = list(read(files.journal))
@@ -234,10 +234,10 @@ class CrashWorld:
         journal = _Journal(
             files.journal, mission=slug, run="r", listeners=[history.apply, durations.apply]
         )
-        journal.life = life
+        journal.process = process
 
         def open_worktree(path: Path, root: Path, branch: str | None) -> Worktree:
-            return _Worktree(path, root, branch, life=life)
+            return _Worktree(path, root, branch, process=process)
 
         return Run(
             settings=settings,
@@ -248,7 +248,7 @@ class CrashWorld:
             durations=durations,
             logs=files.logs / slug,
             agents=made,
-            runner=_Runner(self.agents, life),
+            runner=_Runner(self.agents, process),
             open_worktree=open_worktree,
         )
 

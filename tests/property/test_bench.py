@@ -135,7 +135,7 @@ def test_tables_replace_what_is_between_the_comments(tmp_path: Path) -> None:
 def test_the_cost_of_a_work_package_is_without_host_and_agents(
     costs: list[float], elsewhere: float
 ) -> None:
-    """Whatever the host and the agents take, the time that neither takes is what is left."""
+    """The cost of a work package leaves out the seconds of host calls and of agents."""
     now, calls, agents = 0.0, [], []
     for number, cost in enumerate(costs):
         wp = f"WP{number:02d}"

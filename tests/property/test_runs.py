@@ -108,7 +108,7 @@ def test_a_mission_of_any_shape_is_done_on_any_host(shape: str, release: str) ->
     """One run finishes any mission, and takes each step once per round."""
     with folder() as root:
         world = World.of(root, SHAPES[shape], unlucky(1), release=release, **PATIENT)
-        board = in_virtual_time(world.live)
+        board = in_virtual_time(world.run)
         assert board is not None, world.troubles
         assert board.unfinished() == {}
         assert is_done(world)
@@ -123,7 +123,7 @@ def test_nothing_is_lost_between_agents(release: str) -> None:
         world = World.of(root, dag, steady(300, 120), release=release)
 
         async def main() -> float:
-            await world.live()
+            await world.run()
             return anyio.current_time()
 
         took = in_virtual_time(main)
@@ -137,7 +137,7 @@ def test_a_seed_decides_everything() -> None:
         with folder() as root:
             world = World.of(root, layered(12, 3), unlucky(7), **PATIENT)
             faults = by_chance(Random(7), 0.1)  # noqa: S311 - not for secrets
-            in_virtual_time(lambda w=world, f=faults: w.live(faults=f), seed=7)
+            in_virtual_time(lambda w=world, f=faults: w.run(faults=f), seed=7)
             text = str(world.events(Event)).replace(str(root), "ROOT")
             journals.append(text)
     assert journals[0] == journals[1]
@@ -148,7 +148,7 @@ def test_the_board_is_read_while_a_slot_is_free(slots: int) -> None:
     """The heartbeat reads the mission only while a slot is free."""
     with folder() as root:
         world = World.of(root, wide(8), steady(3000, 1200), max_concurrent=slots)
-        in_virtual_time(world.live)
+        in_virtual_time(world.run)
         reads = [call for call in world.host.calls if call.verb == "mission-state"]
         assert (len(reads) > 1) == (slots > 4)
 
@@ -167,7 +167,7 @@ def test_what_others_have_finished_meanwhile_is_no_trouble(lane: Lane, release: 
         async def main() -> None:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(human)
-                board = await world.live()
+                board = await world.run()
                 assert board is not None, world.troubles
                 assert board.unfinished() == {}
 
@@ -186,7 +186,7 @@ def test_whatever_agents_do_a_run_comes_to_its_end(dag: Dag, release: str, seed:
     """A run finishes each work package once, though agents fail and reviewers refuse."""
     with folder() as root:
         world = World.of(root, dag, unlucky(seed), release=release, **PATIENT)
-        board = in_virtual_time(world.live, seed)
+        board = in_virtual_time(world.run, seed)
         assert board is not None, world.troubles
         assert is_done(world), board.unfinished()
         assert moved_twice(world) == started_twice(world) == []
@@ -204,8 +204,8 @@ def test_whatever_the_host_does_a_run_comes_to_its_end(
 
         async def main() -> None:
             for _ in range(faulty_runs):
-                await world.live(faults=faults)
-            await world.live()
+                await world.run(faults=faults)
+            await world.run()
 
         in_virtual_time(main, seed)
         assert is_done(world), (world.host.lanes(), world.troubles)
@@ -224,7 +224,7 @@ def test_an_outdated_report_starts_no_agent() -> None:
 
     with folder() as root:
         world = World.of(root, wide(2), plays, heartbeat=100.0)
-        in_virtual_time(lambda: world.live(faults=outdated))
+        in_virtual_time(lambda: world.run(faults=outdated))
         assert is_done(world)
         assert moved_twice(world) == started_twice(world) == []
 
@@ -238,8 +238,8 @@ def test_a_killed_run_is_gone_on_with(dag: Dag, release: str, seed: int, kills: 
 
         async def main() -> None:
             for touches in kills:
-                await world.live(touches=touches)
-            await world.live()
+                await world.run(touches=touches)
+            await world.run()
 
         in_virtual_time(main, seed)
         assert is_done(world), (world.host.lanes(), world.troubles)
@@ -257,9 +257,9 @@ def test_an_interrupted_run_is_gone_on_with(
 
         async def main() -> None:
             for seconds in ends:
-                await world.live(seconds=seconds)
+                await world.run(seconds=seconds)
                 assert world.agents.alive == 0
-            await world.live()
+            await world.run()
 
         in_virtual_time(main, seed)
         assert is_done(world), (world.host.lanes(), world.troubles)

@@ -1,4 +1,4 @@
-"""Agents that work in the repository in memory, and misbehave in every way that was ever seen."""
+"""Agents that work in the repository in memory, and misbehave as real agents have."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from spec_kitty_orchestrator.runners import AgentProcessSpec, ExitRecord
 from tests.sim.repository import ROOT, Checkout, Repository
 from tests.virtual.agents import Agents
 
-__all__ = ["GOOD", "IMPLEMENTERS", "REVIEWERS", "Act", "SimulatedAgents", "acts_of"]
+__all__ = ["Act", "Acts", "SimulatedAgents"]
 
 IMPLEMENTERS = (
     "works",
@@ -47,7 +47,7 @@ GOOD: dict[Role, tuple[str, ...]] = {
     "implement": ("works", "commits", "branches", "detaches", "plans"),
     "review": ("approves", "edits", "wanders", "unlinks", "deletes"),
 }
-"""What agents do that ends with a result after all."""
+"""The behaviour that ends with a result, although not always in good order."""
 _APPROVING = ("approves", "edits", "merges", "wanders", "unlinks", "deletes")
 
 
@@ -59,24 +59,15 @@ class Act:
     does: str
 
 
-def acts_of(seed: int, badness: float, last: int) -> "Acts":
-    """Return what agents do, by a seed.
-
-    Args:
-        seed: Decides on everything.
-        badness: How many of their runs are not as they should be, from 0 to 1.
-        last: The run of a work package from which on all of them are good.
-    """
-    return Acts(seed, badness, last)
-
-
 @frozen
 class Acts:
-    """See `acts_of`. `well` ends all misbehaviour."""
+    """The behaviour of all agents of a mission, decided by a seed."""
 
     seed: int
     badness: float
+    """The share of agents that may misbehave, from 0 to 1."""
     last: int
+    """The number of the attempt from which on an agent has a result."""
 
     def __call__(self, wp: str, role: Role, number: int, *, well: bool) -> Act:
         random = Random(f"{self.seed} {wp} {number}")  # noqa: S311 - not for secrets
@@ -101,7 +92,7 @@ class _Process:
 
     @property
     def ends_at(self) -> float:
-        """When it ends, if nobody stops it."""
+        """The time at which it ends by itself, in virtual seconds."""
         hangs = self.act.does == "hangs"
         return self.started_at + (self.time_limit if hangs else self.act.seconds)
 
@@ -113,7 +104,7 @@ class SimulatedAgents(Agents):
     repository: Repository = field(kw_only=True)
     acts: Acts = field(kw_only=True)
     well: bool = False
-    """Whether agents have ended to misbehave."""
+    """Whether all agents behave well from now on."""
     made: set[str] = field(factory=set)
     """The files that agents have made and not removed themselves."""
     processes: list[_Process] = field(factory=list)
@@ -168,8 +159,8 @@ class SimulatedAgents(Agents):
             )
         return process.ended or self._finish(process)
 
-    def end_those_that_are_over(self) -> None:
-        """Do what agents have done meanwhile for which no orchestrator waits."""
+    def finish_overdue(self) -> None:
+        """Finish the agents whose time is over, also if no orchestrator waits for them."""
         now = anyio.current_time()
         for process in self.processes:
             if process.ended is None and process.ends_at <= now:
@@ -236,7 +227,7 @@ class SimulatedAgents(Agents):
             checkout.repositories |= {f"nested-{file}/"} if does == "nests" else set()
 
     def _commit(self, process: _Process, checkout: Checkout, file: str) -> None:
-        """Commit on the branch that the agent likes."""
+        """Commit on the branch that this behaviour chooses."""
         own = f"{process.wp}-own-{process.number}"
         match process.act.does:
             case "branches":

@@ -1,4 +1,4 @@
-"""The trouble of one seed: which mission, and what happens to it when."""
+"""The scenario of one seed: the mission, and the trouble during each run of the orchestrator."""
 
 from collections.abc import Callable, Mapping
 from random import Random
@@ -11,7 +11,7 @@ from spec_kitty_client.testing.faults import Fault, by_chance
 from spec_kitty_client.testing.host.board import Plan
 from tests.bench.bounds import layered
 
-__all__ = ["PEOPLE", "RELEASES", "Life", "Scenario", "Trouble", "scenario"]
+__all__ = ["PEOPLE", "RELEASES", "RunTrouble", "Scenario", "Trouble", "scenario"]
 
 RELEASES = ("1.0.3", "2.1.3", "3.1.0", "3.1.10", "3.2.1", "3.2.2", "3.2.7", "4.0.0rc7")
 PEOPLE = (
@@ -35,18 +35,18 @@ _FAULTS = tuple(fault for fault in Fault if fault not in _SLOW)
 
 @frozen
 class Trouble:
-    """Something that a person or the machine does during a life of the orchestrator."""
+    """Something that a person or the machine does during a run of the orchestrator."""
 
     at: float
-    """Seconds after the start of that life."""
+    """Seconds after the start of that run."""
     does: str
     wp: str
     lasts: float = 0.0
 
 
 @frozen
-class Life:
-    """What happens to one process of the orchestrator. None: that does not happen."""
+class RunTrouble:
+    """The trouble during one run of the orchestrator. None: without this kind of trouble."""
 
     killed_after: int | None = None
     """How often it calls the host, writes or launches an agent before it is killed."""
@@ -55,14 +55,15 @@ class Life:
     fault_rate: float = 0.0
     stale: bool = False
     """Whether many reads are answered with what the host said before, and nothing else happens."""
-    troubles: tuple[Trouble, ...] = ()
+    people: tuple[Trouble, ...] = ()
+    """Acts of people, and errors of the machine that last for some time."""
     pause: float = 0.0
-    """Seconds until the next one is started."""
+    """Seconds until the next run starts."""
 
 
 @frozen
 class Scenario:
-    """Everything that a seed decides."""
+    """A mission, its agents, and the trouble of each run, as a seed decides them."""
 
     seed: int
     release: str
@@ -70,18 +71,18 @@ class Scenario:
     badness: float
     last: int
     """From this run of a work package on, agents are good."""
-    lives: tuple[Life, ...]
+    runs: tuple[RunTrouble, ...]
     settings: Mapping[str, Any]
     late_commit: str | None = None
     """The work package to whose branch a person commits as soon as a reviewer has approved it."""
 
     def faults(self, number: int) -> Callable[[str, int], Fault | None] | None:
-        """Return the faults of the host calls of a life."""
-        life = self.lives[number]
+        """Return the faults of the host calls of a run."""
+        run = self.runs[number]
         random = Random(f"{self.seed} faults {number}")  # noqa: S311 - not for secrets
-        if life.stale:
+        if run.stale:
             return _never_twice(by_chance(random, 0.5, faults=_STALE))
-        return by_chance(random, life.fault_rate, faults=_FAULTS) if life.fault_rate else None
+        return by_chance(random, run.fault_rate, faults=_FAULTS) if run.fault_rate else None
 
 
 def _never_twice(
@@ -102,7 +103,7 @@ def _never_twice(
 
 
 def scenario(seed: int) -> Scenario:
-    """Return what a seed decides."""
+    """Return the scenario of a seed."""
     random = Random(f"scenario {seed}")  # noqa: S311 - not for secrets
     size = random.randint(1, 5)
     dag = layered(size, seed, random.randint(1, 3))
@@ -118,7 +119,7 @@ def scenario(seed: int) -> Scenario:
         plan=plan,
         badness=random.choice((0.0, 0.3, 0.7)),
         last=random.randint(2, 9),
-        lives=tuple(_life(random, list(dag)) for _ in range(random.randint(1, 3))),
+        runs=tuple(_run_trouble(random, list(dag)) for _ in range(random.randint(1, 3))),
         settings={
             "max_attempts": 9 if patient else 2,
             "max_rounds": 9 if patient else 2,
@@ -128,11 +129,11 @@ def scenario(seed: int) -> Scenario:
     )
 
 
-def _life(random: Random, wps: list[str]) -> Life:
-    """Return a life with some of everything."""
+def _run_trouble(random: Random, wps: list[str]) -> RunTrouble:
+    """Return one to three kinds of trouble for one run."""
     every = ("kill", "interrupt", "disk", "faults", "stale", "people")
     kinds = random.sample(every, random.randint(1, 3))
-    troubles = tuple(
+    people = tuple(
         Trouble(
             at=random.uniform(0, 2500),
             does=random.choice(PEOPLE),
@@ -141,12 +142,12 @@ def _life(random: Random, wps: list[str]) -> Life:
         )
         for _ in range(random.randint(1, 4))
     )
-    return Life(
+    return RunTrouble(
         killed_after=random.randint(0, 80) if "kill" in kinds else None,
         interrupted_after=random.uniform(1, 2500) if "interrupt" in kinds else None,
         disk_full_after=random.randint(3, 30) if "disk" in kinds else None,
         fault_rate=random.choice((0.05, 0.2)) if "faults" in kinds else 0.0,
         stale="stale" in kinds,
-        troubles=troubles if "people" in kinds else (),
+        people=people if "people" in kinds else (),
         pause=random.choice((0.0, 60.0, 3000.0)),
     )

@@ -1,4 +1,4 @@
-"""One seed, from the first life of the orchestrator to the end of the mission."""
+"""One seed, from the first run of the orchestrator to the end of the mission."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from spec_kitty_orchestrator.scheduling.board import Board
 from spec_kitty_orchestrator.state.events import Event, RunStarted, Submitted, VerdictGiven
 from tests.sim import invariants
 from tests.sim.agents import Acts, SimulatedAgents
-from tests.sim.nemesis import Life, Scenario, Trouble, scenario
+from tests.sim.nemesis import RunTrouble, Scenario, Trouble, scenario
 from tests.sim.repository import ROOT, ModelWorktree, Repository
 from tests.virtual.agents import steady
 from tests.virtual.places import AgentCheckouts
@@ -26,7 +26,7 @@ __all__ = ["Outcome", "Violation", "simulate"]
 
 _PERSON = "ada"
 _LIMIT = 7200.0  # seconds for one attempt of an agent
-_LAST_LIVES = 6  # within which a mission has to end once all trouble is over
+_LAST_RUNS = 6  # within which a mission has to end once all trouble is over
 _MOVES = {
     "cancels": Lane.CANCELED,
     "blocks": Lane.BLOCKED,
@@ -45,11 +45,11 @@ class Outcome:
 
     seed: int
     violation: str | None
-    """The first one; None if every invariant held."""
+    """The first broken invariant; None if all held."""
     events: tuple[Event, ...]
     """The whole journal."""
     troubles: tuple[str, ...]
-    """Why lives of the orchestrator ended early, and what people did."""
+    """Why runs of the orchestrator ended early, and what people did."""
 
     def replay(self) -> str:
         """Return the command that plays the seed again and shows its events."""
@@ -149,12 +149,12 @@ class _Simulation:
         return found
 
     async def run(self) -> None:
-        """Live through all trouble, then without any until the mission has ended."""
-        for number, life in enumerate(self.scenario.lives):
-            await self._live(number, life)
+        """Run with all trouble, then without any until the mission has ended."""
+        for number, trouble in enumerate(self.scenario.runs):
+            await self._run(number, trouble)
         self.agents.well = True
-        for _ in range(_LAST_LIVES):
-            board = await self.world.live()
+        for _ in range(_LAST_RUNS):
+            board = await self.world.run()
             self.check()
             if board is None:
                 raise Violation(f"a run without trouble ended early: {self.world.troubles[-1]}")
@@ -167,20 +167,20 @@ class _Simulation:
         if running := self.agents.running():
             raise Violation(f"{len(running)} agents are alive after the end")
 
-    async def _live(self, number: int, life: Life) -> None:
+    async def _run(self, number: int, trouble: RunTrouble) -> None:
         events, troubles = len(self.events), len(self.world.troubles)
-        self.slow = self.slow or (bool(life.fault_rate) and bool(life.troubles))
+        self.slow = self.slow or (bool(trouble.fault_rate) and bool(trouble.people))
         async with anyio.create_task_group() as tasks:
-            for trouble in life.troubles:
-                tasks.start_soon(self._happen, trouble)
-            await self.world.live(
-                seconds=life.interrupted_after,
-                touches=life.killed_after,
-                disk_full_at=life.disk_full_after,
+            for each in trouble.people:
+                tasks.start_soon(self._happen, each)
+            await self.world.run(
+                seconds=trouble.interrupted_after,
+                touches=trouble.killed_after,
+                disk_full_at=trouble.disk_full_after,
                 faults=self.scenario.faults(number),
             )
             self._end_in_order(events, troubles)
-            await anyio.sleep(life.pause)
+            await anyio.sleep(trouble.pause)
             tasks.cancel_scope.cancel()
         self.check()
         self._calm()
@@ -193,7 +193,7 @@ class _Simulation:
             raise Violation("agents are alive after the run has ended in order")
 
     def _help(self, board: Board) -> bool:
-        """Do what a person is told to do, and return whether there was anything to do."""
+        """Move unfinished work packages as their reasons say; return whether there were any."""
         unfinished = board.unfinished()
         for violation in invariants.at_the_end(self.world, unfinished):
             raise Violation(violation)
@@ -283,7 +283,7 @@ class _Simulation:
         Raises:
             Violation: If one does not hold.
         """
-        self.agents.end_those_that_are_over()
+        self.agents.finish_overdue()
         for violation in self._violations():
             raise Violation(violation)
 

@@ -1,4 +1,4 @@
-"""A mission, a simulated host, and lives of the orchestrator on them, one after the other."""
+"""A mission, a simulated host, and runs of the orchestrator on them, one after the other."""
 
 import contextlib
 import tempfile
@@ -70,7 +70,7 @@ class Died(BaseException):
 
 
 @define
-class _Life:
+class _Process:
     """One process of the orchestrator: it dies when it has touched the world often enough."""
 
     touches: int | None
@@ -88,16 +88,16 @@ class _Life:
 
 @define
 class _Asking:
-    """A transport for one life."""
+    """A transport for one process."""
 
     asked: AsyncTransport
     host: SimulatedHost
-    life: _Life
+    process: _Process
 
     async def run(self, args: Sequence[str], *, time_limit: float) -> Completed:
-        self.life.touch()
+        self.process.touch()
         done = await self.asked.run(args, time_limit=time_limit)
-        self.life.touch()
+        self.process.touch()
         return done
 
     async def git(
@@ -108,43 +108,43 @@ class _Asking:
 
 
 class _Writing(Journal):
-    """A journal for one life."""
+    """A journal for one process."""
 
-    def __init__(self, life: _Life, path: Path, **about: Any) -> None:
+    def __init__(self, process: _Process, path: Path, **about: Any) -> None:
         super().__init__(path, now=anyio.current_time, **about)
-        self._life = life
+        self._process = process
 
     def write_all(self, events: Iterable[E]) -> list[E]:
-        self._life.touch()
-        if self._life.disk_full_at is not None:
-            if self._life.disk_full_at <= 0:
+        self._process.touch()
+        if self._process.disk_full_at is not None:
+            if self._process.disk_full_at <= 0:
                 msg = "The journal cannot be written. No space left on device"
                 raise StorageProblem(msg)
-            self._life.disk_full_at -= 1
+            self._process.disk_full_at -= 1
         written = super().write_all(events)
-        self._life.touch()
+        self._process.touch()
         return written
 
 
 @define
 class _Running:
-    """A runner for one life; its agents go on after it."""
+    """A runner for one process; its agents go on after it."""
 
     agents: Agents
-    life: _Life
+    process: _Process
 
     def launch(self, process: AgentProcessSpec) -> None:
-        self.life.touch()
+        self.process.touch()
         self.agents.launch(process)
-        self.life.touch()
+        self.process.touch()
 
     async def wait(self, directory: Path) -> ExitRecord:
         ended = await self.agents.wait(directory)
-        self.life.touch()
+        self.process.touch()
         return ended
 
     async def stop(self, directory: Path) -> ExitRecord:
-        self.life.touch()
+        self.process.touch()
         return await self.agents.stop(directory)
 
     def tail(self, directory: Path, name: str = "output") -> str:
@@ -167,10 +167,10 @@ class World:
     agents: Agents
     asked: AsyncTransport
     settings: Mapping[str, Any] = field(factory=dict)
-    """The settings of all lives."""
+    """The settings of all runs."""
     troubles: list[str] = field(factory=list)
     """Why runs ended early."""
-    lives: int = 0
+    runs: int = 0
     on_touch: Callable[[], None] = lambda: None
     """Called before and after each host call, journal entry and launch of an agent."""
     listeners: list[Callable[[Event], None]] = field(factory=list)
@@ -207,7 +207,7 @@ class World:
         """Return the events of one kind, or of several."""
         return [e for e in read(StateFiles(self.root).journal) if isinstance(e, kind)]
 
-    async def live(
+    async def run(
         self,
         *,
         seconds: float | None = None,
@@ -223,15 +223,15 @@ class World:
             disk_full_at: How many entries of the journal fit on the disk; None: all.
             faults: What goes wrong with its host calls.
         """
-        self.lives += 1
+        self.runs += 1
         board: Board | None = None
         asked = self.asked
         if faults is not None:
             asked = AsyncFaultyTransport(asked, faults, delay=5.0, noise=1000)
-        life = _Life(touches, disk_full_at, self.on_touch)
+        process = _Process(touches, disk_full_at, self.on_touch)
         try:
             with anyio.move_on_after(seconds), contextlib.ExitStack() as stack:
-                run = self._start(_Asking(asked, self.host, life), life)
+                run = self._start(_Asking(asked, self.host, process), process)
                 stack.callback(run.journal.close)
                 loop = await self._begin(run)
                 await loop.work()
@@ -258,7 +258,7 @@ class World:
         lanes = self.host.mission.lanes
         return {wp: lane for wp, lane in lanes.items() if list(lanes.values()).count(lane) > 1}
 
-    def _start(self, asked: _Asking, life: _Life) -> Run:
+    def _start(self, asked: _Asking, process: _Process) -> Run:
         """Return a run with what the journal tells, as a new process makes it."""
         settings = Settings(
             mission=self.host.mission.slug,
@@ -277,10 +277,10 @@ class World:
             policy=policy,
             host=MissionClient(client, self.host.mission.slug),
             journal=_Writing(
-                life,
+                process,
                 path,
                 mission=self.host.mission.slug,
-                run=str(self.lives),
+                run=str(self.runs),
                 listeners=[history.apply, durations.apply, *self.listeners],
             ),
             history=history,
@@ -288,6 +288,6 @@ class World:
             logs=StateFiles(self.root).logs / self.host.mission.slug,
             agents=AGENTS,
             lanes=self._shared_lanes(),
-            runner=_Running(self.agents, life),
+            runner=_Running(self.agents, process),
             open_worktree=self.agents.checkouts.checkout,
         )

@@ -20,7 +20,7 @@ def write(repo: Path, name: str, facts: object) -> None:
     git(repo, "commit", "--quiet", "--all", "--message=hostile")
 
 
-def refuses(host: WithGit, repo: Path, match: str) -> None:
+def assert_refused(host: WithGit, repo: Path, match: str) -> None:
     """Check that claim, layout and merge each raise GitFailed and change nothing."""
     mission = Client(actor="ada", policy=POLICY, transport=host).mission(SLUG)
     wp, before = mission.work_package("WP01"), git(repo, "for-each-ref")
@@ -45,7 +45,7 @@ def test_a_hostile_word_in_the_lanes_is_refused(repo: Path, word: str, key: str)
         facts["lanes"][0][key] = word if key == "lane_id" else [word]
     write(repo, "lanes.json", facts)
 
-    refuses(host, repo, rf"{FOLDER}/lanes\.json has the .*cannot be the name of a branch")
+    assert_refused(host, repo, rf"{FOLDER}/lanes\.json has the .*cannot be the name of a branch")
 
 
 @pytest.mark.parametrize("word", [*HOSTILE[:5], "-D"])
@@ -56,7 +56,7 @@ def test_a_hostile_word_in_the_mission_is_refused(repo: Path, word: str, key: st
     meta = json.loads((repo / FOLDER / "meta.json").read_text())
     write(repo, "meta.json", meta | {key: word})
 
-    refuses(host, repo, rf"meta\.json has the {key} .*cannot be the name of a branch")
+    assert_refused(host, repo, rf"meta\.json has the {key} .*cannot be the name of a branch")
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '"lanes"', "null", "{cut", "[" * 100_000, "\0"])
@@ -65,7 +65,7 @@ def test_lanes_of_a_wrong_type_are_named(repo: Path, text: str) -> None:
     host = WithGit("3.2.1", {"WP01": []}, repo)
     write(repo, "lanes.json", text)
 
-    refuses(host, repo, r"lanes\.json is damaged.*Restore it from git")
+    assert_refused(host, repo, r"lanes\.json is damaged.*Restore it from git")
 
 
 def test_a_commit_from_a_caller_is_no_option(repo: Path) -> None:
